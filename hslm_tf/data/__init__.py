@@ -1,0 +1,11 @@
+"""The field's file formats in, one dataset object out, the built-in sample.
+
+The `tf.data` pipeline is in `hslm_tf.data.pipeline`, which imports TensorFlow.
+"""
+
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.precomputed import load_precomputed
+from hslm_tf.data.sample import load_sample
+
+__all__ = ["DataError", "RetrievalDataset", "load_precomputed", "load_sample"]

@@ -1,0 +1,164 @@
+"""What every format shares: the parts of a split are checked against each other once."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.errors import DataError
+
+Layout = Literal["auto", "per_image", "per_caption"]
+
+# SCAN's released arrays hold every image once per caption, five times in a row.
+CAPTIONS_PER_IMAGE = 5
+_GROUPS_COMPARED = 16
+
+
+def assemble(
+    split: str,
+    regions: Any,
+    captions: list[str],
+    *,
+    label: Callable[[str], str],
+    image_ids: list[str] | None = None,
+    boxes: Any = None,
+    num_regions: Any = None,
+    layout: Layout = "auto",
+) -> RetrievalDataset:
+    """Builds a dataset from the parts of a split after checking that they fit together.
+
+    Args:
+        split: Name of the split.
+        regions: Array-like `[rows, N, F]`.
+        captions: Captions in image order, the same number for every image.
+        label: From a part (`ims`, `caps`, `ids`, `boxes`, `num_regions`) to the name that error
+            messages use.
+        image_ids: Ids in row order, or one per image.
+        boxes: Array-like `[rows, N, 4]`.
+        num_regions: int `[rows]`.
+        layout: `per_image`: a row is an image. `per_caption`: rows 5i to 5i+4 are one image, as
+            in SCAN's released files. `auto`: `per_caption` where there are as many captions as
+            rows and the rows of a spread sample of groups are identical.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        DataError: A type, rank, count or value is wrong.
+    """
+    if layout not in get_args(Layout):
+        raise ValueError(f"layout is one of {get_args(Layout)}. Received: layout={layout!r}")
+    _check_regions(regions, label("ims"))
+    rows = regions.shape[0]
+    _check_captions(captions, label("caps"))
+    if layout == "auto":
+        layout = _recognize_layout(regions, len(captions), label("ims"))
+    if layout == "per_caption":
+        if rows != len(captions) or rows % CAPTIONS_PER_IMAGE:
+            raise DataError(
+                f"{label('ims')} has {rows} rows and {label('caps')} {len(captions)} captions: "
+                f"the layout per_caption needs one row per caption, in groups of "
+                f"{CAPTIONS_PER_IMAGE}"
+            )
+        image_rows = np.arange(0, rows, CAPTIONS_PER_IMAGE)
+    else:
+        image_rows = np.arange(rows)
+    images = len(image_rows)
+    if len(captions) % images:
+        raise DataError(
+            f"{label('caps')} has {len(captions)} captions and {label('ims')} {images} images: "
+            "expected the same whole number of captions for every image"
+        )
+    if boxes is not None and (boxes.shape != (*regions.shape[:2], 4) or boxes.dtype.kind != "f"):
+        raise DataError(
+            f"{label('boxes')} is {boxes.dtype} of shape {boxes.shape}, expected floating point "
+            f"of shape {(*regions.shape[:2], 4)} to fit {label('ims')}"
+        )
+    if num_regions is not None:
+        _check_num_regions(num_regions, regions.shape, label("num_regions"))
+        num_regions = np.asarray(num_regions, np.int32)[image_rows]
+    if image_ids is not None:
+        image_ids = _ids_per_image(image_ids, rows, image_rows, label("ids"))
+    return RetrievalDataset(
+        name=split,
+        source=label("ims"),
+        regions=regions,
+        captions=captions,
+        caption_to_image=np.repeat(np.arange(images, dtype=np.int32), len(captions) // images),
+        image_rows=image_rows,
+        image_ids=image_ids,
+        boxes=boxes,
+        num_regions=num_regions,
+    )
+
+
+def _check_regions(regions: Any, source: str) -> None:
+    if regions.dtype.kind != "f" or regions.dtype.itemsize not in (2, 4):
+        raise DataError(f"{source} is {regions.dtype}, expected float32 or float16")
+    if len(regions.shape) != 3:
+        raise DataError(
+            f"{source} has shape {regions.shape}, expected three axes: images, regions, features"
+        )
+    if 0 in regions.shape:
+        raise DataError(f"{source} has shape {regions.shape}: it is empty")
+
+
+def _check_captions(captions: Sequence[str], source: str) -> None:
+    if not captions:
+        raise DataError(f"{source} has no captions")
+    for row, caption in enumerate(captions):
+        if not caption or "\n" in caption:
+            raise DataError(f"{source}, row {row}: {caption!r} is not one line of text")
+
+
+def _recognize_layout(regions: Any, num_captions: int, source: str) -> Layout:
+    rows = regions.shape[0]
+    if num_captions != rows or rows % CAPTIONS_PER_IMAGE:
+        return "per_image"
+    groups = rows // CAPTIONS_PER_IMAGE
+    sampled = np.unique(np.linspace(0, groups - 1, _GROUPS_COMPARED, dtype=np.int64))
+    repeated = []
+    for group in sampled:
+        block = np.asarray(regions[group * CAPTIONS_PER_IMAGE + np.arange(CAPTIONS_PER_IMAGE)])
+        repeated.append(np.array_equal(block, np.broadcast_to(block[:1], block.shape), True))
+    if all(repeated):
+        return "per_caption"
+    if any(repeated):
+        first, other = (CAPTIONS_PER_IMAGE * sampled[repeated.index(v)] for v in (True, False))
+        raise DataError(
+            f"{source}: rows {first} to {first + CAPTIONS_PER_IMAGE - 1} are identical but rows "
+            f"{other} to {other + CAPTIONS_PER_IMAGE - 1} are not, so it is unclear whether every "
+            f"image is repeated; say so with the layout per_image or per_caption"
+        )
+    return "per_image"
+
+
+def _check_num_regions(num_regions: Any, shape: tuple[int, ...], source: str) -> None:
+    if num_regions.dtype.kind not in "iu" or num_regions.shape != shape[:1]:
+        raise DataError(
+            f"{source} is {num_regions.dtype} of shape {num_regions.shape}, "
+            f"expected integers of shape {shape[:1]}"
+        )
+    values = np.asarray(num_regions)
+    wrong = np.flatnonzero((values < 1) | (values > shape[1]))
+    if wrong.size:
+        raise DataError(
+            f"{source}, row {wrong[0]}: {values[wrong[0]]} regions, expected 1 to {shape[1]}"
+        )
+
+
+def _ids_per_image(ids: list[str], rows: int, image_rows: np.ndarray, source: str) -> list[str]:
+    images = len(image_rows)
+    if len(ids) not in (rows, images):
+        expected = f"{images}" if rows == images else f"{images} or {rows}"
+        raise DataError(f"{source} has {len(ids)} ids, expected {expected}")
+    lines = np.arange(images) if len(ids) == images else image_rows
+    first_line: dict[str, int] = {}
+    for line in lines:
+        if first_line.setdefault(ids[line], line) != line:
+            raise DataError(
+                f"{source}, line {line + 1}: the id {ids[line]!r} stands already on line "
+                f"{first_line[ids[line]] + 1}"
+            )
+    return [ids[line] for line in lines]

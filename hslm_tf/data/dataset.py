@@ -1,0 +1,144 @@
+"""Images as region features, their captions, and which caption belongs to which image."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hslm_tf.data.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalDataset:
+    """One split of an image-caption collection; the arrays stay on disk.
+
+    Args:
+        name: The split: `train`, `dev` or `test`.
+        source: Where the region features lie, for error messages.
+        regions: `[rows, N, F]` float16 or float32; a memory map or anything else with `shape`,
+            `dtype` and indexing by an integer array.
+        captions: One string per caption.
+        caption_to_image: int32 `[num_captions]`, the image of each caption.
+        image_rows: int64 `[num_images]`, the row of `regions` (and `boxes`) of each image.
+        image_ids: One unique string per image, or None.
+        boxes: `[rows, N, 4]` x0, y0, x1, y1 of every region, or None.
+        num_regions: int32 `[num_images]`, how many of the N regions are real, or None for all.
+    """
+
+    name: str
+    source: str
+    regions: Any
+    captions: list[str]
+    caption_to_image: np.ndarray
+    image_rows: np.ndarray
+    image_ids: list[str] | None = None
+    boxes: Any = None
+    num_regions: np.ndarray | None = None
+
+    @property
+    def num_images(self) -> int:
+        """Number of images."""
+        return len(self.image_rows)
+
+    @property
+    def num_captions(self) -> int:
+        """Number of captions."""
+        return len(self.captions)
+
+    @property
+    def max_regions(self) -> int:
+        """Regions per image, padding included."""
+        return self.regions.shape[1]
+
+    @property
+    def region_dim(self) -> int:
+        """Width of a region feature."""
+        return self.regions.shape[2]
+
+    def region_mask(self, images: np.ndarray) -> np.ndarray:
+        """True where an image has a real region.
+
+        Args:
+            images: int `[b]`, image indices.
+
+        Returns:
+            bool `[b, N]`.
+        """
+        if self.num_regions is None:
+            return np.ones((len(images), self.max_regions), bool)
+        return np.arange(self.max_regions) < self.num_regions[images, None]
+
+    def read_images(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Reads region features and checks that they are finite.
+
+        Args:
+            images: int `[b]`, image indices, in any order, repeats allowed.
+
+        Returns:
+            float32 `[b, N, F]`, zero beyond the real regions, and bool `[b, N]`, True for real.
+
+        Raises:
+            DataError: A real region holds NaN or infinity.
+        """
+        mask = self.region_mask(images)
+        return self._read(self.regions, images, mask, "features"), mask
+
+    def read_boxes(self, images: np.ndarray) -> np.ndarray | None:
+        """Reads region boxes and checks that they are finite.
+
+        Args:
+            images: int `[b]`, image indices.
+
+        Returns:
+            float32 `[b, N, 4]`, zero beyond the real regions; None without boxes.
+
+        Raises:
+            DataError: A box of a real region holds NaN or infinity.
+        """
+        if self.boxes is None:
+            return None
+        return self._read(self.boxes, images, self.region_mask(images), "boxes")
+
+    def subset(self, first: int, last: int) -> "RetrievalDataset":
+        """The images `first` to `last - 1` with their captions.
+
+        Args:
+            first: First image.
+            last: One past the last image.
+
+        Returns:
+            The smaller dataset, over the same files.
+
+        Raises:
+            ValueError: The range is empty or leaves the dataset.
+        """
+        if not 0 <= first < last <= self.num_images:
+            raise ValueError(
+                f"subset needs 0 <= first < last <= {self.num_images}. "
+                f"Received: first={first}, last={last}"
+            )
+        images = slice(first, last)
+        kept = (self.caption_to_image >= first) & (self.caption_to_image < last)
+        return replace(
+            self,
+            captions=[self.captions[caption] for caption in np.flatnonzero(kept)],
+            caption_to_image=self.caption_to_image[kept] - np.int32(first),
+            image_rows=self.image_rows[images],
+            image_ids=self.image_ids and self.image_ids[images],
+            num_regions=None if self.num_regions is None else self.num_regions[images],
+        )
+
+    def _read(self, array: Any, images: np.ndarray, mask: np.ndarray, what: str) -> np.ndarray:
+        rows = self.image_rows[images]
+        values = np.asarray(array[rows], np.float32)
+        if self.num_regions is not None:
+            values[~mask] = 0
+        finite = np.isfinite(values).all(axis=(1, 2))
+        if not finite.all():
+            bad = np.flatnonzero(~finite)[0]
+            region, column = np.argwhere(~np.isfinite(values[bad]))[0]
+            raise DataError(
+                f"{self.source}, row {rows[bad]}: {what} of region {region} hold "
+                f"{values[bad, region, column]} in column {column}, expected finite numbers"
+            )
+        return values

@@ -1,0 +1,115 @@
+"""From a dataset on disk to batches on the device."""
+
+import itertools
+import math
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.data.dataset import RetrievalDataset
+
+
+class Tokens(Protocol):
+    """Captions as token ids, such as `hslm_tf.text.tokenizer.TokenizedCaptions`."""
+
+    def __len__(self) -> int:
+        """Number of captions."""
+
+    def padded(self, rows: np.ndarray) -> np.ndarray:
+        """Token ids of some captions, int32 `[len(rows), longest]`, 0 after the last token."""
+
+
+def epoch_order(num_captions: int, seed: int, epoch: int) -> np.ndarray:
+    """The order in which an epoch visits the captions, a function of its arguments alone.
+
+    Args:
+        num_captions: Number of captions.
+        seed: Seed of the run.
+        epoch: Epoch, from 0.
+
+    Returns:
+        int64 `[num_captions]`, a permutation.
+    """
+    return np.random.default_rng((seed, epoch)).permutation(num_captions)
+
+
+def steps_per_epoch(dataset: RetrievalDataset, batch_size: int) -> int:
+    """Number of batches in an epoch, the short last one included.
+
+    Args:
+        dataset: The training split.
+        batch_size: Captions in a batch.
+
+    Returns:
+        The number of batches.
+    """
+    return math.ceil(dataset.num_captions / batch_size)
+
+
+def training_batches(
+    dataset: RetrievalDataset,
+    tokens: Tokens,
+    batch_size: int,
+    seed: int = 0,
+    start_epoch: int = 0,
+) -> tf.data.Dataset:
+    """Shuffled pairs of an image and one of its captions.
+
+    One pass is one epoch over the captions; the first pass is `start_epoch` and every further
+    pass the next epoch. The order of an epoch is `epoch_order(...)`. Region features are gathered
+    from disk and checked batch by batch.
+
+    Args:
+        dataset: The training split.
+        tokens: Its captions as token ids.
+        batch_size: Pairs in a batch; the last batch of an epoch may be smaller.
+        seed: Seed of the order.
+        start_epoch: Epoch of the first pass.
+
+    Returns:
+        Batches of `regions` float32 `[b, N, F]`, `region_mask` bool `[b, N]`, `token_ids` int32
+        `[b, M]` (0 is padding) and `image_index` int32 `[b]`, the image of each pair.
+
+    Raises:
+        ValueError: `tokens` and `dataset` differ in length, or `batch_size` is not positive.
+    """
+    if len(tokens) != dataset.num_captions:
+        raise ValueError(
+            f"tokens and captions differ in number ({dataset.num_captions} captions in "
+            f"{dataset.source}). Received: len(tokens)={len(tokens)}"
+        )
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1. Received: batch_size={batch_size}")
+    epochs = itertools.count(start_epoch)
+
+    def next_order() -> np.ndarray:
+        return epoch_order(dataset.num_captions, seed, next(epochs))
+
+    def gather(captions: np.ndarray) -> tuple[np.ndarray, ...]:
+        images = dataset.caption_to_image[captions]
+        return *dataset.read_images(images), tokens.padded(captions), images
+
+    def batch(captions: tf.Tensor) -> dict[str, tf.Tensor]:
+        types = (tf.float32, tf.bool, tf.int32, tf.int32)
+        regions, mask, ids, images = tf.numpy_function(gather, [captions], types, stateful=False)
+        shape = [None, dataset.max_regions, dataset.region_dim]
+        return {
+            "regions": tf.ensure_shape(regions, shape),
+            "region_mask": tf.ensure_shape(mask, shape[:2]),
+            "token_ids": tf.ensure_shape(ids, [None, None]),
+            "image_index": tf.ensure_shape(images, [None]),
+        }
+
+    def captions_of_next_epoch(_: tf.Tensor) -> tf.data.Dataset:
+        order = tf.numpy_function(next_order, [], tf.int64, stateful=True)
+        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, [dataset.num_captions]))
+
+    return (
+        tf.data.Dataset.range(1)
+        .flat_map(captions_of_next_epoch)
+        .batch(batch_size)
+        .map(batch, num_parallel_calls=2, deterministic=True)
+        .apply(tf.data.experimental.assert_cardinality(steps_per_epoch(dataset, batch_size)))
+        .prefetch(2)
+    )

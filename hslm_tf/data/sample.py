@@ -1,0 +1,32 @@
+"""The built-in sample: a small slice of Flickr8k, for research and education only (see NOTICE)."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.precomputed import load_precomputed
+
+
+def sample_folder() -> Path:
+    """Where the sample lies, in the precomputed format.
+
+    Returns:
+        The folder, with the `NOTICE` that states its terms.
+    """
+    return Path(str(files("hslm_tf.data") / "sample"))
+
+
+def load_sample(split: str) -> RetrievalDataset:
+    """Opens a split of the built-in sample.
+
+    Args:
+        split: `train` (1,000 images), `dev` (100) or `test` (100), five captions each, 36
+            regions of 128 dimensions.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        DataError: There is no such split.
+    """
+    return load_precomputed(sample_folder(), split, layout="per_image")

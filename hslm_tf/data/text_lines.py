@@ -1,0 +1,53 @@
+"""One item per line: the caption and id files of the field."""
+
+import os
+from collections.abc import Sequence
+
+from hslm_tf.data.errors import DataError
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """Reads a UTF-8 text file of one item per line.
+
+    Windows line endings, a byte order mark and a missing last newline are accepted; white space
+    around an item is removed.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The items, one per line.
+
+    Raises:
+        DataError: A line is empty or is not UTF-8.
+    """
+    with open(path, "rb") as file:
+        content = file.read().removeprefix(b"\xef\xbb\xbf")
+    lines = content.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return [_item(path, number, line) for number, line in enumerate(lines, start=1)]
+
+
+def write_lines(path: str | os.PathLike[str], items: Sequence[str]) -> None:
+    """Writes one item per line as UTF-8, every line ended by a newline.
+
+    Args:
+        path: The file, overwritten if it exists.
+        items: The items, none with a newline of its own.
+    """
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{item}\n" for item in items)
+
+
+def _item(path: str | os.PathLike[str], number: int, line: bytes) -> str:
+    try:
+        item = line.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}, line {number}: byte {line[error.start]:#04x} at column {error.start + 1} "
+            "is not valid UTF-8"
+        ) from error
+    if not item:
+        raise DataError(f"{path}, line {number}: the line is empty, expected some text")
+    return item
