@@ -1,0 +1,170 @@
+"""From a matrix of scores to ranks, and from ranks to recall."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class DirectionReport:
+    """How well one direction retrieves.
+
+    Args:
+        r1: R@1, percentage of queries with a right answer in first place.
+        r5: R@5, the same for the first five places.
+        r10: R@10, the same for the first ten places.
+        median_rank: Median rank of the first right answer, counted from 1 and rounded down.
+        mean_rank: Mean rank of the first right answer, counted from 1.
+    """
+
+    r1: float
+    r5: float
+    r10: float
+    median_rank: float
+    mean_rank: float
+
+
+@dataclass(frozen=True)
+class RecallReport:
+    """How well images retrieve captions and captions retrieve images.
+
+    Args:
+        i2t: Images as queries.
+        t2i: Captions as queries.
+    """
+
+    i2t: DirectionReport
+    t2i: DirectionReport
+
+    @property
+    def rsum(self) -> float:
+        """Sum of the six recalls, at most 600."""
+        return sum(side.r1 + side.r5 + side.r10 for side in (self.i2t, self.t2i))
+
+    def as_dict(self) -> dict[str, float]:
+        """All numbers under flat names.
+
+        Returns:
+            `i2t_r1`, `i2t_r5`, `i2t_r10`, `i2t_median_rank`, `i2t_mean_rank`, the same for `t2i`,
+            and `rsum`.
+        """
+        sides = {"i2t": asdict(self.i2t), "t2i": asdict(self.t2i)}
+        flat = {f"{side}_{name}": sides[side][name] for side in sides for name in sides[side]}
+        return flat | {"rsum": self.rsum}
+
+
+def ranks(scores: np.ndarray, caption_to_image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks of the right answers in both directions, counted from 0.
+
+    A rank is the number of wrong answers that score at least as high as the right one: ties are
+    resolved against the model, so that constant scores do not look like perfect retrieval. An
+    image's rank is that of the best of its own captions.
+
+    Args:
+        scores: `[num_images, num_captions]`, higher is more alike.
+        caption_to_image: int `[num_captions]`, the image of each caption; every image has one
+            caption or more.
+
+    Returns:
+        int64 `[num_images]`, image to text, and int64 `[num_captions]`, text to image.
+
+    Raises:
+        ValueError: The shapes do not fit, an image has no caption, or a score is NaN.
+    """
+    scores, caption_to_image = np.asarray(scores), np.asarray(caption_to_image)
+    check_scores(scores, caption_to_image)
+    num_images, num_captions = scores.shape
+    own = scores[caption_to_image, np.arange(num_captions)]
+    t2i = np.count_nonzero(scores >= own, axis=0) - 1
+
+    best = np.full(num_images, -np.inf, scores.dtype)
+    np.maximum.at(best, caption_to_image, own)
+    own_counted = caption_to_image[own == best[caption_to_image]]
+    i2t = np.count_nonzero(scores >= best[:, None], axis=1)
+    return i2t - np.bincount(own_counted, minlength=num_images), t2i
+
+
+def check_scores(scores: np.ndarray, caption_to_image: np.ndarray) -> None:
+    """Checks that scores are numbers and that every caption has an image and every image a caption.
+
+    Args:
+        scores: `[num_images, num_captions]`.
+        caption_to_image: int `[num_captions]`, the image of each caption.
+
+    Raises:
+        ValueError: The shapes do not fit, an image has no caption, or a score is NaN.
+    """
+    if scores.ndim != 2 or scores.dtype.kind != "f" or 0 in scores.shape:
+        raise ValueError(
+            "scores is a floating-point matrix [num_images, num_captions]. "
+            f"Received: scores of {scores.dtype} and shape {scores.shape}"
+        )
+    num_images, num_captions = scores.shape
+    if caption_to_image.shape != (num_captions,) or caption_to_image.dtype.kind not in "iu":
+        raise ValueError(
+            f"caption_to_image holds one integer for each of the {num_captions} captions. "
+            f"Received: {caption_to_image.dtype} of shape {caption_to_image.shape}"
+        )
+    if caption_to_image.min() < 0 or caption_to_image.max() >= num_images:
+        raise ValueError(
+            f"caption_to_image points to images 0 to {num_images - 1}. "
+            f"Received: {caption_to_image.min()} to {caption_to_image.max()}"
+        )
+    alone = np.flatnonzero(np.bincount(caption_to_image, minlength=num_images) == 0)
+    if alone.size:
+        raise ValueError(
+            f"Every image needs a caption. Received: {alone.size} images without one, "
+            f"the first is image {alone[0]}"
+        )
+    # NaN survives min(), which needs no mask as large as the matrix.
+    if np.isnan(scores.min()):
+        image, caption = np.argwhere(np.isnan(scores))[0]
+        raise ValueError(
+            f"Scores are numbers. Received: NaN for image {image} and caption {caption}"
+        )
+
+
+def recall_report(i2t: np.ndarray, t2i: np.ndarray) -> RecallReport:
+    """Recall, median and mean rank of both directions.
+
+    Args:
+        i2t: int `[num_images]`, ranks counted from 0.
+        t2i: int `[num_captions]`, ranks counted from 0.
+
+    Returns:
+        The report.
+    """
+    return RecallReport(_direction_report(i2t), _direction_report(t2i))
+
+
+def mean_report(reports: Sequence[RecallReport]) -> RecallReport:
+    """The mean of every number, over folds or seeds.
+
+    Args:
+        reports: One report or more.
+
+    Returns:
+        The report of means; its median ranks are means of median ranks.
+
+    Raises:
+        ValueError: There are no reports.
+    """
+    if not reports:
+        raise ValueError("mean_report needs at least one report. Received: reports=[]")
+    sides = ([report.i2t for report in reports], [report.t2i for report in reports])
+    return RecallReport(*(_mean_direction(side) for side in sides))
+
+
+def _mean_direction(reports: Sequence[DirectionReport]) -> DirectionReport:
+    rows = [tuple(asdict(report).values()) for report in reports]
+    return DirectionReport(*(float(mean) for mean in np.mean(rows, axis=0)))
+
+
+def _direction_report(places: np.ndarray) -> DirectionReport:
+    places = np.asarray(places)
+    return DirectionReport(
+        *(100.0 * float(np.mean(places < k)) for k in (1, 5, 10)),
+        median_rank=float(np.floor(np.median(places)) + 1),
+        mean_rank=float(np.mean(places) + 1),
+    )
