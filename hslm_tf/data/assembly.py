@@ -1,7 +1,7 @@
 """What every format shares: the parts of a split are checked against each other once."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -15,12 +15,27 @@ CAPTIONS_PER_IMAGE = 5
 _GROUPS_COMPARED = 16
 
 
+class Label(Protocol):
+    """Names a part of a split in error messages."""
+
+    def __call__(self, part: str, row: int | None = None) -> str:
+        """Names a part, or a place in it.
+
+        Args:
+            part: `ims`, `caps`, `ids`, `boxes` or `num_regions`.
+            row: A row of it, from 0, or None for the whole.
+
+        Returns:
+            The file, and the place where one is asked for.
+        """
+
+
 def assemble(
     split: str,
     regions: Any,
     captions: list[str],
     *,
-    label: Callable[[str], str],
+    label: Label,
     image_ids: list[str] | None = None,
     boxes: Any = None,
     num_regions: Any = None,
@@ -32,8 +47,7 @@ def assemble(
         split: Name of the split.
         regions: Array-like `[rows, N, F]`.
         captions: Captions in image order, the same number for every image.
-        label: From a part (`ims`, `caps`, `ids`, `boxes`, `num_regions`) to the name that error
-            messages use.
+        label: Names the parts in error messages.
         image_ids: Ids in row order, or one per image.
         boxes: Array-like `[rows, N, 4]`.
         num_regions: int `[rows]`.
@@ -51,7 +65,7 @@ def assemble(
         raise ValueError(f"layout is one of {get_args(Layout)}. Received: layout={layout!r}")
     _check_regions(regions, label("ims"))
     rows = regions.shape[0]
-    _check_captions(captions, label("caps"))
+    _check_captions(captions, label)
     if layout == "auto":
         layout = _recognize_layout(regions, len(captions), label("ims"))
     if layout == "per_caption":
@@ -76,20 +90,20 @@ def assemble(
             f"of shape {(*regions.shape[:2], 4)} to fit {label('ims')}"
         )
     if num_regions is not None:
-        _check_num_regions(num_regions, regions.shape, label("num_regions"))
+        _check_num_regions(num_regions, regions.shape, label)
         num_regions = np.asarray(num_regions, np.int32)[image_rows]
     if image_ids is not None:
-        image_ids = _ids_per_image(image_ids, rows, image_rows, label("ids"))
+        image_ids = _ids_per_image(image_ids, rows, image_rows, label)
     return RetrievalDataset(
         name=split,
         source=label("ims"),
         regions=regions,
         captions=captions,
         caption_to_image=np.repeat(np.arange(images, dtype=np.int32), len(captions) // images),
-        image_rows=image_rows,
         image_ids=image_ids,
         boxes=boxes,
         num_regions=num_regions,
+        image_rows=image_rows,
     )
 
 
@@ -104,12 +118,12 @@ def _check_regions(regions: Any, source: str) -> None:
         raise DataError(f"{source} has shape {regions.shape}: it is empty")
 
 
-def _check_captions(captions: Sequence[str], source: str) -> None:
+def _check_captions(captions: Sequence[str], label: Label) -> None:
     if not captions:
-        raise DataError(f"{source} has no captions")
+        raise DataError(f"{label('caps')} has no captions")
     for row, caption in enumerate(captions):
         if not caption or "\n" in caption:
-            raise DataError(f"{source}, row {row}: {caption!r} is not one line of text")
+            raise DataError(f"{label('caps', row)}: {caption!r} is not one line of text")
 
 
 def _recognize_layout(regions: Any, num_captions: int, source: str) -> Layout:
@@ -134,31 +148,31 @@ def _recognize_layout(regions: Any, num_captions: int, source: str) -> Layout:
     return "per_image"
 
 
-def _check_num_regions(num_regions: Any, shape: tuple[int, ...], source: str) -> None:
+def _check_num_regions(num_regions: Any, shape: tuple[int, ...], label: Label) -> None:
     if num_regions.dtype.kind not in "iu" or num_regions.shape != shape[:1]:
         raise DataError(
-            f"{source} is {num_regions.dtype} of shape {num_regions.shape}, "
+            f"{label('num_regions')} is {num_regions.dtype} of shape {num_regions.shape}, "
             f"expected integers of shape {shape[:1]}"
         )
-    values = np.asarray(num_regions)
-    wrong = np.flatnonzero((values < 1) | (values > shape[1]))
+    wrong = np.flatnonzero((num_regions < 1) | (num_regions > shape[1]))
     if wrong.size:
         raise DataError(
-            f"{source}, row {wrong[0]}: {values[wrong[0]]} regions, expected 1 to {shape[1]}"
+            f"{label('num_regions', wrong[0])}: {num_regions[wrong[0]]} regions, "
+            f"expected 1 to {shape[1]}"
         )
 
 
-def _ids_per_image(ids: list[str], rows: int, image_rows: np.ndarray, source: str) -> list[str]:
+def _ids_per_image(ids: list[str], rows: int, image_rows: np.ndarray, label: Label) -> list[str]:
     images = len(image_rows)
     if len(ids) not in (rows, images):
         expected = f"{images}" if rows == images else f"{images} or {rows}"
-        raise DataError(f"{source} has {len(ids)} ids, expected {expected}")
-    lines = np.arange(images) if len(ids) == images else image_rows
-    first_line: dict[str, int] = {}
-    for line in lines:
-        if first_line.setdefault(ids[line], line) != line:
+        raise DataError(f"{label('ids')} has {len(ids)} ids, expected {expected}")
+    places = np.arange(images) if len(ids) == images else image_rows
+    first_with: dict[str, int] = {}
+    for place in places:
+        if first_with.setdefault(ids[place], place) != place:
             raise DataError(
-                f"{source}, line {line + 1}: the id {ids[line]!r} stands already on line "
-                f"{first_line[ids[line]] + 1}"
+                f"{label('ids', place)}: the id {ids[place]!r} is taken already, see "
+                f"{label('ids', first_with[ids[place]])}"
             )
-    return [ids[line] for line in lines]
+    return [ids[place] for place in places]

@@ -19,10 +19,11 @@ class RetrievalDataset:
             `dtype` and indexing by an integer array.
         captions: One string per caption.
         caption_to_image: int32 `[num_captions]`, the image of each caption.
-        image_rows: int64 `[num_images]`, the row of `regions` (and `boxes`) of each image.
         image_ids: One unique string per image, or None.
         boxes: `[rows, N, 4]` x0, y0, x1, y1 of every region, or None.
         num_regions: int32 `[num_images]`, how many of the N regions are real, or None for all.
+        image_rows: int64 `[num_images]`, the row of `regions` (and `boxes`) of each image; None
+            where row i is image i.
     """
 
     name: str
@@ -30,10 +31,14 @@ class RetrievalDataset:
     regions: Any
     captions: list[str]
     caption_to_image: np.ndarray
-    image_rows: np.ndarray
     image_ids: list[str] | None = None
     boxes: Any = None
     num_regions: np.ndarray | None = None
+    image_rows: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.image_rows is None:
+            object.__setattr__(self, "image_rows", np.arange(self.regions.shape[0]))
 
     @property
     def num_images(self) -> int:

@@ -6,36 +6,35 @@ from pathlib import Path
 import numpy as np
 
 from hslm_tf.data.assembly import Layout, assemble
+from hslm_tf.data.blocks import Advance, box_blocks, region_blocks
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.data.errors import DataError
-from hslm_tf.data.text_lines import read_lines
+from hslm_tf.data.folders import require_files
+from hslm_tf.data.npy import map_array, write_array
+from hslm_tf.data.text_lines import line_place, read_lines, write_lines
 
-EXTENSIONS = {
-    "ims": "npy",
+_EXTENSIONS = {
     "caps": "txt",
     "ids": "txt",
     "boxes": "npy",
     "num_regions": "npy",
-}
-_REQUIRED = ("ims", "caps")
-_HEADER_READERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
+    "ims": "npy",
 }
 
 
-def part_path(folder: str | os.PathLike[str], split: str, part: str) -> Path:
-    """The file of one part of a split.
+def precomputed_paths(folder: str | os.PathLike[str], split: str) -> dict[str, Path]:
+    """The files of a split, optional ones included.
 
     Args:
         folder: The data folder.
         split: `train`, `dev` or `test`.
-        part: A key of `EXTENSIONS`.
 
     Returns:
-        `folder/split_part.extension`.
+        From a part (`caps`, `ids`, `boxes`, `num_regions`, `ims`) to its file.
     """
-    return Path(folder) / f"{split}_{part}.{EXTENSIONS[part]}"
+    return {
+        part: Path(folder) / f"{split}_{part}.{extension}"
+        for part, extension in _EXTENSIONS.items()
+    }
 
 
 def load_precomputed(
@@ -59,77 +58,50 @@ def load_precomputed(
     Raises:
         DataError: A file is missing, broken, or does not fit the others.
     """
-    paths = {part: part_path(folder, split, part) for part in EXTENSIONS}
-    require_files(folder, [paths[part] for part in _REQUIRED])
-    found = {part: path for part, path in paths.items() if path.exists()}
+    paths = precomputed_paths(folder, split)
+    require_files(folder, [paths["ims"], paths["caps"]])
+
+    def label(part: str, row: int | None = None) -> str:
+        path = paths[part]
+        if row is None:
+            return str(path)
+        return line_place(path, row) if path.suffix == ".txt" else f"{path}, row {row}"
+
+    def optional_array(part: str) -> np.ndarray | None:
+        return map_array(paths[part]) if paths[part].exists() else None
+
     return assemble(
         split,
-        map_array(found["ims"]),
-        read_lines(found["caps"]),
-        label=lambda part: str(paths[part]),
-        image_ids=read_lines(found["ids"]) if "ids" in found else None,
-        boxes=map_array(found["boxes"]) if "boxes" in found else None,
-        num_regions=map_array(found["num_regions"]) if "num_regions" in found else None,
+        map_array(paths["ims"]),
+        read_lines(paths["caps"]),
+        label=label,
+        image_ids=read_lines(paths["ids"]) if paths["ids"].exists() else None,
+        boxes=optional_array("boxes"),
+        num_regions=optional_array("num_regions"),
         layout=layout,
     )
 
 
-def require_files(folder: str | os.PathLike[str], paths: list[Path]) -> None:
-    """Checks that files exist.
+def write_precomputed(
+    dataset: RetrievalDataset, folder: Path, dtype: np.dtype, advance: Advance
+) -> None:
+    """Writes a split in the precomputed format, one row per image.
 
     Args:
-        folder: The folder that was asked for.
-        paths: The files expected in it.
-
-    Raises:
-        DataError: One is missing; the message lists what the folder holds.
+        dataset: The split; its captions are in image order.
+        folder: An existing folder.
+        dtype: Type of the region features, float32 or float16.
+        advance: Called with the number of images after each block.
     """
-    missing = [path.name for path in paths if not path.is_file()]
-    if missing:
-        raise DataError(f"{folder} lacks {', '.join(missing)}; it holds {folder_listing(folder)}")
-
-
-def folder_listing(folder: str | os.PathLike[str]) -> str:
-    """The names in a folder, for error messages.
-
-    Args:
-        folder: The folder.
-
-    Returns:
-        At most twenty names, or what stands there instead of a folder.
-    """
-    if not os.path.isdir(folder):
-        return "nothing: there is no such folder"
-    names = sorted(os.listdir(folder))
-    listing = ", ".join(names[:20]) or "no files"
-    return listing + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-
-
-def map_array(path: Path) -> np.ndarray:
-    """Memory-maps a `.npy` file after checking that it is as long as its header says.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The array, read-only.
-
-    Raises:
-        DataError: Not a `.npy` file of numbers, or shorter than its header says.
-    """
-    try:
-        with open(path, "rb") as file:
-            shape, _, dtype = _HEADER_READERS[np.lib.format.read_magic(file)](file)
-            expected = file.tell() + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    except (KeyError, ValueError) as error:
-        raise DataError(f"{path} is not a .npy array: {error}") from error
-    if dtype.hasobject:
-        raise DataError(f"{path} holds Python objects, expected numbers")
-    found = path.stat().st_size
-    if found < expected:
-        raise DataError(
-            f"{path} is truncated: {found} bytes, expected {expected} for {dtype} of shape {shape}"
-        )
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    paths = precomputed_paths(folder, dataset.name)
+    images, regions = dataset.num_images, dataset.max_regions
+    shape = (images, regions, dataset.region_dim)
+    write_array(paths["ims"], shape, dtype, region_blocks(dataset, dtype, advance))
+    write_lines(paths["caps"], dataset.captions)
+    if dataset.image_ids is not None:
+        write_lines(paths["ids"], dataset.image_ids)
+    if dataset.boxes is not None:
+        boxes = box_blocks(dataset)
+        write_array(paths["boxes"], (images, regions, 4), np.dtype(np.float32), boxes)
+    if dataset.num_regions is not None:
+        np.save(paths["num_regions"], dataset.num_regions)

@@ -26,7 +26,20 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
     lines = content.split(b"\n")
     if not lines[-1]:
         lines.pop()
-    return [_item(path, number, line) for number, line in enumerate(lines, start=1)]
+    return [_item(line_place(path, row), line) for row, line in enumerate(lines)]
+
+
+def line_place(path: str | os.PathLike[str], row: int) -> str:
+    """Names a line in an error message.
+
+    Args:
+        path: The file.
+        row: The line, from 0.
+
+    Returns:
+        The file and the line, from 1.
+    """
+    return f"{path}, line {row + 1}"
 
 
 def write_lines(path: str | os.PathLike[str], items: Sequence[str]) -> None:
@@ -40,14 +53,13 @@ def write_lines(path: str | os.PathLike[str], items: Sequence[str]) -> None:
         file.writelines(f"{item}\n" for item in items)
 
 
-def _item(path: str | os.PathLike[str], number: int, line: bytes) -> str:
+def _item(place: str, line: bytes) -> str:
     try:
         item = line.decode("utf-8").strip()
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}, line {number}: byte {line[error.start]:#04x} at column {error.start + 1} "
-            "is not valid UTF-8"
+            f"{place}: byte {line[error.start]:#04x} at column {error.start + 1} is not valid UTF-8"
         ) from error
     if not item:
-        raise DataError(f"{path}, line {number}: the line is empty, expected some text")
+        raise DataError(f"{place}: the line is empty, expected some text")
     return item

@@ -1,0 +1,69 @@
+"""A dataset read from its first to its last image in blocks of bounded size."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.errors import DataError
+
+_BLOCK_BYTES = 1 << 24
+
+Advance = Callable[[int], object]
+
+
+def image_blocks(dataset: RetrievalDataset) -> Iterator[np.ndarray]:
+    """Splits the images into runs whose float32 features take about 16 MiB.
+
+    Args:
+        dataset: The dataset.
+
+    Yields:
+        int64 `[b]`, consecutive images.
+    """
+    size = max(1, _BLOCK_BYTES // (4 * dataset.max_regions * dataset.region_dim))
+    for first in range(0, dataset.num_images, size):
+        yield np.arange(first, min(first + size, dataset.num_images))
+
+
+def region_blocks(
+    dataset: RetrievalDataset, dtype: np.dtype, advance: Advance
+) -> Iterator[np.ndarray]:
+    """Reads the region features block by block in another type.
+
+    Args:
+        dataset: The dataset.
+        dtype: float32 or float16.
+        advance: Called with the number of images after each block.
+
+    Yields:
+        `[b, N, F]` of `dtype`, zero beyond the real regions.
+
+    Raises:
+        DataError: A feature is not finite, or too large for `dtype`.
+    """
+    largest = np.finfo(dtype).max
+    for images in image_blocks(dataset):
+        regions, _ = dataset.read_images(images)
+        too_large = np.abs(regions).max(axis=(1, 2)) > largest
+        if too_large.any():
+            bad = images[too_large][0]
+            raise DataError(
+                f"{dataset.source}, row {dataset.image_rows[bad]}: the largest feature "
+                f"{np.abs(regions[bad - images[0]]).max()} does not fit {dtype}"
+            )
+        yield regions.astype(dtype)
+        advance(len(images))
+
+
+def box_blocks(dataset: RetrievalDataset) -> Iterator[np.ndarray]:
+    """Reads the boxes block by block.
+
+    Args:
+        dataset: A dataset with boxes.
+
+    Yields:
+        float32 `[b, N, 4]`.
+    """
+    for images in image_blocks(dataset):
+        yield dataset.read_boxes(images)

@@ -1,0 +1,268 @@
+"""The tab-separated files of bottom-up attention (Anderson et al., CVPR 2018)."""
+
+import base64
+import binascii
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hslm_tf.data.assembly import assemble
+from hslm_tf.data.blocks import Advance, image_blocks
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.folders import require_files
+from hslm_tf.data.text_lines import line_place, read_lines, write_lines
+
+FIELDS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
+_FLOAT = np.dtype("<f4")
+
+
+@dataclass(frozen=True)
+class TSVLine:
+    """Where one image lies in a file, and what its short fields say.
+
+    Args:
+        number: Line, from 0.
+        offset: Byte at which the line starts.
+        image_id: Name of the image.
+        size: Width and height that the boxes are relative to.
+        num_boxes: Regions of the image.
+        box_bytes: Length of the decoded boxes; 0 where the field is empty.
+        feature_bytes: Length of the decoded features.
+    """
+
+    number: int
+    offset: int
+    image_id: str
+    size: tuple[float, float]
+    num_boxes: int
+    box_bytes: int
+    feature_bytes: int
+
+
+class TSVRows:
+    """A base64 field of a TSV file as an array `[rows, N, width]`, decoded on demand.
+
+    Args:
+        path: The file.
+        lines: The lines that make up the rows, in order.
+        field: `features`, or `boxes`, which come out relative to the image size.
+        width: Numbers per region.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, path: Path, lines: list[TSVLine], field: str, width: int) -> None:
+        self._path = path
+        self._lines = lines
+        self._field = field
+        self.shape = (len(lines), max(line.num_boxes for line in lines), width)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Reads rows.
+
+        Args:
+            rows: int `[b]`, in any order, repeats allowed.
+
+        Returns:
+            float32 `[b, N, width]`, zero beyond the regions of an image.
+
+        Raises:
+            DataError: A field is not base64, or holds NaN or infinity.
+        """
+        values = np.zeros((len(rows), *self.shape[1:]), np.float32)
+        # Opened anew for every batch: no handle to share between threads or processes.
+        with open(self._path, "rb") as file:
+            for value, row in zip(values, rows, strict=True):
+                line = self._lines[row]
+                file.seek(line.offset)
+                fields = file.readline().rstrip(b"\r\n").split(b"\t")
+                value[: line.num_boxes] = self._decode(fields[FIELDS.index(self._field)], line)
+        return values
+
+    def _decode(self, text: bytes, line: TSVLine) -> np.ndarray:
+        place = line_place(self._path, line.number)
+        try:
+            numbers = np.frombuffer(base64.b64decode(text, validate=True), _FLOAT)
+        except binascii.Error as error:
+            raise DataError(f"{place}: {self._field} is not base64: {error}") from error
+        if not np.isfinite(numbers).all():
+            raise DataError(f"{place}: {self._field} holds NaN or infinity")
+        numbers = numbers.reshape(line.num_boxes, self.shape[2])
+        return numbers / np.float32(line.size * 2) if self._field == "boxes" else numbers
+
+
+def tsv_paths(folder: str | os.PathLike[str], split: str) -> dict[str, Path]:
+    """The files of a split, the optional ids included.
+
+    Args:
+        folder: The data folder.
+        split: `train`, `dev` or `test`.
+
+    Returns:
+        From a part (`caps`, `ids`, `tsv`) to its file.
+    """
+    folder = Path(folder)
+    return {
+        "caps": folder / f"{split}_caps.txt",
+        "ids": folder / f"{split}_ids.txt",
+        "tsv": folder / f"{split}.tsv",
+    }
+
+
+def load_bottom_up_tsv(folder: str | os.PathLike[str], split: str) -> RetrievalDataset:
+    """Opens a split whose region features are a bottom-up-attention TSV file.
+
+    `{split}.tsv` has the fields `image_id`, `image_w`, `image_h`, `num_boxes`, `boxes` and
+    `features`, the last two float32 in base64; `boxes` may be empty on every line.
+    `{split}_caps.txt` has the same number of captions for every image. Images come in the order
+    of the lines, or, with `{split}_ids.txt`, in the order of its ids, which may leave lines out.
+    Images with fewer regions than the largest are padded with zeros. Opening reads the file once
+    to find its lines; features are decoded only when they are read.
+
+    Args:
+        folder: The data folder.
+        split: `train`, `dev` or `test`.
+
+    Returns:
+        The dataset; box corners are divided by the size of the image.
+
+    Raises:
+        DataError: A file is missing, broken, or does not fit the others.
+    """
+    paths = tsv_paths(folder, split)
+    require_files(folder, [paths["tsv"], paths["caps"]])
+    path = paths["tsv"]
+    with open(path, "rb") as file:
+        lines = _index(path, file)
+    if paths["ids"].exists():
+        lines = _select(lines, read_lines(paths["ids"]), paths["ids"], path)
+    num_boxes = np.array([line.num_boxes for line in lines], np.int32)
+    width = lines[0].feature_bytes // (_FLOAT.itemsize * lines[0].num_boxes)
+
+    def label(part: str, row: int | None = None) -> str:
+        part_path = paths.get(part, path)
+        return str(part_path) if row is None else line_place(part_path, row)
+
+    return assemble(
+        split,
+        TSVRows(path, lines, "features", width),
+        read_lines(paths["caps"]),
+        label=label,
+        image_ids=[line.image_id for line in lines],
+        boxes=TSVRows(path, lines, "boxes", 4) if lines[0].box_bytes else None,
+        num_regions=None if (num_boxes == num_boxes[0]).all() else num_boxes,
+        layout="per_image",
+    )
+
+
+def write_bottom_up_tsv(
+    dataset: RetrievalDataset, folder: Path, dtype: np.dtype, advance: Advance
+) -> None:
+    """Writes a split as a bottom-up-attention TSV file and its captions.
+
+    Image sizes are not known here: width and height are written as 1 and the boxes as they are.
+
+    Args:
+        dataset: The split; its captions are in image order.
+        folder: An existing folder.
+        dtype: Must be float32, the only type of this format.
+        advance: Called with the number of images after each block.
+
+    Raises:
+        DataError: `dtype` is not float32, or an id contains a tab.
+    """
+    if dtype != np.float32:
+        raise DataError(f"a bottom-up-attention TSV holds float32, {dtype} was asked for")
+    paths = tsv_paths(folder, dataset.name)
+    with open(paths["tsv"], "wb") as file:
+        for images in image_blocks(dataset):
+            regions, mask = dataset.read_images(images)
+            boxes = dataset.read_boxes(images)
+            for row, image in enumerate(images):
+                image_id = str(image) if dataset.image_ids is None else dataset.image_ids[image]
+                if "\t" in image_id:
+                    raise DataError(f"{dataset.source}, row {image}: a tab in the id {image_id!r}")
+                real = mask[row]
+                text = b"" if boxes is None else _encode(boxes[row, real])
+                short = f"{image_id}\t1\t1\t{real.sum()}\t".encode()
+                file.write(short + text + b"\t" + _encode(regions[row, real]) + b"\n")
+            advance(len(images))
+    write_lines(paths["caps"], dataset.captions)
+
+
+def _encode(values: np.ndarray) -> bytes:
+    return base64.b64encode(np.ascontiguousarray(values, _FLOAT).data)
+
+
+def _index(path: Path, file: Iterable[bytes]) -> list[TSVLine]:
+    lines: list[TSVLine] = []
+    first_with: dict[str, int] = {}
+    offset = 0
+    for number, content in enumerate(file):
+        try:
+            line = _parse(number, offset, content)
+            _check(line, lines[0] if lines else line)
+        except ValueError as error:
+            raise DataError(f"{line_place(path, number)}: {error}") from error
+        if first_with.setdefault(line.image_id, number) != number:
+            raise DataError(
+                f"{line_place(path, number)}: the image {line.image_id!r} stands already on line "
+                f"{first_with[line.image_id] + 1}"
+            )
+        lines.append(line)
+        offset += len(content)
+    if not lines:
+        raise DataError(f"{path} is empty")
+    return lines
+
+
+def _parse(number: int, offset: int, content: bytes) -> TSVLine:
+    fields = content.rstrip(b"\r\n").split(b"\t")
+    if len(fields) != len(FIELDS):
+        raise ValueError(f"{len(fields)} fields, expected {len(FIELDS)}: {', '.join(FIELDS)}")
+    image_id, width, height, num_boxes, boxes, features = fields
+    return TSVLine(
+        number=number,
+        offset=offset,
+        image_id=image_id.decode("utf-8").strip(),
+        size=(float(width), float(height)),
+        num_boxes=int(num_boxes),
+        box_bytes=_decoded_length("boxes", boxes),
+        feature_bytes=_decoded_length("features", features),
+    )
+
+
+def _decoded_length(field: str, text: bytes) -> int:
+    if len(text) % 4:
+        raise ValueError(f"{field} is truncated: {len(text)} base64 characters, not groups of 4")
+    return len(text) // 4 * 3 - text[-2:].count(b"=")
+
+
+def _check(line: TSVLine, first: TSVLine) -> None:
+    if not line.image_id:
+        raise ValueError("image_id is empty")
+    if line.num_boxes < 1:
+        raise ValueError(f"num_boxes is {line.num_boxes}, expected at least 1")
+    if not all(0 < side < float("inf") for side in line.size):
+        raise ValueError(f"the image is {line.size[0]} x {line.size[1]}, expected a positive size")
+    region_bytes = first.feature_bytes / first.num_boxes
+    if region_bytes % _FLOAT.itemsize or line.feature_bytes != line.num_boxes * region_bytes:
+        raise ValueError(
+            f"features hold {line.feature_bytes} bytes, which do not fit num_boxes = "
+            f"{line.num_boxes} regions of {region_bytes / _FLOAT.itemsize:g} float32 numbers"
+        )
+    expected = line.num_boxes * 4 * _FLOAT.itemsize if first.box_bytes else 0
+    if line.box_bytes != expected:
+        raise ValueError(f"boxes hold {line.box_bytes} bytes, expected {expected}")
+
+
+def _select(lines: list[TSVLine], ids: list[str], ids_path: Path, path: Path) -> list[TSVLine]:
+    by_id = {line.image_id: line for line in lines}
+    for row, image_id in enumerate(ids):
+        if image_id not in by_id:
+            raise DataError(f"{line_place(ids_path, row)}: {path} has no image {image_id!r}")
+    return [by_id[image_id] for image_id in ids]

@@ -1,0 +1,112 @@
+"""From any of the formats to any other, in bounded memory."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from hslm_tf.data.assembly import Layout
+from hslm_tf.data.bottom_up_tsv import tsv_paths, write_bottom_up_tsv
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.hdf5 import write_hdf5
+from hslm_tf.data.loading import find_splits, is_hdf5, load
+from hslm_tf.data.precomputed import precomputed_paths, write_precomputed
+
+FolderFormat = Literal["precomputed", "tsv"]
+FeatureType = Literal["keep", "float32", "float16"]
+
+_WRITERS = {
+    "precomputed": (precomputed_paths, write_precomputed),
+    "tsv": (tsv_paths, write_bottom_up_tsv),
+}
+
+
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    folder_format: FolderFormat = "precomputed",
+    splits: Sequence[str] = (),
+    layout: Layout = "auto",
+    dtype: FeatureType = "keep",
+    overwrite: bool = False,
+    progress: bool = True,
+) -> list[Path]:
+    """Copies splits into another format, one row per image.
+
+    Everything is written to a temporary folder beside the target and renamed at the end: an
+    error or an interruption leaves the target as it was.
+
+    Args:
+        source: An HDF5 file, or a folder in the precomputed or the TSV format.
+        target: A file ending in `.h5` or `.hdf5` for HDF5, else a folder.
+        folder_format: Format of a target folder.
+        splits: Splits to copy; none means all that are found.
+        layout: Layout of the source, as for `load_precomputed`.
+        dtype: Type of the region features; `keep` is the source's, and float32 for TSV.
+        overwrite: Replace what stands at the target: the whole HDF5 file, or all files of the
+            splits.
+        progress: Show a progress bar.
+
+    Returns:
+        The files written.
+
+    Raises:
+        DataError: The source is broken, or the target exists and `overwrite` is False.
+    """
+    source, target = Path(source), Path(target)
+    if source.resolve() == target.resolve():
+        raise DataError(f"{target} is the source itself: name another target")
+    splits = list(splits) or find_splits(source)
+    datasets = [load(source, split, layout) for split in splits]
+    folder = target.parent if is_hdf5(target) else target
+    taken = _files_there(target, splits)
+    if taken and not overwrite:
+        raise DataError(
+            f"{', '.join(str(path) for path in taken)} already there: overwrite was not asked for"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as staging:
+        staged = Path(staging) / target.name if is_hdf5(target) else Path(staging)
+        write = write_hdf5 if is_hdf5(target) else _WRITERS[folder_format][1]
+        total = sum(dataset.num_images for dataset in datasets)
+        with tqdm(total=total, unit="image", disable=not progress) as bar:
+            for dataset in datasets:
+                bar.set_description(dataset.name)
+                write(dataset, staged, _feature_type(dtype, dataset.regions, write), bar.update)
+        return _move(_target_files(staged, folder_format, splits), folder, taken)
+
+
+def _feature_type(dtype: FeatureType, regions: object, write: object) -> np.dtype:
+    if dtype != "keep":
+        return np.dtype(dtype)
+    if write is write_bottom_up_tsv:
+        return np.dtype(np.float32)
+    return regions.dtype.newbyteorder("=")
+
+
+def _target_files(target: Path, folder_format: FolderFormat, splits: Sequence[str]) -> list[Path]:
+    if is_hdf5(target):
+        return [target]
+    paths_of = _WRITERS[folder_format][0]
+    return [path for split in splits for path in paths_of(target, split).values()]
+
+
+def _files_there(target: Path, splits: Sequence[str]) -> list[Path]:
+    # Both folder formats count: side by side in one folder, neither could be told from the other.
+    paths = {path for name in _WRITERS for path in _target_files(target, name, splits)}
+    return sorted(path for path in paths if path.exists())
+
+
+def _move(staged: list[Path], folder: Path, taken: list[Path]) -> list[Path]:
+    complete = [path for path in staged if path.exists()]
+    written = [folder / path.name for path in complete]
+    for stale in set(taken) - set(written):
+        stale.unlink()
+    for path, place in zip(complete, written, strict=True):
+        os.replace(path, place)
+    return written

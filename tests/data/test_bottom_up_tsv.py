@@ -1,0 +1,137 @@
+import base64
+
+import numpy as np
+import pytest
+
+from hslm_tf.data import DataError, load_bottom_up_tsv
+
+WIDTH = 5
+NUM_BOXES = (3, 1, 2)
+
+
+def encode(values, dtype=np.float32):
+    return base64.b64encode(np.asarray(values, dtype).tobytes()).decode()
+
+
+def image_fields(image):
+    """The six fields of an image, as the release of bottom-up attention writes them."""
+    rng = np.random.default_rng(image)
+    count = NUM_BOXES[image]
+    boxes = np.sort(rng.uniform(0, 100, size=(count, 4)), axis=1)
+    features = rng.normal(size=(count, WIDTH))
+    return [str(100 + image), "200", "400", str(count), encode(boxes), encode(features)]
+
+
+def write(folder, lines=None, ids=None, captions=("a", "b", "c"), end="\n"):
+    lines = [image_fields(image) for image in range(3)] if lines is None else lines
+    text = end.join("\t".join(line) for line in lines)
+    (folder / "train.tsv").write_bytes(text.encode())
+    (folder / "train_caps.txt").write_text("\n".join(captions))
+    if ids is not None:
+        (folder / "train_ids.txt").write_text("\n".join(ids))
+    return folder
+
+
+def decoded(image, field):
+    values = base64.b64decode(image_fields(image)[field])
+    return np.frombuffer(values, np.float32).reshape(NUM_BOXES[image], -1)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_decodes_and_pads(tmp_path, end):
+    dataset = load_bottom_up_tsv(write(tmp_path, end=end), "train")
+    assert dataset.image_ids == ["100", "101", "102"]
+    np.testing.assert_array_equal(dataset.num_regions, NUM_BOXES)
+    assert (dataset.max_regions, dataset.region_dim) == (3, WIDTH)
+    order = np.array([2, 0, 1, 0])
+    regions, mask = dataset.read_images(order)
+    boxes = dataset.read_boxes(order)
+    for row, image in enumerate(order):
+        count = NUM_BOXES[image]
+        np.testing.assert_array_equal(mask[row], np.arange(3) < count)
+        np.testing.assert_array_equal(regions[row, :count], decoded(image, 5))
+        assert not regions[row, count:].any() and not boxes[row, count:].any()
+        size = np.array([200, 400, 200, 400], np.float32)
+        np.testing.assert_array_equal(boxes[row, :count], decoded(image, 4) / size)
+
+
+def test_ids_give_order_and_choice(tmp_path):
+    dataset = load_bottom_up_tsv(write(tmp_path, ids=["102", "101"], captions="abcd"), "train")
+    assert dataset.image_ids == ["102", "101"]
+    np.testing.assert_array_equal(dataset.num_regions, [2, 1])
+    regions, _ = dataset.read_images(np.array([0]))
+    np.testing.assert_array_equal(regions[0, :2], decoded(2, 5))
+    np.testing.assert_array_equal(dataset.caption_to_image, [0, 0, 1, 1])
+
+
+def test_equal_counts_need_no_mask_and_boxes_may_be_empty(tmp_path):
+    first = image_fields(0)
+    first[4] = ""
+    lines = [[str(image), *first[1:]] for image in range(3)]
+    dataset = load_bottom_up_tsv(write(tmp_path, lines), "train")
+    assert dataset.num_regions is None and dataset.boxes is None
+
+
+def changed(line, field, value):
+    lines = [image_fields(image) for image in range(3)]
+    lines[line][field] = value
+    return lines
+
+
+BROKEN = {
+    "five fields": (
+        [image_fields(0), image_fields(1)[:5], image_fields(2)],
+        r"train.tsv, line 2: 5 fields, expected 6: image_id",
+    ),
+    "empty line": ([image_fields(0), [""], image_fields(2)], "line 2: 1 fields, expected 6"),
+    "truncated base64": (changed(2, 5, image_fields(2)[5][:-3]), "line 3: features is truncated"),
+    "shorter features": (
+        changed(1, 5, encode(np.zeros(WIDTH - 1))),
+        r"line 2: features hold 16 bytes, .* num_boxes = 1 regions of 5 float32",
+    ),
+    "num_boxes of another image": (changed(2, 3, "3"), "line 3: features hold 40 bytes"),
+    "num_boxes does not divide": (changed(0, 3, "7"), "line 1: features hold 60 bytes"),
+    "float64 features": (
+        changed(1, 5, encode(np.zeros(WIDTH), np.float64)),
+        "line 2: features hold 40 bytes",
+    ),
+    "fewer boxes": (changed(0, 4, encode(np.zeros((2, 4)))), "line 1: boxes hold 32 bytes, expec"),
+    "boxes of some images": (changed(1, 4, ""), "line 2: boxes hold 0 bytes, expected 16"),
+    "no boxes": (changed(1, 3, "0"), "line 2: num_boxes is 0, expected at least 1"),
+    "num_boxes not a number": (changed(1, 3, "many"), "line 2: invalid literal for int"),
+    "empty image": (changed(1, 1, "0"), r"line 2: the image is 0.0 x 400.0"),
+    "no id": (changed(1, 0, ""), "line 2: image_id is empty"),
+    "repeated id": (changed(2, 0, "100"), "line 3: the image '100' stands already on line 1"),
+    "no lines": ([], "train.tsv is empty"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_lines(tmp_path, case):
+    lines, message = BROKEN[case]
+    with pytest.raises(DataError, match=message):
+        load_bottom_up_tsv(write(tmp_path, lines), "train")
+
+
+def test_errors_found_when_decoding(tmp_path):
+    features = image_fields(1)[5]
+    dataset = load_bottom_up_tsv(write(tmp_path, changed(1, 5, "!" + features[1:])), "train")
+    assert dataset.read_images(np.array([0, 2]))[0].any()
+    with pytest.raises(DataError, match="train.tsv, line 2: features is not base64"):
+        dataset.read_images(np.array([1]))
+    write(tmp_path, changed(2, 5, encode([np.nan] * 10)))
+    with pytest.raises(DataError, match="train.tsv, line 3: features holds NaN"):
+        load_bottom_up_tsv(tmp_path, "train").read_images(np.array([2]))
+
+
+def test_ids_and_captions_must_fit(tmp_path):
+    with pytest.raises(DataError, match=r"train_ids.txt, line 2: .*train.tsv has no image '7'"):
+        load_bottom_up_tsv(write(tmp_path, ids=["100", "7"]), "train")
+    with pytest.raises(DataError, match=r"train_ids.txt, line 2: the id '100' is taken already"):
+        load_bottom_up_tsv(write(tmp_path, ids=["100", "100", "101"]), "train")
+    (tmp_path / "train_ids.txt").unlink()
+    with pytest.raises(DataError, match=r"train_caps.txt has 4 captions and .*train.tsv 3 images"):
+        load_bottom_up_tsv(write(tmp_path, captions="abcd"), "train")
+    (tmp_path / "train_caps.txt").unlink()
+    with pytest.raises(DataError, match="lacks train_caps.txt; it holds train.tsv"):
+        load_bottom_up_tsv(tmp_path, "train")

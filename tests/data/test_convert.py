@@ -1,0 +1,163 @@
+import threading
+
+import numpy as np
+import pytest
+
+from hslm_tf.convert import main
+from hslm_tf.data import DataError, load
+from hslm_tf.data.convert import convert
+from tests.data.split_files import (
+    IMAGES,
+    anonymous_memory,
+    captions_of,
+    write_sparse_array,
+    write_split,
+)
+
+PLACES = {"precomputed": "folder", "tsv": "tsv", "hdf5": "data.h5"}
+
+
+def convert_to(kind, source, target, **options):
+    if kind != "hdf5":
+        options["folder_format"] = kind
+    return convert(source, target / PLACES[kind], progress=False, **options)
+
+
+def assert_same(one, other):
+    images = np.arange(IMAGES)
+    assert (one.captions, one.image_ids) == (other.captions, other.image_ids)
+    np.testing.assert_array_equal(one.caption_to_image, other.caption_to_image)
+    for ours, theirs in zip(one.read_images(images), other.read_images(images), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(one.read_boxes(images), other.read_boxes(images))
+    np.testing.assert_array_equal(one.num_regions, other.num_regions)
+
+
+@pytest.mark.parametrize("first", PLACES)
+@pytest.mark.parametrize("second", PLACES)
+def test_every_format_to_every_other(tmp_path, first, second):
+    source = write_split(write_split(tmp_path / "source", "dev"), "train")
+    convert_to(first, source, tmp_path / "1")
+    convert_to(second, tmp_path / "1" / PLACES[first], tmp_path / "2")
+    for split in ("dev", "train"):
+        assert_same(load(tmp_path / "2" / PLACES[second], split), load(source, split))
+
+
+def test_files_written(tmp_path):
+    source = write_split(write_split(tmp_path / "source", "dev"), "train", full=False)
+    written = convert_to("precomputed", source, tmp_path, splits=["train"])
+    assert sorted(path.name for path in written) == ["train_caps.txt", "train_ims.npy"]
+    assert sorted(written) == sorted((tmp_path / "folder").iterdir())
+    for name in ("train_caps.txt", "train_ims.npy"):
+        assert (tmp_path / "folder" / name).read_bytes() == (source / name).read_bytes()
+
+
+def test_repeated_rows_become_one_row_per_image(tmp_path):
+    regions = np.random.default_rng(0).normal(size=(IMAGES, 4, 3)).astype(np.float16)
+    source = write_split(tmp_path / "source", full=False, ims=np.repeat(regions, 5, axis=0))
+    convert_to("precomputed", source, tmp_path)
+    converted = np.load(tmp_path / "folder" / "train_ims.npy")
+    assert converted.dtype == np.float16
+    np.testing.assert_array_equal(converted, regions)
+
+
+def test_feature_types(tmp_path):
+    regions = np.zeros((IMAGES, 4, 3), np.float32)
+    regions[2, 1, 0] = 1e5
+    source = write_split(tmp_path / "source", full=False, ims=regions)
+    with pytest.raises(
+        DataError, match=r"row 2: the largest feature 100000.0 does not fit float16"
+    ):
+        convert_to("precomputed", source, tmp_path, dtype="float16")
+    assert not list((tmp_path / "folder").iterdir())
+    with pytest.raises(DataError, match="TSV holds float32, float16 was asked for"):
+        convert_to("tsv", source, tmp_path, dtype="float16")
+    write_split(source, full=False, ims=regions / 10)
+    convert_to("hdf5", source, tmp_path, dtype="float16")
+    assert load(tmp_path / "data.h5", "train").regions.dtype == np.float16
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_refuses_to_overwrite_unless_asked(tmp_path, kind):
+    source = write_split(tmp_path / "source")
+    convert_to(kind, source, tmp_path)
+    write_split(source, caps=[f"new {caption}" for caption in captions_of()])
+    with pytest.raises(DataError, match="already there: overwrite was not asked for"):
+        convert_to(kind, source, tmp_path)
+    assert load(tmp_path / PLACES[kind], "train").captions == captions_of()
+    convert_to(kind, source, tmp_path, overwrite=True)
+    assert load(tmp_path / PLACES[kind], "train").captions[0].startswith("new ")
+
+
+def test_overwriting_leaves_no_part_of_the_old_split(tmp_path):
+    convert_to("precomputed", write_split(tmp_path / "rich"), tmp_path)
+    plain = write_split(tmp_path / "plain", full=False)
+    convert(plain, tmp_path / "folder", folder_format="tsv", overwrite=True, progress=False)
+    names = sorted(path.name for path in (tmp_path / "folder").iterdir())
+    assert names == ["train.tsv", "train_caps.txt"]
+    assert load(tmp_path / "folder", "train").captions == captions_of()
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_an_error_half_way_leaves_the_target_as_it_was(tmp_path, kind):
+    source = write_split(write_split(tmp_path / "source", "dev"), "train")
+    convert_to(kind, source, tmp_path)
+    regions = np.load(source / "train_ims.npy")
+    regions[0, 0, 0] = np.nan
+    np.save(source / "train_ims.npy", regions)
+    with pytest.raises(DataError, match="train_ims.npy, row 0"):
+        convert_to(kind, source, tmp_path, overwrite=True)
+    assert not list(tmp_path.rglob(".partial*"))
+    assert load(tmp_path / PLACES[kind], "train").read_images(np.arange(IMAGES))[0].any()
+
+
+def test_places_that_cannot_be(tmp_path):
+    source = write_split(tmp_path / "source")
+    with pytest.raises(DataError, match="is the source itself"):
+        convert(source, tmp_path / "source" / ".")
+    with pytest.raises(DataError, match="holds no split: .*nothing: there is no such folder"):
+        convert(tmp_path / "none", tmp_path / "out")
+    with pytest.raises(DataError, match="no region features of the split 'dev': expected dev_ims"):
+        convert(source, tmp_path / "out", splits=["train", "dev"])
+    assert not (tmp_path / "out").exists()
+    (source / "train.tsv").write_text("")
+    with pytest.raises(DataError, match="holds both train_ims.npy and train.tsv"):
+        load(source, "train")
+
+
+def test_memory_stays_bounded(tmp_path):
+    images = 1000
+    size = write_sparse_array(tmp_path / "train_ims.npy", (images, 36, 2048))
+    (tmp_path / "train_caps.txt").write_text("\n".join(captions_of(images, 1)))
+    before, peak, done = anonymous_memory(), [0], threading.Event()
+
+    def watch():
+        while not done.wait(0.002):
+            peak.append(anonymous_memory())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    convert(tmp_path, tmp_path / "out.h5", layout="per_image", dtype="float16", progress=False)
+    done.set()
+    watcher.join()
+    assert size > 290e6
+    assert max(peak) - before < 100e6
+    assert load(tmp_path / "out.h5", "train", "per_image").num_images == images
+
+
+def test_command(tmp_path, capsys):
+    source = write_split(tmp_path / "source")
+    main([str(source), str(tmp_path / "data.h5"), "--splits", "train"])
+    output = capsys.readouterr()
+    assert output.out.strip() == str(tmp_path / "data.h5")
+    assert f"{IMAGES}/{IMAGES}" in output.err
+    with pytest.raises(SystemExit, match="error: .*data.h5 already there"):
+        main([str(source), str(tmp_path / "data.h5")])
+
+
+def test_help_names_every_argument(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    for name in ("SOURCE", "TARGET", "--folder-format", "--splits", "--layout", "--overwrite"):
+        assert name in text

@@ -1,0 +1,188 @@
+import numpy as np
+import pytest
+
+from hslm_tf.data import DataError, load_precomputed
+from tests.data.split_files import (
+    IMAGES,
+    REGIONS,
+    WIDTH,
+    captions_of,
+    write_split,
+)
+
+
+def test_parts_of_a_split(tmp_path):
+    dataset = load_precomputed(write_split(tmp_path), "train")
+    assert (dataset.num_images, dataset.num_captions) == (IMAGES, 5 * IMAGES)
+    assert (dataset.max_regions, dataset.region_dim) == (REGIONS, WIDTH)
+    assert dataset.captions == captions_of()
+    np.testing.assert_array_equal(dataset.caption_to_image, np.repeat(np.arange(IMAGES), 5))
+    assert dataset.image_ids[3] == "photo_3.jpg"
+    images = np.array([5, 1, 5])
+    regions, mask = dataset.read_images(images)
+    stored = np.load(tmp_path / "train_ims.npy")
+    assert regions.dtype == np.float32
+    np.testing.assert_array_equal(mask.sum(axis=1), [2, 1, 2])
+    np.testing.assert_array_equal(regions, np.where(mask[..., None], stored[images], 0))
+    boxes = np.load(tmp_path / "train_boxes.npy")
+    np.testing.assert_array_equal(
+        dataset.read_boxes(images), np.where(mask[..., None], boxes[images], 0)
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, ">f4"])
+@pytest.mark.parametrize("per_image", [1, 2, 5])
+def test_captions_per_image_and_types(tmp_path, per_image, dtype):
+    regions = np.random.default_rng(1).normal(size=(5, 2, 3)).astype(dtype)
+    write_split(tmp_path, full=False, ims=regions, caps=captions_of(5, per_image))
+    dataset = load_precomputed(tmp_path, "train")
+    assert dataset.num_captions == 5 * per_image
+    np.testing.assert_array_equal(dataset.read_images(np.arange(5))[0], regions.astype("f4"))
+    assert dataset.read_images(np.arange(5))[1].all()
+    assert dataset.read_boxes(np.arange(5)) is None
+
+
+def test_windows_line_endings_and_no_last_newline(tmp_path):
+    write_split(tmp_path)
+    text = b"\xef\xbb\xbf" + "\r\n".join(captions_of()).encode()
+    (tmp_path / "train_caps.txt").write_bytes(text)
+    assert load_precomputed(tmp_path, "train").captions == captions_of()
+
+
+def test_line_separators_of_unicode_stay_in_the_caption(tmp_path):
+    captions = captions_of()
+    captions[2] = "one\u2028line\x85still\x0cone"
+    write_split(tmp_path, caps=captions)
+    assert load_precomputed(tmp_path, "train").captions[2] == captions[2]
+
+
+class TestRepeatedRows:
+    def write(self, folder, groups=20, **parts):
+        regions = np.random.default_rng(2).normal(size=(groups, 2, 3)).astype(np.float32)
+        rows = np.repeat(regions, 5, axis=0)
+        write_split(folder, full=False, **{"ims": rows, "caps": captions_of(groups)} | parts)
+        return regions, rows
+
+    def test_recognized(self, tmp_path):
+        regions, _ = self.write(tmp_path)
+        dataset = load_precomputed(tmp_path, "train")
+        assert (dataset.num_images, dataset.num_captions) == (20, 100)
+        np.testing.assert_array_equal(dataset.read_images(np.arange(20))[0], regions)
+        np.testing.assert_array_equal(dataset.caption_to_image, np.repeat(np.arange(20), 5))
+        second = dataset.subset(3, 5)
+        np.testing.assert_array_equal(second.read_images(np.array([1]))[0], regions[[4]])
+
+    @pytest.mark.parametrize("per_image", [True, False])
+    def test_ids_and_counts_follow_the_rows(self, tmp_path, per_image):
+        ids = [f"p{i}" for i in range(20)]
+        self.write(
+            tmp_path,
+            ids=ids if per_image else list(np.repeat(ids, 5)),
+            num_regions=np.repeat(1 + np.arange(20) % 2, 5),
+            boxes=np.zeros((100, 2, 4), np.float32),
+        )
+        dataset = load_precomputed(tmp_path, "train")
+        assert dataset.image_ids == ids
+        np.testing.assert_array_equal(dataset.num_regions, 1 + np.arange(20) % 2)
+        assert dataset.read_boxes(np.array([19])).shape == (1, 2, 4)
+
+    def test_forced_either_way(self, tmp_path):
+        _, rows = self.write(tmp_path)
+        assert load_precomputed(tmp_path, "train", "per_image").num_images == 100
+        np.save(tmp_path / "train_ims.npy", rows + np.arange(100, dtype="f4")[:, None, None])
+        assert load_precomputed(tmp_path, "train").num_images == 100
+        assert load_precomputed(tmp_path, "train", "per_caption").num_images == 20
+
+    def test_in_doubt_is_an_error(self, tmp_path):
+        _, rows = self.write(tmp_path)
+        rows[1] += 1
+        np.save(tmp_path / "train_ims.npy", rows)
+        with pytest.raises(DataError, match=r"rows 5 to 9 are identical but rows 0 to 4 are not"):
+            load_precomputed(tmp_path, "train")
+
+    def test_forced_on_other_counts(self, tmp_path):
+        write_split(tmp_path)
+        with pytest.raises(DataError, match="6 rows and .*train_caps.txt 30 captions"):
+            load_precomputed(tmp_path, "train", "per_caption")
+        with pytest.raises(ValueError, match="Received: layout='rows'"):
+            load_precomputed(tmp_path, "train", "rows")
+
+
+BROKEN = {
+    "captions do not divide": (
+        {"caps": captions_of()[:-1]},
+        r"train_caps.txt has 29 captions and .*train_ims.npy 6 images",
+    ),
+    "fewer captions than images": ({"caps": ["a", "b"]}, "2 captions and .* 6 images"),
+    "empty caption": ({"caps": ["a", "b", " ", "d", "e", "f"]}, r"train_caps.txt, line 3: .*empty"),
+    "float64": ({"ims": np.zeros((6, 4, 3))}, "train_ims.npy is float64, expected float32"),
+    "integers": ({"ims": np.zeros((6, 4, 3), int)}, "train_ims.npy is int64"),
+    "rank": ({"ims": np.zeros((6, 3), "f4")}, r"shape \(6, 3\), expected three axes"),
+    "no image": ({"ims": np.zeros((0, 4, 3), "f4")}, r"shape \(0, 4, 3\): it is empty"),
+    "boxes of other images": (
+        {"boxes": np.zeros((5, 4, 4), "f4")},
+        r"train_boxes.npy is float32 of shape \(5, 4, 4\).*\(6, 4, 4\)",
+    ),
+    "integer boxes": ({"boxes": np.zeros((6, 4, 4), int)}, "train_boxes.npy is int64"),
+    "no region": (
+        {"num_regions": np.array([4, 0, 1, 1, 1, 1])},
+        r"train_num_regions.npy, row 1: 0 regions, expected 1 to 4",
+    ),
+    "too many regions": (
+        {"num_regions": np.array([4, 4, 4, 4, 4, 5])},
+        r"train_num_regions.npy, row 5: 5 regions",
+    ),
+    "counts of other images": ({"num_regions": np.ones(5, int)}, r"shape \(5,\), expected"),
+    "fractional counts": ({"num_regions": np.ones(6)}, "float64 .*expected integers"),
+    "too few ids": ({"ids": list("abcde")}, "train_ids.txt has 5 ids, expected 6"),
+    "repeated id": ({"ids": list("abcdbf")}, r"train_ids.txt, line 5: the id 'b' .*line 2"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_parts(tmp_path, case):
+    parts, message = BROKEN[case]
+    with pytest.raises(DataError, match=message):
+        load_precomputed(write_split(tmp_path, **parts), "train")
+
+
+def test_wrong_utf8(tmp_path):
+    write_split(tmp_path)
+    (tmp_path / "train_caps.txt").write_bytes(b"fine\ncaf\xe9\n")
+    with pytest.raises(DataError, match=r"train_caps.txt, line 2: byte 0xe9 at column 4"):
+        load_precomputed(tmp_path, "train")
+
+
+def test_empty_caption_file(tmp_path):
+    write_split(tmp_path)
+    (tmp_path / "train_caps.txt").write_bytes(b"")
+    with pytest.raises(DataError, match="train_caps.txt has no captions"):
+        load_precomputed(tmp_path, "train")
+
+
+def test_truncated_array(tmp_path):
+    path = write_split(tmp_path) / "train_ims.npy"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(DataError, match=r"train_ims.npy is truncated: 408 bytes, expected 416"):
+        load_precomputed(tmp_path, "train")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"not an array at all"])
+def test_not_an_array(tmp_path, content):
+    (write_split(tmp_path) / "train_ims.npy").write_bytes(content)
+    with pytest.raises(DataError, match="train_ims.npy is not a .npy array"):
+        load_precomputed(tmp_path, "train")
+
+
+def test_array_of_objects(tmp_path):
+    write_split(tmp_path, ims=np.array([None, 1]))
+    with pytest.raises(DataError, match="train_ims.npy holds Python objects"):
+        load_precomputed(tmp_path, "train")
+
+
+def test_missing_files_and_what_is_there(tmp_path):
+    write_split(tmp_path, "dev", full=False)
+    with pytest.raises(DataError, match="lacks train_ims.npy, train_caps.txt; it holds dev_caps"):
+        load_precomputed(tmp_path, "train")
+    with pytest.raises(DataError, match="there is no such folder"):
+        load_precomputed(tmp_path / "none", "train")

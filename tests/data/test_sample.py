@@ -1,0 +1,52 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.build_sample import build_sample
+from hslm_tf.data import load_precomputed, load_sample
+from hslm_tf.data.sample import sample_folder
+
+IMAGES = {"train": 1000, "dev": 100, "test": 100}
+
+
+@pytest.mark.parametrize("split", IMAGES)
+def test_sizes_and_values(split):
+    dataset = load_sample(split)
+    images = IMAGES[split]
+    assert (dataset.num_images, dataset.num_captions) == (images, 5 * images)
+    assert (dataset.max_regions, dataset.region_dim) == (36, 128)
+    assert dataset.regions.dtype == np.float16
+    regions, mask = dataset.read_images(np.arange(images))
+    assert mask.all()
+    assert 0.5 < regions.std() < 5
+    boxes = dataset.read_boxes(np.arange(images))
+    assert 0 <= boxes.min() and boxes.max() <= 1
+    assert (boxes[..., 2:] > boxes[..., :2]).all()
+
+
+def test_splits_share_no_photograph():
+    ids = [set(load_sample(split).image_ids) for split in IMAGES]
+    assert len(set.union(*ids)) == sum(map(len, ids)) == 1200
+
+
+def test_size_and_terms():
+    files = list(sample_folder().iterdir())
+    assert sum(path.stat().st_size for path in files) <= 14e6
+    assert {path.suffix for path in files} == {".npy", ".txt", ""}
+    notice = (sample_folder() / "NOTICE").read_text()
+    assert "non-commercial research and education" in notice
+    assert "Framing Image Description as a Ranking Task" in notice
+
+
+@pytest.mark.skipif("HSLM_TF_DATA" not in os.environ, reason="HSLM_TF_DATA is not set")
+def test_sample_is_cut_from_flickr8k(tmp_path):
+    flickr8k = Path(os.environ["HSLM_TF_DATA"]) / "flickr8k"
+    build_sample(flickr8k, tmp_path)
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (sample_folder() / path.name).read_bytes()
+    whole, test = load_precomputed(flickr8k, "dev").subset(100, 200), load_sample("test")
+    assert (whole.captions, whole.image_ids) == (test.captions, test.image_ids)
+    rows = np.arange(100)
+    np.testing.assert_array_equal(whole.read_images(rows)[0][..., :128], test.read_images(rows)[0])
