@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from hslm_tf.layers import CrossAttention
+from tests.layer_test import assert_close, randomize, run_layer_test
+from tests.oracles.cross_attention import cross_attention
+from tests.packed_example import packed_example
+
+WIDTH = 8
+OPTIONS = [
+    (activation, normalize)
+    for activation in ("sigmoid", "softmax", "dot_sigmoid")
+    for normalize in (True, False)
+]
+
+
+@pytest.mark.parametrize("activation, normalize", OPTIONS)
+def test_layer(activation, normalize):
+    example = packed_example(WIDTH, garbage=1.0)
+    padded = packed_example(WIDTH)
+    run_layer_test(
+        CrossAttention,
+        init_kwargs={"activation": activation, "scale": 4.0, "normalize": normalize},
+        inputs={
+            "words": example.words[:, :8],
+            "regions": example.regions[:, :, :5],
+            "region_mask": example.region_mask[:, :, :5],
+        },
+        expected_output_shape=((2, 4, 8, WIDTH), (2, 4, 8, 5)),
+        expected_num_weights=0 if activation == "dot_sigmoid" else 1,
+        padded_inputs={
+            "words": np.concatenate([example.words[:, :8], padded.words], axis=1),
+            "regions": padded.regions,
+            "region_mask": padded.region_mask,
+        },
+        unpad=lambda outputs: (outputs[0][:, :, :8], outputs[1][:, :, :8, :5]),
+    )
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-10)])
+@pytest.mark.parametrize("activation, normalize", OPTIONS)
+def test_equals_oracle(dtype, tolerance, activation, normalize):
+    example = packed_example(WIDTH, dtype)
+    layer = CrossAttention(activation, normalize=normalize, dtype=dtype)
+    layer(example.words, example.regions, example.region_mask)
+    randomize(layer)
+    gamma = 0.0 if activation == "dot_sigmoid" else float(layer.gamma)
+    attended, weights = layer(example.words, example.regions, example.region_mask)
+    assert_close(attended, np.asarray(weights) @ example.regions, tolerance)
+    for g, captions in enumerate(example.captions):
+        for t, words in enumerate(captions):
+            rows = example.caption_index[g] == t
+            for b, regions in enumerate(example.images[g]):
+                expected = cross_attention(words, regions, activation, gamma, normalize)
+                row_weights = np.asarray(weights)[g, b, rows]
+                assert not np.any(row_weights[:, len(regions) :])
+                actual = np.asarray(attended)[g, b, rows], row_weights[:, : len(regions)]
+                assert_close(actual, expected, tolerance)
+                alone = layer(words[None], regions[None, None])
+                assert_close(tuple(x[0, 0] for x in alone), expected, tolerance)
+
+
+def test_gamma_starts_at_the_scale():
+    layer = CrossAttention(scale=9.0)
+    layer(np.ones((1, 2, 3), "float32"), np.ones((1, 1, 2, 3), "float32"))
+    assert float(layer.gamma) == 9.0
+
+
+def test_image_without_regions_is_attended_by_nothing():
+    example = packed_example(WIDTH)
+    for activation in ("sigmoid", "softmax", "dot_sigmoid"):
+        layer = CrossAttention(activation)
+        mask = np.zeros_like(example.region_mask)
+        attended, weights = layer(example.words, example.regions, mask)
+        assert not np.any(attended) and not np.any(weights)
+
+
+def test_unknown_activation():
+    with pytest.raises(ValueError, match=r"`activation`.*Received: activation=tanh$"):
+        CrossAttention("tanh")
+
+
+def test_different_widths():
+    with pytest.raises(ValueError, match=r"same width.*Received: words_shape=.*regions_shape="):
+        CrossAttention()(np.ones((1, 2, 3), "float32"), np.ones((1, 1, 2, 4), "float32"))

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hslm_tf.layers.numerics import (
+    l2_normalize,
+    mask_rows,
+    masked_softmax,
+    real_count,
+    wide_dtype,
+)
+from tests.layer_test import assert_close
+from tests.oracles.numerics import l2_normalize_rows, softmax
+
+MASK = np.array([[True, True, False, True], [False, True, False, False]])
+
+
+def test_wide_dtype():
+    for dtype, wide in (("float16", "float32"), ("bfloat16", "float32"), ("float64", "float64")):
+        assert wide_dtype(tf.zeros(1, dtype)) == wide
+
+
+@pytest.mark.parametrize(
+    "dtype, tolerance",
+    [("float16", 1e-3), ("bfloat16", 8e-3), ("float32", 1e-6), ("float64", 1e-12)],
+)
+def test_l2_normalize(dtype, tolerance):
+    x = tf.cast(np.random.default_rng(0).normal(size=(5, 7)), dtype)
+    normalized = l2_normalize(x)
+    assert normalized.dtype == dtype
+    assert_close(normalized, l2_normalize_rows(tf.cast(x, "float64").numpy()), tolerance)
+    assert_close(tf.transpose(l2_normalize(tf.transpose(x), axis=0)), normalized, 1e-6)
+
+
+def test_l2_normalize_beyond_the_range_of_float16():
+    x = tf.constant([[300.0, 400.0], [3e-5, 4e-5]], "float16")
+    assert_close(l2_normalize(x), np.array([[0.6, 0.8], [0.6, 0.8]]), 1e-2)
+
+
+def test_l2_normalize_of_zero_has_a_finite_gradient():
+    x = tf.Variable([[0.0, 0.0], [3.0, 4.0]])
+    with tf.GradientTape() as tape:
+        normalized = l2_normalize(x)
+        loss = tf.reduce_sum(normalized * [[1.0, 2.0], [1.0, 0.0]])
+    np.testing.assert_allclose(normalized, [[0.0, 0.0], [0.6, 0.8]], rtol=1e-6)
+    gradient = tape.gradient(loss, x)
+    assert np.all(np.isfinite(gradient))
+    # d(x / |x|)_0 = (1 - 0.36, -0.48) / 5
+    np.testing.assert_allclose(gradient[1], [0.128, -0.096], rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_masked_softmax(dtype):
+    logits = tf.cast(10 * np.random.default_rng(0).normal(size=(2, 4)), dtype)
+    weights = masked_softmax(logits, MASK)
+    assert weights.dtype == wide_dtype(logits)
+    assert not np.any(np.asarray(weights)[~MASK])
+    for row, mask, row_weights in zip(np.asarray(logits), MASK, np.asarray(weights), strict=True):
+        assert_close(row_weights[mask], softmax(np.float64(row[mask])), 1e-6)
+    assert_close(masked_softmax(logits, None), masked_softmax(logits, np.full((2, 4), True)), 1e-6)
+
+
+def test_masked_softmax_of_nothing_is_zero():
+    logits = tf.Variable([[1.0, 2.0]])
+    with tf.GradientTape() as tape:
+        weights = masked_softmax(logits, np.array([[False, False]]))
+        loss = tf.reduce_sum(weights * [[1.0, 2.0]])
+    np.testing.assert_array_equal(weights, [[0.0, 0.0]])
+    np.testing.assert_array_equal(tape.gradient(loss, logits), [[0.0, 0.0]])
+
+
+def test_real_count():
+    x = np.zeros((3, 4, 5), "float32")
+    mask = np.concatenate([MASK, np.zeros((1, 4), bool)])
+    np.testing.assert_array_equal(real_count(mask, x, "float32"), [[[3]], [[1]], [[1]]])
+    assert real_count(None, x, "float32") == 4
+
+
+def test_mask_rows():
+    x = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
+    x[~MASK] = np.nan
+    masked = np.asarray(mask_rows(x, MASK))
+    np.testing.assert_array_equal(masked[MASK], x[MASK])
+    assert not np.any(masked[~MASK])
+    assert mask_rows(x, None) is x

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from hslm_tf.layers import SimilarityRepresentation
+from tests.layer_test import affine, assert_close, randomize, run_layer_test
+from tests.oracles.similarity import similarity_representation
+
+WIDTH, UNITS = 8, 6
+
+
+def draw_vectors(dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:
+    """One vector per word, and one attended vector per word and image."""
+    rng = np.random.default_rng(9)
+    text, image = rng.normal(size=(2, 1, 4, WIDTH)), rng.normal(size=(2, 3, 4, WIDTH))
+    return text.astype(dtype), image.astype(dtype)
+
+
+def test_layer():
+    text, image = draw_vectors()
+    run_layer_test(
+        SimilarityRepresentation,
+        init_kwargs={"units": UNITS},
+        inputs={"text": text, "image": image},
+        expected_output_shape=(2, 3, 4, UNITS),
+        expected_num_weights=2,
+        output_in_float32=True,
+    )
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-10)])
+def test_equals_oracle(dtype, tolerance):
+    text, image = draw_vectors(dtype)
+    layer = SimilarityRepresentation(UNITS, dtype=dtype)
+    layer(text, image)
+    randomize(layer)
+    similarity = layer(text, image)
+    assert similarity.dtype == dtype
+    for place in np.ndindex(image.shape[:-1]):
+        m1, m2 = text[place[0], 0, place[2]], image[place]
+        expected = similarity_representation(m1, m2, affine(layer.projection))
+        assert_close(similarity[place], expected, tolerance)
+        assert_close(np.linalg.norm(similarity[place]), 1.0, tolerance)
+
+
+def test_too_few_units():
+    with pytest.raises(ValueError, match=r"`units`.*Received: units=0$"):
+        SimilarityRepresentation(0)
+
+
+def test_different_widths():
+    with pytest.raises(ValueError, match=r"same width.*Received: text_shape=.*image_shape="):
+        SimilarityRepresentation()(np.ones((2, 3), "float32"), np.ones((2, 4), "float32"))
