@@ -1,0 +1,270 @@
+"""Configuration of models and runs: frozen dataclasses and named presets."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and parts of HSLM. The defaults are the paper's sizes and the measured best choices."""
+
+    region_dim: int = 2048
+    """width F of a region feature"""
+    max_regions: int = 36
+    """largest number of regions of an image"""
+    joint_dim: int = 1024
+    """width d1 of the local features"""
+    word_dim: int = 300
+    """width d2 of a word vector"""
+    similarity_dim: int = 256
+    """width s of a similarity vector"""
+    max_tokens: int = 64
+    """longest caption, <start> and <end> included; training truncates longer ones"""
+
+    mgcn: bool = True
+    """learn relations with graph convolutions in both modalities (Table 4, MGCN)"""
+    mgcn_layers: int = 4
+    """number L of graph convolutions"""
+    self_attention: bool = True
+    """self-attention on the word vectors (Table 4, Self-Attn)"""
+    cross_attention: bool = True
+    """words attend to regions (Table 4, Cross-Attn)"""
+    global_alignment: bool = True
+    """compare the global vectors (Table 4, Glob)"""
+    local_alignment: bool = True
+    """compare every word with its attended vector (Table 4, Loc)"""
+
+    self_attention_residual: bool = False
+    """add the input of the self-attention to its output; the paper does not"""
+    normalize_features: bool = True
+    """unit length for regions, E_f, E* and R*; the paper does not"""
+    mgcn_affinity: Literal["mean", "dot", "softmax"] = "mean"
+    """relation matrix: divided by the number of nodes, as printed, or softmax"""
+    mgcn_normalization: Literal["l2", "layer"] | None = "l2"
+    """what holds the scale after every graph convolution"""
+    attention: Literal["sigmoid", "softmax", "dot_sigmoid"] = "sigmoid"
+    """cross-attention weights: of a scaled cosine, or dot_sigmoid as printed"""
+    attention_scale: float = 10.0
+    """initial scale gamma of the cosine"""
+    normalize_fusion: bool = True
+    """divide by the sum of the gates and scale to unit length; the paper does not"""
+
+    word_dropout: float = 0.4
+    """dropout on the word vectors"""
+    region_dropout: float = 0.0
+    """dropout on the region features"""
+    feature_dropout: float = 0.0
+    """dropout on the inputs of the MGCN and of the recurrent layer"""
+    drop_regions: float = 0.0
+    """share of whole regions dropped while training"""
+    drop_words: float = 0.0
+    """share of whole words dropped while training"""
+
+    def __post_init__(self) -> None:
+        if self.local_alignment and not self.cross_attention:
+            raise ValueError(
+                "Local alignment compares words with attended vectors: it needs cross_attention. "
+                f"Received: local_alignment={self.local_alignment}, "
+                f"cross_attention={self.cross_attention}"
+            )
+        if not (self.local_alignment or self.global_alignment):
+            raise ValueError(
+                "Without local_alignment and global_alignment there is nothing to score. "
+                "Received: local_alignment=False, global_alignment=False"
+            )
+        for name in ("region_dim", "max_regions", "joint_dim", "word_dim", "similarity_dim"):
+            _require(self, name, getattr(self, name) >= 1, "at least 1")
+        _require(self, "max_tokens", self.max_tokens >= 3, "at least 3")
+        _require(self, "mgcn_layers", self.mgcn_layers >= 1, "at least 1; `mgcn` turns it off")
+        for name in (
+            "word_dropout",
+            "region_dropout",
+            "feature_dropout",
+            "drop_regions",
+            "drop_words",
+        ):
+            _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Where captions and region features come from."""
+
+    path: str = "sample"
+    """folder or file with region features and captions; "sample" is the built-in sample"""
+    train_split: str = "train"
+    """split to train on"""
+    dev_split: str = "dev"
+    """split that chooses the best checkpoint"""
+    layout: Literal["auto", "per_image", "per_caption"] = "auto"
+    """whether region rows are repeated for every caption, as in SCAN's released files"""
+    vocabulary: str | None = None
+    """vocabulary JSON of SCAN or SGRAF; without it one is built from the training captions"""
+    min_count: int = 4
+    """how often a word must occur to enter a vocabulary built here"""
+    word_vectors: str | None = None
+    """GloVe or word2vec text file that the word embedding starts from"""
+    shuffle_captions: bool = False
+    """give every image the captions of another one: a control that must learn nothing"""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How a model learns."""
+
+    epochs: int = 40
+    """passes over the training captions"""
+    batch_size: int = 128
+    """image-caption pairs a step"""
+    learning_rate: float = 2e-4
+    """initial learning rate of Adam"""
+    decay_epochs: int = 20
+    """epochs after which the learning rate is multiplied by decay_rate"""
+    decay_rate: float = 0.1
+    """factor of the learning rate every decay_epochs"""
+    weight_decay: float = 0.0
+    """decoupled weight decay"""
+    gradient_clip: float = 2.0
+    """largest global norm of the gradient"""
+    margin: float = 0.2
+    """margin of the triplet loss"""
+    curriculum: bool = True
+    """random negatives first, then the hardest of a growing share, then of all"""
+    random_epochs: float = 2.0
+    """epochs with one random negative a query"""
+    growing_epochs: float = 2.0
+    """epochs in which the share of candidates grows to all"""
+    same_image_negatives: bool = False
+    """let captions of the same image be negatives, as older code does"""
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """Keras precision policy"""
+    seed: int = 0
+    """seed of weights, order, dropout and negatives"""
+
+    def __post_init__(self) -> None:
+        _require(self, "epochs", self.epochs >= 1, "at least 1")
+        _require(self, "batch_size", self.batch_size >= 2, "at least 2")
+        _require(self, "learning_rate", self.learning_rate > 0, "positive")
+        _require(self, "decay_epochs", self.decay_epochs >= 1, "at least 1")
+        _require(self, "gradient_clip", self.gradient_clip > 0, "positive")
+        _require(self, "margin", self.margin > 0, "positive")
+        for name in ("weight_decay", "random_epochs", "growing_epochs"):
+            _require(self, name, getattr(self, name) >= 0, "0 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides the outcome of a run."""
+
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the configuration as JSON."""
+        Path(path).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", "utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "RunConfig":
+        """Reads a configuration written by `save`.
+
+        Args:
+            path: a JSON file.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            ValueError: if the file is no JSON object or has unknown or impossible values; the
+                message names the file.
+        """
+        try:
+            sections = json.loads(Path(path).read_text("utf-8"))
+            return cls(
+                model=ModelConfig(**sections["model"]),
+                data=DataConfig(**sections["data"]),
+                training=TrainingConfig(**sections["training"]),
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path}: not the configuration of a run: {error!r}") from error
+
+
+def _require(config: Any, name: str, condition: bool, expected: str) -> None:
+    if not condition:
+        raise ValueError(f"`{name}` must be {expected}. Received: {name}={getattr(config, name)}")
+
+
+# Table 4 of the paper: MGCN, Self-Attn, Cross-Attn, Glob, Loc.
+ABLATIONS: dict[int, tuple[bool, bool, bool, bool, bool]] = {
+    1: (False, False, False, True, False),
+    2: (False, True, False, True, False),
+    3: (True, False, False, True, False),
+    4: (True, True, False, True, False),
+    5: (False, False, True, False, True),
+    6: (False, True, True, False, True),
+    7: (True, False, True, False, True),
+    8: (True, True, True, False, True),
+    9: (False, False, True, True, True),
+    10: (False, True, True, True, True),
+    11: (True, False, True, True, True),
+    12: (True, True, True, True, True),
+}
+
+_FLICKR30K = RunConfig(
+    data=DataConfig(path="data/f30k_precomp", vocabulary="data/f30k_precomp_vocab.json")
+)
+_COCO = RunConfig(
+    data=DataConfig(path="data/coco_precomp", vocabulary="data/coco_precomp_vocab.json"),
+    training=TrainingConfig(decay_epochs=15),
+)
+_FLICKR8K = RunConfig(
+    model=ModelConfig(region_dim=256, joint_dim=256, word_dim=300, similarity_dim=128),
+    data=DataConfig(path="data/flickr8k"),
+)
+_SAMPLE = RunConfig(
+    model=ModelConfig(region_dim=128, joint_dim=128, word_dim=128, similarity_dim=64),
+    training=TrainingConfig(epochs=20, learning_rate=1e-3),
+)
+
+
+def _ablation(row: int) -> RunConfig:
+    mgcn, self_attention, cross_attention, global_alignment, local_alignment = ABLATIONS[row]
+    model = dataclasses.replace(
+        _FLICKR30K.model,
+        mgcn=mgcn,
+        self_attention=self_attention,
+        cross_attention=cross_attention,
+        global_alignment=global_alignment,
+        local_alignment=local_alignment,
+    )
+    return dataclasses.replace(_FLICKR30K, model=model)
+
+
+PRESETS: dict[str, RunConfig] = {
+    "sample": _SAMPLE,
+    "flickr8k": _FLICKR8K,
+    "flickr30k": _FLICKR30K,
+    "coco": _COCO,
+    **{f"ablation/{row}": _ablation(row) for row in ABLATIONS},
+}
+
+
+def preset(name: str) -> RunConfig:
+    """Looks up a named configuration.
+
+    Args:
+        name: `flickr30k` and `coco` (the paper's values), `flickr8k`, `sample`, or
+            `ablation/1` to `ablation/12` (the rows of the paper's Table 4).
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ValueError: if there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"There is no such preset, only {', '.join(PRESETS)}. Received: {name=}")
+    return PRESETS[name]

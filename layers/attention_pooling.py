@@ -1,0 +1,98 @@
+"""Attention pooling of local features into one global vector (HSLM Sec. 3.5)."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from hslm_tf.layers.numerics import (
+    l2_normalize,
+    mask_rows,
+    masked_softmax,
+    real_count,
+    wide_dtype,
+)
+from hslm_tf.layers.packed_words import softmax_by_caption, spread_to_words, sum_by_caption
+
+
+@keras.saving.register_keras_serializable(package="hslm_tf")
+class AttentionPooling(keras.layers.Layer):
+    """Fuses local vectors into a global one, their mean as the query (HSLM Sec. 3.5).
+
+    `q = W_Q mean + b_Q`, `k_j = W_K x_j`, `p = softmax(q . k_j / sqrt(width))` over the real
+    vectors, and the output is `sum_j p_j x_j` scaled to unit length. One head, no value
+    projection (as SGRAF). A bias of the keys would cancel in the softmax, so there is none.
+
+    Args:
+        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        vectors: `[..., rows, width]`, local features.
+        mask: boolean `[..., rows]`, True for real rows; None where all are real.
+        weights: `[blocks, images, words, regions]`, to pool attended vectors instead: word w's
+            is `weights_w @ vectors`, with `vectors` the regions `[blocks, images, regions, width]`.
+        caption_index: int32 `[blocks, words]`, needed with `weights`; see `packed_words`.
+
+    Returns:
+        Unit vectors: `[..., width]`, or `[blocks, images, captions, width]` with `weights`.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def compute_mask(self, vectors: keras.KerasTensor, mask: keras.KerasTensor | None) -> None:
+        """The rows are gone from the output, and so is their mask."""
+
+    def build(self, vectors_shape: tuple) -> None:
+        width = vectors_shape[-1]
+        self.query = keras.layers.Dense(width, dtype=self.dtype_policy, name="query")
+        self.key = keras.layers.Dense(width, use_bias=False, dtype=self.dtype_policy, name="key")
+        self.query.build(vectors_shape)
+        self.key.build(vectors_shape)
+
+    def call(
+        self,
+        vectors: keras.KerasTensor,
+        mask: keras.KerasTensor | None = None,
+        weights: keras.KerasTensor | None = None,
+        caption_index: keras.KerasTensor | None = None,
+    ) -> keras.KerasTensor:
+        if weights is not None:
+            return self._pool_attended(weights, vectors, caption_index)
+        vectors = mask_rows(vectors, mask)
+        count = real_count(mask, vectors, wide_dtype(vectors))
+        total = ops.sum(ops.cast(vectors, count.dtype), axis=-2, keepdims=True)
+        query = self.query(ops.cast(total / count, vectors.dtype))
+        logits = ops.matmul(self.key(vectors), ops.swapaxes(query, -1, -2))[..., 0]
+        weights = masked_softmax(self._scaled(logits, vectors.shape[-1]), mask)
+        pooled = ops.matmul(ops.cast(weights, vectors.dtype)[..., None, :], vectors)
+        return l2_normalize(pooled[..., 0, :])
+
+    def _pool_attended(
+        self, weights: tf.Tensor, regions: tf.Tensor, caption_index: tf.Tensor
+    ) -> tf.Tensor:
+        """Pools attended image vectors caption by caption without ever forming keys for them.
+
+        The mean of attended vectors, their query-key products and the pooled vector lie in the
+        span of an image's regions, so the wide products run over regions (36) and not over words.
+        """
+        weights = tf.cast(weights, wide_dtype(weights))
+        ones = tf.ones_like(weights[..., :1])
+        sums = sum_by_caption(tf.concat([weights, ones], axis=-1), caption_index)
+        mean = tf.math.divide_no_nan(sums[..., :-1], sums[..., -1:])
+
+        keys = self.key(regions)
+        bias = tf.cast(self.query.bias, keys.dtype)
+        without_bias = self.query(regions) - bias
+        # q . k = (mean @ regions W_Q + b_Q) . (weights @ regions W_K), expanded.
+        products = tf.cast(tf.matmul(without_bias, keys, transpose_b=True), mean.dtype)
+        offset = tf.cast(tf.reduce_sum(keys * bias, axis=-1), mean.dtype)
+        queries = spread_to_words(tf.matmul(mean, products) + offset[..., None, :], caption_index)
+        logits = tf.reduce_sum(queries * weights, axis=-1)
+
+        attention = softmax_by_caption(self._scaled(logits, regions.shape[-1]), caption_index)
+        pooled = sum_by_caption(attention[..., None] * weights, caption_index)
+        return l2_normalize(tf.matmul(tf.cast(pooled, regions.dtype), regions))
+
+    def _scaled(self, logits: keras.KerasTensor, width: int) -> keras.KerasTensor:
+        return ops.cast(logits, wide_dtype(logits)) * width**-0.5

@@ -1,0 +1,119 @@
+"""Cross-attention: words attend to image regions (HSLM Eq. 15-16)."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from hslm_tf.layers.numerics import l2_normalize, masked_softmax, wide_dtype
+
+ACTIVATIONS = ("sigmoid", "softmax", "dot_sigmoid")
+
+
+@keras.saving.register_keras_serializable(package="hslm_tf")
+class CrossAttention(keras.layers.Layer):
+    """Builds one attended image vector per word (HSLM Eq. 15-16).
+
+    Row j of `R_a*` is `sum_i a_ji r_i`, with one weight for word j and region i.
+
+    Args:
+        activation: `"sigmoid"` is `sigmoid(gamma cos(t_j, r_i))`, `"softmax"` a softmax of
+            `gamma cos(t_j, r_i)` over the regions (SCAN), `"dot_sigmoid"` the paper to the letter,
+            `sigmoid(t_j . r_i)`.
+        scale: initial gamma, a trainable scalar; `"dot_sigmoid"` has none.
+        normalize: scales the attended vectors to unit length.
+        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        words: `[blocks, words, width]`, local text features E*, packed.
+        regions: `[blocks, images, regions, width]`, local image features R*.
+        region_mask: boolean `[blocks, images, regions]`, True for real regions, or None.
+
+    Returns:
+        The attended vectors `[blocks, images, words, width]` and the weights
+        `[blocks, images, words, regions]` that make them: `attended = weights @ regions`, the
+        normalization included.
+
+    Raises:
+        ValueError: if `activation` is unknown.
+    """
+
+    def __init__(
+        self,
+        activation: str = "sigmoid",
+        scale: float = 10.0,
+        normalize: bool = True,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"`activation` must be one of {', '.join(ACTIVATIONS)}. "
+                f"Received: activation={activation}"
+            )
+        self.activation = activation
+        self.scale = scale
+        self.normalize = normalize
+        self.supports_masking = True
+
+    def compute_mask(self, words: keras.KerasTensor, mask: keras.KerasTensor | None) -> None:
+        """Padding words stay in place; the caption index tells them, not a mask."""
+
+    def build(self, words_shape: tuple, regions_shape: tuple, region_mask_shape=None) -> None:
+        if words_shape[-1] != regions_shape[-1]:
+            raise ValueError(
+                "Words and regions must have the same width. "
+                f"Received: words_shape={words_shape}, regions_shape={regions_shape}"
+            )
+        if self.activation != "dot_sigmoid":
+            self.gamma = self.add_weight(
+                name="gamma", shape=(), initializer=keras.initializers.Constant(self.scale)
+            )
+
+    def call(
+        self,
+        words: keras.KerasTensor,
+        regions: keras.KerasTensor,
+        region_mask: keras.KerasTensor | None = None,
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        weights = self._weights(words, regions, region_mask)
+        attended = ops.matmul(ops.cast(weights, regions.dtype), regions)
+        if self.normalize:
+            wide = ops.cast(attended, wide_dtype(attended))
+            squared_length = ops.sum(ops.square(wide), axis=-1, keepdims=True)
+            factor = ops.rsqrt(ops.maximum(squared_length, 1e-12))
+            attended, weights = ops.cast(wide * factor, regions.dtype), weights * factor
+        return attended, ops.cast(weights, regions.dtype)
+
+    def _weights(
+        self,
+        words: keras.KerasTensor,
+        regions: keras.KerasTensor,
+        region_mask: keras.KerasTensor | None,
+    ) -> keras.KerasTensor:
+        """The weights a_ji of Eq. 16 in float32, `[blocks, images, words, regions]`."""
+        if self.activation != "dot_sigmoid":
+            words, regions = l2_normalize(words), l2_normalize(regions)
+        logits = ops.einsum("gwd,gbnd->gbwn", words, regions)
+        logits = ops.cast(logits, wide_dtype(logits))
+        if self.activation != "dot_sigmoid":
+            logits = logits * ops.cast(self.gamma, logits.dtype)
+        mask = None if region_mask is None else region_mask[..., None, :]
+        if self.activation == "softmax":
+            return masked_softmax(logits, mask)
+        weights = ops.sigmoid(logits)
+        return weights if mask is None else ops.where(mask, weights, np.zeros((), "float32"))
+
+    def compute_output_shape(
+        self, words_shape: tuple, regions_shape: tuple, region_mask_shape=None
+    ) -> tuple[tuple, tuple]:
+        blocks, num_words, width = words_shape
+        images, num_regions = regions_shape[1:3]
+        return (blocks, images, num_words, width), (blocks, images, num_words, num_regions)
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "activation": self.activation,
+            "scale": self.scale,
+            "normalize": self.normalize,
+        }

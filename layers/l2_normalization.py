@@ -1,0 +1,33 @@
+"""Unit length as a layer."""
+
+import keras
+
+from hslm_tf.layers.numerics import l2_normalize, mask_rows
+
+
+@keras.saving.register_keras_serializable(package="hslm_tf")
+class L2Normalization(keras.layers.Layer):
+    """Scales every row to unit length, in float32 at least; the gradient at zero is finite.
+
+    Args:
+        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        vectors: `[..., rows, width]`.
+        mask: boolean `[..., rows]`, True for real rows, or None.
+
+    Returns:
+        `[..., rows, width]`; rows of padding are zero.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(
+        self, vectors: keras.KerasTensor, mask: keras.KerasTensor | None = None
+    ) -> keras.KerasTensor:
+        return mask_rows(l2_normalize(vectors), mask)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return input_shape

@@ -1,0 +1,75 @@
+"""Numerical helpers shared by the layers: float32 normalization and masks."""
+
+import keras
+from keras import ops
+
+
+def wide_dtype(x: keras.KerasTensor) -> str:
+    """Returns the dtype for normalizations: float32, or float64 where the input already is."""
+    return "float64" if keras.backend.standardize_dtype(x.dtype) == "float64" else "float32"
+
+
+def l2_normalize(x: keras.KerasTensor, axis: int = -1, epsilon: float = 1e-12) -> keras.KerasTensor:
+    """Scales vectors to unit length, with a finite gradient at zero.
+
+    `x * rsqrt(max(sum(x ** 2), epsilon))`, computed in float32 at least and returned in the
+    dtype of `x`. The usual `x / (norm(x) + epsilon)` has a NaN gradient at the zero vector,
+    which masked rows are.
+
+    Args:
+        x: tensor of any shape.
+        axis: the axis whose vectors are normalized.
+        epsilon: lower bound of the squared length.
+
+    Returns:
+        A tensor of the shape and dtype of `x`.
+    """
+    wide = ops.cast(x, wide_dtype(x))
+    squared_length = ops.sum(ops.square(wide), axis=axis, keepdims=True)
+    return ops.cast(wide * ops.rsqrt(ops.maximum(squared_length, epsilon)), x.dtype)
+
+
+def masked_softmax(
+    logits: keras.KerasTensor, mask: keras.KerasTensor | None, axis: int = -1
+) -> keras.KerasTensor:
+    """Softmax in float32 at least, over the real entries only.
+
+    Args:
+        logits: tensor of any shape.
+        mask: boolean tensor that broadcasts against `logits`, True where an entry is real.
+        axis: the axis that sums to one.
+
+    Returns:
+        Float32 (or float64) weights; entries that are not real weigh 0.
+    """
+    logits = ops.cast(logits, wide_dtype(logits))
+    if mask is None:
+        return ops.softmax(logits, axis=axis)
+    weights = ops.softmax(ops.where(mask, logits, -1e30), axis=axis)
+    return ops.where(mask, weights, 0.0)
+
+
+def real_count(
+    mask: keras.KerasTensor | None, x: keras.KerasTensor, dtype: str
+) -> keras.KerasTensor:
+    """Counts the real rows of each matrix, the M and N of the paper's denominators.
+
+    Args:
+        mask: boolean `[..., rows]`, or None where all rows are real.
+        x: `[..., rows, width]`, the matrices that the mask belongs to.
+        dtype: dtype of the count.
+
+    Returns:
+        Tensor `[..., 1, 1]` (a scalar without a mask), at least 1.
+    """
+    if mask is None:
+        return ops.cast(ops.shape(x)[-2], dtype)
+    count = ops.sum(ops.cast(mask, dtype), axis=-1)[..., None, None]
+    return ops.maximum(count, 1)
+
+
+def mask_rows(x: keras.KerasTensor, mask: keras.KerasTensor | None) -> keras.KerasTensor:
+    """Zeroes the rows of `x` (`[..., rows, width]`) that `mask` (`[..., rows]`) calls padding."""
+    if mask is None:
+        return x
+    return ops.where(mask[..., None], x, ops.zeros((), dtype=x.dtype))

@@ -1,0 +1,50 @@
+"""Similarity representation of two vectors from different modalities (HSLM Eq. 17-19)."""
+
+import keras
+from keras import ops
+
+from hslm_tf.layers.numerics import l2_normalize, wide_dtype
+
+
+@keras.saving.register_keras_serializable(package="hslm_tf")
+class SimilarityRepresentation(keras.layers.Layer):
+    """A unit vector that says how two vectors differ (HSLM Eq. 17, SGRAF Sec. 3.2).
+
+    `S(m1, m2) = l2norm(W (m1 - m2)^2 + b)`; the same formula on word vectors against attended
+    image vectors (Eq. 18) and on the global vectors (Eq. 19), each with weights of its own.
+
+    Args:
+        units: width of the similarity vector; the paper gives none, SGRAF uses 256.
+        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        text: `[..., width]`.
+        image: `[..., width]`, broadcast against `text`.
+
+    Returns:
+        `[..., units]`, unit vectors in float32 (float64 in a float64 layer).
+    """
+
+    def __init__(self, units: int = 256, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if units < 1:
+            raise ValueError(f"`units` must be at least 1. Received: units={units}")
+        self.units = units
+
+    def build(self, text_shape: tuple, image_shape: tuple) -> None:
+        if text_shape[-1] != image_shape[-1]:
+            raise ValueError(
+                "Both vectors must have the same width. "
+                f"Received: text_shape={text_shape}, image_shape={image_shape}"
+            )
+        self.projection = keras.layers.Dense(
+            self.units, dtype=self.dtype_policy, name="projection"
+        )
+        self.projection.build((*image_shape[:-1], text_shape[-1]))
+
+    def call(self, text: keras.KerasTensor, image: keras.KerasTensor) -> keras.KerasTensor:
+        projected = self.projection(ops.square(text - image))
+        return l2_normalize(ops.cast(projected, wide_dtype(projected)))
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "units": self.units}

@@ -1,0 +1,53 @@
+"""Which negatives a query may take, and the hardest of them (HSLM Sec. 3.6)."""
+
+import tensorflow as tf
+
+
+def admissible_negatives(image_index: tf.Tensor, same_image_negatives: bool = False) -> tf.Tensor:
+    """Says which pairs of a batch are negatives.
+
+    Args:
+        image_index: int `[batch]`; pairs with the same value show the same image.
+        same_image_negatives: lets other captions of the same image be negatives, as older code
+            does; the pair itself never is.
+
+    Returns:
+        Boolean `[batch, batch]`, images x captions, symmetric.
+    """
+    if same_image_negatives:
+        return ~tf.eye(tf.shape(image_index)[0], dtype=tf.bool)
+    return image_index[:, None] != image_index[None, :]
+
+
+def draw_candidates(admissible: tf.Tensor, share: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+    """Draws k of each query's admissible negatives, `k = max(1, ceil(share (batch - 1)))`.
+
+    Args:
+        admissible: boolean `[queries, candidates]`.
+        share: scalar in [0, 1]; 0 is one random negative a query, 1 is all of them.
+        noise: uniform float `[queries, candidates]`; the k smallest of each row are drawn.
+
+    Returns:
+        Boolean `[queries, candidates]`, a subset of `admissible`.
+    """
+    batch = tf.cast(tf.shape(admissible)[1], tf.float32)
+    # Float32 noise in the product must not push an exact count over the next integer.
+    drawn = tf.maximum(1, tf.cast(tf.math.ceil(share * (batch - 1) - 1e-4), tf.int32))
+    noise = tf.where(admissible, noise, 2.0)
+    order = tf.argsort(tf.argsort(noise, axis=-1, stable=True), axis=-1, stable=True)
+    return admissible & (order < drawn)
+
+
+def hardest(scores: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
+    """Finds the highest-scoring candidate of every query, ties to the first index.
+
+    Args:
+        scores: `[queries, candidates]`.
+        candidates: boolean `[queries, candidates]`.
+
+    Returns:
+        Int32 `[queries]`; 0 for a query without candidates.
+    """
+    return tf.argmax(
+        tf.where(candidates, scores, scores.dtype.min), axis=-1, output_type=tf.int32
+    )

@@ -1,0 +1,121 @@
+"""Training and test step of a retrieval model."""
+
+import keras
+import tensorflow as tf
+
+from hslm_tf.training.curriculum import NegativeCurriculum
+from hslm_tf.training.triplet_loss import HardestNegativeTripletLoss, TripletLosses
+
+WATCHED = ("loss", "active_hinges", "positive_score", "negative_score")
+
+
+class RetrievalTrainer(keras.Model):
+    """A Keras model that learns from the hardest negatives of the batch.
+
+    Subclasses have `image_encoder`, `text_encoder`, `score_pairs(images, texts)` and
+    `score_all(images, texts)`. The encoders run once a step; all pairs are scored without gradient
+    to choose negatives, and only the pairs that the loss touches are scored again with gradient.
+    """
+
+    def compile(
+        self,
+        optimizer: str | keras.Optimizer = "adam",
+        loss: HardestNegativeTripletLoss | None = None,
+        jit_compile: bool = False,
+        **kwargs,
+    ) -> None:
+        """Prepares the model for `fit`.
+
+        Args:
+            optimizer: optimizer or its name.
+            loss: by default `HardestNegativeTripletLoss` with the default curriculum.
+            jit_compile: compiles the step with XLA, which recurrent layers on GPU do not support.
+            **kwargs: further arguments of `keras.Model.compile`.
+        """
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        if loss is None:
+            loss = HardestNegativeTripletLoss(curriculum=NegativeCurriculum())
+        self.triplet_loss = loss
+        self._watched = {name: keras.metrics.Mean(name=name) for name in WATCHED}
+        self._gradient_norm = keras.metrics.Mean(name="gradient_norm")
+        self._negative_share = keras.metrics.Mean(name="negative_share")
+
+    @property
+    def metrics(self) -> list[keras.Metric]:
+        """Epoch means of everything that the steps report."""
+        own = [*self._watched.values(), self._gradient_norm, self._negative_share]
+        return own if self.compiled else []
+
+    def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Learns from one batch.
+
+        Args:
+            data: dict of `"regions"` `[batch, regions, region_dim]`, `"region_mask"`
+                `[batch, regions]`, `"token_ids"` `[batch, tokens]` and int `"image_index"`
+                `[batch]`, equal for captions of the same image.
+
+        Returns:
+            Epoch means by name.
+        """
+        step = self.optimizer.iterations
+        share = self.triplet_loss.share(step)
+        with tf.GradientTape() as tape:
+            losses = self._batch_losses(data, step, training=True)
+            scaled_loss = self.optimizer.scale_loss(losses.loss)
+        gradients = tape.gradient(scaled_loss, self.trainable_variables)
+        # Under mixed_float16 the gradients still carry the loss scale.
+        norm = tf.linalg.global_norm(gradients) / self.optimizer.scale_loss(1.0)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        self._gradient_norm.update_state(norm)
+        self._negative_share.update_state(share)
+        return self._report(losses)
+
+    def test_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Measures the loss of one batch against the hardest of all its negatives."""
+        losses = self._batch_losses(data, step=tf.int64.max, training=False)
+        results = self._report(losses)
+        return {name: results[name] for name in WATCHED}
+
+    def _batch_losses(
+        self, data: dict[str, tf.Tensor], step: tf.Tensor, training: bool
+    ) -> TripletLosses:
+        images = self.image_encoder(
+            {"regions": data["regions"], "region_mask": data["region_mask"]}, training=training
+        )
+        texts = self.text_encoder({"token_ids": data["token_ids"]}, training=training)
+        negatives = self.triplet_loss.choose(
+            lambda: self.score_all(_constant(images), _constant(texts)), data["image_index"], step
+        )
+        batch = tf.range(tf.shape(data["image_index"])[0])
+        scores = self.score_pairs(
+            _rows(images, tf.concat([batch, batch, negatives.image], axis=0)),
+            _rows(texts, tf.concat([batch, negatives.caption, batch], axis=0)),
+        )
+        return self.triplet_loss(*tf.split(scores, 3), negatives)
+
+    def _report(self, losses: TripletLosses) -> dict[str, tf.Tensor]:
+        for name, metric in self._watched.items():
+            metric.update_state(getattr(losses, name))
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def get_compile_config(self) -> dict:
+        if not self.compiled:
+            return {}
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "loss": keras.saving.serialize_keras_object(self.triplet_loss),
+        }
+
+    def compile_from_config(self, config: dict) -> None:
+        if not config:
+            return
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+
+def _constant(encoding: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return {key: tf.stop_gradient(value) for key, value in encoding.items()}
+
+
+def _rows(encoding: dict[str, tf.Tensor], rows: tf.Tensor) -> dict[str, tf.Tensor]:
+    return {key: tf.gather(value, rows) for key, value in encoding.items()}

@@ -1,0 +1,164 @@
+"""Bi-directional triplet loss on the hardest negatives of the batch (HSLM Eq. 23)."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from hslm_tf.training.curriculum import NegativeCurriculum
+from hslm_tf.training.hardest_negatives import admissible_negatives, draw_candidates, hardest
+
+
+class Negatives(NamedTuple):
+    """The negatives of a batch: an index per query and whether there is one, all `[batch]`."""
+
+    caption: tf.Tensor
+    has_caption: tf.Tensor
+    image: tf.Tensor
+    has_image: tf.Tensor
+
+
+class TripletLosses(NamedTuple):
+    """Loss of a batch, the share of its hinges that are active, and mean scores (scalars)."""
+
+    loss: tf.Tensor
+    active_hinges: tf.Tensor
+    positive_score: tf.Tensor
+    negative_score: tf.Tensor
+
+
+@keras.saving.register_keras_serializable(package="hslm_tf")
+class HardestNegativeTripletLoss:
+    """Bi-directional triplet loss on the hardest negatives of the batch (HSLM Eq. 23).
+
+    For a pair (I, C) `[margin - S(I, C) + S(I, C')]_+ + [margin - S(I, C) + S(I', C)]_+` with C'
+    the hardest caption for I and I' the hardest image for C; the mean over the batch. A collapsed
+    model, whose scores are all equal, has a loss of twice the margin. Captions of the same image
+    are not negatives of one another. A query without an admissible negative contributes 0 and
+    still counts in the mean.
+
+    Only the hardest negatives receive a gradient. So the loss is split: `choose` picks them from
+    scores without gradient, `__call__` sees the three scores of each pair that it touches.
+
+    Args:
+        margin: the margin beta.
+        curriculum: share of the negatives to choose from by step; None for all from the start.
+        same_image_negatives: lets other captions of the same image be negatives.
+        seed: seed of the drawn negatives.
+
+    Raises:
+        ValueError: if `margin` is not positive.
+    """
+
+    def __init__(
+        self,
+        margin: float = 0.2,
+        curriculum: NegativeCurriculum | None = None,
+        same_image_negatives: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if margin <= 0:
+            raise ValueError(f"`margin` must be positive. Received: margin={margin}")
+        self.margin = margin
+        self.curriculum = curriculum
+        self.same_image_negatives = same_image_negatives
+        self.seed = seed
+
+    def share(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the share of negatives that the hardest is chosen from, a scalar."""
+        return tf.constant(1.0) if self.curriculum is None else self.curriculum(step)
+
+    def candidates(self, image_index: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Draws the negatives to choose from, a pure function of the seed and the step.
+
+        Args:
+            image_index: int `[batch]`; pairs with the same value show the same image.
+            step: the training step, an integer scalar.
+
+        Returns:
+            Two boolean `[batch, batch]`, queries x candidates: captions for each image and images
+            for each caption, drawn separately.
+        """
+        admissible = admissible_negatives(image_index, self.same_image_negatives)
+        if self.curriculum is None:
+            return admissible, admissible
+        noise = tf.random.stateless_uniform(
+            tf.concat([[2], tf.shape(admissible)], axis=0),
+            seed=tf.stack([tf.cast(self.seed, tf.int64), tf.cast(step, tf.int64)]),
+        )
+        share = self.share(step)
+        return (
+            draw_candidates(admissible, share, noise[0]),
+            draw_candidates(admissible, share, noise[1]),
+        )
+
+    def choose(
+        self, score_all: Callable[[], tf.Tensor], image_index: tf.Tensor, step: tf.Tensor
+    ) -> Negatives:
+        """Chooses a negative caption and a negative image for every pair of the batch.
+
+        Args:
+            score_all: gives the scores of all images x captions, `[batch, batch]`; not called
+                while every query has a single random candidate.
+            image_index: int `[batch]`; pairs with the same value show the same image.
+            step: the training step, an integer scalar.
+
+        Returns:
+            The negatives.
+        """
+        captions, images = self.candidates(image_index, step)
+        shape = tf.shape(captions)
+        scores = tf.cond(
+            self.share(step) > 0,
+            lambda: tf.stop_gradient(tf.cast(score_all(), tf.float32)),
+            lambda: tf.zeros(shape),
+        )
+        return Negatives(
+            caption=hardest(scores, captions),
+            has_caption=tf.reduce_any(captions, axis=-1),
+            image=hardest(tf.transpose(scores), images),
+            has_image=tf.reduce_any(images, axis=-1),
+        )
+
+    def __call__(
+        self,
+        positive: tf.Tensor,
+        negative_caption: tf.Tensor,
+        negative_image: tf.Tensor,
+        negatives: Negatives,
+    ) -> TripletLosses:
+        """Computes the loss from the three scores of each pair.
+
+        Args:
+            positive: `[batch]`, S(I, C).
+            negative_caption: `[batch]`, S(I, C').
+            negative_image: `[batch]`, S(I', C).
+            negatives: what `choose` returned.
+
+        Returns:
+            The loss and what is worth watching about it.
+        """
+        active = tf.stack([negatives.has_caption, negatives.has_image])
+        negative = tf.stack([negative_caption, negative_image])
+        hinges = tf.where(active, tf.nn.relu(self.margin - positive + negative), 0.0)
+        count = tf.maximum(tf.math.count_nonzero(active, dtype=positive.dtype), 1.0)
+        return TripletLosses(
+            loss=tf.reduce_mean(tf.reduce_sum(hinges, axis=0)),
+            active_hinges=tf.math.count_nonzero(hinges, dtype=positive.dtype) / count,
+            positive_score=tf.reduce_mean(positive),
+            negative_score=tf.reduce_sum(tf.where(active, negative, 0.0)) / count,
+        )
+
+    def get_config(self) -> dict:
+        return {
+            "margin": self.margin,
+            "curriculum": keras.saving.serialize_keras_object(self.curriculum),
+            "same_image_negatives": self.same_image_negatives,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "HardestNegativeTripletLoss":
+        curriculum = keras.saving.deserialize_keras_object(config["curriculum"])
+        return cls(**{**config, "curriculum": curriculum})
