@@ -1,0 +1,110 @@
+import configparser
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = {"hslm_tf": "hslm_tf", "hslm_tf.layers": "layers", "hslm_tf.training": "training"}
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """A wheel built from a copy, so that nothing stale is packed and nothing is left behind."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for file in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, source)
+    for folder in FOLDERS.values():
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
+    pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation")
+    run(*pip, "--wheel-dir", target, ".", cwd=source)
+    (built,) = target.glob("*.whl")
+    return built
+
+
+def test_setup_cfg_lists_every_package():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = config["options"]["packages"].split()
+    found = set()
+    for package, folder in FOLDERS.items():
+        for file in (ROOT / folder).rglob("*.py"):
+            below = file.parent.relative_to(ROOT / folder).parts
+            found.add(".".join((package, *below)))
+    assert sorted(listed) == sorted(found)
+    for package in found:
+        top = max((name for name in FOLDERS if f"{package}.".startswith(f"{name}.")), key=len)
+        folder = ROOT.joinpath(FOLDERS[top], *package.removeprefix(top).split(".")[1:])
+        assert (folder / "__init__.py").is_file(), f"{folder} lacks __init__.py"
+
+
+def test_wheel_is_small_and_complete(wheel):
+    assert wheel.stat().st_size < 16e6
+    names = set(zipfile.ZipFile(wheel).namelist())
+    sample = {
+        f"hslm_tf/data/sample/{file.name}" for file in (ROOT / "hslm_tf/data/sample").iterdir()
+    }
+    assert len(sample) > 1
+    assert sample | {"hslm_tf/py.typed"} <= names
+    sources = {
+        f"{package.replace('.', '/')}/{file.relative_to(ROOT / folder).as_posix()}"
+        for package, folder in FOLDERS.items()
+        for file in (ROOT / folder).rglob("*.py")
+    }
+    assert {name for name in names if name.endswith(".py")} == sources
+
+
+def test_installed_wheel_works_from_an_empty_directory(wheel, tmp_path):
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    empty.mkdir()
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index")
+    run(*pip, "--target", site, wheel, cwd=empty)
+    assert sorted(path.name for path in site.iterdir() if path.suffix != ".dist-info") == [
+        "hslm_tf"
+    ]
+    script = f"""
+import importlib.util, sys
+sys.path.insert(0, {str(site)!r})
+import hslm_tf
+assert "tensorflow" not in sys.modules
+assert hslm_tf.__path__ == [{str(site / "hslm_tf")!r}], hslm_tf.__path__
+from hslm_tf.data import load_sample
+assert load_sample("test").num_images == 100
+import hslm_tf.layers, hslm_tf.training, hslm_tf.text, hslm_tf.retrieval
+for package in (hslm_tf.layers, hslm_tf.training):
+    assert package.__file__.startswith({str(site)!r}), package.__file__
+for name in ("layers", "training"):
+    assert importlib.util.find_spec(name) is None, name
+"""
+    run(sys.executable, "-c", script, cwd=empty)
+
+
+def test_checkout_finds_its_wings_from_the_root(wheel, tmp_path):
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index")
+    run(*pip, "--target", tmp_path, wheel, cwd=ROOT)
+    script = f"""
+import importlib.util, sys
+sys.path.insert(1, {str(tmp_path)!r})
+for name in ("layers", "training"):
+    print(importlib.util.find_spec(f"hslm_tf.{{name}}").origin)
+"""
+    found = run(sys.executable, "-c", script, cwd=ROOT).splitlines()
+    assert [Path(name) for name in found] == [
+        ROOT / wing / "__init__.py" for wing in ("layers", "training")
+    ]
+
+
+@pytest.mark.parametrize("command", [("check",), ("format", "--check")])
+def test_ruff_is_content(command):
+    pytest.importorskip("ruff")
+    run(sys.executable, "-m", "ruff", *command, ".", cwd=ROOT)
