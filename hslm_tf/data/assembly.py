@@ -48,7 +48,7 @@ def assemble(
         regions: Array-like `[rows, N, F]`.
         captions: Captions in image order, the same number for every image.
         label: Names the parts in error messages.
-        image_ids: Ids in row order, or one per image.
+        image_ids: Ids in image order, one per image, per row or per caption.
         boxes: Array-like `[rows, N, 4]`.
         num_regions: int `[rows]`.
         layout: `per_image`: a row is an image. `per_caption`: rows 5i to 5i+4 are one image, as
@@ -93,7 +93,7 @@ def assemble(
         _check_num_regions(num_regions, regions.shape, label)
         num_regions = np.asarray(num_regions, np.int32)[image_rows]
     if image_ids is not None:
-        image_ids = _ids_per_image(image_ids, rows, image_rows, label)
+        image_ids = _ids_per_image(image_ids, {images, rows, len(captions)}, images, label)
     return RetrievalDataset(
         name=split,
         source=label("ims"),
@@ -162,17 +162,22 @@ def _check_num_regions(num_regions: Any, shape: tuple[int, ...], label: Label) -
         )
 
 
-def _ids_per_image(ids: list[str], rows: int, image_rows: np.ndarray, label: Label) -> list[str]:
-    images = len(image_rows)
-    if len(ids) not in (rows, images):
-        expected = f"{images}" if rows == images else f"{images} or {rows}"
+def _ids_per_image(ids: list[str], counts: set[int], images: int, label: Label) -> list[str]:
+    if len(ids) not in counts:
+        expected = " or ".join(map(str, sorted(counts)))
         raise DataError(f"{label('ids')} has {len(ids)} ids, expected {expected}")
-    places = np.arange(images) if len(ids) == images else image_rows
+    repeats = len(ids) // images
     first_with: dict[str, int] = {}
-    for place in places:
-        if first_with.setdefault(ids[place], place) != place:
+    for place, image_id in enumerate(ids):
+        first = place - place % repeats
+        if image_id != ids[first]:
             raise DataError(
-                f"{label('ids', place)}: the id {ids[place]!r} is taken already, see "
-                f"{label('ids', first_with[ids[place]])}"
+                f"{label('ids', place)}: {image_id!r} differs from {ids[first]!r}, which stands "
+                f"for the same image in {label('ids', first)}"
             )
-    return [ids[place] for place in places]
+        if first_with.setdefault(image_id, first) != first:
+            raise DataError(
+                f"{label('ids', place)}: the id {image_id!r} is taken already, see "
+                f"{label('ids', first_with[image_id])}"
+            )
+    return ids[::repeats]

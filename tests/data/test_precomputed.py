@@ -134,7 +134,11 @@ BROKEN = {
     ),
     "counts of other images": ({"num_regions": np.ones(5, int)}, r"shape \(5,\), expected"),
     "fractional counts": ({"num_regions": np.ones(6)}, "float64 .*expected integers"),
-    "too few ids": ({"ids": list("abcde")}, "train_ids.txt has 5 ids, expected 6"),
+    "too few ids": ({"ids": list("abcde")}, "train_ids.txt has 5 ids, expected 6 or 30"),
+    "ids that change within an image": (
+        {"ids": ["a"] * 4 + ["b"] * 26},
+        r"train_ids.txt, line 5: 'b' differs from 'a', .* line 1",
+    ),
     "repeated id": ({"ids": list("abcdbf")}, r"train_ids.txt, line 5: the id 'b' .*line 2"),
 }
 
