@@ -12,9 +12,13 @@ train: $(VENV)/installed
 test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest $(ARGS)
 
+# Every file is named: pdoc leaves out what a package does not list in __all__.
 docs: $(VENV)/installed
 	$(VENV)/bin/python -m pip install --quiet -e ".[docs]"
-	$(VENV)/bin/python -m pdoc --docformat google --output-directory site hslm_tf
+	find hslm_tf/*/ layers training -name '*.py' ! -name '_*' \
+		| sed -e 's#^layers/#hslm_tf/&#' -e 's#^training/#hslm_tf/&#' -e 's#\.py$$##' -e 's#//*#.#g' \
+		| xargs $(VENV)/bin/python -m pdoc --docformat google --output-directory site \
+			hslm_tf '!hslm_tf.hslm_tf' '!hslm_tf.tests'
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

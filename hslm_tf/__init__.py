@@ -9,6 +9,11 @@ import pathlib
 __version__ = "0.1.0"
 
 # Run from the root of a checkout, ./hslm_tf shadows an installed package and would lack its wings.
+# The root holds this package again: without its name in the condition, walking it would not end.
 _checkout = pathlib.Path(__file__).resolve().parent.parent
-if (_checkout / "layers").is_dir() and (_checkout / "setup.cfg").is_file():
+if (
+    __name__ == "hslm_tf"
+    and (_checkout / "layers").is_dir()
+    and (_checkout / "setup.cfg").is_file()
+):
     __path__.append(str(_checkout))

@@ -8,7 +8,6 @@ from hslm_tf.retrieval.ranks import (
     DirectionReport,
     RecallReport,
     mean_report,
-    ranks,
     recall_report,
 )
 from hslm_tf.retrieval.table import report_table
@@ -20,7 +19,6 @@ __all__ = [
     "evaluate_scores",
     "fold_report",
     "mean_report",
-    "ranks",
     "recall_report",
     "report_table",
 ]

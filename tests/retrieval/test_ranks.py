@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from hslm_tf.retrieval import DirectionReport, RecallReport, mean_report, ranks, recall_report
+from hslm_tf.retrieval import DirectionReport, RecallReport, mean_report, recall_report
+from hslm_tf.retrieval.ranks import ranks
 
 
 def test_one_caption_per_image():
