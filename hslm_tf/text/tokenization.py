@@ -1,0 +1,107 @@
+r"""Lower-casing and NLTK's word tokenization as TensorFlow string operations.
+
+The rules are those of `nltk.tokenize.NLTKWordTokenizer`, in their order, on lower-cased text, as
+`nltk.word_tokenize(text.lower(), preserve_line=True)` applies them. RE2 differs from Python's
+engines in three ways that matter here, and each has one remedy:
+
+- `\w`, `\d` and `\s` are ASCII in RE2: the classes are written out with Unicode properties, and
+  white space other than the space becomes a tab before the first rule;
+- there is no lookaround: a quotation mark that must stay is set aside as `_KEPT_QUOTE`;
+- `\b` is ASCII in RE2: words are wrapped in `_WORD_START` and `_WORD_END`.
+
+The three marks are Unicode noncharacters, which are reserved for a program's internal use.
+"""
+
+import tensorflow as tf
+
+# NLTK compiles its contractions with `re` and the rest with `regex`, whose `\w` are not the same.
+_RE_WORD = r"\p{L}\p{N}_"
+_REGEX_WORD = r"\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200c}\x{200d}"
+_WHITESPACE = (
+    r"\t\n\v\f\r\x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}"
+    r"\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
+)
+_KEPT_QUOTE, _WORD_START, _WORD_END = "\ufdd0", "\ufdd1", "\ufdd2"
+
+_STARTING_QUOTES = (
+    (r"[«“‘„]|`+", r" \0 "),
+    (r'^"', "``"),
+    (r"``", r" \0 "),
+    (r"([ (\[{<])(?:\"|'')", r"\1 `` "),
+    # A quotation mark opens a word unless it follows a word or begins a clitic: set those aside.
+    (rf"([{_REGEX_WORD}])'", rf"\1{_KEPT_QUOTE}"),
+    (rf"'((?i:re|ve|ll|m|t|s|d|n)(?:[^{_REGEX_WORD}]|$))", rf"{_KEPT_QUOTE}\1"),
+    (rf"'([{_REGEX_WORD}])", r"' \1"),
+    (_KEPT_QUOTE, "'"),
+)
+
+_PUNCTUATION = (
+    (r"([^.])(\.)([\])}>\"'»”’ ]*)[ \t]*$", r"\1 \2 \3 "),
+    (r"([:,])(\P{Nd})", r" \1 \2"),
+    (r"[:,]$", r" \0 "),
+    (r"\.{2,}|[;@#$%&‒-―]", r" \0 "),
+    (r"([^.])(\.)([\])}>\"']*)[ \t]*$", r"\1 \2\3 "),
+    (r"[?!]", r" \0 "),
+    (r"([^'])' ", r"\1 ' "),
+    (r"--|[*\][(){}<>]", r" \0 "),
+)
+
+_ENDING_QUOTES = (
+    (r"[»”’]|''", r" \0 "),
+    (r'"', " '' "),
+    (r"[ \t]+", " "),
+    (r"([^' ])('[smd]?) ", r"\1 \2 "),
+    (r"([^' ])('ll|'re|'ve|n't) ", r"\1 \2 "),
+)
+
+_CONTRACTIONS = (
+    (rf"[{_RE_WORD}]+", rf"{_WORD_START}\0{_WORD_END}"),
+    (rf"(?i){_WORD_START}(can)(not){_WORD_END}", r" \1 \2 "),
+    (rf"(?i){_WORD_START}(d){_WORD_END}'{_WORD_START}(ye){_WORD_END}", r" \1 '\2 "),
+    (rf"(?i){_WORD_START}(gim|lem)(me){_WORD_END}", r" \1 \2 "),
+    (rf"(?i){_WORD_START}(gon)(na){_WORD_END}", r" \1 \2 "),
+    (rf"(?i){_WORD_START}(got)(ta){_WORD_END}", r" \1 \2 "),
+    (rf"(?i){_WORD_START}(more){_WORD_END}'{_WORD_START}(n){_WORD_END}", r" \1 '\2 "),
+    (rf"(?i){_WORD_START}(wan)(na){_WORD_END} ", r" \1 \2 "),
+    (rf"(?i) '{_WORD_START}(t)(is){_WORD_END}", r" '\1 \2 "),
+    (rf"(?i) '{_WORD_START}(t)(was){_WORD_END}", r" '\1 \2 "),
+    (rf"[{_WORD_START}{_WORD_END}]", ""),
+)
+
+
+def _apply(rules: tuple[tuple[str, str], ...], text: tf.Tensor) -> tf.Tensor:
+    for pattern, rewrite in rules:
+        text = tf.strings.regex_replace(text, pattern, rewrite)
+    return text
+
+
+def tokenize(captions: tf.Tensor) -> tf.RaggedTensor:
+    """Lower-cases captions and splits them into words as NLTK does.
+
+    Reproduces `nltk.word_tokenize(caption.lower(), preserve_line=True)` with `tf.strings`
+    operations only, so that it can be a part of an exported graph. Bytes that are not UTF-8 become
+    U+FFFD.
+
+    Args:
+        captions: strings `[n]`, UTF-8; `n` may be 0 or unknown.
+
+    Returns:
+        Ragged strings `[n, (words)]`; an empty caption is an empty row.
+
+    Raises:
+        ValueError: if `captions` are not a vector of strings.
+    """
+    captions = tf.convert_to_tensor(captions, tf.string)
+    if captions.shape.rank not in (None, 1):
+        raise ValueError(
+            f"Captions must be a vector of strings. Received: captions.shape={captions.shape}"
+        )
+    text = tf.strings.unicode_transcode(captions, "UTF-8", "UTF-8")
+    # ASCII first: the Unicode mapping follows the locale, and a Turkish one has no "I" -> "i".
+    text = tf.strings.lower(tf.strings.lower(text), encoding="utf-8")
+    text = tf.strings.regex_replace(text, f"[{_WHITESPACE}]", "\t")
+    text = _apply(_STARTING_QUOTES, text)
+    text = _apply(_PUNCTUATION, text)
+    text = _apply(_ENDING_QUOTES, tf.strings.join([" ", text, " "]))
+    text = _apply(_CONTRACTIONS, text)
+    return tf.strings.split(text)

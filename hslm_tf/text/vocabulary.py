@@ -1,0 +1,165 @@
+"""Words and their ids, in the JSON format that SCAN and SGRAF release."""
+
+import collections
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+SPECIAL_WORDS = ("<pad>", "<start>", "<end>", "<unk>")
+
+
+class Vocabulary:
+    """The words of a model; a word's id is its place.
+
+    Args:
+        words: all words in the order of their ids, beginning with `<pad>`, `<start>`, `<end>` and
+            `<unk>`.
+
+    Raises:
+        ValueError: if a word occurs twice, is not a string or is empty, or if the special words
+            are not the first four.
+    """
+
+    def __init__(self, words: Sequence[str]):
+        self.words = tuple(words)
+        if self.words[:4] != SPECIAL_WORDS:
+            raise ValueError(
+                f"Ids 0 to 3 must be {', '.join(SPECIAL_WORDS)}. Received: words[:4]={words[:4]}"
+            )
+        self._ids: dict[str, int] = {}
+        for index, word in enumerate(self.words):
+            if not isinstance(word, str) or not word:
+                raise ValueError(
+                    f"A word must be a non-empty string. Received: id {index}={word!r}"
+                )
+            if word in self._ids:
+                raise ValueError(
+                    f"Every word must have one id. Received: word={word!r} with ids "
+                    f"{self._ids[word]} and {index}"
+                )
+            self._ids[word] = index
+
+    @classmethod
+    def build(cls, tokenized: Iterable[Iterable[str]], min_count: int = 4) -> "Vocabulary":
+        """Collects the words that occur at least `min_count` times.
+
+        After the special words come the others by falling count, equal counts in alphabetical
+        order (by code point), so the ids depend on the captions but not on their order.
+
+        Args:
+            tokenized: the words of every training caption.
+            min_count: smallest number of occurrences; 4 in SCAN and SGRAF.
+
+        Returns:
+            The vocabulary.
+        """
+        counts = collections.Counter(word for words in tokenized for word in words)
+        kept = (
+            (-count, word)
+            for word, count in counts.items()
+            if count >= min_count and word not in SPECIAL_WORDS
+        )
+        return cls([*SPECIAL_WORDS, *(word for _, word in sorted(kept))])
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Vocabulary":
+        """Reads a vocabulary file of SCAN, SGRAF or `save`, keeping every id.
+
+        Args:
+            path: a JSON object with `word2idx`, `idx2word` and `idx`, see `docs/text.md`.
+
+        Returns:
+            The vocabulary.
+
+        Raises:
+            OSError: if the file cannot be read.
+            ValueError: if its content is not a vocabulary; the message names the file, what was
+                found and what was expected.
+        """
+        try:
+            return cls(_words_in_order(_read_json(path)))
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)} is not a vocabulary: {error}") from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the vocabulary as JSON; an existing file is replaced whole or not at all.
+
+        Args:
+            path: the file to write.
+        """
+        content = {
+            "idx2word": {str(index): word for index, word in enumerate(self.words)},
+            "word2idx": self._ids,
+            "idx": len(self),
+        }
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            partial.write_text(json.dumps(content), encoding="utf-8")
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def id_of(self, word: str) -> int:
+        """The id of a word, that of `<unk>` for an unknown one."""
+        return self._ids.get(word, SPECIAL_WORDS.index("<unk>"))
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+
+def _read_json(path: str | os.PathLike[str]) -> Any:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        # A repeated key would otherwise vanish and show up as a gap, far from its cause.
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            key, count = collections.Counter(key for key, _ in pairs).most_common(1)[0]
+            raise ValueError(f"key {key!r} occurs {count} times, expected once")
+        return content
+
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"line {error.lineno}, column {error.colno}: {error.msg}, expected JSON"
+        ) from error
+
+
+def _words_in_order(content: Any) -> list[str]:
+    if not isinstance(content, dict):
+        raise ValueError(
+            "found " + type(content).__name__ + ", expected an object with word2idx, idx2word, idx"
+        )
+    for key, kind in (("word2idx", dict), ("idx2word", dict), ("idx", int)):
+        if key not in content:
+            raise ValueError(f"found the keys {sorted(content)}, expected {key!r} among them")
+        if not isinstance(content[key], kind) or isinstance(content[key], bool):
+            raise ValueError(f"{key!r} is {type(content[key]).__name__}, expected {kind.__name__}")
+
+    word_to_id, id_to_word = content["word2idx"], content["idx2word"]
+    word_of: dict[int, str] = {}
+    for word, index in word_to_id.items():
+        if type(index) is not int:
+            raise ValueError(f"word2idx[{word!r}] is {index!r}, expected an integer id")
+        if index in word_of:
+            raise ValueError(
+                f"word2idx gives id {index} to {word_of[index]!r} and {word!r}, expected one word"
+            )
+        word_of[index] = word
+    for index in range(len(word_of)):
+        if index not in word_of:
+            raise ValueError(
+                f"word2idx has no word with id {index}, expected ids 0 to {len(word_of) - 1} "
+                f"without gaps for its {len(word_of)} words"
+            )
+        if id_to_word.get(str(index)) != word_of[index]:
+            raise ValueError(
+                f"idx2word[{str(index)!r}] is {id_to_word.get(str(index))!r}, expected "
+                f"{word_of[index]!r} as in word2idx"
+            )
+    for key, found in (("idx2word", len(id_to_word)), ("idx", content["idx"])):
+        if found != len(word_of):
+            raise ValueError(f"{key} counts {found} words, expected {len(word_of)} as in word2idx")
+    return [word_of[index] for index in range(len(word_of))]

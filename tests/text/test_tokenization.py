@@ -1,0 +1,138 @@
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from importlib import resources
+
+import pytest
+import tensorflow as tf
+from nltk import word_tokenize
+
+from hslm_tf.text.tokenization import tokenize
+from tests.text.hard_sentences import hard_sentences, random_strings
+
+SAMPLE = resources.files("hslm_tf") / "data" / "sample"
+
+
+def in_graph(captions: list[str]) -> list[list[str]]:
+    rows = tokenize(tf.constant(captions, tf.string)).to_list()
+    return [[word.decode() for word in row] for row in rows]
+
+
+def by_nltk(captions: list[str]) -> list[list[str]]:
+    return [word_tokenize(caption.lower(), preserve_line=True) for caption in captions]
+
+
+def agreement(
+    name: str, captions: list[str], capsys: pytest.CaptureFixture[str]
+) -> tuple[float, float]:
+    """Prints and returns the rates: of all captions, and of those that white space splits wrong."""
+    rows = list(zip(captions, in_graph(captions), by_nltk(captions), strict=True))
+    hard = [row for row in rows if row[0].lower().split() != row[2]]
+    misses = [row for row in rows if row[1] != row[2]]
+    hard_misses = [row for row in hard if row[1] != row[2]]
+    assert hard
+    with capsys.disabled():
+        print(
+            f"\n{name}: {len(rows) - len(misses)} of {len(rows)} as NLTK; where white space "
+            f"splitting differs, {len(hard) - len(hard_misses)} of {len(hard)}"
+        )
+        for caption, words, expected in misses:
+            print(f"  {caption!r}\n    found    {words}\n    expected {expected}")
+    return 1 - len(misses) / len(rows), 1 - len(hard_misses) / len(hard)
+
+
+def lines(path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.skipif("HSLM_TF_DATA" not in os.environ, reason="HSLM_TF_DATA is not set")
+def test_real_captions_agree_with_nltk(capsys):
+    folder = pathlib.Path(os.environ["HSLM_TF_DATA"], "flickr8k")
+    captions = lines(folder / "train_caps.txt") + lines(folder / "dev_caps.txt")
+    rate, hard_rate = agreement("Flickr8k captions", captions, capsys)
+    assert rate >= 0.9998
+    assert hard_rate >= 0.95
+
+
+@pytest.mark.skipif(not SAMPLE.joinpath("train_caps.txt").is_file(), reason="no built-in sample")
+def test_sample_captions_agree_with_nltk(capsys):
+    captions = lines(SAMPLE / "train_caps.txt")
+    rate, hard_rate = agreement("built-in sample", captions, capsys)
+    assert rate >= 0.9998
+    assert hard_rate >= 0.95
+
+
+def test_hard_sentences_agree_with_nltk(capsys):
+    sentences = sorted(set(hard_sentences(4000)))
+    assert len(sentences) > 3500
+    assert agreement("hard sentences", sentences, capsys)[0] >= 0.99
+
+
+def test_random_strings_agree_with_nltk(capsys):
+    assert agreement("random strings", random_strings(10000), capsys)[0] >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("caption", "words"),
+    [
+        ("A dog can't run.", "a dog ca n't run ."),
+        ('She said "Hi."', "she said `` hi . ''"),
+        ("Dr. Smith's $5,000 cannot", "dr. smith 's $ 5,000 can not"),
+        ("the boys' rock 'n' roll", "the boys ' rock 'n ' roll"),
+        ("first one. Second one.", "first one. second one ."),
+        ("ΟΔΟΣ É", "οδος é"),
+        ("I WANNA go, wanna-be.", "i wan na go , wanna-be ."),
+    ],
+)
+def test_known_captions(caption, words):
+    assert in_graph([caption]) == [words.split(" ")]
+
+
+def test_empty_captions_are_empty_rows():
+    assert in_graph(["", " \t\u3000\n", "dog"]) == [[], [], ["dog"]]
+    assert in_graph([]) == []
+
+
+def test_bytes_that_are_not_utf8_become_replacement_characters():
+    assert tokenize(tf.constant([b"A \xff dog"])).to_list() == [[b"a", "\ufffd".encode(), b"dog"]]
+
+
+def test_lower_case_does_not_follow_the_locale():
+    code = (
+        "from hslm_tf.text.tokenization import tokenize; "
+        "assert tokenize(['TIGER I']).to_list() == [[b'tiger', b'i']]"
+    )
+    environment = os.environ | {"LC_ALL": "tr_TR.UTF-8"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+def test_in_a_function_with_an_unknown_number_of_captions():
+    traced = tf.function(tokenize, input_signature=[tf.TensorSpec([None], tf.string)])
+    assert traced(tf.constant(["Two dogs.", "A"])).to_list() == [[b"two", b"dogs", b"."], [b"a"]]
+    assert traced(tf.constant([], tf.string)).to_list() == []
+
+
+def test_only_operations_of_the_core_that_every_server_has():
+    traced = tf.function(tokenize, input_signature=[tf.TensorSpec([None], tf.string)])
+    operations = {
+        operation.type for operation in traced.get_concrete_function().graph.get_operations()
+    }
+    strings = {
+        operation for operation in operations if "String" in operation or "Regex" in operation
+    }
+    assert strings == {"StringJoin", "StringLower", "StringSplitV2", "StaticRegexReplace"}
+    assert not [operation for operation in operations if ">" in operation]
+
+
+def test_a_matrix_of_captions_is_refused():
+    with pytest.raises(ValueError, match=r"vector of strings. Received: captions.shape=\(1, 1\)"):
+        tokenize(tf.constant([["a"]]))
+
+
+def test_thirty_thousand_captions_in_a_few_seconds():
+    captions = tf.constant(["A black dog, it's running after a white dog in the snow ."] * 30000)
+    start = time.perf_counter()
+    tokenize(captions)
+    assert time.perf_counter() - start < 20

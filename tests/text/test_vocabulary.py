@@ -1,0 +1,143 @@
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from hslm_tf.text.vocabulary import SPECIAL_WORDS, Vocabulary
+
+REAL = pytest.mark.skipif("HSLM_TF_DATA" not in os.environ, reason="HSLM_TF_DATA is not set")
+
+
+def content(*words: str) -> dict:
+    words = (*SPECIAL_WORDS, *words)
+    return {
+        "idx2word": {str(index): word for index, word in enumerate(words)},
+        "word2idx": {word: index for index, word in enumerate(words)},
+        "idx": len(words),
+    }
+
+
+def changed(**changes: dict) -> str:
+    """A vocabulary with `dog` 4 and `cat` 5, some entries changed; None removes one."""
+    vocabulary = content("dog", "cat")
+    for key, change in changes.items():
+        if isinstance(change, dict):
+            entries = vocabulary[key] | change
+            vocabulary[key] = {k: entry for k, entry in entries.items() if entry is not None}
+        else:
+            vocabulary[key] = change
+    return json.dumps({key: value for key, value in vocabulary.items() if value is not None})
+
+
+@REAL
+@pytest.mark.parametrize(
+    ("name", "size", "words"),
+    [
+        ("f30k", 8481, {"<pad>": 0, "<start>": 1, "<end>": 2, "<unk>": 3, "raining": 4}),
+        ("coco", 11353, {"<pad>": 0, "<unk>": 3, "wrought-iron": 4, "pate": 11351}),
+    ],
+)
+def test_released_vocabularies_keep_every_id(name, size, words, tmp_path):
+    path = pathlib.Path(os.environ["HSLM_TF_DATA"], "vocab", f"{name}_precomp_vocab.json")
+    released = json.loads(path.read_text(encoding="utf-8"))
+    vocabulary = Vocabulary.load(path)
+    assert len(vocabulary) == len(vocabulary.words) == size
+    assert {word: vocabulary.id_of(word) for word in words} == words
+    assert {word: vocabulary.id_of(word) for word in released["word2idx"]} == released["word2idx"]
+    vocabulary.save(tmp_path / "saved.json")
+    assert json.loads((tmp_path / "saved.json").read_text(encoding="utf-8")) == released
+
+
+def test_words_by_count_then_alphabet():
+    captions = [["b", "a", "c"], ["c", "b", "<unk>"], ["c", "a", "rare", "<unk>"]]
+    vocabulary = Vocabulary.build(captions, min_count=2)
+    assert vocabulary.words == (*SPECIAL_WORDS, "c", "a", "b")
+    assert Vocabulary.build(reversed(captions), min_count=2).words == vocabulary.words
+
+
+def test_four_occurrences_are_enough_by_default():
+    assert Vocabulary.build([["dog"]] * 4 + [["cat"]] * 3).words == (*SPECIAL_WORDS, "dog")
+
+
+def test_unknown_words_are_unk():
+    vocabulary = Vocabulary([*SPECIAL_WORDS, "dog"])
+    assert [vocabulary.id_of(word) for word in ("dog", "cat", "<pad>")] == [4, 3, 0]
+
+
+def test_save_and_load(tmp_path):
+    vocabulary = Vocabulary([*SPECIAL_WORDS, "naïve", "``", '"', "犬"])
+    vocabulary.save(tmp_path / "vocab.json")
+    assert Vocabulary.load(tmp_path / "vocab.json").words == vocabulary.words
+    assert json.loads((tmp_path / "vocab.json").read_text()) == content("naïve", "``", '"', "犬")
+
+
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "vocab.json"
+    Vocabulary(SPECIAL_WORDS).save(path)
+    before = path.read_bytes()
+
+    def full_disk(*_):
+        raise OSError("no space")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        Vocabulary([*SPECIAL_WORDS, "dog"]).save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"idx": 4,', "line 1, column 11: .*expected JSON"),
+        ('{"idx": 4, "idx": 5}', "key 'idx' occurs 2 times, expected once"),
+        ("[]", "found list, expected an object with word2idx, idx2word, idx"),
+        (changed(word2idx=None), r"found the keys \['idx', 'idx2word'\], expected 'word2idx'"),
+        (changed(idx=None), "expected 'idx' among them"),
+        (changed(idx="6"), "'idx' is str, expected int"),
+        (changed(idx2word=["<pad>"]), "'idx2word' is list, expected dict"),
+        (changed(word2idx={"cat": 5.0}), r"word2idx\['cat'\] is 5.0, expected an integer id"),
+        (changed(word2idx={"cat": 4}), "gives id 4 to 'dog' and 'cat', expected one word"),
+        (changed(word2idx={"cat": 7}), "no word with id 5, expected ids 0 to 5 without gaps"),
+        (changed(idx2word={"5": "cow"}), r"idx2word\['5'\] is 'cow', expected 'cat'"),
+        (changed(idx2word={"5": None}), r"idx2word\['5'\] is None, expected 'cat'"),
+        (changed(idx2word={"6": "cow"}), "idx2word counts 7 words, expected 6"),
+        (changed(idx=7), "idx counts 7 words, expected 6"),
+        (
+            changed(
+                word2idx={"<unk>": None, "UNK": 3},
+                idx2word={"3": "UNK"},
+            ),
+            r"Ids 0 to 3 must be <pad>, <start>, <end>, <unk>. Received: .*'UNK'",
+        ),
+        (
+            changed(word2idx={"cat": None, "": 5}, idx2word={"5": ""}),
+            "A word must be a non-empty string. Received: id 5=''",
+        ),
+    ],
+)
+def test_errors_name_the_file_and_what_was_expected(text, message, tmp_path):
+    path = tmp_path / "vocab.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"vocab\.json is not a vocabulary: .*{message}"):
+        Vocabulary.load(path)
+
+
+def test_a_file_that_is_not_utf8(tmp_path):
+    path = tmp_path / "vocab.json"
+    path.write_bytes(b'{"\xff": 1}')
+    with pytest.raises(ValueError, match="vocab.json is not a vocabulary: 'utf-8' codec"):
+        Vocabulary.load(path)
+
+
+def test_a_word_with_two_ids_is_refused():
+    with pytest.raises(ValueError, match="Received: word='dog' with ids 4 and 5"):
+        Vocabulary([*SPECIAL_WORDS, "dog", "dog"])
+
+
+def test_tensorflow_is_not_imported():
+    code = "import sys, hslm_tf.text; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
