@@ -168,7 +168,10 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
         inputs["text_global"] = keras.Input((None, width), name="text_global")
         if config.cross_attention:
             image_global = AttentionPooling(dtype=dtype, name="attended_pooling")(
-                inputs["regions"], weights=weights, caption_index=inputs["caption_index"]
+                inputs["regions"],
+                mask=inputs["region_mask"],
+                weights=weights,
+                caption_index=inputs["caption_index"],
             )
         else:
             inputs["image_global"] = keras.Input((None, width), name="image_global")

@@ -27,7 +27,7 @@ class AttentionPooling(keras.layers.Layer):
 
     Call arguments:
         vectors: `[..., rows, width]`, local features.
-        mask: boolean `[..., rows]`, True for real rows; None where all are real.
+        mask: boolean `[..., rows]`, True for real rows (or regions); None where all are real.
         weights: `[blocks, images, words, regions]`, to pool attended vectors instead: word w's
             is `weights_w @ vectors`, with `vectors` the regions `[blocks, images, regions, width]`.
         caption_index: int32 `[blocks, words]`, needed with `weights`; see `packed_words`.
@@ -58,7 +58,7 @@ class AttentionPooling(keras.layers.Layer):
         caption_index: keras.KerasTensor | None = None,
     ) -> keras.KerasTensor:
         if weights is not None:
-            return self._pool_attended(weights, vectors, caption_index)
+            return self._pool_attended(weights, mask_rows(vectors, mask), caption_index)
         vectors = mask_rows(vectors, mask)
         count = real_count(mask, vectors, wide_dtype(vectors))
         total = ops.sum(ops.cast(vectors, count.dtype), axis=-2, keepdims=True)

@@ -76,13 +76,23 @@ class CrossAttention(keras.layers.Layer):
         region_mask: keras.KerasTensor | None = None,
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         weights = self._weights(words, regions, region_mask)
-        attended = ops.matmul(ops.cast(weights, regions.dtype), regions)
         if self.normalize:
-            wide = ops.cast(attended, wide_dtype(attended))
-            squared_length = ops.sum(ops.square(wide), axis=-1, keepdims=True)
-            factor = ops.rsqrt(ops.maximum(squared_length, 1e-12))
-            attended, weights = ops.cast(wide * factor, regions.dtype), weights * factor
-        return attended, ops.cast(weights, regions.dtype)
+            weights = weights * self._reciprocal_lengths(weights, regions)
+        weights = ops.cast(weights, regions.dtype)
+        return ops.matmul(weights, regions), weights
+
+    def _reciprocal_lengths(
+        self, weights: keras.KerasTensor, regions: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        """One over the length of each attended vector, `[blocks, images, words, 1]`.
+
+        The squared length of `a R` is `a (R R^T) a^T`: 36 x 36 products in place of several passes
+        over vectors of the joint width.
+        """
+        regions = ops.cast(regions, weights.dtype)
+        gram = ops.matmul(regions, ops.swapaxes(regions, -1, -2))
+        squared_length = ops.sum(ops.matmul(weights, gram) * weights, axis=-1, keepdims=True)
+        return ops.rsqrt(ops.maximum(squared_length, 1e-12))
 
     def _weights(
         self,

@@ -16,9 +16,10 @@ class SimilarityFusion(keras.layers.Layer):
     Small beside everything before it, the fusion is always computed in float32 at least.
 
     Args:
-        normalize: divides by the sum of the gates and scales `S_A` to unit length (as SGRAF), so
-            that the score does not grow with the length of the caption. Without it, Eq. 21 to the
-            letter.
+        normalize: scales `S_A` to unit length (as SGRAF), so that the score does not grow with the
+            length of the caption; dividing by the sum of the gates before, as SGRAF does, changes
+            nothing. Without it, Eq. 21 to the letter. The gate of a single vector would cancel, so
+            with global vectors alone there is none.
         **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -50,25 +51,26 @@ class SimilarityFusion(keras.layers.Layer):
                 f"Received: inputs={sorted(keys)}"
             )
         width = input_shape["local" if "local" in keys else "global"][-1]
-        self.gate.build((None, width))
+        self.has_gates = "local" in keys or not self.normalize
+        if self.has_gates:
+            self.gate.build((None, width))
         self.score.build((None, width))
 
     def call(self, inputs: dict) -> tf.Tensor:
-        weighted_sum, gate_sum = 0.0, 0.0
+        enhanced = 0.0
         if "local" in inputs:
-            local = tf.cast(inputs["local"], self.gate.compute_dtype)
-            gates = self.gate(local)
-            sums = sum_by_caption(
-                tf.concat([gates * local, gates], axis=-1), inputs["caption_index"]
-            )
-            weighted_sum, gate_sum = sums[..., :-1], sums[..., -1:]
+            gated = self._gated(inputs["local"])
+            enhanced += sum_by_caption(gated, inputs["caption_index"])
         if "global" in inputs:
-            whole = tf.cast(inputs["global"], self.gate.compute_dtype)
-            gates = self.gate(whole)
-            weighted_sum, gate_sum = weighted_sum + gates * whole, gate_sum + gates
+            enhanced += self._gated(inputs["global"])
         if self.normalize:
-            weighted_sum = l2_normalize(tf.math.divide_no_nan(weighted_sum, gate_sum))
-        return tf.squeeze(self.score(weighted_sum), axis=-1)
+            enhanced = l2_normalize(enhanced)
+        return tf.squeeze(self.score(enhanced), axis=-1)
+
+    def _gated(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Eq. 21, `w_k S_k`."""
+        vectors = tf.cast(vectors, self.score.compute_dtype)
+        return self.gate(vectors) * vectors if self.has_gates else vectors
 
     def get_config(self) -> dict:
         return {**super().get_config(), "normalize": self.normalize}

@@ -48,6 +48,8 @@ def hardest(scores: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
     Returns:
         Int32 `[queries]`; 0 for a query without candidates.
     """
-    return tf.argmax(
-        tf.where(candidates, scores, scores.dtype.min), axis=-1, output_type=tf.int32
-    )
+    scores = tf.where(candidates, scores, scores.dtype.min)
+    best = tf.equal(scores, tf.reduce_max(scores, axis=-1, keepdims=True))
+    # Which of several maxima tf.argmax returns is not documented.
+    places = tf.range(tf.shape(scores)[1])
+    return tf.reduce_min(tf.where(best, places, places[-1]), axis=-1)
