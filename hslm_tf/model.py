@@ -301,9 +301,7 @@ class HSLM(RetrievalTrainer):
             inputs = {**block, **captions}
             return self.matcher({key: inputs[key] for key in self.matcher.input})["scores"][0]
 
-        scores = tf.map_fn(
-            score_block, rows, fn_output_signature=tf.float32, parallel_iterations=1
-        )
+        scores = tf.map_fn(score_block, rows, fn_output_signature=tf.float32, parallel_iterations=1)
         return tf.reshape(scores, [blocks * images_at_once, -1])[:count]
 
     def encode_image(

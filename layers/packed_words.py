@@ -13,9 +13,7 @@ def num_captions(caption_index: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(caption_index) + 1
 
 
-def pack_words(
-    words: tf.Tensor, word_mask: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
+def pack_words(words: tf.Tensor, word_mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Packs a padded batch of captions into one block.
 
     Args:

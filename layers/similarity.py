@@ -37,9 +37,7 @@ class SimilarityRepresentation(keras.layers.Layer):
                 "Both vectors must have the same width. "
                 f"Received: text_shape={text_shape}, image_shape={image_shape}"
             )
-        self.projection = keras.layers.Dense(
-            self.units, dtype=self.dtype_policy, name="projection"
-        )
+        self.projection = keras.layers.Dense(self.units, dtype=self.dtype_policy, name="projection")
         self.projection.build((*image_shape[:-1], text_shape[-1]))
 
     def call(self, text: keras.KerasTensor, image: keras.KerasTensor) -> keras.KerasTensor:
