@@ -93,12 +93,14 @@ class ModelConfig:
 class DataConfig:
     """Where captions and region features come from."""
 
-    path: str = "sample"
-    """folder or file with region features and captions; "sample" is the built-in sample"""
+    dataset: str = "sample"
+    """folder or HDF5 file with region features and captions; "sample" is the built-in sample"""
     train_split: str = "train"
     """split to train on"""
     dev_split: str = "dev"
     """split that chooses the best checkpoint"""
+    test_split: str = "test"
+    """split measured at the end, where there is one"""
     layout: Literal["auto", "per_image", "per_caption"] = "auto"
     """whether region rows are repeated for every caption, as in SCAN's released files"""
     vocabulary: str | None = None
@@ -107,8 +109,6 @@ class DataConfig:
     """how often a word must occur to enter a vocabulary built here"""
     word_vectors: str | None = None
     """GloVe or word2vec text file that the word embedding starts from"""
-    shuffle_captions: bool = False
-    """give every image the captions of another one: a control that must learn nothing"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,15 +214,15 @@ ABLATIONS: dict[int, tuple[bool, bool, bool, bool, bool]] = {
 }
 
 _FLICKR30K = RunConfig(
-    data=DataConfig(path="data/f30k_precomp", vocabulary="data/f30k_precomp_vocab.json")
+    data=DataConfig(dataset="data/f30k_precomp", vocabulary="data/f30k_precomp_vocab.json")
 )
 _COCO = RunConfig(
-    data=DataConfig(path="data/coco_precomp", vocabulary="data/coco_precomp_vocab.json"),
+    data=DataConfig(dataset="data/coco_precomp", vocabulary="data/coco_precomp_vocab.json"),
     training=TrainingConfig(decay_epochs=15),
 )
 _FLICKR8K = RunConfig(
     model=ModelConfig(region_dim=256, joint_dim=256, word_dim=300, similarity_dim=128),
-    data=DataConfig(path="data/flickr8k"),
+    data=DataConfig(dataset="data/flickr8k"),
 )
 _SAMPLE = RunConfig(
     model=ModelConfig(region_dim=128, joint_dim=128, word_dim=128, similarity_dim=64),

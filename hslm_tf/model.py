@@ -47,7 +47,7 @@ def build_image_encoder(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.
     mgcn = _mgcn(config, dtype, "image_mgcn")
 
     # === Functional model ===
-    features = keras.Input((None, config.region_dim), name="regions")
+    features = keras.Input((None, config.region_dim), dtype=dtype.variable_dtype, name="regions")
     region_mask = keras.Input((None,), dtype="bool", name="region_mask")
     mask = dropping(region_mask)
     regions = projection(dropout(features))
@@ -143,14 +143,14 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
         `[blocks, images, joint_dim]` instead of words and regions. Output: `"scores"`
         `[blocks, images, captions]`, float32.
     """
-    width = config.joint_dim
+    width, wide = config.joint_dim, dtype.variable_dtype
     inputs, similarities = {}, {}
 
     # === Layers and functional model, part by part ===
     if config.cross_attention:
-        inputs["words"] = keras.Input((None, width), name="words")
+        inputs["words"] = keras.Input((None, width), dtype=wide, name="words")
         inputs["caption_index"] = keras.Input((None,), dtype="int32", name="caption_index")
-        inputs["regions"] = keras.Input((None, None, width), name="regions")
+        inputs["regions"] = keras.Input((None, None, width), dtype=wide, name="regions")
         inputs["region_mask"] = keras.Input((None, None), dtype="bool", name="region_mask")
         attended, weights = CrossAttention(
             activation=config.attention,
@@ -165,7 +165,7 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
         )(inputs["words"][:, None], attended)
         similarities["caption_index"] = inputs["caption_index"]
     if config.global_alignment:
-        inputs["text_global"] = keras.Input((None, width), name="text_global")
+        inputs["text_global"] = keras.Input((None, width), dtype=wide, name="text_global")
         if config.cross_attention:
             image_global = AttentionPooling(dtype=dtype, name="attended_pooling")(
                 inputs["regions"],
@@ -174,7 +174,7 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
                 caption_index=inputs["caption_index"],
             )
         else:
-            inputs["image_global"] = keras.Input((None, width), name="image_global")
+            inputs["image_global"] = keras.Input((None, width), dtype=wide, name="image_global")
             image_global = inputs["image_global"][:, :, None]
         similarities["global"] = SimilarityRepresentation(
             config.similarity_dim, dtype=dtype, name="global_similarity"
@@ -301,7 +301,8 @@ class HSLM(RetrievalTrainer):
             inputs = {**block, **captions}
             return self.matcher({key: inputs[key] for key in self.matcher.input})["scores"][0]
 
-        scores = tf.map_fn(score_block, rows, fn_output_signature=tf.float32, parallel_iterations=1)
+        dtype = self.matcher.output["scores"].dtype
+        scores = tf.map_fn(score_block, rows, fn_output_signature=dtype, parallel_iterations=1)
         return tf.reshape(scores, [blocks * images_at_once, -1])[:count]
 
     def encode_image(
@@ -326,7 +327,7 @@ class HSLM(RetrievalTrainer):
                 f"`regions` must be [images, regions, {self.config.region_dim}]. "
                 f"Received: regions.shape={tuple(regions.shape)}"
             )
-        regions = tf.cast(regions, tf.float32)
+        regions = tf.cast(regions, self.image_encoder.input["regions"].dtype)
         if region_mask is None:
             region_mask = tf.ones(tf.shape(regions)[:2], tf.bool)
         region_mask = tf.cast(region_mask, tf.bool)

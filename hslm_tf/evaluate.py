@@ -1,0 +1,87 @@
+"""`python -m hslm_tf.evaluate`: recall of trained runs, alone, as an ensemble, over seeds."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from hslm_tf.retrieval.protocols import Protocol
+from hslm_tf.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class EvaluateArguments:
+    """Measure trained runs by exact scores of all images against all captions.
+
+    Several runs are reported one by one, with mean and standard deviation; with --ensemble their
+    scores are averaged, as the headline rows of SCAN and SGRAF do.
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """directories of runs"""
+    split: str = "test"
+    """split to measure on"""
+    protocol: Protocol = "all"
+    """1k: 1,000 images; 5k: 5,000 images; coco-1k: mean of five folds of 1,000 of 5,000 images;
+    all: whatever there is"""
+    ensemble: bool = False
+    """average the scores of the runs"""
+    dataset: str | None = None
+    """folder or HDF5 file to measure on; by default the one that the run was trained on"""
+    save_scores: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """write the matrix of scores, images x captions, to this .npy file (one run or an ensemble)"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: the arguments, by default those of the command line.
+    """
+    arguments = tyro.cli(EvaluateArguments, prog="python -m hslm_tf.evaluate", args=args)
+    try:
+        _run(arguments)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _run(arguments: EvaluateArguments) -> None:
+    if not arguments.runs:
+        raise ValueError("name at least one run")
+    if arguments.save_scores and len(arguments.runs) > 1 and not arguments.ensemble:
+        raise ValueError("--save-scores takes one run, or several with --ensemble")
+    # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
+    import numpy as np
+    import rich
+
+    from hslm_tf.experiment import score_run
+    from hslm_tf.retrieval.protocols import evaluate_scores
+    from hslm_tf.retrieval.table import report_table
+
+    reports, total = {}, None
+    for path in arguments.runs:
+        scores, dataset = score_run(RunDirectory(path), arguments.split, arguments.dataset)
+        if arguments.ensemble:
+            if total is not None and total.shape != scores.shape:
+                raise ValueError(f"{path}: was trained on another dataset than the runs before it")
+            total = scores if total is None else total + scores
+        else:
+            reports[str(path)] = evaluate_scores(
+                scores, dataset.caption_to_image, arguments.protocol
+            )
+    if arguments.ensemble:
+        scores = total / len(arguments.runs)
+        reports[f"ensemble of {len(arguments.runs)}"] = evaluate_scores(
+            scores, dataset.caption_to_image, arguments.protocol
+        )
+    if arguments.save_scores:
+        np.save(arguments.save_scores, scores)
+    title = f"{arguments.split}, {dataset.num_images} images, protocol {arguments.protocol}"
+    rich.print(report_table(reports, title=title, mean=True))
+
+
+if __name__ == "__main__":
+    main()

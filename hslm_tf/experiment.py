@@ -1,0 +1,213 @@
+"""A whole experiment: data, vocabulary, model, training and checkpoints from one configuration."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.checkpoints import RunCheckpoint
+from hslm_tf.config import RunConfig, TrainingConfig
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.loading import load
+from hslm_tf.data.pipeline import steps_per_epoch, training_batches
+from hslm_tf.data.sample import sample_folder
+from hslm_tf.model import HSLM
+from hslm_tf.retrieval.ranks import RecallReport, ranks, recall_report
+from hslm_tf.retrieval.scoring import score_matrix
+from hslm_tf.run_directory import RunDirectory
+from hslm_tf.text.tokenization import tokenize
+from hslm_tf.text.vocabulary import Vocabulary
+from hslm_tf.text.word_vectors import load_word_vectors
+from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
+from hslm_tf.training.callbacks import CollapseWarning, StopOnNaN, Throughput, Validation
+from hslm_tf.training.schedules import step_decay
+
+logger = logging.getLogger("hslm_tf")
+
+
+class Splits(NamedTuple):
+    """What a run trains on and what chooses its best checkpoint."""
+
+    train: RetrievalDataset
+    dev: RetrievalDataset
+
+
+def dataset_path(config: RunConfig) -> str | Path:
+    """Returns where the configured dataset lies, the built-in sample included."""
+    return sample_folder() if config.data.dataset == "sample" else config.data.dataset
+
+
+def load_split(config: RunConfig, split: str) -> RetrievalDataset:
+    """Opens a split of the configured dataset and checks that the model fits it.
+
+    Args:
+        config: the run's configuration.
+        split: name of the split.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        DataError: if the files are missing or broken.
+        ValueError: if its regions are not what the model is configured for.
+    """
+    dataset = load(dataset_path(config), split, config.data.layout)
+    if dataset.region_dim != config.model.region_dim:
+        raise ValueError(
+            f"{dataset.source}: region features are {dataset.region_dim} wide, the model is "
+            f"configured for {config.model.region_dim} (--region-dim)"
+        )
+    return dataset
+
+
+def train(config: RunConfig, run: RunDirectory, splits: Splits, verbose: int = 1) -> HSLM:
+    """Trains a model, or continues a run that was interrupted.
+
+    The run's directory must exist (`RunDirectory.create`). A run is continued from its last
+    complete epoch: order, negatives, dropout and optimizer go on as if it had never stopped.
+
+    Args:
+        config: the run's configuration.
+        run: where configuration, vocabulary, checkpoints and logs are.
+        splits: data to train on and to choose by.
+        verbose: 1 shows a progress bar, 0 nothing.
+
+    Returns:
+        The model after the last epoch.
+    """
+    training = config.training
+    keras.utils.set_random_seed(training.seed)
+    keras.config.set_dtype_policy(training.precision)
+    steps = steps_per_epoch(splits.train, training.batch_size)
+    done = run.progress["epochs"]
+    if done:
+        model = keras.saving.load_model(run.last_model)
+    else:
+        model = new_model(config, splits.train.captions)
+        Vocabulary(model.vocabulary).save(run.vocabulary_file)
+        model.compile(optimizer=_optimizer(training), loss=_loss(training, steps))
+    tokens = model.tokenizer.tokenize_all(splits.train.captions)
+    if tokens.num_truncated:
+        logger.warning(
+            "%d of %d training captions are longer than %d tokens and were truncated",
+            tokens.num_truncated,
+            len(tokens),
+            config.model.max_tokens,
+        )
+    model.fit(
+        training_batches(splits.train, tokens, training.batch_size, training.seed, done),
+        epochs=training.epochs,
+        initial_epoch=done,
+        shuffle=False,
+        verbose=verbose,
+        callbacks=_callbacks(config, run, splits),
+    )
+    return model
+
+
+def measure(model: HSLM, dataset: RetrievalDataset) -> RecallReport:
+    """Scores all images of a dataset against all its captions and reports recall.
+
+    Args:
+        model: the model.
+        dataset: images and captions.
+
+    Returns:
+        The report on the whole dataset.
+    """
+    return recall_report(*ranks(score_matrix(model, dataset), dataset.caption_to_image))
+
+
+def score_run(
+    run: RunDirectory, split: str, dataset: str | None = None
+) -> tuple[np.ndarray, RetrievalDataset]:
+    """Scores a split with the best model of a run.
+
+    Args:
+        run: the run's directory.
+        split: name of the split.
+        dataset: folder or HDF5 file; by default the one that the run was trained on.
+
+    Returns:
+        Scores, float32 `[num_images, num_captions]`, and the dataset.
+
+    Raises:
+        FileNotFoundError: if there is no run, or it has no model yet.
+        DataError: if the data are missing or broken.
+    """
+    config = run.config()
+    if dataset is not None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=dataset))
+    if not run.best_model.exists():
+        raise FileNotFoundError(f"{run.path} has no model yet: there is no {run.best_model}")
+    loaded = load_split(config, split)
+    model = keras.saving.load_model(run.best_model)
+    return score_matrix(model, loaded), loaded
+
+
+def new_model(config: RunConfig, captions: Sequence[str]) -> HSLM:
+    """Builds an untrained model with its vocabulary and, where configured, pretrained word vectors.
+
+    Args:
+        config: the run's configuration.
+        captions: training captions, the source of the vocabulary unless one is configured.
+
+    Returns:
+        The model.
+    """
+    if config.data.vocabulary is None:
+        words = tokenize(tf.constant(captions, tf.string))
+        tokens = np.char.decode(words.flat_values.numpy().astype(bytes), "utf-8")
+        vocabulary = Vocabulary.build([tokens.tolist()], config.data.min_count)
+    else:
+        vocabulary = Vocabulary.load(config.data.vocabulary)
+    model = HSLM(config.model, vocabulary.words)
+    if config.data.word_vectors is not None:
+        vectors, found = load_word_vectors(
+            config.data.word_vectors, vocabulary.words, config.model.word_dim
+        )
+        model.text_encoder.get_layer("word_embedding").set_weights([vectors])
+        logger.info("%d of %d words have pretrained vectors", found, len(vocabulary))
+    return model
+
+
+def _optimizer(training: TrainingConfig) -> keras.Optimizer:
+    return keras.optimizers.Adam(
+        training.learning_rate,
+        weight_decay=training.weight_decay or None,
+        global_clipnorm=training.gradient_clip,
+    )
+
+
+def _loss(training: TrainingConfig, steps: int) -> HardestNegativeTripletLoss:
+    curriculum = None
+    if training.curriculum:
+        curriculum = NegativeCurriculum(
+            random_steps=round(training.random_epochs * steps),
+            growing_steps=round(training.growing_epochs * steps),
+        )
+    return HardestNegativeTripletLoss(
+        training.margin, curriculum, training.same_image_negatives, training.seed
+    )
+
+
+def _callbacks(
+    config: RunConfig, run: RunDirectory, splits: Splits
+) -> list[keras.callbacks.Callback]:
+    training = config.training
+    schedule = step_decay(training.learning_rate, training.decay_epochs, training.decay_rate)
+    return [
+        keras.callbacks.LearningRateScheduler(schedule),
+        StopOnNaN(),
+        Throughput(splits.train.num_captions),
+        CollapseWarning(training.margin),
+        Validation(lambda model: measure(model, splits.dev).as_dict()),
+        keras.callbacks.TensorBoard(run.tensorboard, profile_batch=0),
+        keras.callbacks.CSVLogger(run.log_file, append=True),
+        RunCheckpoint(run),
+    ]

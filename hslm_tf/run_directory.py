@@ -1,0 +1,95 @@
+"""The directory of a run: its configuration, vocabulary, checkpoints and logs."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from hslm_tf.config import RunConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """Everything that a run leaves behind; evaluation needs nothing else but the data.
+
+    Args:
+        path: the directory.
+    """
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration, JSON."""
+        return self.path / "config.json"
+
+    @property
+    def vocabulary_file(self) -> Path:
+        """The vocabulary, in the JSON format of SCAN and SGRAF."""
+        return self.path / "vocabulary.json"
+
+    @property
+    def best_model(self) -> Path:
+        """The model of the epoch with the best validation rsum."""
+        return self.path / "best.keras"
+
+    @property
+    def last_model(self) -> Path:
+        """The model after the last complete epoch, with the optimizer's state."""
+        return self.path / "last.keras"
+
+    @property
+    def log_file(self) -> Path:
+        """A line of numbers for every epoch, CSV."""
+        return self.path / "log.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """How far the run has come: `epochs` complete, `best_epoch` and its `best_rsum`."""
+        file = self.path / "progress.json"
+        if not file.exists():
+            return {"epochs": 0, "best_epoch": 0, "best_rsum": float("-inf")}
+        return json.loads(file.read_text("utf-8"))
+
+    def write_progress(self, progress: dict[str, Any]) -> None:
+        """Replaces the record of how far the run has come, in one piece."""
+        draft = self.path / "progress.json.draft"
+        draft.write_text(json.dumps(progress, indent=2) + "\n", "utf-8")
+        os.replace(draft, self.path / "progress.json")
+
+    def create(self, config: RunConfig) -> None:
+        """Makes the directory and writes the configuration into it.
+
+        Args:
+            config: the resolved configuration.
+
+        Raises:
+            FileExistsError: if there is a run in the directory.
+        """
+        if self.config_file.exists():
+            raise FileExistsError(
+                f"{self.path} holds a run already: continue it with --resume {self.path}, or "
+                "choose another --out"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        config.save(self.config_file)
+
+    def config(self) -> RunConfig:
+        """Reads the configuration.
+
+        Returns:
+            The resolved configuration of the run.
+
+        Raises:
+            FileNotFoundError: if the directory holds no run.
+            ValueError: if the configuration is broken.
+        """
+        if not self.config_file.exists():
+            raise FileNotFoundError(f"{self.path} holds no run: there is no {self.config_file}")
+        return RunConfig.load(self.config_file)

@@ -1,0 +1,122 @@
+"""`python -m hslm_tf.train`: trains a model on a dataset, the built-in sample by default."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from hslm_tf.config import RunConfig, preset
+from hslm_tf.run_directory import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainArguments:
+    """Train HSLM and measure it. Without arguments: on the built-in sample, in a few minutes.
+
+    Everything is in the run's directory: the configuration, the vocabulary, the best and the last
+    model, a CSV and TensorBoard's logs. Ctrl-C leaves a run that --resume continues.
+    """
+
+    config: RunConfig
+    preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "sample"
+    """where the defaults below come from: sample, flickr8k, flickr30k, coco, or ablation/1 to
+    ablation/12"""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """directory of the run; by default runs/ with the preset and the time"""
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """continue the run in this directory; only --epochs may be given beside it"""
+    quiet: bool = False
+    """no progress bar"""
+
+
+def parse(args: Sequence[str] | None = None) -> TrainArguments:
+    """Parses the command line; defaults are those of the preset or of the run to resume.
+
+    Args:
+        args: the arguments, by default those of the command line.
+
+    Returns:
+        The arguments, the resolved configuration among them.
+
+    Raises:
+        ValueError: if there is no such preset, values are impossible, or a run would be resumed
+            with another configuration.
+        FileNotFoundError: if there is no run to resume.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset", default="sample")
+    first.add_argument("--resume", type=Path)
+    chosen, _ = first.parse_known_args(args)
+    config = RunDirectory(chosen.resume).config() if chosen.resume else preset(chosen.preset)
+    arguments = tyro.cli(
+        tyro.conf.OmitArgPrefixes[TrainArguments],
+        prog="python -m hslm_tf.train",
+        args=args,
+        default=TrainArguments(config=config),
+    )
+    if arguments.resume is not None:
+        training = dataclasses.replace(arguments.config.training, epochs=config.training.epochs)
+        if dataclasses.replace(arguments.config, training=training) != config:
+            raise ValueError(f"{arguments.resume}: a resumed run may only differ in --epochs")
+    return arguments
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: the arguments, by default those of the command line.
+    """
+    try:
+        _run(parse(args))
+    except (OSError, ValueError, FloatingPointError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _run(arguments: TrainArguments) -> None:
+    # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
+    import keras
+    import rich
+
+    from hslm_tf.data.loading import find_splits
+    from hslm_tf.experiment import Splits, dataset_path, load_split, measure, train
+    from hslm_tf.retrieval.table import report_table
+
+    config = arguments.config
+    splits = Splits(
+        load_split(config, config.data.train_split), load_split(config, config.data.dev_split)
+    )
+    if arguments.resume is None:
+        name = f"{arguments.preset.replace('/', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
+        run = RunDirectory(arguments.out or Path("runs") / name)
+        run.create(config)
+    else:
+        run = RunDirectory(arguments.resume)
+        config.save(run.config_file)
+    print(f"Run directory: {run.path}")
+    try:
+        train(config, run, splits, verbose=0 if arguments.quiet else 1)
+    except KeyboardInterrupt:
+        done = run.progress["epochs"]
+        print(f"\nInterrupted after {done} complete epochs. Continue with:")
+        print(f"  python -m hslm_tf.train --resume {run.path}")
+        sys.exit(130)
+
+    best = keras.saving.load_model(run.best_model)
+    reports = {config.data.dev_split: measure(best, splits.dev)}
+    if config.data.test_split in find_splits(dataset_path(config)):
+        test = load_split(config, config.data.test_split)
+        reports[config.data.test_split] = measure(best, test)
+    rich.print(report_table(reports, title=f"Epoch {run.progress['best_epoch']}, best on dev"))
+    print(f"Best model: {run.best_model}")
+    print(f"Last model: {run.last_model}")
+    print(f"Logs:       {run.log_file}, tensorboard --logdir {run.tensorboard}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""What happens between epochs: validation, speed, and a warning when training has collapsed."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+
+import keras
+
+logger = logging.getLogger("hslm_tf")
+
+
+class Validation(keras.callbacks.Callback):
+    """Adds measurements of the model to the logs of every epoch, as `val_...`.
+
+    Args:
+        measure: called with the model; returns numbers by name, such as recalls and rsum.
+    """
+
+    def __init__(self, measure: Callable[[keras.Model], Mapping[str, float]]) -> None:
+        super().__init__()
+        self.measure = measure
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs.update({f"val_{name}": value for name, value in self.measure(self.model).items()})
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Stops training with an error as soon as the loss is not finite, before a checkpoint of it."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if not math.isfinite(logs["loss"]):
+            raise FloatingPointError(
+                f"The loss is {logs['loss']} in epoch {self._epoch + 1}, step {batch + 1}. The "
+                "last checkpoint is from the epoch before; a lower learning rate or a smaller "
+                "gradient clip may help."
+            )
+
+
+class Throughput(keras.callbacks.Callback):
+    """Adds `pairs_per_second`, the image-caption pairs trained on per second of an epoch's steps.
+
+    Args:
+        pairs_per_epoch: number of pairs in an epoch.
+    """
+
+    def __init__(self, pairs_per_epoch: int) -> None:
+        super().__init__()
+        self.pairs_per_epoch = pairs_per_epoch
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs["pairs_per_second"] = self.pairs_per_epoch / (time.perf_counter() - self._start)
+
+
+class CollapseWarning(keras.callbacks.Callback):
+    """Warns when hardest negatives have collapsed the model.
+
+    A collapsed model scores all pairs alike: the loss stays at twice the margin and nearly every
+    hinge is active.
+
+    Args:
+        margin: margin of the triplet loss.
+        tolerance: relative distance from twice the margin that still counts as pinned to it.
+    """
+
+    def __init__(self, margin: float, tolerance: float = 0.02) -> None:
+        super().__init__()
+        self.margin = margin
+        self.tolerance = tolerance
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if self.collapsed(logs):
+            logger.warning(
+                "Epoch %d: training has collapsed. The loss is %.4f, twice the margin is %.4f, "
+                "%.0f%% of the hinges are active: all pairs score alike. Use a negative "
+                "curriculum, a longer one, or a lower learning rate.",
+                epoch + 1,
+                logs["loss"],
+                2 * self.margin,
+                100 * logs["active_hinges"],
+            )
+
+    def collapsed(self, logs: Mapping[str, float]) -> bool:
+        """Says whether the means of an epoch are those of a collapsed model."""
+        pinned = abs(logs["loss"] - 2 * self.margin) <= self.tolerance * 2 * self.margin
+        alike = abs(logs["positive_score"] - logs["negative_score"]) <= self.tolerance * self.margin
+        return pinned and alike and logs["active_hinges"] > 0.95
