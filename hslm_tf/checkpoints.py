@@ -22,23 +22,27 @@ class RunCheckpoint(keras.callbacks.Callback):
         super().__init__()
         self.run = run
 
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        # A .keras file always carries the optimizer, three times the weights: the copy has none.
+        self._bare = self.model.from_config(self.model.get_config())
+
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         progress = {**self.run.progress, "epochs": epoch + 1}
         if logs["val_rsum"] > progress["best_rsum"]:
             progress |= {"best_epoch": epoch + 1, "best_rsum": logs["val_rsum"]}
-            save_whole(self.model, self.run.best_model, include_optimizer=False)
+            self._bare.set_weights(self.model.get_weights())
+            save_whole(self._bare, self.run.best_model)
         save_whole(self.model, self.run.last_model)
         self.run.write_progress(progress)
 
 
-def save_whole(model: keras.Model, path: Path, **kwargs) -> None:
+def save_whole(model: keras.Model, path: Path) -> None:
     """Saves a model so that the file is complete or not there.
 
     Args:
         model: the model.
         path: a path ending in `.keras`.
-        **kwargs: further arguments of `keras.saving.save_model`.
     """
     draft = path.with_name(f"draft-{path.name}")
-    keras.saving.save_model(model, draft, **kwargs)
+    keras.saving.save_model(model, draft)
     os.replace(draft, path)

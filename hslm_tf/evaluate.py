@@ -1,5 +1,6 @@
 """`python -m hslm_tf.evaluate`: recall of trained runs, alone, as an ensemble, over seeds."""
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,6 +54,8 @@ def _run(arguments: EvaluateArguments) -> None:
         raise ValueError("name at least one run")
     if arguments.save_scores and len(arguments.runs) > 1 and not arguments.ensemble:
         raise ValueError("--save-scores takes one run, or several with --ensemble")
+    if arguments.save_scores and not arguments.save_scores.parent.is_dir():
+        raise FileNotFoundError(f"{arguments.save_scores}: there is no such folder")
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     import numpy as np
     import rich
@@ -61,13 +64,19 @@ def _run(arguments: EvaluateArguments) -> None:
     from hslm_tf.retrieval.protocols import evaluate_scores
     from hslm_tf.retrieval.table import report_table
 
-    reports, total = {}, None
+    reports, total, dataset = {}, 0.0, None
     for path in arguments.runs:
-        scores, dataset = score_run(RunDirectory(path), arguments.split, arguments.dataset)
+        scores, measured = score_run(RunDirectory(path), arguments.split, arguments.dataset)
+        dataset = dataset or measured
+        if measured.captions != dataset.captions or not np.array_equal(
+            measured.caption_to_image, dataset.caption_to_image
+        ):
+            raise ValueError(
+                f"{path}: {measured.source} does not hold the captions of {dataset.source}, which "
+                f"{arguments.runs[0]} is measured on; --dataset measures all runs on the same data"
+            )
         if arguments.ensemble:
-            if total is not None and total.shape != scores.shape:
-                raise ValueError(f"{path}: was trained on another dataset than the runs before it")
-            total = scores if total is None else total + scores
+            total = total + scores
         else:
             reports[str(path)] = evaluate_scores(
                 scores, dataset.caption_to_image, arguments.protocol
@@ -78,7 +87,10 @@ def _run(arguments: EvaluateArguments) -> None:
             scores, dataset.caption_to_image, arguments.protocol
         )
     if arguments.save_scores:
-        np.save(arguments.save_scores, scores)
+        draft = arguments.save_scores.with_name(f"draft-{arguments.save_scores.name}")
+        with open(draft, "wb") as file:
+            np.save(file, scores)
+        os.replace(draft, arguments.save_scores)
     title = f"{arguments.split}, {dataset.num_images} images, protocol {arguments.protocol}"
     rich.print(report_table(reports, title=title, mean=True))
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import tensorflow as tf
 from hslm_tf.checkpoints import RunCheckpoint
 from hslm_tf.config import RunConfig, TrainingConfig
 from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.errors import DataError
 from hslm_tf.data.loading import load
 from hslm_tf.data.pipeline import steps_per_epoch, training_batches
 from hslm_tf.data.sample import sample_folder
@@ -24,7 +26,13 @@ from hslm_tf.text.tokenization import tokenize
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.text.word_vectors import load_word_vectors
 from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
-from hslm_tf.training.callbacks import CollapseWarning, StopOnNaN, Throughput, Validation
+from hslm_tf.training.callbacks import (
+    CollapseWarning,
+    SeedOfEpoch,
+    StopOnNaN,
+    Throughput,
+    Validation,
+)
 from hslm_tf.training.schedules import step_decay
 
 logger = logging.getLogger("hslm_tf")
@@ -68,8 +76,9 @@ def load_split(config: RunConfig, split: str) -> RetrievalDataset:
 def train(config: RunConfig, run: RunDirectory, splits: Splits, verbose: int = 1) -> HSLM:
     """Trains a model, or continues a run that was interrupted.
 
-    The run's directory must exist (`RunDirectory.create`). A run is continued from its last
-    complete epoch: order, negatives, dropout and optimizer go on as if it had never stopped.
+    The run's directory is made when the configuration has turned out to work. A run is continued
+    from its last complete epoch: order, negatives, dropout and optimizer go on as if it had never
+    stopped.
 
     Args:
         config: the run's configuration.
@@ -79,6 +88,12 @@ def train(config: RunConfig, run: RunDirectory, splits: Splits, verbose: int = 1
 
     Returns:
         The model after the last epoch.
+
+    Raises:
+        DataError: if region features are not finite.
+        OSError: if the vocabulary or the word vectors cannot be read, or the run not be written.
+        ValueError: if the vocabulary or the word vectors are broken.
+        FloatingPointError: if the loss is not finite.
     """
     training = config.training
     keras.utils.set_random_seed(training.seed)
@@ -89,8 +104,9 @@ def train(config: RunConfig, run: RunDirectory, splits: Splits, verbose: int = 1
         model = keras.saving.load_model(run.last_model)
     else:
         model = new_model(config, splits.train.captions)
-        Vocabulary(model.vocabulary).save(run.vocabulary_file)
         model.compile(optimizer=_optimizer(training), loss=_loss(training, steps))
+    run.write_config(config)
+    Vocabulary(model.vocabulary).save(run.vocabulary_file)
     tokens = model.tokenizer.tokenize_all(splits.train.captions)
     if tokens.num_truncated:
         logger.warning(
@@ -99,14 +115,21 @@ def train(config: RunConfig, run: RunDirectory, splits: Splits, verbose: int = 1
             len(tokens),
             config.model.max_tokens,
         )
-    model.fit(
-        training_batches(splits.train, tokens, training.batch_size, training.seed, done),
-        epochs=training.epochs,
-        initial_epoch=done,
-        shuffle=False,
-        verbose=verbose,
-        callbacks=_callbacks(config, run, splits),
-    )
+    try:
+        model.fit(
+            training_batches(splits.train, tokens, training.batch_size, training.seed, done),
+            epochs=training.epochs,
+            initial_epoch=done,
+            shuffle=False,
+            verbose=verbose,
+            callbacks=_callbacks(config, run, splits),
+        )
+    except tf.errors.InvalidArgumentError as error:
+        # Of what a pipeline raises, TensorFlow passes on no more than the text.
+        found = re.search(r"DataError: (.+)", error.message)
+        if found is None:
+            raise
+        raise DataError(found[1]) from None
     return model
 
 
@@ -202,6 +225,7 @@ def _callbacks(
     training = config.training
     schedule = step_decay(training.learning_rate, training.decay_epochs, training.decay_rate)
     return [
+        SeedOfEpoch(training.seed),
         keras.callbacks.LearningRateScheduler(schedule),
         StopOnNaN(),
         Throughput(splits.train.num_captions),

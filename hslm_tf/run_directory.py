@@ -63,11 +63,8 @@ class RunDirectory:
         draft.write_text(json.dumps(progress, indent=2) + "\n", "utf-8")
         os.replace(draft, self.path / "progress.json")
 
-    def create(self, config: RunConfig) -> None:
-        """Makes the directory and writes the configuration into it.
-
-        Args:
-            config: the resolved configuration.
+    def require_new(self) -> None:
+        """Checks that a new run may start in the directory.
 
         Raises:
             FileExistsError: if there is a run in the directory.
@@ -77,8 +74,17 @@ class RunDirectory:
                 f"{self.path} holds a run already: continue it with --resume {self.path}, or "
                 "choose another --out"
             )
+
+    def write_config(self, config: RunConfig) -> None:
+        """Writes the configuration in one piece, and makes the directory if there is none.
+
+        Args:
+            config: the resolved configuration.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        config.save(self.config_file)
+        draft = self.path / "config.json.draft"
+        config.save(draft)
+        os.replace(draft, self.config_file)
 
     def config(self) -> RunConfig:
         """Reads the configuration.

@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -49,20 +51,28 @@ def parse(args: Sequence[str] | None = None) -> TrainArguments:
         FileNotFoundError: if there is no run to resume.
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset", default="sample")
+    first.add_argument("--preset")
     first.add_argument("--resume", type=Path)
     chosen, _ = first.parse_known_args(args)
-    config = RunDirectory(chosen.resume).config() if chosen.resume else preset(chosen.preset)
+    run = RunDirectory(chosen.resume) if chosen.resume else None
+    config = run.config() if run else preset(chosen.preset or "sample")
     arguments = tyro.cli(
         tyro.conf.OmitArgPrefixes[TrainArguments],
         prog="python -m hslm_tf.train",
         args=args,
         default=TrainArguments(config=config),
     )
-    if arguments.resume is not None:
-        training = dataclasses.replace(arguments.config.training, epochs=config.training.epochs)
-        if dataclasses.replace(arguments.config, training=training) != config:
-            raise ValueError(f"{arguments.resume}: a resumed run may only differ in --epochs")
+    if run is not None:
+        epochs = arguments.config.training.epochs
+        training = dataclasses.replace(config.training, epochs=epochs)
+        same = arguments.config == dataclasses.replace(config, training=training)
+        if not same or chosen.preset is not None or arguments.out is not None:
+            raise ValueError(f"{run.path}: only --epochs may be given beside --resume")
+        if epochs < run.progress["epochs"]:
+            raise ValueError(
+                f"{run.path} has {run.progress['epochs']} complete epochs, more than the "
+                f"{epochs} asked for"
+            )
     return arguments
 
 
@@ -72,13 +82,21 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: the arguments, by default those of the command line.
     """
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("hslm_tf").setLevel(logging.INFO)
     try:
         _run(parse(args))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (OSError, ValueError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
 
 
 def _run(arguments: TrainArguments) -> None:
+    name = f"{arguments.preset.replace('/', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
+    run = RunDirectory(arguments.resume or arguments.out or Path("runs") / name)
+    if arguments.resume is None:
+        run.require_new()
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     import keras
     import rich
@@ -91,27 +109,19 @@ def _run(arguments: TrainArguments) -> None:
     splits = Splits(
         load_split(config, config.data.train_split), load_split(config, config.data.dev_split)
     )
-    if arguments.resume is None:
-        name = f"{arguments.preset.replace('/', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
-        run = RunDirectory(arguments.out or Path("runs") / name)
-        run.create(config)
-    else:
-        run = RunDirectory(arguments.resume)
-        config.save(run.config_file)
+    measured = {config.data.dev_split: splits.dev}
+    if config.data.test_split in find_splits(dataset_path(config)):
+        measured[config.data.test_split] = load_split(config, config.data.test_split)
     print(f"Run directory: {run.path}")
     try:
         train(config, run, splits, verbose=0 if arguments.quiet else 1)
+        best = keras.saving.load_model(run.best_model)
+        reports = {split: measure(best, dataset) for split, dataset in measured.items()}
     except KeyboardInterrupt:
-        done = run.progress["epochs"]
-        print(f"\nInterrupted after {done} complete epochs. Continue with:")
-        print(f"  python -m hslm_tf.train --resume {run.path}")
-        sys.exit(130)
-
-    best = keras.saving.load_model(run.best_model)
-    reports = {config.data.dev_split: measure(best, splits.dev)}
-    if config.data.test_split in find_splits(dataset_path(config)):
-        test = load_split(config, config.data.test_split)
-        reports[config.data.test_split] = measure(best, test)
+        if run.config_file.exists():
+            print(f"\nInterrupted after {run.progress['epochs']} complete epochs. Continue with:")
+            print(f"  python -m hslm_tf.train --resume {shlex.quote(str(run.path))}")
+        raise
     rich.print(report_table(reports, title=f"Epoch {run.progress['best_epoch']}, best on dev"))
     print(f"Best model: {run.best_model}")
     print(f"Last model: {run.last_model}")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import keras
+import numpy as np
 
 logger = logging.getLogger("hslm_tf")
 
@@ -25,6 +26,30 @@ class Validation(keras.callbacks.Callback):
         logs.update({f"val_{name}": value for name, value in self.measure(self.model).items()})
 
 
+class SeedOfEpoch(keras.callbacks.Callback):
+    """Makes dropout a function of the seed and the epoch, so that a resumed run repeats it.
+
+    Keras does not save the states of its random generators.
+
+    Args:
+        seed: seed of the run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        states = [
+            variable
+            for variable in self.model.non_trainable_variables
+            if variable.path.endswith("seed_generator_state")
+        ]
+        drawn = np.random.SeedSequence((self.seed, epoch)).generate_state(len(states))
+        for state, number in zip(states, drawn, strict=True):
+            state.assign([int(number) >> 1, 0])
+
+
 class StopOnNaN(keras.callbacks.Callback):
     """Stops training with an error as soon as the loss is not finite, before a checkpoint of it."""
 
@@ -34,9 +59,9 @@ class StopOnNaN(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if not math.isfinite(logs["loss"]):
             raise FloatingPointError(
-                f"The loss is {logs['loss']} in epoch {self._epoch + 1}, step {batch + 1}. The "
-                "last checkpoint is from the epoch before; a lower learning rate or a smaller "
-                "gradient clip may help."
+                f"The loss is {logs['loss']} in epoch {self._epoch + 1}, step {batch + 1}. "
+                "Nothing of this epoch was saved; a lower learning rate or a smaller gradient clip "
+                "may help."
             )
 
 
