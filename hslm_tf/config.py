@@ -37,7 +37,7 @@ class ModelConfig:
     local_alignment: bool = True
     """compare every word with its attended vector (Table 4, Loc)"""
 
-    self_attention_residual: bool = False
+    self_attention_residual: bool = True
     """add the input of the self-attention to its output; the paper does not"""
     normalize_features: bool = True
     """unit length for regions, E_f, E* and R*; the paper does not"""
@@ -221,12 +221,39 @@ _COCO = RunConfig(
     training=TrainingConfig(decay_epochs=15),
 )
 _FLICKR8K = RunConfig(
-    model=ModelConfig(region_dim=256, joint_dim=256, word_dim=300, similarity_dim=128),
+    model=ModelConfig(
+        region_dim=256,
+        joint_dim=192,
+        word_dim=200,
+        similarity_dim=64,
+        word_dropout=0.3,
+        region_dropout=0.1,
+        feature_dropout=0.1,
+        drop_regions=0.2,
+        drop_words=0.1,
+    ),
     data=DataConfig(dataset="data/flickr8k"),
+    training=TrainingConfig(
+        epochs=15, learning_rate=1e-3, decay_epochs=11, random_epochs=2, growing_epochs=3
+    ),
 )
 _SAMPLE = RunConfig(
-    model=ModelConfig(region_dim=128, joint_dim=128, word_dim=128, similarity_dim=64),
-    training=TrainingConfig(epochs=20, learning_rate=1e-3),
+    model=ModelConfig(
+        region_dim=128,
+        joint_dim=128,
+        word_dim=128,
+        similarity_dim=64,
+        drop_regions=0.2,
+        drop_words=0.1,
+    ),
+    training=TrainingConfig(
+        epochs=16,
+        batch_size=64,
+        learning_rate=1e-3,
+        decay_epochs=13,
+        random_epochs=6,
+        growing_epochs=4,
+    ),
 )
 
 
