@@ -70,6 +70,11 @@ def load_split(config: RunConfig, split: str) -> RetrievalDataset:
             f"{dataset.source}: region features are {dataset.region_dim} wide, the model is "
             f"configured for {config.model.region_dim} (--region-dim)"
         )
+    if dataset.max_regions > config.model.max_regions:
+        raise ValueError(
+            f"{dataset.source}: {dataset.max_regions} regions an image, the model is configured "
+            f"for at most {config.model.max_regions} (--max-regions)"
+        )
     return dataset
 
 

@@ -1,0 +1,53 @@
+"""What the sample preset must reach on the built-in sample, and what must not learn anything."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from hslm_tf.config import RunConfig, preset
+from hslm_tf.data import load_sample
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.experiment import Splits, measure, new_model, score_run, train
+from hslm_tf.retrieval.protocols import evaluate_scores
+from hslm_tf.run_directory import RunDirectory
+
+CHANCE = 31.5  # rsum of random scores on 100 images and 500 captions
+
+
+def _trained_rsum(path, config: RunConfig, train_data: RetrievalDataset) -> float:
+    run = RunDirectory(path)
+    run.create(config)
+    train(config, run, Splits(train_data, load_sample("dev")), verbose=0)
+    scores, test = score_run(run, "test")
+    return evaluate_scores(scores, test.caption_to_image).rsum
+
+
+def _with_seed(seed: int) -> RunConfig:
+    config = preset("sample")
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, seed=seed))
+
+
+@pytest.mark.parametrize(
+    "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
+def test_sample_preset_learns(tmp_path, seed):
+    assert _trained_rsum(tmp_path, _with_seed(seed), load_sample("train")) >= 250
+
+
+def test_shuffled_captions_teach_nothing(tmp_path):
+    """Every training image gets the captions of another: nothing may leak into the test split."""
+    data = load_sample("train")
+    captions = np.array(data.captions, dtype=object).reshape(data.num_images, -1)
+    others = np.random.default_rng(0).permutation(data.num_images)
+    shuffled = dataclasses.replace(data, captions=captions[others].ravel().tolist())
+    assert _trained_rsum(tmp_path, _with_seed(0), shuffled) < 60
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_untrained_model_is_at_chance(seed):
+    config = _with_seed(seed)
+    keras.utils.set_random_seed(seed)
+    model = new_model(config, load_sample("train").captions)
+    assert measure(model, load_sample("test")).rsum < 1.5 * CHANCE
