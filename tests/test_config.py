@@ -1,0 +1,173 @@
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from hslm_tf.config import (
+    ABLATIONS,
+    PRESETS,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainingConfig,
+    preset,
+)
+
+
+@pytest.mark.parametrize("name, decay_epochs", [("flickr30k", 20), ("coco", 15)])
+def test_presets_of_the_paper(name, decay_epochs):
+    run = preset(name)
+    assert (run.model.region_dim, run.model.max_regions) == (2048, 36)
+    assert (run.model.joint_dim, run.model.word_dim, run.model.similarity_dim) == (1024, 300, 256)
+    assert run.model.mgcn_layers == 4 and run.model.word_dropout == 0.4
+    parts = (run.model.mgcn, run.model.self_attention, run.model.cross_attention)
+    assert all(parts) and run.model.global_alignment and run.model.local_alignment
+    training = run.training
+    assert (training.epochs, training.batch_size) == (40, 128)
+    assert (training.learning_rate, training.decay_epochs) == (2e-4, decay_epochs)
+    assert (training.decay_rate, training.margin, training.gradient_clip) == (0.1, 0.2, 2.0)
+    assert training.curriculum and not training.same_image_negatives
+
+
+def test_twelve_rows_of_table_4():
+    """The paper's table: check marks for MGCN, Self-Attn, Cross-Attn, Glob and Loc."""
+    marks = """
+        1  . . . x .
+        2  . x . x .
+        3  x . . x .
+        4  x x . x .
+        5  . . x . x
+        6  . x x . x
+        7  x . x . x
+        8  x x x . x
+        9  . . x x x
+        10 . x x x x
+        11 x . x x x
+        12 x x x x x
+    """
+    table = {}
+    for line in marks.strip().splitlines():
+        row, *columns = line.split()
+        table[int(row)] = tuple(mark == "x" for mark in columns)
+    assert table == ABLATIONS
+    switches = ("mgcn", "self_attention", "cross_attention", "global_alignment", "local_alignment")
+    flickr30k = preset("flickr30k")
+    for row, parts in table.items():
+        model = preset(f"ablation/{row}").model
+        assert tuple(getattr(model, switch) for switch in switches) == parts
+        # Nothing else differs from the full model.
+        values = dict.fromkeys(switches, True)
+        assert dataclasses.replace(model, **values) == flickr30k.model
+        assert preset(f"ablation/{row}").training == flickr30k.training
+    assert preset("ablation/12") == flickr30k
+
+
+@pytest.mark.parametrize("name", ["sample", "flickr8k"])
+def test_small_presets_are_the_full_architecture(name):
+    model = preset(name).model
+    assert model.mgcn and model.self_attention and model.cross_attention
+    assert model.global_alignment and model.local_alignment and model.mgcn_layers == 4
+    assert model.region_dim == {"sample": 128, "flickr8k": 256}[name]
+
+
+def test_unknown_preset_names_the_known_ones():
+    with pytest.raises(ValueError, match="flickr30k.*ablation/12.*Received: name='flickr31k'"):
+        preset("flickr31k")
+
+
+@pytest.mark.parametrize(
+    "section, values, message",
+    [
+        (ModelConfig, {"cross_attention": False}, "needs cross_attention.*local_alignment=True"),
+        (ModelConfig, {"local_alignment": False, "global_alignment": False}, "nothing to score"),
+        (ModelConfig, {"joint_dim": 0}, "`joint_dim` must be at least 1. Received: joint_dim=0"),
+        (ModelConfig, {"region_dim": -1}, "`region_dim` must be at least 1"),
+        (ModelConfig, {"max_tokens": 2}, "`max_tokens` must be at least 3"),
+        (ModelConfig, {"mgcn_layers": 0}, "`mgcn_layers` must be at least 1; `mgcn` turns it off"),
+        (ModelConfig, {"word_dropout": 1.0}, r"`word_dropout` must be in \[0, 1\)"),
+        (ModelConfig, {"drop_words": -0.1}, r"`drop_words` must be in .*Received: drop_words=-0.1"),
+        (TrainingConfig, {"epochs": 0}, "`epochs` must be at least 1"),
+        (TrainingConfig, {"batch_size": 1}, "`batch_size` must be at least 2"),
+        (TrainingConfig, {"learning_rate": 0.0}, "`learning_rate` must be positive"),
+        (TrainingConfig, {"gradient_clip": 0.0}, "`gradient_clip` must be positive"),
+        (TrainingConfig, {"margin": -0.2}, "`margin` must be positive. Received: margin=-0.2"),
+        (TrainingConfig, {"random_epochs": -1.0}, "`random_epochs` must be 0 or more"),
+    ],
+)
+def test_impossible_values_are_refused(section, values, message):
+    with pytest.raises(ValueError, match=message):
+        section(**values)
+
+
+def test_global_alignment_needs_no_cross_attention():
+    ModelConfig(cross_attention=False, local_alignment=False)
+
+
+def test_configurations_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        preset("sample").model.joint_dim = 3
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_file_round_trip(name, tmp_path):
+    run = preset(name)
+    run.save(tmp_path / "config.json")
+    assert RunConfig.load(tmp_path / "config.json") == run
+    sections = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    assert set(sections) == {"model", "data", "training"}
+    assert sections["model"]["joint_dim"] == run.model.joint_dim
+
+
+def test_file_keeps_every_value(tmp_path):
+    run = RunConfig(
+        ModelConfig(joint_dim=7, mgcn_normalization=None, attention="softmax", drop_words=0.25),
+        DataConfig(layout="per_caption", vocabulary="wörter.json"),
+        TrainingConfig(curriculum=False, seed=3, precision="mixed_bfloat16", random_epochs=0.5),
+    )
+    run.save(tmp_path / "config.json")
+    assert RunConfig.load(tmp_path / "config.json") == run
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[:-20],
+        lambda text: "[]",
+        lambda text: "3",
+        lambda text: "",
+        lambda text: text.replace('"joint_dim"', '"joint_dimension"'),
+        lambda text: text.replace('"training"', '"trainig"'),
+        lambda text: text.replace('"cross_attention": true', '"cross_attention": false'),
+        lambda text: text.replace('"batch_size": 128', '"batch_size": 1'),
+        lambda text: text.replace('"joint_dim": 1024', '"joint_dim": "1024"'),
+        lambda text: text.replace('"model": {', '"model": null, "other": {'),
+    ],
+    ids="truncated list number empty key section impossible small string null".split(),
+)
+def test_broken_file_is_named(change, tmp_path):
+    path = tmp_path / "config.json"
+    preset("flickr30k").save(path)
+    text = path.read_text("utf-8")
+    assert change(text) != text
+    path.write_text(change(text), "utf-8")
+    with pytest.raises(ValueError, match="config.json: not the configuration of a run"):
+        RunConfig.load(path)
+
+
+def test_file_in_another_encoding_is_named(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_bytes(b'{"model": "\xff\xfe"}')
+    with pytest.raises(ValueError, match="config.json: not the configuration of a run"):
+        RunConfig.load(path)
+
+
+def test_missing_file():
+    with pytest.raises(FileNotFoundError, match="nowhere.json"):
+        RunConfig.load("nowhere.json")
+
+
+def test_configuration_needs_no_tensorflow():
+    script = "import sys, hslm_tf.config; assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)

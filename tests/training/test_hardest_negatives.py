@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hslm_tf.training.hardest_negatives import admissible_negatives, draw_candidates, hardest
+from tests.oracles import triplet_loss as oracle
+
+IMAGE_INDEX = np.random.default_rng(0).integers(0, 20, 50).astype("int32")
+
+
+def drawn(admissible: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).uniform(size=admissible.shape).astype("float32")
+    candidates = draw_candidates(tf.constant(admissible), tf.constant(share), tf.constant(noise))
+    return candidates.numpy()
+
+
+def test_captions_of_the_same_image_are_no_negatives():
+    admissible = admissible_negatives(tf.constant([4, 9, 4]))
+    np.testing.assert_array_equal(admissible, [[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+
+
+def test_captions_of_the_same_image_as_negatives():
+    admissible = admissible_negatives(tf.constant([4, 9, 4]), same_image_negatives=True)
+    np.testing.assert_array_equal(admissible, [[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+
+
+@pytest.mark.parametrize("same_image", [False, True])
+def test_admissible_equals_the_oracle(same_image):
+    admissible = admissible_negatives(tf.constant(IMAGE_INDEX), same_image).numpy()
+    np.testing.assert_array_equal(
+        admissible, oracle.admissible_negatives(IMAGE_INDEX, exclude_same_image=not same_image)
+    )
+    np.testing.assert_array_equal(admissible, admissible.T)
+
+
+@pytest.mark.parametrize("batch", [2, 5, 51, 101, 128])
+@pytest.mark.parametrize(
+    "share, of_51",
+    [
+        (0.0, 1),
+        (1e-6, 1),
+        (0.02, 1),
+        (0.021, 2),
+        (0.04, 2),
+        (0.1, 5),
+        (0.5, 25),
+        (0.98, 49),
+        (1, 50),
+    ],
+)
+def test_as_many_as_the_share_says(share, of_51, batch):
+    counts = drawn(~np.eye(batch, dtype=bool), float(share)).sum(axis=1)
+    # Decimal arithmetic: 0.02 x 50 is 1 and not a little more.
+    thousands = round(share * 1e6) * (batch - 1)
+    expected = max(1, -(-thousands // 10**6)) if batch != 51 else of_51
+    assert set(counts) == {expected}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 1.0])
+def test_only_admissible_and_no_more_than_there_are(share):
+    # Row k has k admissible candidates, so the first row has none.
+    admissible = np.tri(40, k=-1, dtype=bool)
+    candidates = drawn(admissible, share)
+    assert not np.any(candidates & ~admissible)
+    k = max(1, int(np.ceil(share * 39 - 1e-4)))
+    np.testing.assert_array_equal(candidates.sum(axis=1), np.minimum(np.arange(40), k))
+
+
+def test_all_candidates_are_drawn_equally_often():
+    rows, columns, k = 4000, 21, 5
+    admissible = np.ones((rows, columns), dtype=bool)
+    admissible[:, 7] = False
+    counts = drawn(admissible, 0.25).sum(axis=0)
+    assert counts[7] == 0 and counts.sum() == rows * k
+    expected = rows * k / (columns - 1)
+    # Six standard deviations of a binomial count.
+    assert np.max(np.abs(np.delete(counts, 7) - expected)) < 6 * expected**0.5
+
+
+def test_draws_differ_between_rows():
+    candidates = drawn(~np.eye(60, dtype=bool), 0.1)
+    assert len(np.unique(candidates, axis=0)) == 60
+
+
+def test_hardest_by_hand():
+    scores = tf.constant([[0.1, 0.9, 0.5], [-3.0, -2.0, -1.0], [0.2, 0.2, 0.2], [5.0, 4.0, 4.0]])
+    candidates = [[1, 0, 1], [1, 1, 0], [0, 0, 0], [0, 1, 1]]
+    result = hardest(scores, tf.constant(candidates) == 1)
+    assert result.dtype == tf.int32
+    # The third has no candidate; the fourth ties.
+    np.testing.assert_array_equal(result, [2, 1, 0, 1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_hardest_equals_the_oracle_with_ties(dtype):
+    rng = np.random.default_rng(1)
+    scores = rng.integers(-2, 3, (200, 12)).astype(dtype)
+    candidates = rng.uniform(size=scores.shape) < 0.2
+    expected = [oracle.hardest(*row) for row in zip(scores, candidates, strict=True)]
+    result = hardest(tf.constant(scores), tf.constant(candidates))
+    assert -1 in expected
+    np.testing.assert_array_equal(result, np.maximum(expected, 0))

@@ -1,0 +1,339 @@
+"""The loss through 3 pairs per item against the whole matrix of scores, gradients included."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hslm_tf.config import ModelConfig
+from hslm_tf.model import HSLM
+from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
+from hslm_tf.training.triplet_loss import Negatives
+from tests.layer_test import assert_close
+from tests.oracles.triplet_loss import triplet_loss
+from tests.tiny_model import SIZES, WORDS, random_images, random_token_ids, randomize_model
+
+# 36 pairs of 20 images, some with two captions and some with four, neighbours or far apart.
+IMAGE_INDEX = np.array([*range(20), *range(8), 3, 3, 5, 5, 15, 16, 17, 17], "int32")
+# Every hinge adds to the score of a negative what it takes from the positive, bias and all.
+WITHOUT_GRADIENT = "similarity_fusion/score/bias"
+
+
+class Case(NamedTuple):
+    """A way to train.
+
+    Attributes:
+        loss: the loss under test.
+        step: the training step.
+        pairs: which pairs of the batch are taken.
+        training: whether words and regions are dropped.
+    """
+
+    loss: HardestNegativeTripletLoss
+    step: int = 10**6
+    pairs: slice = slice(None)
+    training: bool = False
+
+
+class LossWithoutSomeCandidates(HardestNegativeTripletLoss):
+    """Leaves some queries without a negative, as the curriculum alone never does."""
+
+    def candidates(self, image_index, step):
+        captions, images = super().candidates(image_index, step)
+        places = tf.range(tf.shape(image_index)[0])[:, None]
+        return captions & (places % 3 != 0), images & (places % 4 != 0)
+
+
+def curriculum_loss(margin: float = 0.02, **kwargs) -> HardestNegativeTripletLoss:
+    """With a margin that random weights satisfy now and then."""
+    return HardestNegativeTripletLoss(margin, NegativeCurriculum(100, 100), seed=3, **kwargs)
+
+
+CASES = {
+    "all negatives": Case(HardestNegativeTripletLoss(0.02)),
+    "a tenth of the negatives": Case(curriculum_loss(), step=141),
+    "random negatives": Case(curriculum_loss(), step=99),
+    "words and regions dropped": Case(curriculum_loss(), step=160, training=True),
+    "queries without negatives": Case(LossWithoutSomeCandidates(0.02)),
+    "same image as negative": Case(HardestNegativeTripletLoss(0.02, same_image_negatives=True)),
+    "short last batch": Case(curriculum_loss(0.5), 169, slice(15, 24)),
+}
+
+
+@pytest.fixture(scope="module", params=[("float32", 1e-5), ("float64", 1e-10)], ids=lambda p: p[0])
+def precision(request) -> tuple[HSLM, float]:
+    dtype, tolerance = request.param
+    config = ModelConfig(**SIZES, drop_regions=0.2, drop_words=0.2)
+    return HSLM(config, WORDS, dtype=dtype), tolerance
+
+
+@pytest.fixture(scope="module")
+def batch(precision) -> dict[str, np.ndarray]:
+    model, _ = precision
+    randomize_model(model)
+    return pairs_of_two_kinds(model)
+
+
+def pairs_of_two_kinds(model: HSLM) -> dict[str, np.ndarray]:
+    """A batch of which every second pair scores high, so that not every hinge is active."""
+    regions, mask = random_images(20)
+    token_ids = random_token_ids(300)
+    scores = model.score_all(
+        model.encode_image(regions, mask), model.text_encoder({"token_ids": token_ids})
+    ).numpy()
+    captions = np.arange(len(IMAGE_INDEX))
+    for k in range(0, len(IMAGE_INDEX), 2):
+        others = np.delete(scores, IMAGE_INDEX[k], axis=0)
+        lead = scores[IMAGE_INDEX[k]] - np.max(others, axis=0)
+        lead[captions] = -np.inf
+        captions[k] = np.argmax(lead)
+    # Two images with the same caption.
+    captions[11] = captions[13]
+    return {
+        "regions": regions[IMAGE_INDEX].astype(model.dtype),
+        "region_mask": mask[IMAGE_INDEX],
+        "token_ids": token_ids[captions],
+        "image_index": IMAGE_INDEX,
+    }
+
+
+class Formulation(NamedTuple):
+    loss: tf.Tensor
+    gradients: list[tf.Tensor]
+    active: float
+
+
+def gradients_of(tape: tf.GradientTape, loss: tf.Tensor, model: HSLM) -> list[tf.Tensor]:
+    gradients = tape.gradient(loss, model.trainable_variables)
+    return [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+
+def replayed(model: HSLM, function: Callable[[], Formulation]) -> Formulation:
+    """Calls a function and rewinds all seed generators, so that the next call drops the same."""
+    states = [v for v in model.non_trainable_variables if "seed_generator" in v.path]
+    assert states
+    before = [np.asarray(state).copy() for state in states]
+    result = function()
+    for state, value in zip(states, before, strict=True):
+        state.assign(value)
+    return result
+
+
+def through_pairs(model: HSLM, data: dict, case: Case) -> Formulation:
+    """The product's: what `train_step` differentiates."""
+    model.triplet_loss = case.loss
+    with tf.GradientTape() as tape:
+        losses = model._batch_losses(data, tf.constant(case.step, tf.int64), case.training)
+    return Formulation(
+        losses.loss, gradients_of(tape, losses.loss, model), float(losses.active_hinges)
+    )
+
+
+def score_matrix(model: HSLM, data: dict, training: bool) -> tf.Tensor:
+    image_inputs = {key: data[key] for key in ("regions", "region_mask")}
+    return model.score_all(
+        model.image_encoder(image_inputs, training=training),
+        model.text_encoder({"token_ids": data["token_ids"]}, training=training),
+        images_at_once=len(data["image_index"]),
+    )
+
+
+def first_maximum(scores: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
+    """Marks the first largest candidate of every row, none in a row without candidates."""
+    scores = tf.where(candidates, scores, -np.inf)
+    largest = candidates & (scores == tf.reduce_max(scores, axis=1, keepdims=True))
+    return largest & (tf.cumsum(tf.cast(largest, tf.int32), axis=1) == 1)
+
+
+def through_matrix(model: HSLM, data: dict, case: Case) -> Formulation:
+    """The full computation; the oracle confirms its loss and the slopes of its scores."""
+    candidates = case.loss.candidates(
+        tf.constant(data["image_index"]), tf.constant(case.step, tf.int64)
+    )
+    with tf.GradientTape(persistent=True) as tape:
+        scores = score_matrix(model, data, case.training)
+        positive = tf.linalg.diag_part(scores)[:, None]
+        hinges = []
+        for queries, allowed in zip((scores, tf.transpose(scores)), candidates, strict=True):
+            hinge = tf.maximum(case.loss.margin - positive + queries, 0)
+            chosen = first_maximum(queries, allowed)
+            hinges.append(tf.reduce_sum(tf.where(chosen, hinge, 0), axis=1))
+        loss = tf.reduce_mean(hinges[0] + hinges[1])
+    expected = triplet_loss(
+        scores,
+        data["image_index"],
+        case.loss.margin,
+        not case.loss.same_image_negatives,
+        *(allowed.numpy() for allowed in candidates),
+    )
+    assert_close(loss, expected.loss, 1e-6)
+    assert_close(tape.gradient(loss, scores), expected.score_gradient, 1e-6)
+    has_negative = tf.stack([tf.reduce_any(allowed, axis=1) for allowed in candidates])
+    active = np.count_nonzero(hinges) / np.count_nonzero(has_negative)
+    return Formulation(loss, gradients_of(tape, loss, model), active)
+
+
+def assert_equal_formulations(
+    model: HSLM, actual: Formulation, expected: Formulation, tolerance: float
+) -> None:
+    assert actual.active == pytest.approx(expected.active)
+    assert_close(actual.loss, expected.loss, tolerance)
+    largest = max(np.max(np.abs(gradient)) for gradient in expected.gradients)
+    compared = zip(model.trainable_variables, actual.gradients, expected.gradients, strict=True)
+    for variable, a, b in compared:
+        if variable.path == WITHOUT_GRADIENT:
+            assert np.max(np.abs(a)) <= tolerance * largest
+            continue
+        # Far above what rounding leaves of a gradient that is zero.
+        assert np.max(np.abs(b)) > 1e-7 * largest, variable.path
+        assert_close(a, b, tolerance)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_pairs_equal_the_whole_matrix(name, precision, batch):
+    model, tolerance = precision
+    case = CASES[name]
+    randomize_model(model)
+    data = {key: value[case.pairs] for key, value in batch.items()}
+    pairs = replayed(model, lambda: through_pairs(model, data, case))
+    matrix = replayed(model, lambda: through_matrix(model, data, case))
+    assert_equal_formulations(model, pairs, matrix, tolerance)
+    assert 0.1 < pairs.active < 0.96
+
+
+def test_ties_go_to_the_first_index(precision, batch):
+    """All scores are equal: only the choice among them decides the gradient of their last map."""
+    model, tolerance = precision
+    randomize_model(model)
+    kernel = model.matcher.get_layer("similarity_fusion").score.kernel
+    kernel.assign(tf.zeros_like(kernel))
+    case = CASES["all negatives"]
+    pairs = through_pairs(model, batch, case)
+    assert_close(pairs.loss, 2 * case.loss.margin, tolerance)
+    row = [variable is kernel for variable in model.trainable_variables].index(True)
+    matrix = through_matrix(model, batch, case)
+    assert_close(pairs.gradients[row], matrix.gradients[row], tolerance)
+
+
+def test_batch_of_one_image_costs_nothing(precision, batch):
+    model, _ = precision
+    randomize_model(model)
+    data = {key: value[[3, 23, 28, 29]] for key, value in batch.items()}
+    assert set(data["image_index"]) == {3}
+    for case in (CASES["all negatives"], CASES["random negatives"]):
+        pairs = through_pairs(model, data, case)
+        assert pairs.loss == 0 and pairs.active == 0
+        assert all(np.all(np.asarray(gradient) == 0) for gradient in pairs.gradients)
+
+
+def test_compiled_train_step_takes_the_gradient_of_the_whole_matrix():
+    """Plain gradient descent, rate 1: the weights move by minus the gradient."""
+    model = HSLM(ModelConfig(**SIZES, word_dropout=0.0), WORDS, dtype="float64")
+    randomize_model(model)
+    batch = pairs_of_two_kinds(model)
+    case = CASES["a tenth of the negatives"]
+    model.compile(keras.optimizers.SGD(1.0), case.loss)
+    model.optimizer.build(model.trainable_variables)
+    model.optimizer.iterations.assign(case.step)
+    expected = through_matrix(model, batch, case)
+    before = [np.asarray(variable).copy() for variable in model.trainable_variables]
+    report = tf.function(model.train_step)({k: tf.constant(v) for k, v in batch.items()})
+    moved = [a - np.asarray(b) for a, b in zip(before, model.trainable_variables, strict=True)]
+    actual = expected._replace(loss=report["loss"], gradients=moved)
+    # The metric is kept in float32.
+    assert_close(actual.loss, expected.loss, 1e-6)
+    assert_equal_formulations(model, actual._replace(loss=expected.loss), expected, 1e-10)
+    norm = np.sqrt(sum(np.sum(np.square(gradient)) for gradient in expected.gradients))
+    assert_close(report["gradient_norm"], norm, 1e-6)
+    assert float(report["active_hinges"]) == pytest.approx(expected.active)
+    assert float(report["negative_share"]) == pytest.approx(0.02**0.59)
+
+
+def test_query_without_negative_contributes_nothing_and_counts():
+    loss = HardestNegativeTripletLoss(margin=0.5)
+    no, yes = tf.constant([False, False, True, True]), tf.constant([True, False, False, True])
+    index = tf.zeros(4, tf.int32)
+    positive = tf.constant([1.0, 1.0, 1.0, 0.0])
+    losses = loss(
+        positive,
+        tf.constant([9.0, 9.0, 0.75, -0.75]),
+        tf.constant([1.0, 9.0, 9.0, 0.25]),
+        Negatives(index, no, index, yes),
+    )
+    # Images: none, none, 0.25, inactive; captions: 0.5, none, none, 0.75.
+    assert losses.loss == (0.25 + 0.5 + 0.75) / 4
+    assert losses.active_hinges == 3 / 4
+    assert losses.positive_score == 0.75
+    assert losses.negative_score == (0.75 - 0.75 + 1.0 + 0.25) / 4
+
+
+def test_choose_equals_the_oracle():
+    rng = np.random.default_rng(5)
+    # Few different values, hence many ties.
+    scores = rng.integers(0, 4, (32, 32)) / 8
+    image_index = rng.integers(0, 12, 32)
+    for same_image in (False, True):
+        loss = curriculum_loss(same_image_negatives=same_image)
+        for step in (150, 180, 300):
+            index, step = tf.constant(image_index), tf.constant(step, tf.int64)
+            candidates = loss.candidates(index, step)
+            negatives = loss.choose(lambda: tf.constant(scores, tf.float32), index, step)
+            assert np.all(negatives.has_caption) and np.all(negatives.has_image)
+            expected = triplet_loss(
+                scores, image_index, 0.2, not same_image, *map(np.array, candidates)
+            )
+            np.testing.assert_array_equal(negatives.caption, expected.hardest_captions)
+            np.testing.assert_array_equal(negatives.image, expected.hardest_images)
+
+
+def test_random_negatives_need_no_scores():
+    def unwanted() -> tf.Tensor:
+        raise AssertionError
+
+    loss, index = curriculum_loss(), tf.constant([0, 0, 1, 2, 3])
+    negatives = loss.choose(unwanted, index, tf.constant(0, tf.int64))
+    captions, images = loss.candidates(index, tf.constant(0, tf.int64))
+    np.testing.assert_array_equal(negatives.caption, np.argmax(captions, axis=1))
+    np.testing.assert_array_equal(negatives.image, np.argmax(images, axis=1))
+
+
+def test_candidates_depend_on_seed_and_step_alone():
+    index = tf.range(40)
+
+    def drawn(seed: int, step: int) -> np.ndarray:
+        loss = HardestNegativeTripletLoss(curriculum=NegativeCurriculum(9, 9), seed=seed)
+        return np.stack(loss.candidates(index, tf.constant(step, tf.int64)))
+
+    np.testing.assert_array_equal(drawn(0, 4), drawn(0, 4))
+    for other in (drawn(0, 5), drawn(1, 4)):
+        assert np.any(other != drawn(0, 4))
+    # Images and captions look for their negatives separately.
+    captions, images = drawn(0, 4)
+    assert np.any(captions != images) and np.any(captions != images.T)
+    assert drawn(0, 18).sum() == drawn(0, 10**9).sum() == 2 * 40 * 39
+
+
+def test_without_curriculum_all_negatives_compete():
+    loss = HardestNegativeTripletLoss()
+    assert loss.share(tf.constant(0, tf.int64)) == 1
+    for drawn in loss.candidates(tf.constant([7, 7, 8]), tf.constant(0, tf.int64)):
+        np.testing.assert_array_equal(drawn, [[0, 0, 1], [0, 0, 1], [1, 1, 0]])
+
+
+@pytest.mark.parametrize("curriculum", [None, NegativeCurriculum(7, 11)])
+def test_config(curriculum):
+    loss = HardestNegativeTripletLoss(0.3, curriculum, same_image_negatives=True, seed=5)
+    revived = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert type(revived) is HardestNegativeTripletLoss
+    assert revived.get_config() == loss.get_config()
+    assert (revived.margin, revived.same_image_negatives, revived.seed) == (0.3, True, 5)
+    assert (revived.curriculum is None) == (curriculum is None)
+
+
+@pytest.mark.parametrize("margin", [0.0, -0.2])
+def test_margin_must_be_positive(margin):
+    with pytest.raises(ValueError, match=f"margin.*Received: margin={margin}"):
+        HardestNegativeTripletLoss(margin=margin)
