@@ -1,0 +1,36 @@
+import sys
+
+import pytest
+
+from hslm_tf import train
+from hslm_tf.run_directory import RunDirectory
+from tests.tiny_run import SIZES, write_dataset
+
+# Everything random is on: what a resumed run must carry over.
+RANDOM = "--drop-words 0.2 --drop-regions 0.2 --region-dropout 0.1 --feature-dropout 0.1".split()
+CURRICULUM = "--random-epochs 1 --growing-epochs 2 --decay-epochs 3 --seed 7".split()
+
+
+@pytest.fixture(autouse=True)
+def float32_policy():
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="session")
+def dataset_folder(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("dataset"))
+
+
+@pytest.fixture(scope="session")
+def run_flags(dataset_folder):
+    return ["--dataset", str(dataset_folder), *SIZES, *RANDOM, *CURRICULUM]
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory, run_flags):
+    """A run of four epochs by the train command; tests must leave it as it is."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    train.main([*run_flags, "--epochs", "4", "--out", str(folder), "--quiet"])
+    return RunDirectory(folder)

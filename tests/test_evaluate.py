@@ -1,0 +1,159 @@
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from hslm_tf import evaluate, experiment
+from hslm_tf.checkpoints import save_whole
+from hslm_tf.retrieval.scoring import score_matrix
+from hslm_tf.run_directory import RunDirectory
+from tests.tiny_run import write_dataset
+
+COLUMNS = ("r1", "r5", "r10", "median_rank", "mean_rank")
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+
+
+@pytest.fixture(scope="module")
+def other_run(finished_run, tmp_path_factory):
+    """The run again with other weights, moved away: a run of another seed."""
+    run = RunDirectory(tmp_path_factory.mktemp("moved") / "other")
+    shutil.copytree(finished_run.path, run.path)
+    model = keras.saving.load_model(run.best_model)
+    rng = np.random.default_rng(1)
+    model.set_weights([w + rng.normal(0, 0.2, w.shape) for w in model.get_weights()])
+    save_whole(model, run.best_model)
+    return run
+
+
+@pytest.fixture(scope="module")
+def scores(finished_run, other_run):
+    """Scores on the test split by name of the run, not computed by the command."""
+    test = experiment.load_split(finished_run.config(), "test")
+    return {
+        run.path.name: score_matrix(keras.saving.load_model(run.best_model), test)
+        for run in (finished_run, other_run)
+    }
+
+
+def table_of(args, capsys):
+    """Runs the command; returns its numbers as text, by row."""
+    evaluate.main([str(arg) for arg in args])
+    rows, name = {}, None
+    for line in capsys.readouterr().out.splitlines():
+        head, side, cells = line.partition(" i2t ") if " i2t " in line else line.partition(" t2i ")
+        if side:
+            name = head.strip() or name
+            rows[name, side.strip()] = cells.split()
+    return rows
+
+
+def fails(args, capsys):
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main([str(arg) for arg in args])
+    assert stop.value.code.startswith("error: ")
+    assert "\n" not in stop.value.code
+    assert "R@1" not in capsys.readouterr().out
+    return stop.value.code
+
+
+def expected_rows(report):
+    numbers = {key: f"{value:.1f}" for key, value in report.as_dict().items()}
+    i2t, t2i = ([numbers[f"{side}_{name}"] for name in COLUMNS] for side in ("i2t", "t2i"))
+    return i2t, [*t2i, numbers["rsum"]]
+
+
+def report_of(scores):
+    return experiment.recall_report(*experiment.ranks(scores, np.repeat(np.arange(len(scores)), 5)))
+
+
+def test_a_moved_run_is_measured_exactly(other_run, scores, tmp_path, capsys):
+    written = tmp_path / "matrix.scores"
+    rows = table_of([other_run.path, "--save-scores", written], capsys)
+    test = experiment.load_split(other_run.config(), "test")
+    report = experiment.measure(keras.saving.load_model(other_run.best_model), test)
+    i2t, t2i = expected_rows(report)
+    assert rows == {(str(other_run.path), "i2t"): i2t, (str(other_run.path), "t2i"): t2i}
+    np.testing.assert_array_equal(np.load(written), scores["other"])
+    assert list(tmp_path.iterdir()) == [written]
+
+
+def test_several_runs_end_with_mean_and_deviation(finished_run, other_run, scores, capsys):
+    rows = table_of([finished_run.path, other_run.path], capsys)
+    reports = [report_of(scores[name]) for name in ("finished", "other")]
+    for run, report in zip((finished_run, other_run), reports, strict=True):
+        i2t, t2i = expected_rows(report)
+        assert (rows[str(run.path), "i2t"], rows[str(run.path), "t2i"]) == (i2t, t2i)
+    rsums = [report.rsum for report in reports]
+    assert rsums[0] != rsums[1]
+    deviation = abs(rsums[0] - rsums[1]) / 2**0.5
+    assert rows["mean", "t2i"][-1] == f"{np.mean(rsums):.1f}±{deviation:.1f}"
+    assert len(rows) == 6
+
+
+def test_ensemble_averages_scores(finished_run, other_run, scores, tmp_path, capsys):
+    written = tmp_path / "scores.npy"
+    rows = table_of(
+        [finished_run.path, other_run.path, "--ensemble", "--save-scores", written], capsys
+    )
+    average = (scores["finished"] + scores["other"]) / 2
+    np.testing.assert_allclose(np.load(written), average, rtol=1e-6)
+    i2t, t2i = expected_rows(report_of(average))
+    assert rows == {("ensemble of 2", "i2t"): i2t, ("ensemble of 2", "t2i"): t2i}
+
+
+def test_another_dataset_and_split(finished_run, scores, tmp_path, capsys):
+    elsewhere = write_dataset(tmp_path / "elsewhere", images=7, seed=5)
+    args = [finished_run.path, "--dataset", elsewhere, "--split", "dev"]
+    rows = table_of([*args, "--save-scores", tmp_path / "scores.npy"], capsys)
+    found = np.load(tmp_path / "scores.npy")
+    assert found.shape == (7, 35)
+    assert rows[str(finished_run.path), "t2i"] == expected_rows(report_of(found))[1]
+
+
+@pytest.mark.parametrize("flags", [["--ensemble"], []])
+@pytest.mark.parametrize("change", ["order", "size"])
+def test_runs_on_different_data_are_not_mixed(
+    change, flags, finished_run, dataset_folder, tmp_path, monkeypatch, capsys
+):
+    folder = tmp_path / "changed"
+    if change == "order":
+        shutil.copytree(dataset_folder, folder)
+        captions = (folder / "test_caps.txt").read_text().splitlines()
+        (folder / "test_caps.txt").write_text("\n".join(captions[5:] + captions[:5]) + "\n")
+    else:
+        write_dataset(folder, images=11)
+    run = RunDirectory(tmp_path / "run")
+    shutil.copytree(finished_run.path, run.path)
+    text = run.config_file.read_text()
+    run.config_file.write_text(text.replace(str(dataset_folder), str(folder)))
+    # What the scores are does not matter here.
+    monkeypatch.setattr(experiment.keras.saving, "load_model", lambda path: None)
+    monkeypatch.setattr(
+        experiment, "score_matrix", lambda _, data: np.zeros((data.num_images, data.num_captions))
+    )
+    error = fails([finished_run.path, run.path, *flags], capsys)
+    assert f"{run.path}: {folder / 'test_ims.npy'} does not hold the captions of" in error
+    assert "--dataset measures all runs on the same data" in error
+
+
+def test_mistakes_are_one_error(finished_run, tmp_path, capsys):
+    run, other = finished_run.path, tmp_path / "fresh"
+    RunDirectory(other).write_config(finished_run.config())
+    scores = tmp_path / "scores.npy"
+    for args, message in (
+        ([], "name at least one run"),
+        ([run, run, "--save-scores", scores], "--save-scores takes one run, or several with"),
+        ([run, "--save-scores", tmp_path / "no" / "file.npy"], "there is no such folder"),
+        ([tmp_path], f"{tmp_path} holds no run: there is no {tmp_path / 'config.json'}"),
+        ([other], f"{other} has no model yet: there is no {other / 'best.keras'}"),
+        ([run, "--split", "val"], "holds no region features of the split 'val'"),
+        ([run, "--dataset", tmp_path / "nowhere"], "there is no such folder"),
+        ([run, "--protocol", "1k", "--save-scores", scores], "'1k' is defined on 1000 images"),
+    ):
+        assert message in fails(args, capsys)
+    assert not scores.exists()

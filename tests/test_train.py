@@ -1,0 +1,303 @@
+import csv
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from hslm_tf import evaluate, experiment, train
+from hslm_tf.checkpoints import RunCheckpoint
+from hslm_tf.config import PRESETS
+from hslm_tf.model import HSLM
+from hslm_tf.run_directory import RunDirectory
+from hslm_tf.text.vocabulary import Vocabulary
+from hslm_tf.training.callbacks import CollapseWarning, Throughput
+from tests.tiny_run import STEPS
+
+
+def rows_of(run):
+    with open(run.log_file, encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def fails(args, capsys):
+    """Runs the command, which must fail; returns its error without line breaks and boxes."""
+    with pytest.raises(SystemExit) as stop:
+        train.main([str(arg) for arg in args])
+    printed = capsys.readouterr()
+    if isinstance(stop.value.code, str):
+        assert stop.value.code.startswith("error: ")
+        assert "\n" not in stop.value.code
+        return stop.value.code
+    assert stop.value.code == 2
+    return " ".join((printed.out + printed.err).replace("│", " ").split())
+
+
+# --- what a run leaves ---
+
+
+def test_a_run_leaves_everything(finished_run, run_flags):
+    run = finished_run
+    assert {path.name for path in run.path.iterdir()} == {
+        *("config.json", "vocabulary.json", "best.keras", "last.keras", "progress.json"),
+        *("log.csv", "tensorboard"),
+    }
+    assert run.config() == train.parse([*run_flags, "--epochs", "4"]).config
+    assert run.progress["epochs"] == 4
+    rows = rows_of(run)
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    assert all(np.isfinite(list(row.values())).all() for row in rows)
+    assert rows[0]["negative_share"] == 0
+    assert 0 < rows[1]["negative_share"] < rows[2]["negative_share"] < rows[3]["negative_share"]
+    assert rows[3]["negative_share"] == 1
+    np.testing.assert_allclose([row["learning_rate"] for row in rows], [1e-3] * 3 + [1e-4])
+    warning = CollapseWarning(run.config().training.margin)
+    assert not any(warning.collapsed(row) for row in rows)
+
+
+def test_best_and_last_models_are_what_they_say(finished_run):
+    run = finished_run
+    config, rows = run.config(), rows_of(run)
+    rsums = [row["val_rsum"] for row in rows]
+    assert run.progress["best_rsum"] == max(rsums)
+    assert run.progress["best_epoch"] == rsums.index(max(rsums)) + 1
+    dev = experiment.load_split(config, "dev")
+    best = keras.saving.load_model(run.best_model)
+    last = keras.saving.load_model(run.last_model)
+    assert experiment.measure(best, dev).rsum == pytest.approx(max(rsums))
+    assert experiment.measure(last, dev).rsum == pytest.approx(rsums[-1])
+    assert last.optimizer.iterations.numpy() == 4 * STEPS
+    assert not best.compiled
+    assert best.vocabulary == Vocabulary.load(run.vocabulary_file).words
+
+
+def test_checkpoint_keeps_the_best_epoch(tmp_path):
+    run = RunDirectory(tmp_path)
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, keras.layers.Dense(1, use_bias=False)(inputs))
+    callback = RunCheckpoint(run)
+    callback.set_model(model)
+    callback.on_train_begin()
+    for epoch, rsum in enumerate([10.0, 30.0, 20.0, 30.0]):
+        model.set_weights([np.full((1, 1), float(epoch))])
+        callback.on_epoch_end(epoch, {"val_rsum": rsum})
+    assert run.progress == {"epochs": 4, "best_epoch": 2, "best_rsum": 30.0}
+    assert keras.saving.load_model(run.best_model).get_weights()[0] == 1.0
+    assert keras.saving.load_model(run.last_model).get_weights()[0] == 3.0
+    assert not list(tmp_path.glob("draft-*"))
+
+
+def test_tensorboard_shows_every_number(finished_run):
+    def scalars(part):
+        events = EventAccumulator(str(finished_run.tensorboard / part)).Reload()
+        return {
+            tag.removeprefix("epoch_"): {
+                event.step: float(tf.make_ndarray(event.tensor_proto))
+                for event in events.Tensors(tag)
+            }
+            for tag in events.Tags()["tensors"]
+            if tag.startswith("epoch_")
+        }
+
+    rows = rows_of(finished_run)
+    learning, validation = scalars("train"), scalars("validation")
+    for name in ("loss", "learning_rate", "gradient_norm", "active_hinges", "pairs_per_second"):
+        seen = [learning[name][epoch] for epoch in range(4)]
+        np.testing.assert_allclose(seen, [row[name] for row in rows], rtol=1e-6, err_msg=name)
+    recalls = [f"{side}_r{k}" for side in ("i2t", "t2i") for k in (1, 5, 10)]
+    for name in ("rsum", *recalls):
+        seen = [validation[name][epoch] for epoch in range(4)]
+        np.testing.assert_allclose(seen, [row[f"val_{name}"] for row in rows], rtol=1e-6)
+
+
+# --- resume ---
+
+
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(
+    finished_run, run_flags, tmp_path, monkeypatch, capsys
+):
+    run = RunDirectory(tmp_path / "run of four")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    # Stopped before the first epoch is complete: the run starts again.
+    with monkeypatch.context() as patch:
+        patch.setattr(Throughput, "on_epoch_begin", interrupt)
+        with pytest.raises(SystemExit) as stop:
+            train.main([*run_flags, "--epochs", "3", "--out", str(run.path), "--quiet"])
+    assert stop.value.code == 130
+    assert "Interrupted after 0 complete epochs" in capsys.readouterr().out
+    assert run.progress["epochs"] == 0
+
+    # Ctrl-C in the first steps of the third epoch, and one epoch more than it was started with.
+    command = [sys.executable, "-m", "hslm_tf.train", "--resume", str(run.path), "--epochs", "4"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+    )
+    printed = b""
+    while b"/4" not in printed.partition(b"Epoch 3/4")[2] and (part := process.stdout.read1()):
+        printed += part
+    process.send_signal(2)
+    printed += process.communicate(timeout=300)[0]
+    assert process.returncode == 130, printed.decode()
+    assert "Interrupted after 2 complete epochs" in printed.decode()
+    assert f"python -m hslm_tf.train --resume '{run.path}'" in printed.decode()
+    assert run.progress["epochs"] == 2
+
+    train.main(["--resume", str(run.path), "--quiet"])
+    assert f"Last model: {run.last_model}" in capsys.readouterr().out
+    assert run.config() == finished_run.config()
+    assert run.progress == finished_run.progress
+    resumed, straight = (
+        [*model.weights, *model.optimizer.variables]
+        for model in map(keras.saving.load_model, (run.last_model, finished_run.last_model))
+    )
+    for one, other in zip(resumed, straight, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-6, err_msg=one.path)
+    for one, other in zip(rows_of(run), rows_of(finished_run), strict=True):
+        del one["pairs_per_second"], other["pairs_per_second"]
+        np.testing.assert_allclose(list(one.values()), list(other.values()), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--learning-rate", "0.5"], "only --epochs may be given beside --resume"),
+        (["--no-mgcn", "--epochs", "6"], "only --epochs may be given beside --resume"),
+        (["--preset", "sample"], "only --epochs may be given beside --resume"),
+        (["--out", "elsewhere"], "only --epochs may be given beside --resume"),
+        (["--epochs", "3"], "has 4 complete epochs, more than the 3 asked for"),
+    ],
+)
+def test_resume_refuses_another_run(finished_run, flags, message, capsys):
+    before = finished_run.config_file.read_bytes()
+    error = fails(["--resume", finished_run.path, *flags], capsys)
+    assert str(finished_run.path) in error
+    assert message in error
+    assert finished_run.config_file.read_bytes() == before
+
+
+# --- arguments and mistakes in them ---
+
+
+def test_every_preset_parses():
+    for name, config in PRESETS.items():
+        assert train.parse(["--preset", name]).config == config
+    changed = train.parse(["--preset", "coco", "--batch-size", "64", "--word-vectors", "g.txt"])
+    assert changed.config.training == dataclasses.replace(PRESETS["coco"].training, batch_size=64)
+    assert changed.config.data.word_vectors == "g.txt"
+    assert changed.config.model == PRESETS["coco"].model
+
+
+def test_help_shows_the_defaults_of_the_preset_without_tensorflow():
+    script = """
+import contextlib, sys
+from hslm_tf import evaluate, train
+train.parse(["--preset", "coco"])
+for command in (lambda: train.main(["--preset", "coco", "--help"]),
+                lambda: evaluate.main(["--help"]), lambda: evaluate.main([])):
+    with contextlib.suppress(SystemExit):
+        command()
+assert "tensorflow" not in sys.modules and "keras" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for line in ("--decay-epochs INT", "(default: 15)", "(default: 2048)", "coco_precomp"):
+        assert line in done.stdout
+    assert "--protocol {all,1k,5k,coco-1k}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--preset", "imagenet"], "There is no such preset, only sample, flickr8k"),
+        (["--no-cross-attention"], "it needs cross_attention"),
+        (["--no-local-alignment", "--no-global-alignment"], "there is nothing to score"),
+        (["--epochs", "0"], "`epochs` must be at least 1"),
+        (["--precision", "float8"], "Expected one of ('float32', 'mixed_float16'"),
+        (["--dataset", "no/such/folder"], "no/such/folder holds no region features"),
+        (["--dev-split", "val"], "holds no region features of the split 'val'"),
+        (["--region-dim", "9"], "region features are 8 wide, the model is configured for 9"),
+        (["--vocabulary", "missing.json"], "missing.json"),
+        (["--word-vectors", "missing.txt"], "missing.txt"),
+    ],
+)
+def test_a_mistake_is_one_error_and_leaves_nothing(flags, message, run_flags, tmp_path, capsys):
+    out = tmp_path / "run"
+    error = fails([*run_flags, *flags, "--out", out], capsys)
+    assert message in error
+    assert not out.exists()
+
+
+def test_an_existing_run_is_not_touched(finished_run, run_flags, capsys):
+    before = {path: path.read_bytes() for path in finished_run.path.iterdir() if path.is_file()}
+    error = fails([*run_flags, "--out", finished_run.path], capsys)
+    assert f"holds a run already: continue it with --resume {finished_run.path}" in error
+    assert {path: path.read_bytes() for path in before} == before
+    assert "holds no run" in fails(["--resume", finished_run.tensorboard], capsys)
+
+
+def test_broken_features_found_while_training_are_one_error(
+    dataset_folder, run_flags, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(HSLM, "fit", lambda model, batches, **_: list(batches))
+    folder = tmp_path / "broken"
+    shutil.copytree(dataset_folder, folder)
+    features = np.load(folder / "train_ims.npy")
+    features[7, 2, 1] = np.nan
+    np.save(folder / "train_ims.npy", features)
+    error = fails([*run_flags, "--dataset", folder, "--out", tmp_path / "run"], capsys)
+    assert "train_ims.npy, row 7: features of region 2 hold nan in column 1" in error
+
+
+# --- words ---
+
+
+def test_word_vectors_start_the_embedding(run_flags, tmp_path, caplog):
+    vectors = tmp_path / "vectors.txt"
+    lines = {"photo": np.arange(8.0), "sea": -np.arange(8.0), "unheard-of": np.ones(8)}
+    vectors.write_text("".join(f"{word} {' '.join(map(str, v))}\n" for word, v in lines.items()))
+    config = train.parse([*run_flags, "--word-vectors", str(vectors)]).config
+    captions = experiment.load_split(config, "train").captions
+    with caplog.at_level("INFO", "hslm_tf"):
+        model = experiment.new_model(config, captions)
+    [embedding] = model.text_encoder.get_layer("word_embedding").get_weights()
+    assert f"2 of {len(model.vocabulary)} words have pretrained vectors" in caplog.text
+    for word in ("photo", "sea"):
+        np.testing.assert_array_equal(embedding[model.vocabulary.index(word)], lines[word])
+    assert np.abs(embedding[model.vocabulary.index("town")]).max() <= 0.1
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_own_vocabulary_and_truncated_captions(
+    precision, run_flags, tmp_path, caplog, capsys
+):
+    words = ["<pad>", "<start>", "<end>", "<unk>", "sea", "photo", "a"]
+    Vocabulary(words).save(tmp_path / "given.json")
+    run = RunDirectory(tmp_path / "run")
+    flags = ["--precision", precision, "--vocabulary", str(tmp_path / "given.json")]
+    flags += ["--max-tokens", "8", "--epochs", "1"]
+    train.main([*run_flags, *flags, "--out", str(run.path), "--quiet"])
+    # "a photo of thing0 over there ." is seven words, and of five places three are that long.
+    assert "36 of 60 training captions are longer than 8 tokens" in caplog.text
+    assert Vocabulary.load(run.vocabulary_file).words == tuple(words)
+    evaluate.main([str(run.path)])
+    assert "R@10" in capsys.readouterr().out
+
+    model = keras.saving.load_model(run.last_model)
+    assert model.vocabulary == tuple(words)
+    assert model.image_encoder.get_layer("image_mgcn").compute_dtype == precision.removeprefix(
+        "mixed_"
+    )
+    assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
+    assert np.isfinite(rows_of(run)[0]["loss"])
+    config = run.config()
+    assert (config.training.precision, config.model.max_tokens) == (precision, 8)
