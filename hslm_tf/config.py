@@ -234,7 +234,7 @@ _FLICKR8K = RunConfig(
     ),
     data=DataConfig(dataset="data/flickr8k"),
     training=TrainingConfig(
-        epochs=15, learning_rate=1e-3, decay_epochs=11, random_epochs=2, growing_epochs=3
+        epochs=12, learning_rate=1e-3, decay_epochs=9, random_epochs=2, growing_epochs=3
     ),
 )
 _SAMPLE = RunConfig(
@@ -247,12 +247,12 @@ _SAMPLE = RunConfig(
         drop_words=0.1,
     ),
     training=TrainingConfig(
-        epochs=16,
+        epochs=14,
         batch_size=64,
         learning_rate=1e-3,
-        decay_epochs=13,
-        random_epochs=6,
-        growing_epochs=4,
+        decay_epochs=11,
+        random_epochs=5,
+        growing_epochs=3,
     ),
 )
 

@@ -252,11 +252,18 @@ class HSLM(RetrievalTrainer):
         # === Config ===
         self.config = config
         self.vocabulary = tuple(vocabulary)
+        # `compile` looks here for whether the loss must be scaled.
+        self.dtype_policy = policy
         self.policy_name = policy.name
         self.image_encoder = image_encoder
         self.text_encoder = text_encoder
         self.matcher = matcher
         self.tokenizer = CaptionTokenizer(self.vocabulary, max_tokens=config.max_tokens)
+
+        # === Graphs for inference, traced on first use ===
+        self._encode_images = tf.function(image_encoder, reduce_retracing=True)
+        self._encode_tokens = tf.function(text_encoder, reduce_retracing=True)
+        self._score_all = tf.function(self.score_all, reduce_retracing=True)
 
     def score_pairs(self, images: Encoding, texts: Encoding) -> tf.Tensor:
         """Scores image i against caption i.
@@ -331,7 +338,7 @@ class HSLM(RetrievalTrainer):
         if region_mask is None:
             region_mask = tf.ones(tf.shape(regions)[:2], tf.bool)
         region_mask = tf.cast(region_mask, tf.bool)
-        return self.image_encoder({"regions": regions, "region_mask": region_mask})
+        return self._encode_images({"regions": regions, "region_mask": region_mask})
 
     def encode_text(self, captions: Sequence[str]) -> dict[str, tf.Tensor]:
         """Encodes captions.
@@ -344,7 +351,33 @@ class HSLM(RetrievalTrainer):
             `"global"` `[n, joint_dim]`.
         """
         token_ids = self.tokenizer(tf.constant(captions, tf.string)).to_tensor()
-        return self.text_encoder({"token_ids": token_ids})
+        return self.encode_tokens(token_ids)
+
+    def encode_tokens(self, token_ids: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
+        """Encodes captions that are token ids already.
+
+        Args:
+            token_ids: int32 `[n, tokens]`, 0 for padding on the right.
+
+        Returns:
+            As `encode_text`.
+        """
+        return self._encode_tokens({"token_ids": tf.convert_to_tensor(token_ids, tf.int32)})
+
+    def score_encoded(
+        self, images: Encoding, texts: Encoding, images_at_once: int = 8
+    ) -> tf.Tensor:
+        """Scores encoded images against encoded captions, `score_all` as a compiled graph.
+
+        Args:
+            images: what `encode_image` returned for n images.
+            texts: what `encode_text` returned for m captions.
+            images_at_once: images of a block; memory is proportional to it.
+
+        Returns:
+            Float32 `[n, m]`.
+        """
+        return self._score_all(images, texts, tf.constant(images_at_once))
 
     def score(
         self,
@@ -373,7 +406,7 @@ class HSLM(RetrievalTrainer):
                 f"Received: len(regions)={len(regions)}, len(captions)={len(captions)}"
             )
         images, texts = self.encode_image(regions, region_mask), self.encode_text(captions)
-        return self.score_all(images, texts) if matrix else self.score_pairs(images, texts)
+        return self.score_encoded(images, texts) if matrix else self.score_pairs(images, texts)
 
     def get_config(self) -> dict:
         return {

@@ -43,8 +43,9 @@ class RetrievalTrainer(keras.Model):
     @property
     def metrics(self) -> list[keras.Metric]:
         """Epoch means of everything that the steps report."""
-        own = [*self._watched.values(), self._gradient_norm, self._negative_share]
-        return own if self.compiled else []
+        if not self.compiled:
+            return []
+        return [*self._watched.values(), self._gradient_norm, self._negative_share]
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Learns from one batch.
@@ -57,12 +58,15 @@ class RetrievalTrainer(keras.Model):
         Returns:
             Epoch means by name.
         """
+        data, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         step = self.optimizer.iterations
         share = self.triplet_loss.share(step)
         with tf.GradientTape() as tape:
             losses = self._batch_losses(data, step, training=True)
             scaled_loss = self.optimizer.scale_loss(losses.loss)
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
+        # One slice per word would be squared slice by slice when clipping and in Adam's moments.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         # Under mixed_float16 the gradients still carry the loss scale.
         norm = tf.linalg.global_norm(gradients) / self.optimizer.scale_loss(1.0)
         self.optimizer.apply(gradients, self.trainable_variables)
@@ -72,6 +76,7 @@ class RetrievalTrainer(keras.Model):
 
     def test_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Measures the loss of one batch against the hardest of all its negatives."""
+        data, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         losses = self._batch_losses(data, step=tf.int64.max, training=False)
         results = self._report(losses)
         return {name: results[name] for name in WATCHED}

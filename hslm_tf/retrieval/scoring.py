@@ -32,19 +32,14 @@ def score_matrix(
         Float32 `[num_images, num_captions]`.
     """
     images = encode_images(model, dataset)
-    score_block = tf.function(
-        lambda token_ids: model.score_all(
-            images, model.text_encoder({"token_ids": token_ids}), images_at_once
-        ),
-        input_signature=[tf.TensorSpec([None, None], tf.int32)],
-    )
     tokens = model.tokenizer.tokenize_all(dataset.captions)
     # Captions of a block have about the same length, so that little is spent on padding.
     order = np.argsort(np.diff(tokens.offsets), kind="stable")
     scores = np.empty((dataset.num_images, dataset.num_captions), np.float32)
     for first in range(0, len(order), captions_at_once):
         rows = order[first : first + captions_at_once]
-        scores[:, rows] = score_block(tf.constant(tokens.padded(rows))).numpy()
+        texts = model.encode_tokens(tokens.padded(rows))
+        scores[:, rows] = model.score_encoded(images, texts, images_at_once).numpy()
         if progress is not None:
             progress(len(rows))
     return scores
@@ -63,15 +58,8 @@ def encode_images(
     Returns:
         Output of the image encoder for all images, `"regions"` `[num_images, N, joint_dim]` first.
     """
-    encode = tf.function(
-        model.encode_image,
-        input_signature=[
-            tf.TensorSpec([None, None, model.config.region_dim], tf.float32),
-            tf.TensorSpec([None, None], tf.bool),
-        ],
-    )
     blocks = [
-        encode(
+        model.encode_image(
             *dataset.read_images(np.arange(first, min(first + images_at_once, dataset.num_images)))
         )
         for first in range(0, dataset.num_images, images_at_once)
