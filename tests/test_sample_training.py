@@ -18,7 +18,6 @@ CHANCE = 31.5  # rsum of random scores on 100 images and 500 captions
 
 def _trained_rsum(path, config: RunConfig, train_data: RetrievalDataset) -> float:
     run = RunDirectory(path)
-    run.create(config)
     train(config, run, Splits(train_data, load_sample("dev")), verbose=0)
     scores, test = score_run(run, "test")
     return evaluate_scores(scores, test.caption_to_image).rsum
