@@ -40,7 +40,7 @@ class ModelConfig:
     self_attention_residual: bool = True
     """add the input of the self-attention to its output; the paper does not"""
     normalize_features: bool = True
-    """unit length for regions, E_f, E* and R*; the paper does not"""
+    """unit length for regions, E_f, E*, R* and the attended vectors; the paper does not"""
     mgcn_affinity: Literal["mean", "dot", "softmax"] = "mean"
     """relation matrix: divided by the number of nodes, as printed, or softmax"""
     mgcn_normalization: Literal["l2", "layer"] | None = "l2"
@@ -50,14 +50,14 @@ class ModelConfig:
     attention_scale: float = 10.0
     """initial scale gamma of the cosine"""
     normalize_fusion: bool = True
-    """divide by the sum of the gates and scale to unit length; the paper does not"""
+    """scale the gated sum to unit length; the paper does not"""
 
     word_dropout: float = 0.4
     """dropout on the word vectors"""
     region_dropout: float = 0.0
     """dropout on the region features"""
     feature_dropout: float = 0.0
-    """dropout on the inputs of the MGCN and of the recurrent layer"""
+    """dropout on the inputs of the image MGCN and of the recurrent layer"""
     drop_regions: float = 0.0
     """share of whole regions dropped while training"""
     drop_words: float = 0.0
@@ -110,6 +110,9 @@ class DataConfig:
     word_vectors: str | None = None
     """GloVe or word2vec text file that the word embedding starts from"""
 
+    def __post_init__(self) -> None:
+        _require(self, "min_count", self.min_count >= 1, "at least 1")
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
@@ -148,6 +151,7 @@ class TrainingConfig:
         _require(self, "epochs", self.epochs >= 1, "at least 1")
         _require(self, "batch_size", self.batch_size >= 2, "at least 2")
         _require(self, "learning_rate", self.learning_rate > 0, "positive")
+        _require(self, "decay_rate", 0 < self.decay_rate <= 1, "in (0, 1]")
         _require(self, "decay_epochs", self.decay_epochs >= 1, "at least 1")
         _require(self, "gradient_clip", self.gradient_clip > 0, "positive")
         _require(self, "margin", self.margin > 0, "positive")
@@ -217,7 +221,11 @@ _FLICKR30K = RunConfig(
     data=DataConfig(dataset="data/f30k_precomp", vocabulary="data/f30k_precomp_vocab.json")
 )
 _COCO = RunConfig(
-    data=DataConfig(dataset="data/coco_precomp", vocabulary="data/coco_precomp_vocab.json"),
+    data=DataConfig(
+        dataset="data/coco_precomp",
+        vocabulary="data/coco_precomp_vocab.json",
+        test_split="testall",
+    ),
     training=TrainingConfig(decay_epochs=15),
 )
 _FLICKR8K = RunConfig(
@@ -247,11 +255,11 @@ _SAMPLE = RunConfig(
         drop_words=0.1,
     ),
     training=TrainingConfig(
-        epochs=14,
+        epochs=12,
         batch_size=64,
         learning_rate=1e-3,
-        decay_epochs=11,
-        random_epochs=5,
+        decay_epochs=10,
+        random_epochs=4,
         growing_epochs=3,
     ),
 )

@@ -52,7 +52,9 @@ def main(args: Sequence[str] | None = None) -> None:
     arguments = tyro.cli(ConvertArguments, prog="python -m hslm_tf.convert", args=args)
     try:
         written = convert(**vars(arguments))
-    except DataError as error:
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (DataError, OSError) as error:
         sys.exit(f"error: {error}")
     for path in written:
         print(path)

@@ -23,8 +23,8 @@ class EvaluateArguments:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """directories of runs"""
-    split: str = "test"
-    """split to measure on"""
+    split: str | None = None
+    """split to measure on; by default the run's test split"""
     protocol: Protocol = "all"
     """1k: 1,000 images; 5k: 5,000 images; coco-1k: mean of five folds of 1,000 of 5,000 images;
     all: whatever there is"""
@@ -45,6 +45,8 @@ def main(args: Sequence[str] | None = None) -> None:
     arguments = tyro.cli(EvaluateArguments, prog="python -m hslm_tf.evaluate", args=args)
     try:
         _run(arguments)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 
@@ -60,14 +62,16 @@ def _run(arguments: EvaluateArguments) -> None:
     import numpy as np
     import rich
 
-    from hslm_tf.experiment import score_run
-    from hslm_tf.retrieval.protocols import evaluate_scores
+    from hslm_tf.experiment import open_split, score_run
+    from hslm_tf.retrieval.protocols import check_protocol, evaluate_scores
     from hslm_tf.retrieval.table import report_table
 
-    reports, total, dataset = {}, 0.0, None
-    for path in arguments.runs:
-        scores, measured = score_run(RunDirectory(path), arguments.split, arguments.dataset)
-        dataset = dataset or measured
+    runs = [RunDirectory(path) for path in arguments.runs]
+    # Scoring takes long: everything that could be refused is looked at before.
+    datasets = [open_split(run, arguments.split, arguments.dataset) for run in runs]
+    dataset = datasets[0]
+    check_protocol(arguments.protocol, dataset.num_images)
+    for path, measured in zip(arguments.runs, datasets, strict=True):
         if measured.captions != dataset.captions or not np.array_equal(
             measured.caption_to_image, dataset.caption_to_image
         ):
@@ -75,6 +79,9 @@ def _run(arguments: EvaluateArguments) -> None:
                 f"{path}: {measured.source} does not hold the captions of {dataset.source}, which "
                 f"{arguments.runs[0]} is measured on; --dataset measures all runs on the same data"
             )
+    reports, total = {}, 0.0
+    for path, run in zip(arguments.runs, runs, strict=True):
+        scores = score_run(run, dataset)
         if arguments.ensemble:
             total = total + scores
         else:
@@ -91,7 +98,7 @@ def _run(arguments: EvaluateArguments) -> None:
         with open(draft, "wb") as file:
             np.save(file, scores)
         os.replace(draft, arguments.save_scores)
-    title = f"{arguments.split}, {dataset.num_images} images, protocol {arguments.protocol}"
+    title = f"{dataset.name}, {dataset.num_images} images, protocol {arguments.protocol}"
     rich.print(report_table(reports, title=title, mean=True))
 
 

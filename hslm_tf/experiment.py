@@ -10,6 +10,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from hslm_tf.checkpoints import RunCheckpoint
 from hslm_tf.config import RunConfig, TrainingConfig
@@ -102,7 +103,6 @@ def train(config: RunConfig, run: RunDirectory, splits: Splits, verbose: int = 1
     """
     training = config.training
     keras.utils.set_random_seed(training.seed)
-    keras.config.set_dtype_policy(training.precision)
     steps = steps_per_epoch(splits.train, training.batch_size)
     done = run.progress["epochs"]
     if done:
@@ -151,18 +151,18 @@ def measure(model: HSLM, dataset: RetrievalDataset) -> RecallReport:
     return recall_report(*ranks(score_matrix(model, dataset), dataset.caption_to_image))
 
 
-def score_run(
-    run: RunDirectory, split: str, dataset: str | None = None
-) -> tuple[np.ndarray, RetrievalDataset]:
-    """Scores a split with the best model of a run.
+def open_split(
+    run: RunDirectory, split: str | None = None, dataset: str | None = None
+) -> RetrievalDataset:
+    """Opens a split to measure a run on.
 
     Args:
         run: the run's directory.
-        split: name of the split.
+        split: name of the split; by default the test split of the run.
         dataset: folder or HDF5 file; by default the one that the run was trained on.
 
     Returns:
-        Scores, float32 `[num_images, num_captions]`, and the dataset.
+        The dataset.
 
     Raises:
         FileNotFoundError: if there is no run, or it has no model yet.
@@ -173,9 +173,24 @@ def score_run(
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=dataset))
     if not run.best_model.exists():
         raise FileNotFoundError(f"{run.path} has no model yet: there is no {run.best_model}")
-    loaded = load_split(config, split)
+    return load_split(config, split or config.data.test_split)
+
+
+def score_run(run: RunDirectory, dataset: RetrievalDataset) -> np.ndarray:
+    """Scores a dataset with the best model of a run, with a progress bar on a terminal.
+
+    Args:
+        run: the run's directory.
+        dataset: images and captions.
+
+    Returns:
+        Scores, float32 `[num_images, num_captions]`.
+    """
     model = keras.saving.load_model(run.best_model)
-    return score_matrix(model, loaded), loaded
+    with tqdm(
+        total=dataset.num_captions, desc=str(run.path), unit=" captions", disable=None
+    ) as bar:
+        return score_matrix(model, dataset, progress=bar.update)
 
 
 def new_model(config: RunConfig, captions: Sequence[str]) -> HSLM:
@@ -194,7 +209,7 @@ def new_model(config: RunConfig, captions: Sequence[str]) -> HSLM:
         vocabulary = Vocabulary.build([tokens.tolist()], config.data.min_count)
     else:
         vocabulary = Vocabulary.load(config.data.vocabulary)
-    model = HSLM(config.model, vocabulary.words)
+    model = HSLM(config.model, vocabulary.words, dtype=config.training.precision)
     if config.data.word_vectors is not None:
         vectors, found = load_word_vectors(
             config.data.word_vectors, vocabulary.words, config.model.word_dim

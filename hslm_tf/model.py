@@ -41,7 +41,7 @@ def build_image_encoder(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.
         `"global"` `[batch, joint_dim]`.
     """
     # === Layers ===
-    dropping = RegionDropping(config.drop_regions, name="region_dropping")
+    dropping = RegionDropping(config.drop_regions, dtype=dtype, name="region_dropping")
     dropout = keras.layers.Dropout(config.region_dropout, dtype=dtype, name="region_dropout")
     projection = keras.layers.Dense(config.joint_dim, dtype=dtype, name="region_projection")
     mgcn = _mgcn(config, dtype, "image_mgcn")
@@ -84,7 +84,7 @@ def build_text_encoder(
         global alignment `"global"` `[batch, joint_dim]`.
     """
     # === Layers ===
-    dropping = WordDropping(config.drop_words, name="word_dropping")
+    dropping = WordDropping(config.drop_words, dtype=dtype, name="word_dropping")
     embedding = keras.layers.Embedding(
         vocabulary_size,
         config.word_dim,
@@ -349,7 +349,12 @@ class HSLM(RetrievalTrainer):
         Returns:
             Dict of `"words"` `[n, tokens, joint_dim]`, `"word_mask"`, and with global alignment
             `"global"` `[n, joint_dim]`.
+
+        Raises:
+            ValueError: if there are no captions.
         """
+        if not len(captions):
+            raise ValueError("`captions` must not be empty. Received: captions=[]")
         token_ids = self.tokenizer(tf.constant(captions, tf.string)).to_tensor()
         return self.encode_tokens(token_ids)
 

@@ -122,7 +122,11 @@ def _run(arguments: TrainArguments) -> None:
             print(f"\nInterrupted after {run.progress['epochs']} complete epochs. Continue with:")
             print(f"  python -m hslm_tf.train --resume {shlex.quote(str(run.path))}")
         raise
-    rich.print(report_table(reports, title=f"Epoch {run.progress['best_epoch']}, best on dev"))
+    rich.print(
+        report_table(
+            reports, title=f"Epoch {run.progress['best_epoch']}, best on {config.data.dev_split}"
+        )
+    )
     print(f"Best model: {run.best_model}")
     print(f"Last model: {run.last_model}")
     print(f"Logs:       {run.log_file}, tensorboard --logdir {run.tensorboard}")

@@ -58,6 +58,8 @@ class AttentionPooling(keras.layers.Layer):
         caption_index: keras.KerasTensor | None = None,
     ) -> keras.KerasTensor:
         if weights is not None:
+            if caption_index is None:
+                raise ValueError("`weights` need `caption_index`. Received: caption_index=None")
             return self._pool_attended(weights, mask_rows(vectors, mask), caption_index)
         vectors = mask_rows(vectors, mask)
         count = real_count(mask, vectors, wide_dtype(vectors))

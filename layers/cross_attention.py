@@ -1,7 +1,6 @@
 """Cross-attention: words attend to image regions (HSLM Eq. 15-16)."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from hslm_tf.layers.numerics import l2_normalize, masked_softmax, wide_dtype
@@ -111,7 +110,7 @@ class CrossAttention(keras.layers.Layer):
         if self.activation == "softmax":
             return masked_softmax(logits, mask)
         weights = ops.sigmoid(logits)
-        return weights if mask is None else ops.where(mask, weights, np.zeros((), "float32"))
+        return weights if mask is None else ops.where(mask, weights, 0.0)
 
     def compute_output_shape(
         self, words_shape: tuple, regions_shape: tuple, region_mask_shape=None

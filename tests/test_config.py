@@ -102,7 +102,8 @@ def test_impossible_values_are_refused(section, values, message):
 
 
 def test_global_alignment_needs_no_cross_attention():
-    ModelConfig(cross_attention=False, local_alignment=False)
+    config = ModelConfig(cross_attention=False, local_alignment=False)
+    assert config.global_alignment and not config.cross_attention
 
 
 def test_configurations_are_frozen():

@@ -52,7 +52,10 @@ def oracle_weights(config: ModelConfig, matcher: keras.Model) -> MatcherWeights:
     """The matcher's weights, and random ones for the pooling that the encoders do."""
     rng = np.random.default_rng(11)
     fusion = matcher.get_layer("similarity_fusion")
-    weights = MatcherWeights(affine(fusion.gate), affine(fusion.score))
+    # The gate of a single normalized vector cancels: the matcher has none, and any will do here.
+    some_gate = Affine(rng.normal(size=(UNITS, 1)), rng.normal(size=1))
+    gate = affine(fusion.gate) if fusion.has_gates else some_gate
+    weights = MatcherWeights(gate, affine(fusion.score))
     if config.cross_attention and config.attention != "dot_sigmoid":
         gamma = np.asarray(matcher.get_layer("cross_attention").gamma)
         weights = weights._replace(gamma=gamma.item())

@@ -19,8 +19,8 @@ CHANCE = 31.5  # rsum of random scores on 100 images and 500 captions
 def _trained_rsum(path, config: RunConfig, train_data: RetrievalDataset) -> float:
     run = RunDirectory(path)
     train(config, run, Splits(train_data, load_sample("dev")), verbose=0)
-    scores, test = score_run(run, "test")
-    return evaluate_scores(scores, test.caption_to_image).rsum
+    test = load_sample("test")
+    return evaluate_scores(score_run(run, test), test.caption_to_image).rsum
 
 
 def _with_seed(seed: int) -> RunConfig:

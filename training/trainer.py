@@ -29,10 +29,15 @@ class RetrievalTrainer(keras.Model):
         Args:
             optimizer: optimizer or its name.
             loss: by default `HardestNegativeTripletLoss` with the default curriculum.
-            jit_compile: compiles the step with XLA, which recurrent layers on GPU do not support.
+            jit_compile: compiles the step with XLA, which wants static sizes: packed words and
+                recurrent layers on GPU have none.
             **kwargs: further arguments of `keras.Model.compile`.
         """
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        if loss is not None and not isinstance(loss, HardestNegativeTripletLoss):
+            raise ValueError(
+                f"`loss` must be a HardestNegativeTripletLoss or None. Received: loss={loss}"
+            )
         if loss is None:
             loss = HardestNegativeTripletLoss(curriculum=NegativeCurriculum())
         self.triplet_loss = loss
@@ -70,7 +75,11 @@ class RetrievalTrainer(keras.Model):
         # Under mixed_float16 the gradients still carry the loss scale.
         norm = tf.linalg.global_norm(gradients) / self.optimizer.scale_loss(1.0)
         self.optimizer.apply(gradients, self.trainable_variables)
-        self._gradient_norm.update_state(norm)
+        # Loss scaling skips steps that overflow; the mean is over the others.
+        finite = tf.math.is_finite(norm)
+        self._gradient_norm.update_state(
+            tf.where(finite, norm, 0.0), sample_weight=tf.cast(finite, tf.float32)
+        )
         self._negative_share.update_state(share)
         return self._report(losses)
 

@@ -30,19 +30,31 @@ def evaluate_scores(
     Raises:
         ValueError: The protocol is unknown or asks for another number of images.
     """
+    check_protocol(protocol, len(scores))
+    if protocol == "coco-1k":
+        return fold_report(scores, caption_to_image, _COCO_1K_FOLDS)
+    return recall_report(*ranks(scores, caption_to_image))
+
+
+def check_protocol(protocol: Protocol, num_images: int) -> None:
+    """Checks that a protocol exists and is defined on a number of images.
+
+    Args:
+        protocol: as for `evaluate_scores`.
+        num_images: number of images.
+
+    Raises:
+        ValueError: The protocol is unknown or asks for another number of images.
+    """
     if protocol not in get_args(Protocol):
         raise ValueError(
             f"protocol is one of {get_args(Protocol)}. Received: protocol={protocol!r}"
         )
-    num_images = len(scores)
     if num_images != _IMAGES.get(protocol, num_images):
         raise ValueError(
             f"Protocol {protocol!r} is defined on {_IMAGES[protocol]} images; 'all' takes any "
-            f"number. Received: scores of {num_images} images"
+            f"number. Received: num_images={num_images}"
         )
-    if protocol == "coco-1k":
-        return fold_report(scores, caption_to_image, _COCO_1K_FOLDS)
-    return recall_report(*ranks(scores, caption_to_image))
 
 
 def fold_report(scores: np.ndarray, caption_to_image: np.ndarray, num_folds: int) -> RecallReport:

@@ -64,7 +64,7 @@ class CaptionTokenizer(tf.Module):
         ValueError: if `words` are not a vocabulary or `max_tokens` is less than 3.
     """
 
-    def __init__(self, words: Sequence[str], max_tokens: int | None = None):
+    def __init__(self, words: Sequence[str], max_tokens: int | None = None) -> None:
         super().__init__(name="caption_tokenizer")
         if max_tokens is not None and max_tokens < 3:
             raise ValueError(

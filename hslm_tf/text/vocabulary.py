@@ -22,7 +22,7 @@ class Vocabulary:
             are not the first four.
     """
 
-    def __init__(self, words: Sequence[str]):
+    def __init__(self, words: Sequence[str]) -> None:
         self.words = tuple(words)
         if self.words[:4] != SPECIAL_WORDS:
             raise ValueError(
