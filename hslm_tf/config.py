@@ -242,7 +242,7 @@ _FLICKR8K = RunConfig(
     ),
     data=DataConfig(dataset="data/flickr8k"),
     training=TrainingConfig(
-        epochs=12, learning_rate=1e-3, decay_epochs=9, random_epochs=2, growing_epochs=3
+        epochs=11, learning_rate=1e-3, decay_epochs=8, random_epochs=2, growing_epochs=3
     ),
 )
 _SAMPLE = RunConfig(

@@ -48,7 +48,7 @@ def test_all_takes_any_number_of_images_and_1k_exactly_1000():
 
 @pytest.mark.parametrize("protocol", ["1k", "5k", "coco-1k"])
 def test_wrong_number_of_images_is_an_error(protocol):
-    with pytest.raises(ValueError, match="'all' takes any number. Received: scores of 3 images"):
+    with pytest.raises(ValueError, match="'all' takes any number. Received: num_images=3"):
         evaluate_scores(np.eye(3), np.arange(3), protocol)
 
 
