@@ -167,6 +167,15 @@ class RunConfig:
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
 
+    def with_absolute_paths(self) -> "RunConfig":
+        """Returns the configuration with paths that hold from any working directory."""
+        paths = {
+            name: str(Path(path).absolute())
+            for name in ("dataset", "vocabulary", "word_vectors")
+            if (path := getattr(self.data, name)) not in (None, "sample")
+        }
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, **paths))
+
     def save(self, path: str | os.PathLike) -> None:
         """Writes the configuration as JSON."""
         Path(path).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", "utf-8")

@@ -105,7 +105,7 @@ def _run(arguments: TrainArguments) -> None:
     from hslm_tf.experiment import Splits, dataset_path, load_split, measure, train
     from hslm_tf.retrieval.table import report_table
 
-    config = arguments.config
+    config = arguments.config.with_absolute_paths()
     splits = Splits(
         load_split(config, config.data.train_split), load_split(config, config.data.dev_split)
     )

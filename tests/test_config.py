@@ -172,3 +172,14 @@ def test_missing_file():
 def test_configuration_needs_no_tensorflow():
     script = "import sys, hslm_tf.config; assert not {'tensorflow', 'keras'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_absolute_paths(tmp_path, monkeypatch):
+    """A run is evaluated from wherever one stands; the built-in sample has no path."""
+    monkeypatch.chdir(tmp_path)
+    data = DataConfig(dataset="features", vocabulary="words.json")
+    absolute = RunConfig(data=data).with_absolute_paths().data
+    assert absolute.dataset == str(tmp_path / "features")
+    assert absolute.vocabulary == str(tmp_path / "words.json")
+    assert absolute.word_vectors is None
+    assert RunConfig().with_absolute_paths() == RunConfig()
