@@ -264,10 +264,10 @@ _SAMPLE = RunConfig(
         drop_words=0.1,
     ),
     training=TrainingConfig(
-        epochs=12,
+        epochs=10,
         batch_size=64,
         learning_rate=1e-3,
-        decay_epochs=10,
+        decay_epochs=8,
         random_epochs=4,
         growing_epochs=3,
     ),
