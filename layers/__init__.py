@@ -1,6 +1,7 @@
 """Keras layers of HSLM, one per file."""
 
 from hslm_tf.layers.attention_pooling import AttentionPooling
+from hslm_tf.layers.bidirectional_gru import BidirectionalGRU
 from hslm_tf.layers.cross_attention import CrossAttention
 from hslm_tf.layers.graph_conv import GraphConv
 from hslm_tf.layers.l2_normalization import L2Normalization
@@ -13,6 +14,7 @@ from hslm_tf.layers.size_augmentation import RegionDropping, WordDropping
 __all__ = [
     "MGCN",
     "AttentionPooling",
+    "BidirectionalGRU",
     "CrossAttention",
     "GraphConv",
     "L2Normalization",

@@ -1,0 +1,100 @@
+"""The bidirectional recurrent layer over the words of a caption (HSLM Eq. 12-14)."""
+
+import keras
+import tensorflow as tf
+
+from hslm_tf.layers.numerics import wide_dtype
+from hslm_tf.layers.packed_gru import packed_bidirectional_gru, packing
+
+IMPLEMENTATIONS = ("auto", "packed", "keras")
+
+
+@keras.saving.register_keras_serializable(package="hslm_tf")
+class BidirectionalGRU(keras.layers.Layer):
+    """Mean of a forward and a backward GRU (HSLM Eq. 12-14).
+
+    Holds the weights of `keras.layers.Bidirectional(GRU(units), merge_mode="ave")` and computes
+    the same. On a CPU Keras's loop computes padding words as well and the gradient of the recurrent
+    kernel step by step; here captions are packed, see
+    `packed_gru`.
+
+    Args:
+        units: width of each direction, and of the mean.
+        implementation: `"packed"`; `"keras"`, which takes cuDNN's kernel where there is one; or
+            `"auto"`, which is `"keras"` where a GPU is visible and `"packed"` elsewhere.
+        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        words: `[batch, words, width]`, word vectors.
+        mask: boolean `[batch, words]`, True for real words, padding on the right; None where all
+            are real.
+
+    Returns:
+        `[batch, words, units]`; with `"packed"` rows of padding words are zero.
+
+    Raises:
+        ValueError: if `implementation` is unknown.
+    """
+
+    def __init__(self, units: int, implementation: str = "auto", **kwargs) -> None:
+        super().__init__(**kwargs)
+        if implementation not in IMPLEMENTATIONS:
+            raise ValueError(
+                f"`implementation` must be one of {', '.join(IMPLEMENTATIONS)}. "
+                f"Received: implementation={implementation}"
+            )
+        self.units = units
+        self.implementation = implementation
+        self.supports_masking = True
+        self.bidirectional = keras.layers.Bidirectional(
+            keras.layers.GRU(units, return_sequences=True, dtype=self.dtype_policy, name="gru"),
+            merge_mode="ave",
+            dtype=self.dtype_policy,
+            name="bidirectional",
+        )
+
+    def build(self, input_shape: tuple) -> None:
+        self.bidirectional.build(input_shape)
+
+    def call(self, words: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        implementation = self.implementation
+        if implementation == "auto":
+            implementation = "keras" if tf.config.list_physical_devices("GPU") else "packed"
+        if implementation == "keras":
+            return self.bidirectional(words, mask=mask)
+        if mask is None:
+            mask = tf.ones(tf.shape(words)[:2], tf.bool)
+        return self._packed(words, mask)
+
+    def _packed(self, words: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        pack = packing(mask)
+        cells = (self.bidirectional.forward_layer.cell, self.bidirectional.backward_layer.cell)
+        inputs = tf.gather(tf.reshape(words, [-1, words.shape[-1]]), pack.words)
+        inputs = (inputs, tf.gather(inputs, pack.reversed))
+        biases = [tf.unstack(tf.convert_to_tensor(cell.bias)) for cell in cells]
+        forward, backward = packed_bidirectional_gru(
+            *(
+                tf.matmul(x, cell.kernel) + bias[0]
+                for x, cell, bias in zip(inputs, cells, biases, strict=True)
+            ),
+            *(tf.convert_to_tensor(cell.recurrent_kernel) for cell in cells),
+            tf.cast(tf.stack([bias[1] for bias in biases]), wide_dtype(words)),
+            pack.counts,
+            pack.starts,
+        )
+        mean = (forward + tf.gather(backward, pack.reversed)) / 2
+        shape = tf.shape(mask)
+        padded = tf.scatter_nd(
+            pack.words[:, None], tf.cast(mean, words.dtype), [shape[0] * shape[1], self.units]
+        )
+        return tf.reshape(padded, [shape[0], shape[1], self.units])
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "implementation": self.implementation,
+        }

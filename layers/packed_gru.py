@@ -1,0 +1,181 @@
+"""The recurrence of a GRU over packed captions, both directions at once (HSLM Eq. 12-13).
+
+Captions are sorted by length, longest first, so that the captions that still have a word at step t
+are the first `counts[t]` ones, and no step computes a padding word. The gradient is written out:
+the gradient of the recurrent kernels is one large matrix product instead of one small one a step.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Packing(NamedTuple):
+    """Where the words of padded captions stand when packed step by step.
+
+    Attributes:
+        words: int32 `[words]`, the place of each packed word among the `captions x tokens` padded
+            ones; words of step 0 first, those of one step from the longest caption to the shortest.
+        reversed: int32 `[words]`, the packed place of the word that the opposite direction reads
+            in its stead, an involution.
+        counts: int32 `[steps]`, words of each step.
+        starts: int32 `[steps]`, words before each step.
+    """
+
+    words: tf.Tensor
+    reversed: tf.Tensor
+    counts: tf.Tensor
+    starts: tf.Tensor
+
+
+def packing(mask: tf.Tensor) -> Packing:
+    """Packs captions step by step.
+
+    Args:
+        mask: boolean `[captions, tokens]`, True for real words, padding on the right.
+
+    Returns:
+        The packing.
+    """
+    lengths = tf.math.count_nonzero(mask, axis=1, dtype=tf.int32)
+    order = tf.argsort(lengths, direction="DESCENDING", stable=True)
+    place = tf.where(tf.transpose(tf.gather(mask, order)))
+    step, rank = tf.unstack(tf.cast(place, tf.int32), axis=1)
+    counts = tf.math.count_nonzero(mask, axis=0, dtype=tf.int32)[: tf.reduce_max(lengths)]
+    starts = tf.cumsum(counts, exclusive=True)
+    caption = tf.gather(order, rank)
+    mirrored = tf.gather(lengths, caption) - 1 - step
+    return Packing(
+        words=caption * tf.shape(mask)[1] + step,
+        reversed=tf.gather(starts, mirrored) + rank,
+        counts=counts,
+        starts=starts,
+    )
+
+
+@tf.custom_gradient
+def packed_bidirectional_gru(
+    forward_input: tf.Tensor,
+    backward_input: tf.Tensor,
+    forward_kernel: tf.Tensor,
+    backward_kernel: tf.Tensor,
+    biases: tf.Tensor,
+    counts: tf.Tensor,
+    starts: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Runs the recurrence of Keras's GRU (`reset_after=True`) from zero states.
+
+    `z, r = sigmoid(x_z + h U_z + b_z), sigmoid(x_r + h U_r + b_r)`,
+    `c = tanh(x_c + r (h U_c + b_c))`, `h' = z h + (1 - z) c`. Matrix products are computed in the
+    dtype of the kernels, everything else in that of `biases`.
+
+    Args:
+        forward_input: `[words, 3 units]`, packed words times input kernel, with bias; gates in the
+            order z, r, c.
+        backward_input: the same for the other direction, its words in its own order.
+        forward_kernel: `[units, 3 units]`, recurrent kernel U.
+        backward_kernel: `[units, 3 units]`.
+        biases: `[2, 3 units]`, float32 or float64, recurrent biases b.
+        counts: int32 `[steps]`, see `Packing`.
+        starts: int32 `[steps]`, see `Packing`.
+
+    Returns:
+        States of both directions, `[words, units]` each, packed, in the dtype of `biases`.
+    """
+    wide, narrow = biases.dtype, forward_kernel.dtype
+    units = forward_kernel.shape[0]
+    inputs, kernels = (forward_input, backward_input), tf.stack([forward_kernel, backward_kernel])
+    steps = tf.size(counts)
+    # What a loop saves of a step is one piece, the rows of one direction after the other's.
+    step_of_word = tf.repeat(tf.range(steps), counts)
+    forward_rows = tf.range(tf.size(step_of_word)) + tf.gather(starts, step_of_word)
+    rows = (forward_rows, forward_rows + tf.gather(counts, step_of_word))
+
+    def step_of(saved: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
+        piece = saved[2 * starts[t] : 2 * (starts[t] + counts[t])]
+        return tf.reshape(piece, [2, counts[t], saved.shape[-1]])
+
+    def both(pair: tuple[tf.Tensor, tf.Tensor], t: tf.Tensor) -> tf.Tensor:
+        pieces = [x[starts[t] : starts[t] + counts[t]] for x in pair]
+        return tf.cast(tf.stack(pieces), wide)
+
+    def saving(width: int) -> tf.TensorArray:
+        return tf.TensorArray(wide, steps, element_shape=[None, width], infer_shape=False)
+
+    def flat(x: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(x, [-1, x.shape[-1]])
+
+    def forward(t, state, *saved):
+        state = state[:, : counts[t]]
+        recurrent = tf.cast(tf.matmul(tf.cast(state, narrow), kernels), wide) + biases[:, None]
+        x = both(inputs, t)
+        gates = tf.sigmoid(x[..., : 2 * units] + recurrent[..., : 2 * units])
+        update, reset = gates[..., :units], gates[..., units:]
+        inner = recurrent[..., 2 * units :]
+        candidate = tf.tanh(x[..., 2 * units :] + reset * inner)
+        new = candidate + update * (state - candidate)
+        values = (new, state, gates, candidate, inner)
+        return t + 1, new, *(a.write(t, flat(v)) for a, v in zip(saved, values, strict=True))
+
+    widths = (units, units, 2 * units, units, units)
+    nothing = tf.zeros([2, counts[0], units], wide)
+    any_shape = tf.TensorShape(None)
+    loop = tf.while_loop(
+        lambda t, *_: t < steps,
+        forward,
+        (0, nothing, *(saving(width) for width in widths)),
+        shape_invariants=(
+            tf.TensorShape([]),
+            tf.TensorShape([2, None, units]),
+            *(any_shape for _ in widths),
+        ),
+    )
+    states, previous, all_gates, candidates, inners = (saved.concat() for saved in loop[2:])
+
+    def gradient(*d_states: tf.Tensor) -> tuple:
+        # What gathers rows of an output sends back slices.
+        d_states = [tf.convert_to_tensor(d_state) for d_state in d_states]
+
+        def backward(i, d_state, d_inputs, d_recurrents):
+            t = steps - 1 - i
+            gates, candidate = step_of(all_gates, t), step_of(candidates, t)
+            update, reset = gates[..., :units], gates[..., units:]
+            # Captions that end at this step get nothing from the step after.
+            ended = counts[t] - tf.shape(d_state)[1]
+            d_state = tf.pad(d_state, [[0, 0], [0, ended], [0, 0]]) + both(d_states, t)
+            d_candidate = d_state * (1 - update) * (1 - candidate * candidate)
+            d_update = d_state * (step_of(previous, t) - candidate) * update * (1 - update)
+            d_reset = d_candidate * step_of(inners, t) * reset * (1 - reset)
+            d_gates = tf.concat([d_update, d_reset], axis=-1)
+            d_recurrent = tf.concat([d_gates, d_candidate * reset], axis=-1)
+            through = tf.matmul(tf.cast(d_recurrent, narrow), kernels, transpose_b=True)
+            return (
+                i + 1,
+                d_state * update + tf.cast(through, wide),
+                d_inputs.write(t, flat(tf.concat([d_gates, d_candidate], axis=-1))),
+                d_recurrents.write(t, flat(d_recurrent)),
+            )
+
+        loop = tf.while_loop(
+            lambda i, *_: i < steps,
+            backward,
+            (0, nothing[:, :0], saving(3 * units), saving(3 * units)),
+            shape_invariants=(
+                tf.TensorShape([]),
+                tf.TensorShape([2, None, units]),
+                any_shape,
+                any_shape,
+            ),
+        )
+        all_inputs, all_recurrents = loop[2].concat(), loop[3].concat()
+        d_inputs = [tf.cast(tf.gather(all_inputs, r), forward_input.dtype) for r in rows]
+        d_recurrents = [tf.gather(all_recurrents, r) for r in rows]
+        # One product a direction: a batch of two transposed ones takes twice as long on CPU.
+        d_kernels = [
+            tf.matmul(tf.cast(tf.gather(previous, r), narrow), tf.cast(d, narrow), transpose_a=True)
+            for r, d in zip(rows, d_recurrents, strict=True)
+        ]
+        d_biases = tf.stack([tf.reduce_sum(d, axis=0) for d in d_recurrents])
+        return *d_inputs, *d_kernels, d_biases, None, None
+
+    return tuple(tf.gather(states, r) for r in rows), gradient
