@@ -1,6 +1,7 @@
 """One graph convolution over image regions or words (HSLM Eq. 7-8)."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from hslm_tf.layers.numerics import mask_rows, masked_softmax, real_count
@@ -57,32 +58,43 @@ class GraphConv(keras.layers.Layer):
     def call(
         self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None = None
     ) -> keras.KerasTensor:
-        nodes = mask_rows(nodes, mask)
-        # A (R W_g) W_r = A (R W_g W_r); masking the rows of the factor is masking A's columns.
-        message = mask_rows(_chain(nodes, self.message, self.update.kernel), mask)
-        updated = ops.matmul(self._relations(nodes, mask), message) + self.update.bias + nodes
-        return mask_rows(updated, mask)
+        return mask_rows(self.convolve(nodes, mask), mask)
+
+    def convolve(
+        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None
+    ) -> keras.KerasTensor:
+        """`call`, but what rows of padding nodes hold is not defined."""
+        # A (R W_g + b_g) W_r = A (R W_g W_r + b_g W_r).
+        message = _chain(nodes, self.message.kernel, self.update.kernel, self.message.bias)
+        received = ops.matmul(self._relations(nodes, mask), message)
+        return tf.nn.bias_add(received, self.update.bias) + nodes
 
     def _relations(
         self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None
     ) -> keras.KerasTensor:
-        """The relation matrix A of Eq. 7, `[batch, nodes, nodes]`.
+        """The relation matrix A of Eq. 7, `[batch, nodes, nodes]`, its padding columns zero.
 
-        `A = mu(R) (R W_nu + b_nu)^T = (mu(R) W_nu^T) R^T + mu(R) . b_nu`.
+        `A = (R W_mu + b_mu) (R W_nu + b_nu)^T = (R W_mu W_nu^T + b_mu W_nu^T) R^T + mu(R) . b_nu`.
         """
-        products = _chain(nodes, self.mu, ops.transpose(self.nu.kernel))
+        nu_kernel = ops.transpose(self.nu.kernel)
+        products = _chain(nodes, self.mu.kernel, nu_kernel, self.mu.bias)
         offsets = ops.tensordot(nodes, ops.matmul(self.mu.kernel, self.nu.bias[:, None]), 1)
         offsets = offsets + ops.sum(self.mu.bias * self.nu.bias)
         if self.affinity == "mean":
             scale = 1 / real_count(mask, nodes, nodes.dtype)
         else:
             scale = nodes.shape[-1] ** -0.5 if self.affinity == "softmax" else 1.0
-        # Scaled before the product, which keeps float16 in range.
-        relations = ops.matmul(products * scale, ops.swapaxes(nodes, -1, -2)) + offsets * scale
-        if self.affinity != "softmax":
-            return relations
+        if self.compute_dtype == "float16":
+            # Scaled before the product, which keeps it in range.
+            products, offsets, scale = products * scale, offsets * scale, 1.0
+        relations = ops.matmul(products, ops.swapaxes(nodes, -1, -2)) + offsets
+        relations = relations * scale
         columns = None if mask is None else mask[..., None, :]
-        return ops.cast(masked_softmax(relations, columns), nodes.dtype)
+        if self.affinity == "softmax":
+            return ops.cast(masked_softmax(relations, columns), nodes.dtype)
+        if columns is None:
+            return relations
+        return ops.where(columns, relations, ops.zeros((), dtype=relations.dtype))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
@@ -92,20 +104,26 @@ class GraphConv(keras.layers.Layer):
 
 
 def _chain(
-    x: keras.KerasTensor, first: keras.layers.Dense, second: keras.KerasTensor
+    x: keras.KerasTensor,
+    first: keras.KerasTensor,
+    second: keras.KerasTensor,
+    first_bias: keras.KerasTensor,
 ) -> keras.KerasTensor:
     """Applies two linear maps one after the other, `(x W_1 + b_1) W_2`.
 
     No nonlinearity stands between them, so where the rows of `x` outnumber the width, the product
     of the kernels is formed first, which halves the work; the factors stay the weights.
     """
-    rows = ops.size(x) // x.shape[-1]
+    width = x.shape[-1]
+    rows = ops.reshape(x, (-1, width))
+    first, second = ops.convert_to_tensor(first), ops.convert_to_tensor(second)
+    bias = ops.matmul(ops.convert_to_tensor(first_bias)[None], second)[0]
 
+    # With the bias inside, TensorFlow fuses it with the product.
     def folded() -> keras.KerasTensor:
-        return ops.tensordot(x, ops.matmul(first.kernel, second), 1)
+        return tf.nn.bias_add(tf.matmul(rows, tf.matmul(first, second)), bias)
 
     def plain() -> keras.KerasTensor:
-        return ops.tensordot(ops.tensordot(x, first.kernel, 1), second, 1)
+        return tf.nn.bias_add(tf.matmul(tf.matmul(rows, first), second), bias)
 
-    mapped = ops.cond(rows > x.shape[-1], folded, plain)
-    return mapped + ops.matmul(first.bias[None], second)
+    return ops.reshape(ops.cond(ops.shape(rows)[0] > width, folded, plain), ops.shape(x))

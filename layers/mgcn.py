@@ -71,12 +71,13 @@ class MGCN(keras.layers.Layer):
         self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None = None
     ) -> keras.KerasTensor:
         for i, convolution in enumerate(self.convolutions):
-            nodes = convolution(nodes, mask=mask)
+            # Padding nodes reach no others, so that masking once, at the end, is enough.
+            nodes = convolution.convolve(nodes, mask)
             if self.normalization == "l2":
                 nodes = l2_normalize(nodes)
             elif self.normalization == "layer":
-                nodes = mask_rows(self.norms[i](nodes), mask)
-        return nodes
+                nodes = self.norms[i](nodes)
+        return mask_rows(nodes, mask)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape

@@ -37,6 +37,24 @@ def test_l2_normalize_beyond_the_range_of_float16():
     assert_close(l2_normalize(x), np.array([[0.6, 0.8], [0.6, 0.8]]), 1e-2)
 
 
+def test_gradient_of_l2_normalize():
+    rng = np.random.default_rng(0)
+    x, upstream = rng.normal(size=(2, 6, 5))
+    x[3] *= 1e-8  # shorter than the bound: divided by a constant
+    with tf.GradientTape() as tape:
+        inputs = tf.constant(x)
+        tape.watch(inputs)
+        loss = tf.reduce_sum(l2_normalize(inputs) * upstream)
+    gradient = tape.gradient(loss, inputs).numpy()
+    for row, up, actual in zip(x, upstream, gradient, strict=True):
+        length = np.linalg.norm(row)
+        if length < 1e-6:
+            expected = up * 1e6
+        else:
+            expected = (np.eye(5) - np.outer(row, row) / length**2) @ up / length
+        assert_close(actual, expected, 1e-10)
+
+
 def test_l2_normalize_of_zero_has_a_finite_gradient():
     x = tf.Variable([[0.0, 0.0], [3.0, 4.0]])
     with tf.GradientTape() as tape:
