@@ -1,9 +1,12 @@
 """Sums and softmaxes over captions whose words are packed one caption after another.
 
 Words of all captions of a block stand in one matrix; a caption index, int32 `[blocks, words]`,
-says which caption each word belongs to, counted from 0 in every block. Padding words have the
-index -1. Every caption has at least one word, so the index alone tells how many captions there are.
+says which caption each word belongs to, counted from 0 in every block and never decreasing. Padding
+words come last and have the index -1. Every caption has at least one word, so the index alone tells
+how many captions there are.
 """
+
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -28,23 +31,46 @@ def pack_words(words: tf.Tensor, word_mask: tf.Tensor) -> tuple[tf.Tensor, tf.Te
     return packed[None], tf.cast(rows[None, :, 0], tf.int32)
 
 
-def _flat_segments(x: tf.Tensor, caption_index: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Lays `[blocks, images, words, width]` out as `[blocks * words, images, width]`."""
-    captions = num_captions(caption_index)
-    blocks = tf.shape(x)[0]
-    ids = caption_index + tf.range(blocks)[:, None] * captions
-    ids = tf.reshape(tf.where(caption_index < 0, -1, ids), [-1])
-    rows = tf.transpose(x, [0, 2, 1, 3])
-    rows = tf.reshape(rows, tf.concat([[-1], tf.shape(rows)[2:]], axis=0))
-    return rows, ids, blocks * captions
+class _Segments(NamedTuple):
+    """The captions of all blocks and images as segments of one long list of words.
+
+    Every block has one segment more than captions, the first: the padding of the block before
+    it. So the ids never decrease, and sums run over words that lie side by side.
+
+    Attributes:
+        ids: int32 `[blocks * images * words]`.
+        shape: `[blocks, images, captions + 1]`.
+    """
+
+    ids: tf.Tensor
+    shape: tf.Tensor
 
 
-def _per_caption(segments: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """Back from `[blocks * captions, images, width]` to `[blocks, images, captions, width]`."""
-    shape = tf.shape(x)
-    per_caption = tf.reshape(segments, [shape[0], -1, shape[1], shape[3]])
-    per_caption = tf.transpose(per_caption, [0, 2, 1, 3])
+def _segments(caption_index: tf.Tensor, images: tf.Tensor) -> _Segments:
+    blocks, captions = tf.shape(caption_index)[0], num_captions(caption_index)
+    lists = tf.reshape(tf.range(blocks * images), [blocks, images, 1])
+    places = tf.where(caption_index < 0, captions, caption_index)[:, None] + 1
+    ids = lists * (captions + 1) + places
+    return _Segments(tf.reshape(ids, [-1]), tf.stack([blocks, images, captions + 1]))
+
+
+def _reduce(reduction, x: tf.Tensor, segments: _Segments) -> tf.Tensor:
+    """Reduces `[blocks, images, words, width]` to `[blocks, images, captions, width]`."""
+    width = tf.shape(x)[-1]
+    reduced = reduction(tf.reshape(x, [-1, width]), segments.ids)
+    # Captions that are missing at the end, or padding after it, make fewer rows or one more.
+    total = tf.reduce_prod(segments.shape)
+    reduced = tf.pad(reduced[:total], [[0, tf.maximum(total - tf.shape(reduced)[0], 0)], [0, 0]])
+    per_caption = tf.reshape(reduced, tf.concat([segments.shape, [width]], axis=0))[:, :, 1:]
     return tf.ensure_shape(per_caption, [x.shape[0], x.shape[1], None, x.shape[3]])
+
+
+def _spread(per_caption: tf.Tensor, segments: _Segments) -> tf.Tensor:
+    """Gives every word the row of its caption, `[blocks * images * words, width]`."""
+    rows = tf.pad(per_caption, [[0, 0], [0, 0], [1, 0], [0, 0]])
+    rows = tf.reshape(rows, [-1, tf.shape(per_caption)[-1]])
+    # The padding of the last block would belong to a block after it.
+    return tf.gather(rows, tf.minimum(segments.ids, tf.shape(rows)[0] - 1))
 
 
 def sum_by_caption(x: tf.Tensor, caption_index: tf.Tensor) -> tf.Tensor:
@@ -57,8 +83,7 @@ def sum_by_caption(x: tf.Tensor, caption_index: tf.Tensor) -> tf.Tensor:
     Returns:
         `[blocks, images, captions, width]` in the dtype of `x`.
     """
-    rows, ids, segments = _flat_segments(x, caption_index)
-    return _per_caption(tf.math.unsorted_segment_sum(rows, ids, segments), x)
+    return _reduce(tf.math.segment_sum, x, _segments(caption_index, tf.shape(x)[1]))
 
 
 def spread_to_words(per_caption: tf.Tensor, caption_index: tf.Tensor) -> tf.Tensor:
@@ -66,14 +91,19 @@ def spread_to_words(per_caption: tf.Tensor, caption_index: tf.Tensor) -> tf.Tens
 
     Args:
         per_caption: `[blocks, images, captions, width]`.
-        caption_index: int32 `[blocks, words]`; padding words get the first caption's vector.
+        caption_index: int32 `[blocks, words]`; what padding words get is not defined.
 
     Returns:
         `[blocks, images, words, width]`.
     """
-    captions_first = tf.transpose(per_caption, [0, 2, 1, 3])
-    words = tf.gather(captions_first, tf.maximum(caption_index, 0), batch_dims=1)
-    return tf.transpose(words, [0, 2, 1, 3])
+    images, width = tf.shape(per_caption)[1], tf.shape(per_caption)[3]
+    rows = _spread(per_caption, _segments(caption_index, images))
+    blocks, words = tf.unstack(tf.shape(caption_index))
+    spread = tf.reshape(rows, [blocks, images, words, width])
+    return tf.ensure_shape(
+        spread,
+        [per_caption.shape[0], per_caption.shape[1], caption_index.shape[1], per_caption.shape[3]],
+    )
 
 
 def softmax_by_caption(logits: tf.Tensor, caption_index: tf.Tensor) -> tf.Tensor:
@@ -87,11 +117,11 @@ def softmax_by_caption(logits: tf.Tensor, caption_index: tf.Tensor) -> tf.Tensor
         Weights `[blocks, images, words]`; padding words weigh 0.
     """
     x = logits[..., None]
-    rows, ids, segments = _flat_segments(x, caption_index)
-    largest = _per_caption(tf.math.unsorted_segment_max(rows, ids, segments), x)
+    segments = _segments(caption_index, tf.shape(logits)[1])
     # The softmax does not depend on the shift, so no gradient goes through it.
-    shifted = x - spread_to_words(tf.stop_gradient(largest), caption_index)
-    real = (caption_index >= 0)[:, None, :, None]
+    largest = tf.stop_gradient(_reduce(tf.math.segment_max, x, segments))
+    shifted = logits - tf.reshape(_spread(largest, segments), tf.shape(logits))
+    real = (caption_index >= 0)[:, None]
     powers = tf.where(real, tf.exp(tf.where(real, shifted, 0)), 0)
-    totals = spread_to_words(sum_by_caption(powers, caption_index), caption_index)
-    return tf.squeeze(tf.math.divide_no_nan(powers, totals), -1)
+    totals = _spread(_reduce(tf.math.segment_sum, powers[..., None], segments), segments)
+    return tf.math.divide_no_nan(powers, tf.reshape(totals, tf.shape(powers)))
