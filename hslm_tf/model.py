@@ -1,4 +1,4 @@
-"""HSLM as functional Keras models: image encoder, text encoder, matcher, and the whole."""
+"""HSLM, a functional Keras model that trains on pairs, encodes, and scores."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,199 +9,12 @@ import tensorflow as tf
 from keras import ops
 
 from hslm_tf.config import ModelConfig
-from hslm_tf.layers import (
-    MGCN,
-    AttentionPooling,
-    CrossAttention,
-    L2Normalization,
-    RegionDropping,
-    SelfAttention,
-    SimilarityFusion,
-    SimilarityRepresentation,
-    WordDropping,
-)
 from hslm_tf.layers.packed_words import pack_words
+from hslm_tf.networks import build_image_encoder, build_matcher, build_text_encoder
 from hslm_tf.text.tokenizer import CaptionTokenizer
-from hslm_tf.training.trainer import RetrievalTrainer
+from hslm_tf.training.trainer import RetrievalTrainer, rows_of
 
 Encoding = Mapping[str, tf.Tensor]
-
-
-def build_image_encoder(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
-    """Builds the image encoder: region features to local image features R* (HSLM Sec. 3.1, 3.3).
-
-    Args:
-        config: sizes and parts.
-        dtype: precision policy of all layers.
-
-    Returns:
-        A functional model. Inputs: `"regions"` `[batch, regions, region_dim]` and boolean
-        `"region_mask"` `[batch, regions]`. Outputs: `"regions"` `[batch, regions, joint_dim]`,
-        `"region_mask"` (less what was dropped in training), and without cross-attention also
-        `"global"` `[batch, joint_dim]`.
-    """
-    # === Layers ===
-    dropping = RegionDropping(config.drop_regions, dtype=dtype, name="region_dropping")
-    dropout = keras.layers.Dropout(config.region_dropout, dtype=dtype, name="region_dropout")
-    projection = keras.layers.Dense(config.joint_dim, dtype=dtype, name="region_projection")
-    mgcn = _mgcn(config, dtype, "image_mgcn")
-
-    # === Functional model ===
-    features = keras.Input((None, config.region_dim), dtype=dtype.variable_dtype, name="regions")
-    region_mask = keras.Input((None,), dtype="bool", name="region_mask")
-    mask = dropping(region_mask)
-    regions = projection(dropout(features))
-    if config.normalize_features:
-        regions = L2Normalization(dtype=dtype, name="region_norm")(regions, mask=mask)
-    if mgcn is not None:
-        if config.feature_dropout:
-            regions = _feature_dropout(config, dtype, "region_feature_dropout")(regions)
-        regions = mgcn(regions, mask=mask)
-    if config.normalize_features:
-        regions = L2Normalization(dtype=dtype, name="local_image_features")(regions, mask=mask)
-    outputs = {"regions": regions, "region_mask": mask}
-    if config.global_alignment and not config.cross_attention:
-        pooling = AttentionPooling(dtype=dtype, name="image_pooling")
-        outputs["global"] = pooling(regions, mask=mask)
-    return keras.Model(
-        {"regions": features, "region_mask": region_mask}, outputs, name="image_encoder"
-    )
-
-
-def build_text_encoder(
-    config: ModelConfig, vocabulary_size: int, dtype: keras.DTypePolicy
-) -> keras.Model:
-    """Builds the text encoder: token ids to local text features E* (HSLM Sec. 3.2, 3.3).
-
-    Args:
-        config: sizes and parts.
-        vocabulary_size: number of token ids.
-        dtype: precision policy of all layers.
-
-    Returns:
-        A functional model. Input: `"token_ids"`, int32 `[batch, tokens]`, 0 for padding on the
-        right. Outputs: `"words"` `[batch, tokens, joint_dim]`, boolean `"word_mask"`, and with
-        global alignment `"global"` `[batch, joint_dim]`.
-    """
-    # === Layers ===
-    dropping = WordDropping(config.drop_words, dtype=dtype, name="word_dropping")
-    embedding = keras.layers.Embedding(
-        vocabulary_size,
-        config.word_dim,
-        embeddings_initializer=keras.initializers.RandomUniform(-0.1, 0.1),
-        dtype=dtype,
-        name="word_embedding",
-    )
-    dropout = keras.layers.Dropout(config.word_dropout, dtype=dtype, name="word_dropout")
-    mgcn = _mgcn(config, dtype, "text_mgcn")
-    recurrent = keras.layers.Bidirectional(
-        keras.layers.GRU(config.joint_dim, return_sequences=True, dtype=dtype, name="gru"),
-        merge_mode="ave",
-        dtype=dtype,
-        name="bidirectional_gru",
-    )
-
-    # === Functional model ===
-    token_ids = keras.Input((None,), dtype="int32", name="token_ids")
-    kept_ids = dropping(token_ids)
-    mask = ops.not_equal(kept_ids, 0)
-    words = dropout(embedding(kept_ids))
-    if config.self_attention:
-        words = SelfAttention(
-            residual=config.self_attention_residual, dtype=dtype, name="self_attention"
-        )(words, mask=mask)
-        if config.normalize_features:
-            words = L2Normalization(dtype=dtype, name="enhanced_word_norm")(words, mask=mask)
-    if mgcn is not None:
-        words = mgcn(words, mask=mask)
-    if config.feature_dropout:
-        words = _feature_dropout(config, dtype, "word_feature_dropout")(words)
-    words = recurrent(words, mask=mask)
-    if config.normalize_features:
-        words = L2Normalization(dtype=dtype, name="local_text_features")(words, mask=mask)
-    outputs = {"words": words, "word_mask": mask}
-    if config.global_alignment:
-        outputs["global"] = AttentionPooling(dtype=dtype, name="text_pooling")(words, mask=mask)
-    return keras.Model({"token_ids": token_ids}, outputs, name="text_encoder")
-
-
-def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
-    """Builds the matcher: local features of both modalities to scores (HSLM Sec. 3.4, 3.5).
-
-    A batch of blocks; a block is packed words of some captions against some images. Scoring a whole
-    matrix is one large block, scoring aligned pairs is many blocks of one image and one caption.
-
-    Args:
-        config: sizes and parts.
-        dtype: precision policy of all layers.
-
-    Returns:
-        A functional model. Inputs: `"words"` `[blocks, words, joint_dim]`, int32 `"caption_index"`
-        `[blocks, words]` (-1 for padding), `"regions"` `[blocks, images, regions, joint_dim]`,
-        boolean `"region_mask"` `[blocks, images, regions]`; with global alignment `"text_global"`
-        `[blocks, captions, joint_dim]`, and without cross-attention `"image_global"`
-        `[blocks, images, joint_dim]` instead of words and regions. Output: `"scores"`
-        `[blocks, images, captions]`, float32.
-    """
-    width, wide = config.joint_dim, dtype.variable_dtype
-    inputs, similarities = {}, {}
-
-    # === Layers and functional model, part by part ===
-    if config.cross_attention:
-        inputs["words"] = keras.Input((None, width), dtype=wide, name="words")
-        inputs["caption_index"] = keras.Input((None,), dtype="int32", name="caption_index")
-        inputs["regions"] = keras.Input((None, None, width), dtype=wide, name="regions")
-        inputs["region_mask"] = keras.Input((None, None), dtype="bool", name="region_mask")
-        attended, weights = CrossAttention(
-            activation=config.attention,
-            scale=config.attention_scale,
-            normalize=config.normalize_features,
-            dtype=dtype,
-            name="cross_attention",
-        )(inputs["words"], inputs["regions"], inputs["region_mask"])
-    if config.local_alignment:
-        similarities["local"] = SimilarityRepresentation(
-            config.similarity_dim, dtype=dtype, name="local_similarity"
-        )(inputs["words"][:, None], attended)
-        similarities["caption_index"] = inputs["caption_index"]
-    if config.global_alignment:
-        inputs["text_global"] = keras.Input((None, width), dtype=wide, name="text_global")
-        if config.cross_attention:
-            image_global = AttentionPooling(dtype=dtype, name="attended_pooling")(
-                inputs["regions"],
-                mask=inputs["region_mask"],
-                weights=weights,
-                caption_index=inputs["caption_index"],
-            )
-        else:
-            inputs["image_global"] = keras.Input((None, width), dtype=wide, name="image_global")
-            image_global = inputs["image_global"][:, :, None]
-        similarities["global"] = SimilarityRepresentation(
-            config.similarity_dim, dtype=dtype, name="global_similarity"
-        )(inputs["text_global"][:, None], image_global)
-    fusion = SimilarityFusion(config.normalize_fusion, dtype=dtype, name="similarity_fusion")
-    matcher = keras.Model(inputs, {"scores": fusion(similarities)}, name="matcher")
-    # Masks come as inputs of their own; this silences the warning about those attached to tensors.
-    matcher.supports_masking = True
-    return matcher
-
-
-def _mgcn(config: ModelConfig, dtype: keras.DTypePolicy, name: str) -> MGCN | None:
-    if not config.mgcn:
-        return None
-    return MGCN(
-        config.mgcn_layers,
-        affinity=config.mgcn_affinity,
-        normalization=config.mgcn_normalization,
-        dtype=dtype,
-        name=name,
-    )
-
-
-def _feature_dropout(
-    config: ModelConfig, dtype: keras.DTypePolicy, name: str
-) -> keras.layers.Dropout:
-    return keras.layers.Dropout(config.feature_dropout, dtype=dtype, name=name)
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -244,7 +57,7 @@ class HSLM(RetrievalTrainer):
         image_inputs = {key: _like(tensor) for key, tensor in image_encoder.input.items()}
         text_inputs = {key: _like(tensor) for key, tensor in text_encoder.input.items()}
         pairs = _aligned_blocks(image_encoder(image_inputs), text_encoder(text_inputs))
-        scores = matcher({key: pairs[key] for key in matcher.input})["scores"]
+        scores = matcher({key: pairs.get(key) for key in matcher.input})["scores"]
         super().__init__(
             inputs={**image_inputs, **text_inputs}, outputs={"score": scores[:, 0, 0]}, name=name
         )
@@ -261,7 +74,9 @@ class HSLM(RetrievalTrainer):
         self.tokenizer = CaptionTokenizer(self.vocabulary, max_tokens=config.max_tokens)
 
         # === Graphs for inference, traced on first use ===
-        self._encode_images = tf.function(image_encoder, reduce_retracing=True)
+        self._encode_images = tf.function(
+            lambda inputs: self._with_region_products(image_encoder(inputs)), reduce_retracing=True
+        )
         self._encode_tokens = tf.function(text_encoder, reduce_retracing=True)
         self._score_all = tf.function(self.score_all, reduce_retracing=True)
 
@@ -276,7 +91,36 @@ class HSLM(RetrievalTrainer):
             Float32 `[n]`.
         """
         pairs = _aligned_blocks(images, texts)
-        return self.matcher({key: pairs[key] for key in self.matcher.input})["scores"][:, 0, 0]
+        return self._match(pairs)[:, 0, 0]
+
+    def score_rows(
+        self, images: Encoding, texts: Encoding, image_rows: tf.Tensor, text_rows: tf.Tensor
+    ) -> tf.Tensor:
+        """Scores chosen pairs in three groups of like length, which spares most of the padding.
+
+        Args:
+            images: output of `image_encoder`.
+            texts: output of `text_encoder`.
+            image_rows: int `[3 n]`, the image of each pair.
+            text_rows: int `[3 n]`, the caption of each pair.
+
+        Returns:
+            Float32 `[3 n]`.
+        """
+        lengths = tf.math.count_nonzero(texts["word_mask"], axis=1, dtype=tf.int32)
+        order = tf.argsort(tf.gather(lengths, text_rows), stable=True)
+        scores = []
+        for group in tf.split(order, 3):
+            rows = tf.gather(text_rows, group)
+            longest = tf.reduce_max(tf.gather(lengths, rows))
+            trimmed = {key: texts[key][:, :longest] for key in ("words", "word_mask")}
+            scores.append(
+                self.score_pairs(
+                    rows_of(images, tf.gather(image_rows, group)),
+                    rows_of({**texts, **trimmed}, rows),
+                )
+            )
+        return tf.gather(tf.concat(scores, axis=0), tf.math.invert_permutation(order))
 
     def score_all(self, images: Encoding, texts: Encoding, images_at_once: int = 8) -> tf.Tensor:
         """Scores all images against all captions, in blocks of images.
@@ -289,7 +133,7 @@ class HSLM(RetrievalTrainer):
         Returns:
             Float32 `[n, m]`.
         """
-        captions = {}
+        images, captions = self._with_region_products(images), {}
         if self.config.cross_attention:
             captions["words"], captions["caption_index"] = pack_words(
                 texts["words"], texts["word_mask"]
@@ -306,11 +150,22 @@ class HSLM(RetrievalTrainer):
             if "global" in block:
                 block["image_global"] = block["global"]
             inputs = {**block, **captions}
-            return self.matcher({key: inputs[key] for key in self.matcher.input})["scores"][0]
+            return self._match(inputs)[0]
 
         dtype = self.matcher.output["scores"].dtype
         scores = tf.map_fn(score_block, rows, fn_output_signature=dtype, parallel_iterations=1)
         return tf.reshape(scores, [blocks * images_at_once, -1])[:count]
+
+    def _match(self, inputs: Encoding) -> tf.Tensor:
+        return self.matcher({key: inputs.get(key) for key in self.matcher.input})["scores"]
+
+    def _with_region_products(self, images: Encoding) -> Encoding:
+        """Adds what the matcher needs of an image for every caption, once an image."""
+        if "region_products" not in self.matcher.input or "region_products" in images:
+            return images
+        pooling = self.matcher.get_layer("attended_pooling")
+        products = pooling.region_products(images["regions"])
+        return {**images, "region_products": products}
 
     def encode_image(
         self, regions: np.ndarray | tf.Tensor, region_mask: np.ndarray | tf.Tensor | None = None
@@ -322,8 +177,8 @@ class HSLM(RetrievalTrainer):
             region_mask: boolean `[n, regions]`, True for real regions; None where all are real.
 
         Returns:
-            Dict of `"regions"` `[n, regions, joint_dim]`, `"region_mask"`, and without
-            cross-attention `"global"`.
+            Dict of `"regions"` `[n, regions, joint_dim]`, `"region_mask"`, without
+            cross-attention `"global"`, and where the matcher takes them `"region_products"`.
 
         Raises:
             ValueError: if `regions` has another rank or width.
@@ -435,11 +290,11 @@ def _aligned_blocks(images: Encoding, texts: Encoding) -> dict[str, keras.KerasT
     blocks = {
         "words": texts["words"],
         "caption_index": ops.where(texts["word_mask"], 0, -1),
-        "regions": images["regions"][:, None],
-        "region_mask": images["region_mask"][:, None],
+        "regions": ops.expand_dims(images["regions"], 1),
+        "region_mask": ops.expand_dims(images["region_mask"], 1),
     }
     if "global" in texts:
-        blocks["text_global"] = texts["global"][:, None]
+        blocks["text_global"] = ops.expand_dims(texts["global"], 1)
     if "global" in images:
-        blocks["image_global"] = images["global"][:, None]
+        blocks["image_global"] = ops.expand_dims(images["global"], 1)
     return blocks

@@ -30,7 +30,10 @@ class AttentionPooling(keras.layers.Layer):
         mask: boolean `[..., rows]`, True for real rows (or regions); None where all are real.
         weights: `[blocks, images, words, regions]`, to pool attended vectors instead: word w's
             is `weights_w @ vectors`, with `vectors` the regions `[blocks, images, regions, width]`.
+            Padding regions weigh 0, so `mask` is not looked at.
         caption_index: int32 `[blocks, words]`, needed with `weights`; see `packed_words`.
+        region_products: `[blocks, images, regions + 1, regions]`, what `region_products` gave for
+            the regions. Worth it with `weights` of more captions than there are regions.
 
     Returns:
         Unit vectors: `[..., width]`, or `[blocks, images, captions, width]` with `weights`.
@@ -56,42 +59,67 @@ class AttentionPooling(keras.layers.Layer):
         mask: keras.KerasTensor | None = None,
         weights: keras.KerasTensor | None = None,
         caption_index: keras.KerasTensor | None = None,
+        region_products: keras.KerasTensor | None = None,
     ) -> keras.KerasTensor:
         if weights is not None:
             if caption_index is None:
                 raise ValueError("`weights` need `caption_index`. Received: caption_index=None")
-            return self._pool_attended(weights, mask_rows(vectors, mask), caption_index)
+            return self._pool_attended(weights, vectors, caption_index, region_products)
         vectors = mask_rows(vectors, mask)
         count = real_count(mask, vectors, wide_dtype(vectors))
         total = ops.sum(ops.cast(vectors, count.dtype), axis=-2, keepdims=True)
-        query = self.query(ops.cast(total / count, vectors.dtype))
-        logits = ops.matmul(self.key(vectors), ops.swapaxes(query, -1, -2))[..., 0]
+        queries = self._key_queries(ops.cast(total / count, vectors.dtype))
+        logits = ops.matmul(vectors, ops.swapaxes(queries, -1, -2))[..., 0]
         weights = masked_softmax(self._scaled(logits, vectors.shape[-1]), mask)
         pooled = ops.matmul(ops.cast(weights, vectors.dtype)[..., None, :], vectors)
         return l2_normalize(pooled[..., 0, :])
 
-    def _pool_attended(
-        self, weights: tf.Tensor, regions: tf.Tensor, caption_index: tf.Tensor
-    ) -> tf.Tensor:
-        """Pools attended image vectors caption by caption without ever forming keys for them.
+    def _key_queries(self, means: keras.KerasTensor) -> keras.KerasTensor:
+        """`W_K^T q`: `q . W_K x = (W_K^T q) . x`, so that keys need not be formed."""
+        queries = self.query(means)
+        return ops.tensordot(queries, ops.transpose(ops.cast(self.key.kernel, queries.dtype)), 1)
+
+    def region_products(self, regions: tf.Tensor) -> tf.Tensor:
+        """Query-key products of an image's regions, the image's share in pooling attended vectors.
 
         The mean of attended vectors, their query-key products and the pooled vector lie in the
-        span of an image's regions, so the wide products run over regions (36) and not over words.
+        span of an image's regions. With `m` the mean's coefficients and `a_j` those of word j,
+        `q . k_j = (m R W_Q + b_Q) . (a_j R W_K) = [m, 1] P a_j` with `P` `[regions + 1, regions]`.
+
+        Args:
+            regions: `[images, regions, width]`, local image features R.
+
+        Returns:
+            P, `[images, regions + 1, regions]`, in the layer's compute dtype.
         """
+        regions = tf.cast(regions, self.compute_dtype)
+        key = tf.cast(self.key.kernel, self.compute_dtype)
+        query = tf.cast(self.query.kernel, self.compute_dtype)
+        bias = tf.cast(self.query.bias, self.compute_dtype)[None]
+        keys = tf.tensordot(regions, tf.matmul(query, key, transpose_b=True), 1)
+        products = tf.matmul(keys, regions, transpose_b=True)
+        offsets = tf.tensordot(regions, tf.matmul(key, bias, transpose_b=True), 1)
+        return tf.concat([products, tf.linalg.matrix_transpose(offsets)], axis=-2)
+
+    def _pool_attended(
+        self,
+        weights: tf.Tensor,
+        regions: tf.Tensor,
+        caption_index: tf.Tensor,
+        region_products: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """Pools attended image vectors caption by caption without ever forming keys for them."""
         weights = tf.cast(weights, wide_dtype(weights))
         ones = tf.ones_like(weights[..., :1])
         sums = sum_by_caption(tf.concat([weights, ones], axis=-1), caption_index)
-        mean = tf.math.divide_no_nan(sums[..., :-1], sums[..., -1:])
-
-        keys = self.key(regions)
-        bias = tf.cast(self.query.bias, keys.dtype)
-        without_bias = self.query(regions) - bias
-        # q . k = (mean @ regions W_Q + b_Q) . (weights @ regions W_K), expanded.
-        products = tf.cast(tf.matmul(without_bias, keys, transpose_b=True), mean.dtype)
-        offset = tf.cast(tf.reduce_sum(keys * bias, axis=-1), mean.dtype)
-        queries = spread_to_words(tf.matmul(mean, products) + offset[..., None, :], caption_index)
+        mean = tf.math.divide_no_nan(sums, sums[..., -1:])
+        if region_products is None:
+            vectors = tf.matmul(tf.cast(mean[..., :-1], regions.dtype), regions)
+            queries = tf.matmul(self._key_queries(vectors), regions, transpose_b=True)
+        else:
+            queries = tf.matmul(tf.cast(mean, region_products.dtype), region_products)
+        queries = spread_to_words(tf.cast(queries, weights.dtype), caption_index)
         logits = tf.reduce_sum(queries * weights, axis=-1)
-
         attention = softmax_by_caption(self._scaled(logits, regions.shape[-1]), caption_index)
         pooled = sum_by_caption(attention[..., None] * weights, caption_index)
         return l2_normalize(tf.matmul(tf.cast(pooled, regions.dtype), regions))

@@ -20,6 +20,8 @@ class CrossAttention(keras.layers.Layer):
             `sigmoid(t_j . r_i)`.
         scale: initial gamma, a trainable scalar; `"dot_sigmoid"` has none.
         normalize: scales the attended vectors to unit length.
+        unit_inputs: says that words and real regions are unit vectors already, so that their dot
+            product is their cosine.
         **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -41,6 +43,7 @@ class CrossAttention(keras.layers.Layer):
         activation: str = "sigmoid",
         scale: float = 10.0,
         normalize: bool = True,
+        unit_inputs: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -52,6 +55,7 @@ class CrossAttention(keras.layers.Layer):
         self.activation = activation
         self.scale = scale
         self.normalize = normalize
+        self.unit_inputs = unit_inputs
         self.supports_masking = True
 
     def compute_mask(self, words: keras.KerasTensor, mask: keras.KerasTensor | None) -> None:
@@ -100,7 +104,7 @@ class CrossAttention(keras.layers.Layer):
         region_mask: keras.KerasTensor | None,
     ) -> keras.KerasTensor:
         """The weights a_ji of Eq. 16 in float32, `[blocks, images, words, regions]`."""
-        if self.activation != "dot_sigmoid":
+        if self.activation != "dot_sigmoid" and not self.unit_inputs:
             words, regions = l2_normalize(words), l2_normalize(regions)
         logits = ops.einsum("gwd,gbnd->gbwn", words, regions)
         logits = ops.cast(logits, wide_dtype(logits))
@@ -125,4 +129,5 @@ class CrossAttention(keras.layers.Layer):
             "activation": self.activation,
             "scale": self.scale,
             "normalize": self.normalize,
+            "unit_inputs": self.unit_inputs,
         }

@@ -1,6 +1,7 @@
 """Similarity representation of two vectors from different modalities (HSLM Eq. 17-19)."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from hslm_tf.layers.numerics import l2_normalize, wide_dtype
@@ -40,8 +41,8 @@ class SimilarityRepresentation(keras.layers.Layer):
         self.projection = keras.layers.Dense(self.units, dtype=self.dtype_policy, name="projection")
         self.projection.build((*image_shape[:-1], text_shape[-1]))
 
-    def call(self, text: keras.KerasTensor, image: keras.KerasTensor) -> keras.KerasTensor:
-        projected = self.projection(ops.square(text - image))
+    def call(self, text: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+        projected = self.projection(tf.math.squared_difference(text, image))
         return l2_normalize(ops.cast(projected, wide_dtype(projected)))
 
     def get_config(self) -> dict:

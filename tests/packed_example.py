@@ -28,7 +28,15 @@ class PackedExample(NamedTuple):
     images: list[list[np.ndarray]]
 
 
-def packed_example(width: int, dtype: str = "float32", garbage: float = 100.0) -> PackedExample:
+def packed_example(
+    width: int, dtype: str = "float32", garbage: float = 100.0, unit: bool = False
+) -> PackedExample:
+    def draw(rows: int) -> np.ndarray:
+        vectors = rng.normal(size=(rows, width))
+        if unit:
+            vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+        return vectors.astype(dtype)
+
     rng = np.random.default_rng(7)
     words = garbage * rng.normal(size=(2, 10, width)).astype(dtype)
     regions = garbage * rng.normal(size=(2, 4, 7, width)).astype(dtype)
@@ -41,13 +49,13 @@ def packed_example(width: int, dtype: str = "float32", garbage: float = 100.0) -
         captions.append([])
         first = 0
         for caption, length in enumerate(CAPTION_LENGTHS[block]):
-            captions[block].append(rng.normal(size=(length, width)).astype(dtype))
+            captions[block].append(draw(length))
             words[block, first : first + length] = captions[block][caption]
             caption_index[block, first : first + length] = caption
             first += length
         images.append([])
         for image, count in enumerate(REGION_COUNTS[block]):
-            images[block].append(rng.normal(size=(count, width)).astype(dtype))
+            images[block].append(draw(count))
             regions[block, image, :count] = images[block][image]
             region_mask[block, image, :count] = True
     return PackedExample(words, caption_index, regions, region_mask, captions, images)

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from hslm_tf.config import ModelConfig
-from hslm_tf.model import build_matcher
+from hslm_tf.networks import build_matcher
 from tests.layer_test import affine, assert_close, randomize
 from tests.oracles.attention_pooling import attention_pooling
 from tests.oracles.matcher import MatcherWeights, score_matrix
 from tests.oracles.numerics import Affine
-from tests.packed_example import packed_example
+from tests.packed_example import PackedExample, packed_example
 
 WIDTH, UNITS = 8, 6
 PARTS = {
@@ -88,10 +88,14 @@ def pool_all(blocks: list[list[np.ndarray]], query: Affine, key: Affine, dtype: 
     return pooled
 
 
+def example_for(config: ModelConfig, dtype: str, garbage: float = 100.0) -> PackedExample:
+    """The encoders end with unit vectors unless they are told not to normalize."""
+    return packed_example(WIDTH, dtype, garbage, unit=config.normalize_features)
+
+
 def matcher_inputs(
-    matcher: keras.Model, weights: MatcherWeights, dtype: str, garbage: float = 100.0
+    matcher: keras.Model, weights: MatcherWeights, dtype: str, example: PackedExample
 ) -> dict:
-    example = packed_example(WIDTH, dtype, garbage)
     inputs = example._asdict()
     if weights.global_projection is not None:
         inputs["text_global"] = pool_all(
@@ -100,7 +104,7 @@ def matcher_inputs(
         inputs["image_global"] = pool_all(
             example.images, weights.image_query, weights.image_key, dtype
         )
-    return {key: inputs[key] for key in matcher.input}
+    return {key: inputs.get(key) for key in matcher.input}
 
 
 @pytest.mark.parametrize("parts", PARTS)
@@ -108,9 +112,10 @@ def test_equals_oracle(parts, precision):
     dtype, tolerance = precision
     config, matcher = build(parts, dtype)
     weights = oracle_weights(config, matcher)
-    scores = np.asarray(matcher(matcher_inputs(matcher, weights, dtype))["scores"])
+    example = example_for(config, dtype)
+    inputs = matcher_inputs(matcher, weights, dtype, example)
+    scores = np.asarray(matcher(inputs)["scores"])
     assert scores.dtype == dtype and scores.shape == (2, 4, 3) and np.all(np.isfinite(scores))
-    example = packed_example(WIDTH, dtype)
     expected = scores.copy()
     for g, (captions, images) in enumerate(zip(example.captions, example.images, strict=True)):
         expected[g, :, : len(captions)] = score_matrix(
@@ -127,22 +132,32 @@ def test_equals_oracle(parts, precision):
     assert_close(scores, expected, tolerance)
     # The test sees more than the bias of the score.
     assert np.std(expected) > 1e-2
+    if "region_products" in matcher.input:
+        products = matcher.get_layer("attended_pooling").region_products(inputs["regions"])
+        scores = np.asarray(matcher({**inputs, "region_products": np.asarray(products)})["scores"])
+        expected = np.where(np.arange(3) < [[[3]], [[2]]], expected, scores)
+        assert_close(scores, expected, tolerance)
 
 
 @pytest.mark.parametrize("parts", PARTS)
 def test_aligned_pairs_equal_whole_blocks(parts, precision):
     dtype, tolerance = precision
     config, matcher = build(parts, dtype)
-    inputs = matcher_inputs(matcher, oracle_weights(config, matcher), dtype)
+    example = example_for(config, dtype)
+    inputs = matcher_inputs(matcher, oracle_weights(config, matcher), dtype, example)
     scores = np.asarray(matcher(inputs)["scores"])
     for g, b, t in ((0, 0, 0), (0, 3, 2), (0, 1, 1), (1, 2, 0), (1, 0, 1)):
         pair = {}
+        # The words of all other captions become padding.
+        others = inputs["caption_index"][g] != t if "words" in inputs else None
+        order = np.argsort(others, kind="stable") if "words" in inputs else None
         for key, value in inputs.items():
             if key == "words":
-                pair[key] = value[g : g + 1]
+                pair[key] = value[g : g + 1, order]
             elif key == "caption_index":
-                # The words of all other captions become padding.
-                pair[key] = np.where(value[g : g + 1] == t, 0, -1).astype("int32")
+                pair[key] = -others[None, order].astype("int32")
+            elif key == "region_products":
+                pair[key] = None
             else:
                 row = t if key == "text_global" else b
                 pair[key] = value[g : g + 1, row : row + 1]
@@ -153,7 +168,8 @@ def test_aligned_pairs_equal_whole_blocks(parts, precision):
 def test_mixed_precision(policy, tolerance):
     config, matcher = build("all", "float32")
     # Larger garbage would leave the range of float16.
-    inputs = matcher_inputs(matcher, oracle_weights(config, matcher), "float32", garbage=1.0)
+    example = example_for(config, "float32", garbage=1.0)
+    inputs = matcher_inputs(matcher, oracle_weights(config, matcher), "float32", example)
     scores = matcher(inputs)["scores"]
     mixed = build("all", policy)[1](inputs)["scores"]
     assert mixed.dtype == "float32"

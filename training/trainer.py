@@ -1,5 +1,7 @@
 """Training and test step of a retrieval model."""
 
+from collections.abc import Mapping
+
 import keras
 import tensorflow as tf
 
@@ -101,11 +103,33 @@ class RetrievalTrainer(keras.Model):
             lambda: self.score_all(_constant(images), _constant(texts)), data["image_index"], step
         )
         batch = tf.range(tf.shape(data["image_index"])[0])
-        scores = self.score_pairs(
-            _rows(images, tf.concat([batch, batch, negatives.image], axis=0)),
-            _rows(texts, tf.concat([batch, negatives.caption, batch], axis=0)),
+        scores = self.score_rows(
+            images,
+            texts,
+            image_rows=tf.concat([batch, batch, negatives.image], axis=0),
+            text_rows=tf.concat([batch, negatives.caption, batch], axis=0),
         )
         return self.triplet_loss(*tf.split(scores, 3), negatives)
+
+    def score_rows(
+        self,
+        images: dict[str, tf.Tensor],
+        texts: dict[str, tf.Tensor],
+        image_rows: tf.Tensor,
+        text_rows: tf.Tensor,
+    ) -> tf.Tensor:
+        """Scores image `image_rows[i]` against caption `text_rows[i]`.
+
+        Args:
+            images: output of `image_encoder`.
+            texts: output of `text_encoder`.
+            image_rows: int `[pairs]`.
+            text_rows: int `[pairs]`.
+
+        Returns:
+            `[pairs]`.
+        """
+        return self.score_pairs(rows_of(images, image_rows), rows_of(texts, text_rows))
 
     def _report(self, losses: TripletLosses) -> dict[str, tf.Tensor]:
         for name, metric in self._watched.items():
@@ -131,5 +155,6 @@ def _constant(encoding: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {key: tf.stop_gradient(value) for key, value in encoding.items()}
 
 
-def _rows(encoding: dict[str, tf.Tensor], rows: tf.Tensor) -> dict[str, tf.Tensor]:
+def rows_of(encoding: Mapping[str, tf.Tensor], rows: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Takes some images or captions of an encoding."""
     return {key: tf.gather(value, rows) for key, value in encoding.items()}

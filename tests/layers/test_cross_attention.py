@@ -60,6 +60,18 @@ def test_equals_oracle(dtype, tolerance, activation, normalize):
                 assert_close(tuple(x[0, 0] for x in alone), expected, tolerance)
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_unit_inputs_need_no_normalization(activation):
+    example = packed_example(WIDTH, "float64", unit=True)
+    arguments = (example.words, example.regions, example.region_mask)
+    layers = [CrossAttention(activation, unit_inputs=unit, dtype="float64") for unit in (0, 1)]
+    normalizing, trusting = (layer(*arguments) for layer in layers)
+    # Padding holds vectors of any length; its words attend to something else.
+    real = np.asarray(example.caption_index >= 0)[:, None, :, None]
+    for actual, expected in zip(trusting, normalizing, strict=True):
+        assert_close(np.where(real, actual, 0), np.where(real, expected, 0), 1e-10)
+
+
 def test_gamma_starts_at_the_scale():
     layer = CrossAttention(scale=9.0)
     layer(np.ones((1, 2, 3), "float32"), np.ones((1, 1, 2, 3), "float32"))
