@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from hslm_tf import evaluate, experiment
+from hslm_tf import evaluate, experiment, run_evaluation
 from hslm_tf.checkpoints import save_whole
+from hslm_tf.retrieval.ranks import ranks, recall_report
 from hslm_tf.retrieval.scoring import score_matrix
 from hslm_tf.run_directory import RunDirectory
 from tests.tiny_run import write_dataset
@@ -68,7 +69,7 @@ def expected_rows(report):
 
 
 def report_of(scores):
-    return experiment.recall_report(*experiment.ranks(scores, np.repeat(np.arange(len(scores)), 5)))
+    return recall_report(*ranks(scores, np.repeat(np.arange(len(scores)), 5)))
 
 
 def test_a_moved_run_is_measured_exactly(other_run, scores, tmp_path, capsys):
@@ -131,11 +132,7 @@ def test_runs_on_different_data_are_not_mixed(
     shutil.copytree(finished_run.path, run.path)
     text = run.config_file.read_text()
     run.config_file.write_text(text.replace(str(dataset_folder), str(folder)))
-    # What the scores are does not matter here.
-    monkeypatch.setattr(experiment.keras.saving, "load_model", lambda path: None)
-    monkeypatch.setattr(
-        experiment, "score_matrix", lambda _, data: np.zeros((data.num_images, data.num_captions))
-    )
+    monkeypatch.setattr(run_evaluation, "evaluate_runs", lambda *args: pytest.fail("scored"))
     error = fails([finished_run.path, run.path, *flags], capsys)
     assert f"{run.path}: {folder / 'test_ims.npy'} does not hold the captions of" in error
     assert "--dataset measures all runs on the same data" in error
