@@ -85,4 +85,9 @@ class EvaluationState:
 
     def clear(self) -> None:
         """Removes the file, if there is one."""
-        self.path.unlink(missing_ok=True)
+        try:
+            if self.path.exists():
+                self.path.unlink()
+        except OSError as error:
+            # The result is there; a state that stays is no reason to lose it.
+            logger.warning("%s: not removed: %s", self.path, error)
