@@ -164,7 +164,7 @@ evaluate.main(sys.argv[1:])
 
 
 @pytest.mark.parametrize("save", [False, True])
-def test_a_killed_evaluation_goes_on(save, finished_run, scores, tmp_path, capsys, caplog):
+def test_a_killed_evaluation_goes_on(save, finished_run, tmp_path, capsys, caplog):
     caplog.set_level("INFO", "hslm_tf")
     run = RunDirectory(tmp_path / "run")
     shutil.copytree(finished_run.path, run.path)
