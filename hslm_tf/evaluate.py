@@ -93,9 +93,9 @@ def _run(arguments: EvaluateArguments) -> None:
         members = {str(run.path): [run] for run in runs}
     reports = {
         name: evaluate_runs(
-            runs, dataset, arguments.protocol, arguments.save_scores, arguments.restart
+            measured, dataset, arguments.protocol, arguments.save_scores, arguments.restart
         )
-        for name, runs in members.items()
+        for name, measured in members.items()
     }
     title = f"{dataset.name}, {dataset.num_images} images, protocol {arguments.protocol}"
     rich.print(report_table(reports, title=title, mean=True))
