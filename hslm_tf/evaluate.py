@@ -87,16 +87,12 @@ def _run(arguments: EvaluateArguments) -> None:
                 f"{path}: {measured.source} does not hold the captions of {dataset.source}, which "
                 f"{arguments.runs[0]} is measured on; --dataset measures all runs on the same data"
             )
+    groups = {str(run.path): [run] for run in runs}
     if arguments.ensemble:
-        members = {f"ensemble of {len(runs)}": runs}
-    else:
-        members = {str(run.path): [run] for run in runs}
-    reports = {
-        name: evaluate_runs(
-            measured, dataset, arguments.protocol, arguments.save_scores, arguments.restart
-        )
-        for name, measured in members.items()
-    }
+        groups = {f"ensemble of {len(runs)}": runs}
+    reports = evaluate_runs(
+        groups, dataset, arguments.protocol, arguments.save_scores, arguments.restart
+    )
     title = f"{dataset.name}, {dataset.num_images} images, protocol {arguments.protocol}"
     rich.print(report_table(reports, title=title, mean=True))
 

@@ -51,7 +51,7 @@ class RunDirectory:
 
     @property
     def evaluation(self) -> Path:
-        """Folder where evaluations note how far they are; empty when none was interrupted."""
+        """Folder where evaluations note how far they are; it is there while one is not complete."""
         return self.path / "evaluation"
 
     @property

@@ -19,7 +19,7 @@ CHANCE = 31.5  # rsum of random scores on 100 images and 500 captions
 def _trained_rsum(path, config: RunConfig, train_data: RetrievalDataset) -> float:
     run = RunDirectory(path)
     train(config, run, Splits(train_data, load_sample("dev")), verbose=0)
-    return evaluate_runs([run], load_sample("test")).rsum
+    return evaluate_runs({"run": [run]}, load_sample("test"))["run"].rsum
 
 
 def _with_seed(seed: int) -> RunConfig:

@@ -43,7 +43,8 @@ def evaluate_models(
         models: one model, or an ensemble whose scores are averaged.
         dataset: images and captions.
         protocol: as for `evaluate_scores`.
-        state: where to note how far it is, and where to continue from; removed at the end.
+        state: where to note how far it is, and where to continue from. At the end it holds all that
+            the report needs, until the caller clears it.
         progress: called with the number of captions done after every block.
 
     Returns:
@@ -78,10 +79,9 @@ def evaluate_models(
             if len(folds) == 1:
                 raise
             raise ValueError(f"fold {number} of {len(folds)}: {error}") from None
-    report = mean_report([recall_report(*stream.ranks()) for stream in streams])
     if state is not None:
-        state.clear()
-    return report
+        state.save(arrays())
+    return mean_report([recall_report(*stream.ranks()) for stream in streams])
 
 
 def evaluate_to_file(
@@ -100,7 +100,7 @@ def evaluate_to_file(
         file: NumPy's format, float32 `[num_images, num_captions]`. It appears when it is complete;
             until then the scores are in `draft-...` beside it.
         protocol: as for `evaluate_scores`.
-        state: as for `evaluate_models`; belongs to one file.
+        state: as for `evaluate_models`, but removed when the file is complete.
         progress: called with the number of captions done after every block.
 
     Returns:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import os
 import time
 import zipfile
@@ -34,6 +33,7 @@ class EvaluationState:
         self.identity = dict(identity)
         self.interval = interval
         self._written = time.monotonic()
+        self._writable = True
 
     def load(self) -> dict[str, np.ndarray]:
         """Reads the arrays.
@@ -65,22 +65,31 @@ class EvaluationState:
     def save_if_due(self, arrays: Callable[[], Mapping[str, np.ndarray]]) -> None:
         """Writes the arrays if the last write is long enough ago.
 
-        An evaluation of a run that may only be read goes on without, after one line in the log.
-
         Args:
             arrays: called for the arrays, only when they are written.
         """
-        if time.monotonic() - self._written < self.interval:
+        if time.monotonic() - self._written >= self.interval:
+            self.save(arrays())
+
+    def save(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes the arrays.
+
+        An evaluation of a run that may only be read goes on without, after one line in the log.
+
+        Args:
+            arrays: the arrays.
+        """
+        if not self._writable:
             return
         draft = self.path.with_name(f"draft-{self.path.name}")
         try:
             self.path.parent.mkdir(exist_ok=True)
             with open(draft, "wb") as file:
-                np.savez(file, **arrays(), **{_IDENTITY: np.array(json.dumps(self.identity))})
+                np.savez(file, **arrays, **{_IDENTITY: np.array(json.dumps(self.identity))})
             os.replace(draft, self.path)
         except OSError as error:
             logger.warning("This evaluation could not be continued if it were stopped: %s", error)
-            self.interval = math.inf
+            self._writable = False
         self._written = time.monotonic()
 
     def clear(self) -> None:

@@ -122,6 +122,12 @@ def test_a_killed_evaluation_goes_on(protocol, blocks, tmp_path, caplog):
     assert expected == evaluate_models([TableModel(wrong)], dataset, protocol, state, done.append)
     assert sum(done) == dataset.num_captions
     assert ("Continuing after" in caplog.text) == (blocks > 0)
+
+    # Done is done, until somebody clears it.
+    idle = TableModel(np.full_like(table, np.nan))
+    assert expected == evaluate_models([idle], dataset, protocol, state)
+    assert idle.images_encoded == 0
+    state.clear()
     assert not state.path.exists()
 
 
