@@ -17,9 +17,10 @@ class StreamingRanks:
     A caption's rank is known as soon as its column is there. An image's rank is the number of
     foreign captions that score at least as high as the best of its own, which is final with the
     last of its own captions. Until then the foreign scores that reach the best own score so far
-    are kept, equal ones as one value and a count; lower ones can never count. That is exact, and
-    little: with five captions an image in random order at most a fifteenth of the matrix before an
-    image's first caption, and after it what still scores above.
+    are kept, equal ones of a block as one value and a count; lower ones can never count. That is
+    exact. With five captions an image in random order at most a fifteenth of the matrix waits for
+    an image's first caption; to that comes what scores above the captions seen so far, little for a
+    good model, and about as much again for random scores.
 
     Args:
         caption_to_image: int `[num_captions]`, the image of each caption; every image has one
@@ -83,8 +84,9 @@ class StreamingRanks:
         above[final] = False
         rows, columns = np.nonzero(above)
         values = scores[rows, columns]
-        self._pending.append((rows.astype(np.int32), values, np.ones(len(rows), np.int32)))
-        self._num_pending += len(rows)
+        if len(values):
+            self._pending.append(_joined(rows.astype(np.int32), values))
+            self._num_pending += len(self._pending[-1][0])
         if self._num_pending > self._limit:
             self._compact()
 
@@ -109,7 +111,8 @@ class StreamingRanks:
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the added columns have left, for `restore`."""
         self._compact()
-        pending = dict(zip(_PENDING, self._pending[0], strict=True)) if self._pending else {}
+        columns = map(np.concatenate, zip(*self._pending, strict=True))
+        pending = dict(zip(_PENDING, columns, strict=True)) if self._pending else {}
         return {
             "t2i": self._t2i,
             "best": self._best,
@@ -128,30 +131,27 @@ class StreamingRanks:
         self._unseen, self._above = state["unseen"].copy(), state["above"].copy()
         self._pending = [tuple(state[key] for key in _PENDING)] if "values" in state else []
         self._num_pending = sum(len(values) for _, values, _ in self._pending)
-        self._limit = max(_FEW_PENDING, 3 * self._num_pending // 2)
+        self._limit = max(_FEW_PENDING, 5 * self._num_pending // 4)
 
     def _compact(self) -> None:
-        """Drops what cannot count any more, counts what is final, and joins equal scores."""
-        left = []
-        while self._pending:
-            images, values, counts = self._pending.pop()
+        """Drops what cannot count any more and counts what is final."""
+        # One block after the other: pending scores are much of the memory.
+        for place, (images, values, counts) in enumerate(self._pending):
             reaches = values >= self._best[images]
             final = reaches & (self._unseen[images] == 0)
             np.add.at(self._above, images[final], counts[final])
             kept = reaches & ~final
-            if kept.any():
-                left.append((images[kept], values[kept], counts[kept]))
-        if left:
-            self._pending = [_joined(*map(np.concatenate, zip(*left, strict=True)))]
+            self._pending[place] = images[kept], values[kept], counts[kept]
+        self._pending = [block for block in self._pending if len(block[0])]
         self._num_pending = sum(len(values) for _, values, _ in self._pending)
-        self._limit = max(_FEW_PENDING, 3 * self._num_pending // 2)
+        self._limit = max(_FEW_PENDING, 5 * self._num_pending // 4)
 
 
-def _joined(
-    images: np.ndarray, values: np.ndarray, counts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _joined(images: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Joins equal scores of an image into one with a count."""
     order = np.lexsort((values, images))
-    images, values, counts = images[order], values[order], counts[order]
+    images, values = images[order], values[order]
     changes = (images[1:] != images[:-1]) | (values[1:] != values[:-1])
     first = np.concatenate([[0], np.flatnonzero(changes) + 1])
-    return images[first], values[first], np.add.reduceat(counts, first, dtype=np.int32)
+    counts = np.diff(first, append=len(images)).astype(np.int32)
+    return images[first], values[first], counts
