@@ -1,6 +1,6 @@
 """`python -m hslm_tf.evaluate`: recall of trained runs, alone, as an ensemble, over seeds."""
 
-import os
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,9 @@ from hslm_tf.run_directory import RunDirectory
 @dataclass(frozen=True)
 class EvaluateArguments:
     """Measure trained runs by exact scores of all images against all captions.
+
+    Memory holds the encoded images, not the matrix of scores. An evaluation that was stopped
+    continues where it was when it is started again.
 
     Several runs are reported one by one, with mean and standard deviation; with --ensemble their
     scores are averaged, as the headline rows of SCAN and SGRAF do.
@@ -34,6 +37,8 @@ class EvaluateArguments:
     """folder or HDF5 file to measure on; by default the one that the run was trained on"""
     save_scores: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """write the matrix of scores, images x captions, to this .npy file (one run or an ensemble)"""
+    restart: bool = False
+    """begin anew where an evaluation that was stopped could be continued"""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -42,6 +47,8 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: the arguments, by default those of the command line.
     """
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("hslm_tf").setLevel(logging.INFO)
     arguments = tyro.cli(EvaluateArguments, prog="python -m hslm_tf.evaluate", args=args)
     try:
         _run(arguments)
@@ -62,9 +69,10 @@ def _run(arguments: EvaluateArguments) -> None:
     import numpy as np
     import rich
 
-    from hslm_tf.experiment import open_split, score_run
-    from hslm_tf.retrieval.protocols import check_protocol, evaluate_scores
+    from hslm_tf.experiment import open_split
+    from hslm_tf.retrieval.protocols import check_protocol
     from hslm_tf.retrieval.table import report_table
+    from hslm_tf.run_evaluation import evaluate_runs
 
     runs = [RunDirectory(path) for path in arguments.runs]
     # Scoring takes long: everything that could be refused is looked at before.
@@ -79,25 +87,12 @@ def _run(arguments: EvaluateArguments) -> None:
                 f"{path}: {measured.source} does not hold the captions of {dataset.source}, which "
                 f"{arguments.runs[0]} is measured on; --dataset measures all runs on the same data"
             )
-    reports, total = {}, 0.0
-    for path, run in zip(arguments.runs, runs, strict=True):
-        scores = score_run(run, dataset)
-        if arguments.ensemble:
-            total = total + scores
-        else:
-            reports[str(path)] = evaluate_scores(
-                scores, dataset.caption_to_image, arguments.protocol
-            )
+    groups = {str(run.path): [run] for run in runs}
     if arguments.ensemble:
-        scores = total / len(arguments.runs)
-        reports[f"ensemble of {len(arguments.runs)}"] = evaluate_scores(
-            scores, dataset.caption_to_image, arguments.protocol
-        )
-    if arguments.save_scores:
-        draft = arguments.save_scores.with_name(f"draft-{arguments.save_scores.name}")
-        with open(draft, "wb") as file:
-            np.save(file, scores)
-        os.replace(draft, arguments.save_scores)
+        groups = {f"ensemble of {len(runs)}": runs}
+    reports = evaluate_runs(
+        groups, dataset, arguments.protocol, arguments.save_scores, arguments.restart
+    )
     title = f"{dataset.name}, {dataset.num_images} images, protocol {arguments.protocol}"
     rich.print(report_table(reports, title=title, mean=True))
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from hslm_tf.checkpoints import RunCheckpoint
 from hslm_tf.config import RunConfig, TrainingConfig
@@ -20,8 +19,8 @@ from hslm_tf.data.loading import load
 from hslm_tf.data.pipeline import steps_per_epoch, training_batches
 from hslm_tf.data.sample import sample_folder
 from hslm_tf.model import HSLM
-from hslm_tf.retrieval.ranks import RecallReport, ranks, recall_report
-from hslm_tf.retrieval.scoring import score_matrix
+from hslm_tf.retrieval.evaluation import evaluate_models
+from hslm_tf.retrieval.ranks import RecallReport
 from hslm_tf.run_directory import RunDirectory
 from hslm_tf.text.tokenization import tokenize
 from hslm_tf.text.vocabulary import Vocabulary
@@ -148,7 +147,7 @@ def measure(model: HSLM, dataset: RetrievalDataset) -> RecallReport:
     Returns:
         The report on the whole dataset.
     """
-    return recall_report(*ranks(score_matrix(model, dataset), dataset.caption_to_image))
+    return evaluate_models([model], dataset)
 
 
 def open_split(
@@ -174,23 +173,6 @@ def open_split(
     if not run.best_model.exists():
         raise FileNotFoundError(f"{run.path} has no model yet: there is no {run.best_model}")
     return load_split(config, split or config.data.test_split)
-
-
-def score_run(run: RunDirectory, dataset: RetrievalDataset) -> np.ndarray:
-    """Scores a dataset with the best model of a run, with a progress bar on a terminal.
-
-    Args:
-        run: the run's directory.
-        dataset: images and captions.
-
-    Returns:
-        Scores, float32 `[num_images, num_captions]`.
-    """
-    model = keras.saving.load_model(run.best_model)
-    with tqdm(
-        total=dataset.num_captions, desc=str(run.path), unit=" captions", disable=None
-    ) as bar:
-        return score_matrix(model, dataset, progress=bar.update)
 
 
 def new_model(config: RunConfig, captions: Sequence[str]) -> HSLM:

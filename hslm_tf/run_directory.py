@@ -50,6 +50,11 @@ class RunDirectory:
         return self.path / "tensorboard"
 
     @property
+    def evaluation(self) -> Path:
+        """Folder where evaluations note how far they are; it is there while one is not complete."""
+        return self.path / "evaluation"
+
+    @property
     def progress(self) -> dict[str, Any]:
         """How far the run has come: `epochs` complete, `best_epoch` and its `best_rsum`."""
         file = self.path / "progress.json"

@@ -1,11 +1,17 @@
+import dataclasses
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from hslm_tf import evaluate, experiment
+from hslm_tf import evaluate, experiment, run_evaluation
 from hslm_tf.checkpoints import save_whole
+from hslm_tf.retrieval.ranks import ranks, recall_report
 from hslm_tf.retrieval.scoring import score_matrix
 from hslm_tf.run_directory import RunDirectory
 from tests.tiny_run import write_dataset
@@ -68,7 +74,7 @@ def expected_rows(report):
 
 
 def report_of(scores):
-    return experiment.recall_report(*experiment.ranks(scores, np.repeat(np.arange(len(scores)), 5)))
+    return recall_report(*ranks(scores, np.repeat(np.arange(len(scores)), 5)))
 
 
 def test_a_moved_run_is_measured_exactly(other_run, scores, tmp_path, capsys):
@@ -131,14 +137,74 @@ def test_runs_on_different_data_are_not_mixed(
     shutil.copytree(finished_run.path, run.path)
     text = run.config_file.read_text()
     run.config_file.write_text(text.replace(str(dataset_folder), str(folder)))
-    # What the scores are does not matter here.
-    monkeypatch.setattr(experiment.keras.saving, "load_model", lambda path: None)
-    monkeypatch.setattr(
-        experiment, "score_matrix", lambda _, data: np.zeros((data.num_images, data.num_captions))
-    )
+    monkeypatch.setattr(run_evaluation, "evaluate_runs", lambda *args: pytest.fail("scored"))
     error = fails([finished_run.path, run.path, *flags], capsys)
     assert f"{run.path}: {folder / 'test_ims.npy'} does not hold the captions of" in error
     assert "--dataset measures all runs on the same data" in error
+
+
+# Runs the command and dies without a chance to clean up, when the second block has been noted.
+KILLED = """
+import os, signal, sys
+from hslm_tf import evaluate
+from hslm_tf.retrieval.evaluation_state import EvaluationState
+
+save, calls = EvaluationState.save_if_due, []
+
+def save_and_die(state, arrays):
+    state.interval = 0
+    save(state, arrays)
+    calls.append(state)
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+EvaluationState.save_if_due = save_and_die
+evaluate.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("save", [False, True])
+def test_a_killed_evaluation_goes_on(save, finished_run, tmp_path, capsys, caplog):
+    caplog.set_level("INFO", "hslm_tf")
+    run = RunDirectory(tmp_path / "run")
+    shutil.copytree(finished_run.path, run.path)
+    # Three blocks of 128 captions.
+    data = write_dataset(tmp_path / "data", images=60)
+    args = [str(run.path), "--dataset", str(data)]
+    expected = table_of(args, capsys)
+    written = tmp_path / "scores.npy"
+    args += ["--save-scores", str(written)] if save else []
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *args], cwd=Path(__file__).parents[1], capture_output=True
+    )
+    assert killed.returncode == -signal.SIGKILL and b"R@1" not in killed.stdout
+    (state,) = run.evaluation.iterdir()
+    assert state.name == ("test-all-scores.npz" if save else "test-all.npz")
+    kept = state.read_bytes()
+
+    assert table_of(args, capsys) == expected
+    assert "Continuing after 256 of 300 captions" in caplog.text
+    assert not run.evaluation.exists()
+    if save:
+        model = keras.saving.load_model(run.best_model)
+        matrix = score_matrix(model, experiment.load_split(config_on(run, data), "test"))
+        np.testing.assert_array_equal(np.load(written), matrix)
+
+    for flags, message in ((["--restart"], None), ([], "ignored, it was left by an evaluation")):
+        caplog.clear()
+        state.parent.mkdir()
+        state.write_bytes(kept)
+        if message:
+            write_dataset(data, images=60, seed=1)
+        table_of([*args, *flags], capsys)
+        assert "Continuing" not in caplog.text
+        assert (message in caplog.text and "with other regions" in caplog.text) if message else True
+
+
+def config_on(run, data):
+    """The configuration of a run, on other data."""
+    config = run.config()
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=str(data)))
 
 
 def test_mistakes_are_one_error(finished_run, tmp_path, capsys):

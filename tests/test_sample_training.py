@@ -9,9 +9,9 @@ import pytest
 from hslm_tf.config import RunConfig, preset
 from hslm_tf.data import load_sample
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.experiment import Splits, measure, new_model, score_run, train
-from hslm_tf.retrieval.protocols import evaluate_scores
+from hslm_tf.experiment import Splits, measure, new_model, train
 from hslm_tf.run_directory import RunDirectory
+from hslm_tf.run_evaluation import evaluate_runs
 
 CHANCE = 31.5  # rsum of random scores on 100 images and 500 captions
 
@@ -19,8 +19,7 @@ CHANCE = 31.5  # rsum of random scores on 100 images and 500 captions
 def _trained_rsum(path, config: RunConfig, train_data: RetrievalDataset) -> float:
     run = RunDirectory(path)
     train(config, run, Splits(train_data, load_sample("dev")), verbose=0)
-    test = load_sample("test")
-    return evaluate_scores(score_run(run, test), test.caption_to_image).rsum
+    return evaluate_runs({"run": [run]}, load_sample("test"))["run"].rsum
 
 
 def _with_seed(seed: int) -> RunConfig:

@@ -57,6 +57,21 @@ def check_protocol(protocol: Protocol, num_images: int) -> None:
         )
 
 
+def fold_ranges(protocol: Protocol, num_images: int) -> list[tuple[int, int]]:
+    """The images that a protocol ranks among one another.
+
+    Args:
+        protocol: as for `evaluate_scores`.
+        num_images: number of images.
+
+    Returns:
+        First image and one past the last of every fold; one fold of all images where there are
+        none.
+    """
+    size = num_images // (_COCO_1K_FOLDS if protocol == "coco-1k" else 1)
+    return [(first, first + size) for first in range(0, num_images, size)]
+
+
 def fold_report(scores: np.ndarray, caption_to_image: np.ndarray, num_folds: int) -> RecallReport:
     """The mean over consecutive folds of equally many images, each with its own captions only.
 

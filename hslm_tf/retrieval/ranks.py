@@ -100,7 +100,21 @@ def check_scores(scores: np.ndarray, caption_to_image: np.ndarray) -> None:
             "scores is a floating-point matrix [num_images, num_captions]. "
             f"Received: scores of {scores.dtype} and shape {scores.shape}"
         )
-    num_images, num_captions = scores.shape
+    check_captions(caption_to_image, *scores.shape)
+    check_numbers(scores)
+
+
+def check_captions(caption_to_image: np.ndarray, num_images: int, num_captions: int) -> None:
+    """Checks that every caption has an image and every image a caption.
+
+    Args:
+        caption_to_image: int `[num_captions]`, the image of each caption.
+        num_images: number of images.
+        num_captions: number of captions.
+
+    Raises:
+        ValueError: The shape does not fit, or an image has no caption.
+    """
     if caption_to_image.shape != (num_captions,) or caption_to_image.dtype.kind not in "iu":
         raise ValueError(
             f"caption_to_image holds one integer for each of the {num_captions} captions. "
@@ -117,9 +131,22 @@ def check_scores(scores: np.ndarray, caption_to_image: np.ndarray) -> None:
             f"Every image needs a caption. Received: {alone.size} images without one, "
             f"the first is image {alone[0]}"
         )
+
+
+def check_numbers(scores: np.ndarray, captions: np.ndarray | None = None) -> None:
+    """Checks that no score is NaN.
+
+    Args:
+        scores: `[num_images, b]`.
+        captions: int `[b]`, the captions of the columns; None where column j is caption j.
+
+    Raises:
+        ValueError: A score is NaN.
+    """
     # NaN survives min(), which needs no mask as large as the matrix.
     if np.isnan(scores.min()):
-        image, caption = np.argwhere(np.isnan(scores))[0]
+        image, column = np.argwhere(np.isnan(scores))[0]
+        caption = column if captions is None else captions[column]
         raise ValueError(
             f"Scores are numbers. Received: NaN for image {image} and caption {caption}"
         )
