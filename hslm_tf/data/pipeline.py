@@ -109,7 +109,7 @@ def training_batches(
         tf.data.Dataset.range(1)
         .flat_map(captions_of_next_epoch)
         .batch(batch_size)
-        .map(batch, num_parallel_calls=2, deterministic=True)
+        .map(batch)
         .apply(tf.data.experimental.assert_cardinality(steps_per_epoch(dataset, batch_size)))
         .prefetch(2)
     )
