@@ -23,6 +23,7 @@ from hslm_tf.model import HSLM
 from hslm_tf.retrieval.ranks import RecallReport, ranks, recall_report
 from hslm_tf.retrieval.scoring import score_matrix
 from hslm_tf.run_directory import RunDirectory
+from hslm_tf.text.token_cache import cached_tokens
 from hslm_tf.text.tokenization import tokenize
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.text.word_vectors import load_word_vectors
@@ -112,7 +113,7 @@ def train(config: RunConfig, run: RunDirectory, splits: Splits, verbose: int = 1
         model.compile(optimizer=_optimizer(training), loss=_loss(training, steps))
     run.write_config(config)
     Vocabulary(model.vocabulary).save(run.vocabulary_file)
-    tokens = model.tokenizer.tokenize_all(splits.train.captions)
+    tokens = cached_tokens(model.tokenizer, model.vocabulary, splits.train.captions)
     if tokens.num_truncated:
         logger.warning(
             "%d of %d training captions are longer than %d tokens and were truncated",

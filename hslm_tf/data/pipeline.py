@@ -111,5 +111,5 @@ def training_batches(
         .batch(batch_size)
         .map(batch)
         .apply(tf.data.experimental.assert_cardinality(steps_per_epoch(dataset, batch_size)))
-        .prefetch(2)
+        .prefetch(1)
     )
