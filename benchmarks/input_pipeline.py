@@ -292,8 +292,7 @@ def main(args: list[str] | None = None) -> None:
     for name, seconds in tokens.items():
         print(f"{len(captions)} captions {name} in {seconds:.2f} s")
     print(json.dumps({"benchmark": "tokens", "captions": len(captions), **tokens}))
-    for row in rows:
-        print(json.dumps({"benchmark": "input", **asdict(row)}))
+    print(*(json.dumps({"benchmark": "input", **asdict(row)}) for row in rows), sep="\n")
 
 
 if __name__ == "__main__":
