@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,12 +23,14 @@ from hslm_tf.model import HSLM
 from hslm_tf.retrieval.evaluation import evaluate_models
 from hslm_tf.retrieval.ranks import RecallReport
 from hslm_tf.run_directory import RunDirectory
+from hslm_tf.text.token_cache import cached_tokens
 from hslm_tf.text.tokenization import tokenize
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.text.word_vectors import load_word_vectors
 from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
 from hslm_tf.training.callbacks import (
     CollapseWarning,
+    FirstStep,
     SeedOfEpoch,
     StopOnNaN,
     Throughput,
@@ -78,7 +81,13 @@ def load_split(config: RunConfig, split: str) -> RetrievalDataset:
     return dataset
 
 
-def train(config: RunConfig, run: RunDirectory, splits: Splits, verbose: int = 1) -> HSLM:
+def train(
+    config: RunConfig,
+    run: RunDirectory,
+    splits: Splits,
+    verbose: int = 1,
+    profiled_steps: tuple[int, int] | None = None,
+) -> HSLM:
     """Trains a model, or continues a run that was interrupted.
 
     The run's directory is made when the configuration has turned out to work. A run is continued
@@ -90,6 +99,7 @@ def train(config: RunConfig, run: RunDirectory, splits: Splits, verbose: int = 1
         run: where configuration, vocabulary, checkpoints and logs are.
         splits: data to train on and to choose by.
         verbose: 1 shows a progress bar, 0 nothing.
+        profiled_steps: first and last step, counted from 1, of which to write a TensorBoard trace.
 
     Returns:
         The model after the last epoch.
@@ -97,21 +107,29 @@ def train(config: RunConfig, run: RunDirectory, splits: Splits, verbose: int = 1
     Raises:
         DataError: if region features are not finite.
         OSError: if the vocabulary or the word vectors cannot be read, or the run not be written.
-        ValueError: if the vocabulary or the word vectors are broken.
+        ValueError: if the vocabulary or the word vectors are broken, or there are fewer steps than
+            `profiled_steps`.
         FloatingPointError: if the loss is not finite.
     """
+    started = time.perf_counter()
     training = config.training
     keras.utils.set_random_seed(training.seed)
     steps = steps_per_epoch(splits.train, training.batch_size)
     done = run.progress["epochs"]
+    if profiled_steps is not None and profiled_steps[1] > steps * (training.epochs - done):
+        raise ValueError(
+            f"There are only {steps * (training.epochs - done)} steps to go. "
+            f"Received: profiled_steps={profiled_steps}"
+        )
     if done:
         model = keras.saving.load_model(run.last_model)
     else:
         model = new_model(config, splits.train.captions)
         model.compile(optimizer=_optimizer(training), loss=_loss(training, steps))
     run.write_config(config)
+    run.trim_log()
     Vocabulary(model.vocabulary).save(run.vocabulary_file)
-    tokens = model.tokenizer.tokenize_all(splits.train.captions)
+    tokens = cached_tokens(model.tokenizer, model.vocabulary, splits.train.captions)
     if tokens.num_truncated:
         logger.warning(
             "%d of %d training captions are longer than %d tokens and were truncated",
@@ -126,7 +144,13 @@ def train(config: RunConfig, run: RunDirectory, splits: Splits, verbose: int = 1
             initial_epoch=done,
             shuffle=False,
             verbose=verbose,
-            callbacks=_callbacks(config, run, splits),
+            callbacks=[
+                FirstStep(started),
+                *_callbacks(config, splits),
+                keras.callbacks.TensorBoard(run.tensorboard, profile_batch=profiled_steps or 0),
+                keras.callbacks.CSVLogger(run.log_file, append=True),
+                RunCheckpoint(run),
+            ],
         )
     except tf.errors.InvalidArgumentError as error:
         # Of what a pipeline raises, TensorFlow passes on no more than the text.
@@ -221,9 +245,7 @@ def _loss(training: TrainingConfig, steps: int) -> HardestNegativeTripletLoss:
     )
 
 
-def _callbacks(
-    config: RunConfig, run: RunDirectory, splits: Splits
-) -> list[keras.callbacks.Callback]:
+def _callbacks(config: RunConfig, splits: Splits) -> list[keras.callbacks.Callback]:
     training = config.training
     schedule = step_decay(training.learning_rate, training.decay_epochs, training.decay_rate)
     return [
@@ -233,7 +255,4 @@ def _callbacks(
         Throughput(splits.train.num_captions),
         CollapseWarning(training.margin),
         Validation(lambda model: measure(model, splits.dev).as_dict()),
-        keras.callbacks.TensorBoard(run.tensorboard, profile_batch=0),
-        keras.callbacks.CSVLogger(run.log_file, append=True),
-        RunCheckpoint(run),
     ]

@@ -68,6 +68,17 @@ class RunDirectory:
         draft.write_text(json.dumps(progress, indent=2) + "\n", "utf-8")
         os.replace(draft, self.path / "progress.json")
 
+    def trim_log(self) -> None:
+        """Drops lines of the log that a run wrote before it was killed in saving their epoch."""
+        if not self.log_file.exists():
+            return
+        lines = self.log_file.read_text("utf-8").splitlines(keepends=True)
+        kept = self.progress["epochs"]
+        draft = self.path / "log.csv.draft"
+        # Without an epoch the line of names goes, too: it is written again.
+        draft.write_text("".join(lines[: kept + 1] if kept else []), "utf-8")
+        os.replace(draft, self.log_file)
+
     def require_new(self) -> None:
         """Checks that a new run may start in the directory.
 

@@ -32,8 +32,32 @@ class TrainArguments:
     """directory of the run; by default runs/ with the preset and the time"""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """continue the run in this directory; only --epochs may be given beside it"""
+    profile: Annotated[str | None, tyro.conf.arg(metavar="STEPS")] = None
+    """write a TensorBoard trace of some steps: their number, or from which to which, such as 3-5"""
     quiet: bool = False
     """no progress bar"""
+
+    @property
+    def profiled_steps(self) -> tuple[int, int] | None:
+        """First and last step to trace, counted from 1; the first two steps are warm-up.
+
+        Raises:
+            ValueError: if `profile` is no such thing.
+        """
+        if self.profile is None:
+            return None
+        first, dash, last = self.profile.partition("-")
+        if not first.isdecimal() or not (last.isdecimal() if dash else int(first) > 0):
+            raise ValueError(
+                f"--profile takes a number of steps, or two such as 3-5. Received: {self.profile}"
+            )
+        steps = (int(first), int(last)) if dash else (3, int(first) + 2)
+        if not 2 <= steps[0] <= steps[1]:
+            raise ValueError(
+                "--profile takes steps in order, after the first, which builds the graph. "
+                f"Received: {self.profile}"
+            )
+        return steps
 
 
 def parse(args: Sequence[str] | None = None) -> TrainArguments:
@@ -62,6 +86,8 @@ def parse(args: Sequence[str] | None = None) -> TrainArguments:
         args=args,
         default=TrainArguments(config=config),
     )
+    # Read here for its errors alone.
+    _ = arguments.profiled_steps
     if run is not None:
         epochs = arguments.config.training.epochs
         training = dataclasses.replace(config.training, epochs=epochs)
@@ -114,7 +140,13 @@ def _run(arguments: TrainArguments) -> None:
         measured[config.data.test_split] = load_split(config, config.data.test_split)
     print(f"Run directory: {run.path}")
     try:
-        train(config, run, splits, verbose=0 if arguments.quiet else 1)
+        train(
+            config,
+            run,
+            splits,
+            verbose=0 if arguments.quiet else 1,
+            profiled_steps=arguments.profiled_steps,
+        )
         best = keras.saving.load_model(run.best_model)
         reports = {split: measure(best, dataset) for split, dataset in measured.items()}
     except KeyboardInterrupt:

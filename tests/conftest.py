@@ -18,6 +18,13 @@ def float32_policy():
         sys.modules["keras"].config.set_dtype_policy("float32")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_cache_of_the_user(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HSLM_TF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def dataset_folder(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("dataset"))

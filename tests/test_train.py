@@ -116,7 +116,36 @@ def test_tensorboard_shows_every_number(finished_run):
         np.testing.assert_allclose(seen, [row[f"val_{name}"] for row in rows], rtol=1e-6)
 
 
+def test_profile_writes_a_trace_of_the_steps(run_flags, tmp_path, caplog):
+    run = RunDirectory(tmp_path / "run")
+    flags = ["--epochs", "1", "--quiet", "--profile", "3-4"]
+    train.main([*run_flags, *flags, "--out", str(run.path)])
+    [trace] = run.tensorboard.glob("train/plugins/profile/*/*.xplane.pb")
+    assert trace.stat().st_size > 0
+    assert caplog.text.count("First step after") == 1
+
+
+@pytest.mark.parametrize("profile, steps", [(None, None), ("2", (3, 4)), ("2-2", (2, 2))])
+def test_profiled_steps(profile, steps):
+    arguments = train.parse([] if profile is None else ["--profile", profile])
+    assert arguments.profiled_steps == steps
+
+
 # --- resume ---
+
+
+def test_lines_of_epochs_that_were_not_saved_leave_the_log(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.trim_log()
+    assert not run.log_file.exists()
+    run.log_file.write_text("epoch,loss\n0,0.5\n1,0.4\n2,0.")
+    run.write_progress({"epochs": 2})
+    run.trim_log()
+    assert run.log_file.read_text() == "epoch,loss\n0,0.5\n1,0.4\n"
+    run.write_progress({"epochs": 0})
+    run.trim_log()
+    assert run.log_file.read_text() == ""
+    assert {path.name for path in tmp_path.iterdir()} == {"log.csv", "progress.json"}
 
 
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
@@ -221,6 +250,10 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
         (["--preset", "imagenet"], "There is no such preset, only sample, flickr8k"),
         (["--no-cross-attention"], "it needs cross_attention"),
         (["--no-local-alignment", "--no-global-alignment"], "there is nothing to score"),
+        (["--profile", "first"], "--profile takes a number of steps, or two such as 3-5"),
+        (["--profile", "0"], "--profile takes a number of steps"),
+        (["--profile", "1-3"], "--profile takes steps in order, after the first"),
+        (["--epochs", "1", "--profile", "3-5"], "There are only 4 steps to go"),
         (["--epochs", "0"], "`epochs` must be at least 1"),
         (["--precision", "float8"], "Expected one of ('float32', 'mixed_float16'"),
         (["--dataset", "no/such/folder"], "no/such/folder holds no region features"),

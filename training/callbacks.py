@@ -50,6 +50,24 @@ class SeedOfEpoch(keras.callbacks.Callback):
             state.assign([int(number) >> 1, 0])
 
 
+class FirstStep(keras.callbacks.Callback):
+    """Says how long it took until the first step was done; the graph is built in it.
+
+    Args:
+        started: when the run began, by `time.perf_counter()`.
+    """
+
+    def __init__(self, started: float) -> None:
+        super().__init__()
+        self.started = started
+        self._said = False
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if not self._said:
+            logger.info("First step after %.1f s", time.perf_counter() - self.started)
+            self._said = True
+
+
 class StopOnNaN(keras.callbacks.Callback):
     """Stops training with an error as soon as the loss is not finite, before a checkpoint of it."""
 

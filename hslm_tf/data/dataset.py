@@ -15,7 +15,7 @@ class RetrievalDataset:
     Args:
         name: The split: `train`, `dev` or `test`.
         source: Where the region features lie, for error messages.
-        regions: `[rows, N, F]` float16 or float32; a memory map or anything else with `shape`,
+        regions: `[rows, N, F]` float16 or float32; rows of a file or anything else with `shape`,
             `dtype` and indexing by an integer array.
         captions: One string per caption.
         caption_to_image: int32 `[num_captions]`, the image of each caption.

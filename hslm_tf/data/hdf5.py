@@ -11,6 +11,7 @@ from hslm_tf.data.assembly import Label, Layout, assemble
 from hslm_tf.data.blocks import Advance, box_blocks, region_blocks
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.file_rows import FileRows
 
 
 class HDF5Rows:
@@ -66,6 +67,25 @@ class HDF5Rows:
         return self._file[self._key]
 
 
+def open_rows(path: str | os.PathLike[str], key: str) -> FileRows | HDF5Rows:
+    """Opens a dataset to read some of its rows at a time.
+
+    Args:
+        path: The file.
+        key: The dataset in it.
+
+    Returns:
+        Its rows; read past HDF5 where they lie in the file as they would in memory.
+    """
+    with h5py.File(path, "r") as file:
+        dataset = file[key]
+        # None where the dataset is in chunks, in another file, or was never written.
+        offset = dataset.id.get_offset()
+        if offset is not None and file.userblock_size == 0 and dataset.ndim > 1:
+            return FileRows(path, dataset.shape, dataset.dtype, offset)
+    return HDF5Rows(path, key)
+
+
 def load_hdf5(
     path: str | os.PathLike[str], split: str, layout: Layout = "auto"
 ) -> RetrievalDataset:
@@ -100,11 +120,11 @@ def load_hdf5(
         raise DataError(f"{path} cannot be read as HDF5: {error}") from error
     return assemble(
         split,
-        HDF5Rows(path, f"{split}/ims"),
+        open_rows(path, f"{split}/ims"),
         captions,
         label=label,
         image_ids=ids,
-        boxes=HDF5Rows(path, f"{split}/boxes") if "boxes" in parts else None,
+        boxes=open_rows(path, f"{split}/boxes") if "boxes" in parts else None,
         num_regions=num_regions,
         layout=layout,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.file_rows import FileRows
 
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -41,6 +42,24 @@ def map_array(path: Path) -> np.ndarray:
     if 0 in shape:
         return np.empty(shape, dtype)
     return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def open_rows(path: Path) -> FileRows | np.ndarray:
+    """Opens a `.npy` file, checked as by `map_array`, to read some of its rows at a time.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its rows, or the mapped array where a row does not lie in one piece.
+
+    Raises:
+        DataError: As `map_array`.
+    """
+    array = map_array(path)
+    if not isinstance(array, np.memmap) or array.ndim < 2 or not array.flags.c_contiguous:
+        return array
+    return FileRows(path, array.shape, array.dtype, array.offset)
 
 
 def write_array(

@@ -105,11 +105,13 @@ def training_batches(
         order = tf.numpy_function(next_order, [], tf.int64, stateful=True)
         return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, [dataset.num_captions]))
 
+    # Batches are large: one is made while one is ready. Without a number of calls tf.data would
+    # choose its own, as many as there are cores.
     return (
         tf.data.Dataset.range(1)
         .flat_map(captions_of_next_epoch)
         .batch(batch_size)
-        .map(batch, num_parallel_calls=2, deterministic=True)
+        .map(batch, num_parallel_calls=1, deterministic=True)
         .apply(tf.data.experimental.assert_cardinality(steps_per_epoch(dataset, batch_size)))
-        .prefetch(2)
+        .prefetch(1)
     )

@@ -9,7 +9,7 @@ from hslm_tf.data.assembly import Layout, assemble
 from hslm_tf.data.blocks import Advance, box_blocks, region_blocks
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.folders import require_files
-from hslm_tf.data.npy import map_array, write_array
+from hslm_tf.data.npy import map_array, open_rows, write_array
 from hslm_tf.data.text_lines import line_place, read_lines, write_lines
 
 _EXTENSIONS = {
@@ -42,7 +42,7 @@ def load_precomputed(
 ) -> RetrievalDataset:
     """Opens a split in the precomputed format of VSE++, SCAN and SGRAF.
 
-    `{split}_ims.npy` (float32 or float16, `[rows, N, F]`) is mapped, never loaded;
+    `{split}_ims.npy` (float32 or float16, `[rows, N, F]`) is read on demand, never loaded;
     `{split}_caps.txt` has the same number of captions for every image, in image order. Optional:
     `_ids.txt`, `_boxes.npy` (`[rows, N, 4]`) and `_num_regions.npy` (`[rows]`).
 
@@ -67,17 +67,14 @@ def load_precomputed(
             return str(path)
         return line_place(path, row) if path.suffix == ".txt" else f"{path}, row {row}"
 
-    def optional_array(part: str) -> np.ndarray | None:
-        return map_array(paths[part]) if paths[part].exists() else None
-
     return assemble(
         split,
-        map_array(paths["ims"]),
+        open_rows(paths["ims"]),
         read_lines(paths["caps"]),
         label=label,
         image_ids=read_lines(paths["ids"]) if paths["ids"].exists() else None,
-        boxes=optional_array("boxes"),
-        num_regions=optional_array("num_regions"),
+        boxes=open_rows(paths["boxes"]) if paths["boxes"].exists() else None,
+        num_regions=map_array(paths["num_regions"]) if paths["num_regions"].exists() else None,
         layout=layout,
     )
 

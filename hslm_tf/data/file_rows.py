@@ -1,0 +1,60 @@
+"""Rows of an array that lies in a file as it would in memory."""
+
+import os
+
+import numpy as np
+
+from hslm_tf.data.errors import DataError
+
+
+class FileRows:
+    """Rows of an array in a file, read on demand; safe under threads and after a fork.
+
+    A memory map would count every page it has touched as this process's memory, and a fault in it
+    reads what the device's read-ahead says: megabytes around a row of a few hundred kilobytes.
+
+    Args:
+        path: The file.
+        shape: Shape of the array, rows first; in C order.
+        dtype: Its type.
+        offset: Where it begins in the file, bytes.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], shape: tuple[int, ...], dtype: np.dtype, offset: int
+    ) -> None:
+        self._path = path
+        self._offset = offset
+        self.shape = shape
+        self.dtype = dtype
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Reads rows.
+
+        Args:
+            rows: int `[b]`, 0 to the number of rows - 1, in any order, repeats allowed.
+
+        Returns:
+            `[b, ...]` of `dtype`.
+
+        Raises:
+            DataError: The file is shorter than it was.
+        """
+        values = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        size = self.dtype.itemsize * int(np.prod(self.shape[1:]))
+        with open(self._path, "rb", buffering=0) as file:
+            starts = [self._offset + size * int(row) for row in rows]
+            _read_soon(file.fileno(), starts, size)
+            for place, start in enumerate(starts):
+                file.seek(start)
+                if file.readinto(values[place]) != size:
+                    raise DataError(f"{self._path} ends within row {rows[place]}")
+        return values
+
+
+def _read_soon(file: int, starts: list[int], size: int) -> None:
+    # The device sees all rows at once instead of one after the other, and nothing around them.
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
+        for start in starts:
+            os.posix_fadvise(file, start, size, os.POSIX_FADV_WILLNEED)
