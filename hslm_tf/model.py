@@ -73,12 +73,22 @@ class HSLM(RetrievalTrainer):
         self.matcher = matcher
         self.tokenizer = CaptionTokenizer(self.vocabulary, max_tokens=config.max_tokens)
 
-        # === Graphs for inference, traced on first use ===
+        # === Graphs for inference, traced once for all sizes ===
+        # A second graph for other sizes could round otherwise, and break ties otherwise.
+        images, texts = _specs(image_encoder.output), _specs(text_encoder.output)
+        if "region_products" in matcher.input:
+            products = matcher.input["region_products"]
+            images["region_products"] = tf.TensorSpec(products.shape[1:], products.dtype)
         self._encode_images = tf.function(
-            lambda inputs: self._with_region_products(image_encoder(inputs)), reduce_retracing=True
+            lambda inputs: self._with_region_products(image_encoder(inputs)),
+            input_signature=[_specs(image_encoder.input)],
         )
-        self._encode_tokens = tf.function(text_encoder, reduce_retracing=True)
-        self._score_all = tf.function(self.score_all, reduce_retracing=True)
+        self._encode_tokens = tf.function(
+            lambda inputs: text_encoder(inputs), input_signature=[_specs(text_encoder.input)]
+        )
+        self._score_all = tf.function(
+            self.score_all, input_signature=[images, texts, tf.TensorSpec([], tf.int32)]
+        )
 
     def score_pairs(self, images: Encoding, texts: Encoding) -> tf.Tensor:
         """Scores image i against caption i.
@@ -237,7 +247,8 @@ class HSLM(RetrievalTrainer):
         Returns:
             Float32 `[n, m]`.
         """
-        return self._score_all(images, texts, tf.constant(images_at_once))
+        images = self._with_region_products(images)
+        return self._score_all(dict(images), dict(texts), tf.constant(images_at_once))
 
     def score(
         self,
@@ -283,6 +294,10 @@ class HSLM(RetrievalTrainer):
 
 def _like(tensor: keras.KerasTensor) -> keras.KerasTensor:
     return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
+
+
+def _specs(tensors: Mapping[str, keras.KerasTensor]) -> dict[str, tf.TensorSpec]:
+    return {key: tf.TensorSpec(tensor.shape, tensor.dtype) for key, tensor in tensors.items()}
 
 
 def _aligned_blocks(images: Encoding, texts: Encoding) -> dict[str, keras.KerasTensor]:
