@@ -1,17 +1,19 @@
 """Time and memory of one training step, by default at the paper's full sizes.
 
     python -m benchmarks.training_step
-    python -m benchmarks.training_step --preset sample --steps 10 --precision mixed_bfloat16
+    python -m benchmarks.training_step --precision mixed_bfloat16
+    python -m benchmarks.training_step --batch-size 1024 --steps 1
 
 The batch is random, the hardest negatives are taken from all others, as at the end of training.
+Time is compared with what the necessary matrix products would take at the speed of one large one.
 """
 
+import json
 import os
-import resource
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -19,19 +21,22 @@ import rich
 import tyro
 from rich.table import Table
 
+from benchmarks.machine import gemm_ceiling, peak_memory
+from benchmarks.necessary_work import training_step_work
 from hslm_tf.config import PRESETS, ModelConfig, preset
 
 # Size of the vocabulary of Flickr30K in SCAN's files.
-_VOCABULARY_SIZE = 8481
-_SHORTEST, _LONGEST = 5, 25
+VOCABULARY_SIZE = 8481
+# Tokens of a caption, <start> and <end> included; 1,848 in a batch of 128.
+_MEAN_TOKENS, _SHORTEST, _LONGEST = 14.4375, 5, 27
 
 
 @dataclass(frozen=True)
 class Arguments:
     """Time and memory of one training step."""
 
-    steps: int = 5
-    """Steps to time, after one that compiles."""
+    steps: int = 10
+    """Steps to time, after two that warm up."""
 
     preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "flickr30k"
     """Configuration whose sizes are taken, such as flickr30k or sample."""
@@ -51,18 +56,53 @@ class Measurement:
     """What the steps took.
 
     Args:
-        first: Seconds of the first step, which compiles.
-        median: Median seconds of the others.
-        peak_memory: Largest resident set of the process in GiB.
+        preset: Configuration.
+        precision: Keras precision policy.
+        batch_size: Pairs of a batch.
+        tokens: Real tokens of the batch.
+        first_s: Seconds of the first step, which compiles.
+        step_s: Median seconds of the steps after warm-up.
+        work_gflop: Necessary work of a step.
+        ceiling_before: `tf.matmul` before the steps in GFLOP/s.
+        ceiling_after: The same after them.
+        ratio: Necessary work / (time x larger ceiling).
+        peak_memory_gb: Largest resident set while stepping, in GB.
     """
 
-    first: float
-    median: float
-    peak_memory: float
+    preset: str
+    precision: str
+    batch_size: int
+    tokens: int
+    first_s: float
+    step_s: float
+    work_gflop: float
+    ceiling_before: float
+    ceiling_after: float
+    ratio: float
+    peak_memory_gb: float
+
+
+def caption_lengths(batch_size: int) -> np.ndarray:
+    """Draws numbers of tokens, 14.4375 on average, 5 at least and 27 at most, which occurs.
+
+    Args:
+        batch_size: Captions.
+
+    Returns:
+        int64 `[batch_size]`.
+    """
+    random = np.random.default_rng(0)
+    lengths = np.rint(random.normal(_MEAN_TOKENS, 4.5, batch_size)).astype(int)
+    lengths = np.clip(lengths, _SHORTEST, _LONGEST)
+    lengths[0] = _LONGEST
+    while excess := lengths.sum() - round(_MEAN_TOKENS * batch_size):
+        place = random.integers(1, batch_size)
+        lengths[place] = np.clip(lengths[place] - np.sign(excess), _SHORTEST, _LONGEST)
+    return lengths
 
 
 def random_batch(config: ModelConfig, batch_size: int) -> dict[str, np.ndarray]:
-    """Makes a batch of images with all their regions and captions of 5 to 25 words.
+    """Makes a batch of images with all their regions, and captions as long as Flickr30K's.
 
     Args:
         config: Sizes.
@@ -72,15 +112,21 @@ def random_batch(config: ModelConfig, batch_size: int) -> dict[str, np.ndarray]:
         What `HSLM.train_step` takes.
     """
     random = np.random.default_rng(0)
-    lengths = random.integers(_SHORTEST, _LONGEST + 1, (batch_size, 1)) + 2
-    token_ids = random.integers(4, _VOCABULARY_SIZE, (batch_size, _LONGEST + 2))
+    token_ids = random.integers(4, VOCABULARY_SIZE, (batch_size, _LONGEST))
+    real = np.arange(_LONGEST) < caption_lengths(batch_size)[:, None]
     shape = (batch_size, config.max_regions, config.region_dim)
     return {
-        "regions": random.normal(size=shape).astype(np.float32),
+        "regions": random.standard_normal(shape, np.float32),
         "region_mask": np.ones(shape[:2], bool),
-        "token_ids": np.where(np.arange(_LONGEST + 2) < lengths, token_ids, 0).astype(np.int32),
+        "token_ids": np.where(real, token_ids, 0).astype(np.int32),
         "image_index": np.arange(batch_size, dtype=np.int32),
     }
+
+
+def random_words() -> list[str]:
+    """Makes a vocabulary of Flickr30K's size."""
+    special = ["<pad>", "<start>", "<end>", "<unk>"]
+    return special + [f"word{i}" for i in range(VOCABULARY_SIZE - len(special))]
 
 
 def measure(arguments: Arguments) -> Measurement:
@@ -100,11 +146,9 @@ def measure(arguments: Arguments) -> Measurement:
 
     if arguments.threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
-    keras.config.set_dtype_policy(arguments.precision)
     run = preset(arguments.preset)
-    words = ["<pad>", "<start>", "<end>", "<unk>"]
-    words += [f"word{i}" for i in range(_VOCABULARY_SIZE - len(words))]
-    model = HSLM(run.model, words)
+    before = gemm_ceiling(arguments.precision)
+    model = HSLM(run.model, random_words(), dtype=arguments.precision)
     model.compile(
         keras.optimizers.Adam(
             run.training.learning_rate, global_clipnorm=run.training.gradient_clip
@@ -112,24 +156,34 @@ def measure(arguments: Arguments) -> Measurement:
         HardestNegativeTripletLoss(run.training.margin),
     )
     model.optimizer.build(model.trainable_variables)
-    batch = random_batch(run.model, arguments.batch_size or run.training.batch_size)
+    batch_size = arguments.batch_size or run.training.batch_size
+    batch = random_batch(run.model, batch_size)
+    tokens = int(np.count_nonzero(batch["token_ids"]))
     batch = {key: tf.constant(value) for key, value in batch.items()}
     train_step = tf.function(model.train_step)
     seconds = []
-    for _ in range(1 + arguments.steps):
+    for _ in range(2 + arguments.steps):
         started = time.perf_counter()
         loss = float(train_step(batch)["loss"])
         seconds.append(time.perf_counter() - started)
     if not np.isfinite(loss):
         raise FloatingPointError(f"The loss is not finite. Received: loss={loss}")
-    return Measurement(seconds[0], statistics.median(seconds[1:]), peak_memory())
-
-
-def peak_memory() -> float:
-    """Returns the largest resident set of this process in GiB."""
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Kilobytes, but bytes on macOS.
-    return largest / 2 ** (30 if sys.platform == "darwin" else 20)
+    step, memory = statistics.median(seconds[2:]), peak_memory()
+    after = gemm_ceiling(arguments.precision)
+    work = sum(training_step_work(run.model, batch_size, tokens).values())
+    return Measurement(
+        preset=arguments.preset,
+        precision=arguments.precision,
+        batch_size=batch_size,
+        tokens=tokens,
+        first_s=seconds[0],
+        step_s=step,
+        work_gflop=work,
+        ceiling_before=before,
+        ceiling_after=after,
+        ratio=work / (step * max(before, after)),
+        peak_memory_gb=memory,
+    )
 
 
 def main(args: list[str] | None = None) -> None:
@@ -143,26 +197,31 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(f"error: no such preset: {arguments.preset}. There are: {', '.join(PRESETS)}")
     if arguments.steps < 1:
         sys.exit(f"error: --steps must be at least 1, not {arguments.steps}")
-    measurement = measure(arguments)
-    run = preset(arguments.preset)
-    pairs = arguments.batch_size or run.training.batch_size
-    sizes = run.model
-    table = Table(title=f"Training step, {arguments.preset}, {arguments.precision}")
+    found = measure(arguments)
+    sizes = preset(arguments.preset).model
+    table = Table(title=f"Training step, {found.preset}, {found.precision}")
     table.add_column("quantity")
     table.add_column("value", justify="right")
-    table.add_row("pairs of a batch", f"{pairs}")
+    table.add_row("pairs of a batch", f"{found.batch_size}")
     table.add_row("regions", f"{sizes.max_regions} x {sizes.region_dim}")
-    table.add_row("words of a caption", f"{_SHORTEST} to {_LONGEST}")
+    padded = found.batch_size * _LONGEST
+    table.add_row("tokens of a batch, real and padded", f"{found.tokens}, {padded}")
     widths = (sizes.joint_dim, sizes.word_dim, sizes.similarity_dim)
     table.add_row("widths d1, d2, s", ", ".join(map(str, widths)))
     table.add_row("graph convolutions", f"{sizes.mgcn_layers if sizes.mgcn else 0}")
     table.add_row("threads", f"{arguments.threads or os.cpu_count()}")
     table.add_section()
-    table.add_row("first step, with compilation", f"{measurement.first:.2f} s")
-    table.add_row(f"step, median of {arguments.steps}", f"{measurement.median:.2f} s")
-    table.add_row("pairs per second", f"{pairs / measurement.median:.1f}")
-    table.add_row("peak resident memory", f"{measurement.peak_memory:.2f} GiB")
+    table.add_row("first step, with compilation", f"{found.first_s:.2f} s")
+    table.add_row(f"step, median of {arguments.steps}", f"{found.step_s:.2f} s")
+    table.add_row("pairs per second", f"{found.batch_size / found.step_s:.1f}")
+    table.add_row("peak resident memory", f"{found.peak_memory_gb:.2f} GB")
+    table.add_section()
+    table.add_row("necessary work", f"{found.work_gflop:.0f} GFLOP")
+    ceilings = f"{found.ceiling_before:.0f}, {found.ceiling_after:.0f} GFLOP/s"
+    table.add_row("tf.matmul, before and after", ceilings)
+    table.add_row("work / (time x ceiling)", f"{found.ratio:.2f}")
     rich.print(table)
+    print(json.dumps({"benchmark": "training_step", **asdict(found)}))
 
 
 if __name__ == "__main__":

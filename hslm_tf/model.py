@@ -122,17 +122,17 @@ class HSLM(RetrievalTrainer):
         scores = []
         for group in tf.split(order, 3):
             rows = tf.gather(text_rows, group)
-            longest = tf.reduce_max(tf.gather(lengths, rows))
-            trimmed = {key: texts[key][:, :longest] for key in ("words", "word_mask")}
-            scores.append(
-                self.score_pairs(
-                    rows_of(images, tf.gather(image_rows, group)),
-                    rows_of({**texts, **trimmed}, rows),
-                )
-            )
+            group_texts = rows_of({k: v for k, v in texts.items() if k == "global"}, rows)
+            places = tf.range(tf.reduce_max(tf.gather(lengths, rows)))
+            places += rows[:, None] * tf.shape(texts["word_mask"])[1]
+            for key in ("words", "word_mask"):
+                tokens = tf.reshape(texts[key], tf.concat([[-1], tf.shape(texts[key])[2:]], axis=0))
+                group_texts[key] = tf.gather(tokens, places)
+            group_images = rows_of(images, tf.gather(image_rows, group))
+            scores.append(self.score_pairs(group_images, group_texts))
         return tf.gather(tf.concat(scores, axis=0), tf.math.invert_permutation(order))
 
-    def score_all(self, images: Encoding, texts: Encoding, images_at_once: int = 8) -> tf.Tensor:
+    def score_all(self, images: Encoding, texts: Encoding, images_at_once: int = 4) -> tf.Tensor:
         """Scores all images against all captions, in blocks of images.
 
         Args:
@@ -163,7 +163,7 @@ class HSLM(RetrievalTrainer):
             return self._match(inputs)[0]
 
         dtype = self.matcher.output["scores"].dtype
-        scores = tf.map_fn(score_block, rows, fn_output_signature=dtype, parallel_iterations=1)
+        scores = tf.map_fn(score_block, rows, fn_output_signature=dtype, parallel_iterations=2)
         return tf.reshape(scores, [blocks * images_at_once, -1])[:count]
 
     def _match(self, inputs: Encoding) -> tf.Tensor:

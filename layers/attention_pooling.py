@@ -110,13 +110,13 @@ class AttentionPooling(keras.layers.Layer):
     ) -> tf.Tensor:
         """Pools attended image vectors caption by caption without ever forming keys for them."""
         weights = tf.cast(weights, wide_dtype(weights))
-        ones = tf.ones_like(weights[..., :1])
-        sums = sum_by_caption(tf.concat([weights, ones], axis=-1), caption_index)
-        mean = tf.math.divide_no_nan(sums, sums[..., -1:])
+        counts = sum_by_caption(tf.ones_like(weights[:, :1, :, :1]), caption_index)
+        mean = tf.math.divide_no_nan(sum_by_caption(weights, caption_index), counts)
         if region_products is None:
-            vectors = tf.matmul(tf.cast(mean[..., :-1], regions.dtype), regions)
+            vectors = tf.matmul(tf.cast(mean, regions.dtype), regions)
             queries = tf.matmul(self._key_queries(vectors), regions, transpose_b=True)
         else:
+            mean = tf.concat([mean, tf.ones_like(mean[..., :1])], axis=-1)
             queries = tf.matmul(tf.cast(mean, region_products.dtype), region_products)
         queries = spread_to_words(tf.cast(queries, weights.dtype), caption_index)
         logits = tf.reduce_sum(queries * weights, axis=-1)

@@ -71,14 +71,16 @@ class BidirectionalGRU(keras.layers.Layer):
         cells = (self.bidirectional.forward_layer.cell, self.bidirectional.backward_layer.cell)
         inputs = tf.gather(tf.reshape(words, [-1, words.shape[-1]]), pack.words)
         inputs = (inputs, tf.gather(inputs, pack.reversed))
-        biases = [tf.unstack(tf.convert_to_tensor(cell.bias)) for cell in cells]
+        # Only the recurrent bias of the candidate cannot join that of the input.
+        biases = [tf.split(tf.convert_to_tensor(cell.bias), 3, axis=1) for cell in cells]
+        joined = [tf.concat([z[0] + z[1], r[0] + r[1], c[0]], axis=0) for z, r, c in biases]
         forward, backward = packed_bidirectional_gru(
             *(
-                tf.matmul(x, cell.kernel) + bias[0]
-                for x, cell, bias in zip(inputs, cells, biases, strict=True)
+                tf.nn.bias_add(tf.matmul(x, cell.kernel), bias)
+                for x, cell, bias in zip(inputs, cells, joined, strict=True)
             ),
             *(tf.convert_to_tensor(cell.recurrent_kernel) for cell in cells),
-            tf.cast(tf.stack([bias[1] for bias in biases]), wide_dtype(words)),
+            tf.cast(tf.stack([c[1] for _, _, c in biases]), wide_dtype(words)),
             pack.counts,
             pack.starts,
         )

@@ -65,17 +65,17 @@ def packed_bidirectional_gru(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Runs the recurrence of Keras's GRU (`reset_after=True`) from zero states.
 
-    `z, r = sigmoid(x_z + h U_z + b_z), sigmoid(x_r + h U_r + b_r)`,
+    `z, r = sigmoid(x_z + h U_z), sigmoid(x_r + h U_r)`,
     `c = tanh(x_c + r (h U_c + b_c))`, `h' = z h + (1 - z) c`. Matrix products are computed in the
     dtype of the kernels, everything else in that of `biases`.
 
     Args:
-        forward_input: `[words, 3 units]`, packed words times input kernel, with bias; gates in the
-            order z, r, c.
+        forward_input: `[words, 3 units]`, packed words times input kernel, with all biases but
+            b_c; gates in the order z, r, c.
         backward_input: the same for the other direction, its words in its own order.
         forward_kernel: `[units, 3 units]`, recurrent kernel U.
         backward_kernel: `[units, 3 units]`.
-        biases: `[2, 3 units]`, float32 or float64, recurrent biases b.
+        biases: `[2, units]`, float32 or float64, b_c, which the reset gate scales.
         counts: int32 `[steps]`, see `Packing`.
         starts: int32 `[steps]`, see `Packing`.
 
@@ -107,11 +107,11 @@ def packed_bidirectional_gru(
 
     def forward(t, state, *saved):
         state = state[:, : counts[t]]
-        recurrent = tf.cast(tf.matmul(tf.cast(state, narrow), kernels), wide) + biases[:, None]
+        recurrent = tf.cast(tf.matmul(tf.cast(state, narrow), kernels), wide)
         x = both(inputs, t)
         gates = tf.sigmoid(x[..., : 2 * units] + recurrent[..., : 2 * units])
         update, reset = gates[..., :units], gates[..., units:]
-        inner = recurrent[..., 2 * units :]
+        inner = recurrent[..., 2 * units :] + biases[:, None]
         candidate = tf.tanh(x[..., 2 * units :] + reset * inner)
         new = candidate + update * (state - candidate)
         values = (new, state, gates, candidate, inner)
@@ -175,7 +175,7 @@ def packed_bidirectional_gru(
             tf.matmul(tf.cast(tf.gather(previous, r), narrow), tf.cast(d, narrow), transpose_a=True)
             for r, d in zip(rows, d_recurrents, strict=True)
         ]
-        d_biases = tf.stack([tf.reduce_sum(d, axis=0) for d in d_recurrents])
+        d_biases = tf.stack([tf.reduce_sum(d[:, 2 * units :], axis=0) for d in d_recurrents])
         return *d_inputs, *d_kernels, d_biases, None, None
 
     return tuple(tf.gather(states, r) for r in rows), gradient

@@ -1,0 +1,39 @@
+"""What the machine gives: its matrix-multiply ceiling, and the memory of this process."""
+
+import resource
+import sys
+import time
+
+_SIZE = 4096
+_REPEATS = 4
+
+
+def gemm_ceiling(precision: str) -> float:
+    """Times `tf.matmul` of two square matrices of 4096 rows with all threads of this process.
+
+    Args:
+        precision: a Keras precision policy; its compute dtype is taken.
+
+    Returns:
+        The best of a few, in GFLOP/s.
+    """
+    import keras
+    import tensorflow as tf
+
+    dtype = keras.DTypePolicy(precision).compute_dtype
+    left, right = (tf.cast(tf.random.normal([_SIZE, _SIZE]), dtype) for _ in range(2))
+    multiply = tf.function(lambda: tf.matmul(left, right))
+    multiply()
+    seconds = []
+    for _ in range(_REPEATS):
+        started = time.perf_counter()
+        multiply()
+        seconds.append(time.perf_counter() - started)
+    return 2 * _SIZE**3 / min(seconds) / 1e9
+
+
+def peak_memory() -> float:
+    """Returns the largest resident set of this process so far, in GB (1e9 bytes)."""
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Kilobytes, but bytes on macOS.
+    return largest * (1 if sys.platform == "darwin" else 1024) / 1e9

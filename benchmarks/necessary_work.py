@@ -1,0 +1,70 @@
+"""Matrix products that HSLM cannot do without, in GFLOP.
+
+Products whose factors can be put together count once, padding does not count, and neither does
+anything elementwise. What needs gradients counts three times: forward, and backward to the input
+and to the weights. docs/performance.md explains every line.
+"""
+
+from hslm_tf.config import ModelConfig
+
+
+def training_step_work(config: ModelConfig, batch_size: int, tokens: int) -> dict[str, float]:
+    """Counts the work of a training step in which all pairs are mined.
+
+    Args:
+        config: sizes; all parts of the model are there.
+        batch_size: pairs of an image and a caption.
+        tokens: real tokens of all captions together.
+
+    Returns:
+        GFLOP by part.
+    """
+    regions, width = config.max_regions, config.joint_dim
+    rows, layers, words = batch_size * regions, config.mgcn_layers, config.word_dim
+    pairs = 3 * batch_size
+    mean_tokens = tokens / batch_size
+    parts = {
+        # No gradient flows to the features.
+        "image projection": 2 * _product(rows, config.region_dim, width),
+        "image MGCN": layers
+        * 3
+        * (
+            2 * _product(rows, width, width)
+            + 2 * _product(width, width, width)
+            + 2 * batch_size * _product(regions, regions, width)
+        ),
+        "self-attention": 3 * 3 * _product(tokens, words, words),
+        "text MGCN": layers
+        * 3
+        * (2 * _product(tokens, words, words) + 2 * _product(words, words, words)),
+        "bidirectional GRU": 3 * 2 * _product(tokens, words + width, 3 * width),
+        "text pooling": 3 * _product(tokens, width, width),
+        "region products": _product(rows, width, width)
+        + batch_size * _product(regions, regions, width),
+        "mining": batch_size * batch_size * pair_work(config, mean_tokens),
+        "chosen pairs": 3
+        * pairs
+        * (pair_work(config, mean_tokens) + 2 * _product(1, width, width)),
+    }
+    return {name: operations / 1e9 for name, operations in parts.items()}
+
+
+def pair_work(config: ModelConfig, tokens: float) -> float:
+    """Counts the work of scoring one image against one caption, both encoded.
+
+    Args:
+        config: sizes.
+        tokens: tokens of the caption.
+
+    Returns:
+        Floating-point operations.
+    """
+    regions, width = config.max_regions, config.joint_dim
+    attention = 2 * _product(tokens, regions, width)
+    local = _product(tokens, width, config.similarity_dim)
+    pooled = _product(1, regions, width) + _product(1, width, config.similarity_dim)
+    return attention + local + pooled
+
+
+def _product(rows: float, inner: int, columns: int) -> float:
+    return 2 * rows * inner * columns
