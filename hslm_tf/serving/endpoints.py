@@ -200,6 +200,7 @@ class Endpoints:
     # === Reading rows: what would spoil the computation is replaced, and has a status ===
 
     def _read_captions(self, captions: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
+        captions = tf.ensure_shape(captions, [None])
         words = tokenize(captions)
         valid = tf.equal(tf.strings.unicode_transcode(captions, "UTF-8", "UTF-8"), captions)
         # <start> and <end> count as tokens.
@@ -213,9 +214,9 @@ class Endpoints:
         return self._model.text_encoder({"token_ids": token_ids}, training=False), status
 
     def _read_images(self, regions: tf.Tensor, counts: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
-        # The server does not compare a request with the declared shape; this op does.
+        # A session does not compare what it is fed with the declared shape; this op does.
         regions = tf.ensure_shape(regions, [None, self._max_regions, self._model.config.region_dim])
-        mask = tf.sequence_mask(counts, self._max_regions)
+        mask = tf.sequence_mask(tf.ensure_shape(counts, [None]), self._max_regions)
         regions, mask, status = _sanitized(regions, mask)
         status = tf.where(counts > self._max_regions, int(Status.TOO_MANY_REGIONS), status)
         inputs = {"regions": regions, "region_mask": mask}

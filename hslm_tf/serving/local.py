@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import tyro
 
 if TYPE_CHECKING:
@@ -191,7 +192,8 @@ def _holds_strings(value: Any) -> bool:
 def _encoded(tensor: "tf.Tensor") -> Any:
     values = tensor.numpy()
     if values.dtype == object:
-        values = values.astype(bytes).astype(str) if values.size else values
+        texts = [text.decode() for text in values.ravel()]
+        values = np.array(texts, object).reshape(values.shape)
     return values.tolist()
 
 

@@ -64,7 +64,7 @@ class RestTransport:
         columns = {name: _to_json(value) for name, value in inputs.items()}
         body = json.dumps({"signature_name": endpoint, "inputs": columns}).encode()
         answer = self._send(":predict", body)
-        return {name: np.asarray(value) for name, value in answer["outputs"].items()}
+        return {name: _from_json(value) for name, value in answer["outputs"].items()}
 
     def input_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
         metadata = self._send("/metadata", None)["metadata"]
@@ -218,6 +218,12 @@ def _to_json(value: np.ndarray) -> Any:
     if value.ndim > 1:
         return [_to_json(row) for row in value]
     return [{"b64": base64.b64encode(text).decode()} for text in value]
+
+
+def _from_json(value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    # JSON knows one kind of number; the model computes in float32.
+    return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
 def _error_text(error: urllib.error.HTTPError) -> str:
