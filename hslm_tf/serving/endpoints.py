@@ -235,7 +235,7 @@ class Endpoints:
 
 
 def _traced(function: Callable, *specs: tf.TensorSpec) -> Callable:
-    return tf.function(function, input_signature=specs).get_concrete_function()
+    return tf.function(function, specs, autograph=False).get_concrete_function()
 
 
 def _assert_same_rows(*tensors: tf.Tensor) -> None:

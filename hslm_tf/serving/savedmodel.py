@@ -67,7 +67,7 @@ def export_model(
     target = out / str(version)
     if target.exists():
         raise FileExistsError(f"{target} exists already: a version is never overwritten")
-    endpoints = Endpoints(_in_float32(model), precision, shortlist, index)
+    endpoints = Endpoints(in_float32(model), precision, shortlist, index)
     out.mkdir(parents=True, exist_ok=True)
     # Servers look at folders with a number for a name only.
     draft = out / f"draft-{version}-{os.getpid()}"
@@ -88,14 +88,15 @@ def export_model(
     return target
 
 
-def _next_version(out: Path) -> int:
-    versions = [int(path.name) for path in out.glob("[0-9]*") if path.name.isdecimal()]
-    return max(versions, default=0) + 1
-
-
-def _in_float32(model: HSLM) -> HSLM:
+def in_float32(model: HSLM) -> HSLM:
+    """Returns a copy of a model that computes in float32, or the model where it does already."""
     if model.policy_name == "float32":
         return model
     copy = HSLM.from_config({**model.get_config(), "dtype": "float32"})
     copy.set_weights(model.get_weights())
     return copy
+
+
+def _next_version(out: Path) -> int:
+    versions = [int(path.name) for path in out.glob("[0-9]*") if path.name.isdecimal()]
+    return max(versions, default=0) + 1

@@ -15,7 +15,7 @@ from tests.serving.exported import (
 
 
 def ask(endpoint, **inputs):
-    specs = endpoint.structured_input_signature[1]
+    specs = {spec.name: spec for spec in tf.nest.flatten(endpoint.structured_input_signature)}
     tensors = {name: tf.constant(value, specs[name].dtype) for name, value in inputs.items()}
     return {name: value.numpy() for name, value in endpoint(**tensors).items()}
 
@@ -60,8 +60,8 @@ def test_score_matrix_equals_the_models_for_every_request_of_a_batch(exported, s
     images = [exported.model.encode_image(*float32_images(5, seed)) for seed in (0, 1)]
     answer = ask(
         signatures["score_matrix"],
-        regions=[image["regions"] for image in images],
-        region_mask=[image["region_mask"] for image in images],
+        regions=np.stack([image["regions"] for image in images]),
+        region_mask=np.stack([image["region_mask"] for image in images]),
         captions=captions,
     )
     assert answer["scores"].shape == (2, 5, 3)
