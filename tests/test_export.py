@@ -1,0 +1,55 @@
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from hslm_tf import export
+
+
+def test_exports_a_run(finished_run, tmp_path, capsys):
+    out = tmp_path / "served"
+    export.main([str(finished_run.path), "--out", str(out), "--precision", "int8"])
+    assert capsys.readouterr().out.startswith(f"{out / '1'}: int8, ")
+    assert {path.name for path in out.iterdir()} == {
+        *("1", "batching_params.pbtxt", "models.config")
+    }
+    loaded = tf.saved_model.load(str(out / "1"))
+    assert "search" not in loaded.signatures
+    answer = loaded.signatures["encode_text"](captions=tf.constant(["A photo of thing3 here."]))
+    assert not answer["status"].numpy().any()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["{folder}/none", "--out", "{folder}/out"], "none holds no run"),
+        (["{run}", "--out", "{folder}/out", "--version", "-1"], "A version is 0 or more"),
+        (["{run}", "--out", "{folder}/file"], "file"),
+    ],
+)
+def test_mistakes_are_one_line(finished_run, tmp_path, flags, message):
+    (tmp_path / "file").write_text("")
+    flags = [flag.format(run=finished_run.path, folder=tmp_path) for flag in flags]
+    with pytest.raises(SystemExit) as info:
+        export.main(flags)
+    assert str(info.value).startswith("error: ") and message in str(info.value)
+    assert "\n" not in str(info.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_does_not_load_tensorflow():
+    script = """
+import sys
+from hslm_tf import export
+from hslm_tf.serving import local
+for command in (export, local):
+    try:
+        command.main(["--help"])
+    except SystemExit as end:
+        assert end.code == 0
+assert "tensorflow" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--precision" in done.stdout and "--port" in done.stdout
