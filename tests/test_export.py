@@ -12,7 +12,9 @@ def test_exports_a_run(finished_run, tmp_path, capsys):
     export.main([str(finished_run.path), "--out", str(out), "--precision", "int8"])
     assert capsys.readouterr().out.startswith(f"{out / '1'}: int8, ")
     assert {path.name for path in out.iterdir()} == {
-        *("1", "batching_params.pbtxt", "models.config")
+        "1",
+        "batching_params.pbtxt",
+        "models.config",
     }
     loaded = tf.saved_model.load(str(out / "1"))
     assert "search" not in loaded.signatures

@@ -70,9 +70,8 @@ def test_raw_strings_through_the_c_api(program, exported, tmp_path):
     good = [0, 2, 4]
     np.testing.assert_allclose(scores[good], expected[good], atol=1e-5)
     assert np.isnan(scores[[1, 3]]).all()
-    assert [int(status) for status in statuses] == [
-        *(0, Status.EMPTY_CAPTION, 0, Status.INVALID_UTF8, 0)
-    ]
+    expected = [0, Status.EMPTY_CAPTION, 0, Status.INVALID_UTF8, 0]
+    assert [int(status) for status in statuses] == expected
 
 
 @pytest.mark.parametrize("shape", [(6, 11), (5, 12)])

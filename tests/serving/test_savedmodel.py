@@ -132,7 +132,12 @@ def test_versions_are_counted_and_never_overwritten(monkeypatch, tmp_path):
         export_model(model, out, version=-1)
     assert (out / "models.config").read_text() == "mine"
     assert sorted(path.name for path in out.iterdir()) == [
-        *("1", "7", "8", "batching_params.pbtxt", "models.config", "not-a-version")
+        "1",
+        "7",
+        "8",
+        "batching_params.pbtxt",
+        "models.config",
+        "not-a-version",
     ]
 
 
