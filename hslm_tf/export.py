@@ -64,15 +64,17 @@ def _run(arguments: ExportArguments) -> None:
 
     import hslm_tf.model  # noqa: F401 - Keras finds the class of the saved model by its name
     from hslm_tf.serving.savedmodel import export_model
-    from hslm_tf.serving.shortlist import load_shortlist, open_index
+    from hslm_tf.serving.shortlist import load_collection, load_shortlist
 
     # Where a GPU is visible, Keras builds recurrent layers that only run there.
     tf.config.set_visible_devices([], "GPU")
     model = keras.saving.load_model(run.best_model, compile=False)
-    shortlist = load_shortlist(run)
-    index = None
-    if arguments.collection is not None:
-        index = open_index(arguments.collection, arguments.top_k, arguments.shortlist)
+    if arguments.collection is None:
+        shortlist, index = load_shortlist(run, model), None
+    else:
+        shortlist, index = load_collection(
+            arguments.collection, model, arguments.top_k, arguments.shortlist
+        )
     path = export_model(
         model, arguments.out, arguments.version, arguments.precision, shortlist, index
     )

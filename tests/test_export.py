@@ -1,10 +1,14 @@
 import subprocess
 import sys
+import types
 
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from hslm_tf import export
+from hslm_tf.model import HSLM
 
 
 def test_exports_a_run(finished_run, tmp_path, capsys):
@@ -20,6 +24,42 @@ def test_exports_a_run(finished_run, tmp_path, capsys):
     assert "search" not in loaded.signatures
     answer = loaded.signatures["encode_text"](captions=tf.constant(["A photo of thing3 here."]))
     assert not answer["status"].numpy().any()
+
+
+def test_bakes_a_collection_in(finished_run, tmp_path, monkeypatch):
+    class Collection:
+        """What an export reads of `hslm_tf.retrieval.collection.Collection`."""
+
+        ids = ["one", "two", "three"]
+        vectors = np.eye(3, 8, dtype=np.float32)
+        regions = np.random.default_rng(0).normal(size=(3, 6, 8)).astype(np.float16)
+        region_mask = np.ones((3, 6), bool)
+        shortlist = types.SimpleNamespace(image_head=None, text_head=None)
+
+        @staticmethod
+        def load(path, model):
+            assert path == tmp_path / "collection.h5" and isinstance(model, HSLM)
+            return Collection
+
+    module = types.SimpleNamespace(Collection=Collection)
+    monkeypatch.setitem(sys.modules, "hslm_tf.retrieval.collection", module)
+    flags = ["--collection", str(tmp_path / "collection.h5"), "--top-k", "2", "--shortlist", "3"]
+    export.main([str(finished_run.path), "--out", str(tmp_path / "served"), *flags])
+    model = keras.saving.load_model(finished_run.best_model)
+    captions = ["A photo of thing3 here.", "A photo of thing5 again."]
+    images = {
+        "regions": tf.constant(Collection.regions, tf.float32),
+        "region_mask": tf.constant(Collection.region_mask),
+    }
+    scores = model.score_encoded(images, model.encode_text(captions)).numpy()
+    loaded = tf.saved_model.load(str(tmp_path / "served" / "1"))
+    answer = loaded.signatures["search"](captions=tf.constant(captions))
+    order = np.argsort(-scores.T, axis=1)[:, :2]
+    expected = np.array([name.encode() for name in Collection.ids], object)[order]
+    np.testing.assert_array_equal(answer["ids"].numpy(), expected)
+    np.testing.assert_allclose(
+        answer["scores"], np.take_along_axis(scores.T, order, axis=1), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(

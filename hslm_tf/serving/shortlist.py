@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hslm_tf.model import HSLM
 from hslm_tf.run_directory import RunDirectory
 
 
@@ -85,11 +86,6 @@ class SearchIndex(tf.Module):
         self._regions = tf.Variable(regions, trainable=False)
         self._region_mask = tf.Variable(region_mask, trainable=False, dtype=tf.bool)
 
-    @property
-    def width(self) -> int:
-        """Width k of the vectors."""
-        return self._vectors.shape[1]
-
     def nearest(self, vectors: tf.Tensor) -> tf.Tensor:
         """Places of the shortlisted images, int32 `[n, shortlist_size]`, for vectors `[n, k]`."""
         products = tf.matmul(vectors, self._vectors, transpose_b=True)
@@ -111,11 +107,12 @@ def _unit_mean(features: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     return tf.math.l2_normalize(total, axis=1)
 
 
-def load_shortlist(run: RunDirectory) -> Shortlist:
+def load_shortlist(run: RunDirectory, model: HSLM) -> Shortlist:
     """Reads the trained heads of a run.
 
     Args:
         run: the run's directory.
+        model: the run's model.
 
     Returns:
         The heads; without any, the mean of the local features.
@@ -124,27 +121,31 @@ def load_shortlist(run: RunDirectory) -> Shortlist:
         from hslm_tf.retrieval import shortlist as trained
     except ImportError:
         return Shortlist()
-    if not (run.path / "shortlist.keras").exists():
-        return Shortlist()
-    heads = trained.load_shortlist(run)
+    heads = trained.load_shortlist(run, model)
     return Shortlist(heads.image_head, heads.text_head)
 
 
-def open_index(path: Path, top_k: int, shortlist_size: int) -> SearchIndex:
+def load_collection(
+    path: Path, model: HSLM, top_k: int, shortlist_size: int
+) -> tuple[Shortlist, SearchIndex]:
     """Reads a collection of images to bake into an export.
 
     Args:
         path: a collection saved by `hslm_tf.retrieval.collection`.
+        model: the model that it was built with.
         top_k: number of answers.
         shortlist_size: number of images that are scored exactly.
 
     Returns:
-        The index.
+        The heads that the collection's vectors come from, and the collection.
+
+    Raises:
+        ValueError: if the collection is of another model, or empty.
     """
     from hslm_tf.retrieval.collection import Collection
 
-    found = Collection.load(path)
-    return SearchIndex(
+    found = Collection.load(path, model)
+    index = SearchIndex(
         found.ids,
         np.asarray(found.vectors),
         np.asarray(found.regions),
@@ -152,3 +153,4 @@ def open_index(path: Path, top_k: int, shortlist_size: int) -> SearchIndex:
         top_k,
         shortlist_size,
     )
+    return Shortlist(found.shortlist.image_head, found.shortlist.text_head), index
