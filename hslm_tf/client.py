@@ -165,12 +165,12 @@ class Client:
         answer = {name: value[0] for name, value in answer.items()}
         return _checked(answer, image_status="images", caption_status="captions")["scores"]
 
-    def search(self, captions: Sequence[str | bytes], k: int = 10) -> list[list[Hit]]:
+    def search(self, captions: Sequence[str | bytes], k: int | None = None) -> list[list[Hit]]:
         """Finds the images of the exported collection that answer captions best.
 
         Args:
             captions: n captions.
-            k: number of answers, at most as many as the model was exported for.
+            k: number of answers; None for as many as the model was exported for.
 
         Returns:
             For every caption its images, the best first.
@@ -180,16 +180,15 @@ class Client:
             ServerError: if the server refuses the request, for instance because the model was
                 exported without a collection, or cannot be reached.
             TimeoutError: if there is no answer in time.
-            ValueError: if `k` is larger than what the model was exported for.
+            ValueError: if `k` is not among what the model was exported for.
         """
         answer = self._transport.predict("search", {"captions": _strings(captions)})
-        if not 1 <= k <= answer["ids"].shape[1]:
-            raise ValueError(
-                f"The model answers with 1 to {answer['ids'].shape[1]}. Received: {k=}"
-            )
         answer = _checked(answer, status="captions")
+        most = answer["ids"].shape[1]
+        if k is not None and not 1 <= k <= most:
+            raise ValueError(f"The model gives 1 to {most} images a caption. Received: {k=}")
         return [
-            [Hit(_text(name), float(score)) for name, score in zip(ids[:k], scores, strict=False)]
+            [Hit(_text(name), float(score)) for name, score in zip(ids, scores, strict=True)][:k]
             for ids, scores in zip(answer["ids"], answer["scores"], strict=True)
         ]
 

@@ -147,6 +147,9 @@ class _Handler(BaseHTTPRequestHandler):
             code, answer = 200, self.server.answer(self.path, body)
         except RequestError as error:
             code, answer = error.code, {"error": str(error)}
+        except Exception as error:
+            logger.exception("%s failed", self.path)
+            code, answer = 500, {"error": repr(error)}
         payload = json.dumps(answer).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
@@ -179,7 +182,9 @@ def _columns(request: dict[str, Any], names: list[str]) -> dict[str, Any]:
 def _decoded(value: Any) -> Any:
     if isinstance(value, dict):
         return base64.b64decode(value["b64"], validate=True)
-    return [_decoded(item) for item in value] if _holds_strings(value) else value
+    if isinstance(value, list) and _holds_strings(value):
+        return [_decoded(item) for item in value]
+    return value
 
 
 def _holds_strings(value: Any) -> bool:

@@ -125,7 +125,7 @@ def test_wrong_shapes_are_never_sent(url):
         client.score(np.zeros((2, 6, 12)), ["a", "b"], [6])
     with pytest.raises(ValueError, match="list of captions"):
         client.encode_text("a dog")
-    with pytest.raises(ValueError, match="at most 5 images"):
+    with pytest.raises(ValueError, match="gives 1 to 5 images"):
         client.search(["a dog"], k=6)
 
 
@@ -168,6 +168,8 @@ def test_rest_paths(rest_url):
         ("/v1/models/hslm:predict", {"instances": [{**row, "regions": [[1.0]]}]}, 400),
         ("/v1/models/hslm:predict", {"instances": [{**row, "regions": [[1.0], 2]}]}, 400),
         ("/v1/models/hslm:predict", {"signature_name": "none", "inputs": {}}, 400),
+        ("/v1/models/hslm:predict", {"inputs": {**row, "captions": [["a"], "b"]}}, 400),
+        ("/v1/models/hslm:predict", {"inputs": {**row, "captions": {"b64": "%"}}}, 400),
         ("/v1/models/hslm:predict", ["a dog"], 400),
     ):
         code, answer = ask(path, body)

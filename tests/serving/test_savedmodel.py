@@ -16,14 +16,27 @@ from tests.serving.exported import BAD_ROWS, good_request, tiny_hslm
 ROOT = Path(__file__).parents[2]
 # Loads the SavedModel with TensorFlow alone: whoever imports the package or Keras fails.
 ALONE = """
-import json, sys
+import importlib.machinery, json, sys
 
 class Blocker:
+    # TensorFlow looks for Keras without importing it; only the import fails.
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("hslm_tf", "keras", "tensorflow_text"):
-            raise ImportError(f"{name} is blocked")
+            return importlib.machinery.ModuleSpec(name, self)
+
+    def create_module(self, spec):
+        raise ImportError(f"{spec.name} is blocked")
+
+    def exec_module(self, module):
+        raise ImportError
 
 sys.meta_path.insert(0, Blocker())
+try:
+    import keras
+except ImportError:
+    pass
+else:
+    raise AssertionError("nothing is blocked")
 import numpy as np
 import tensorflow as tf
 
