@@ -91,7 +91,22 @@ class CaptionTokenizer(tf.Module):
         Returns:
             Ragged int32 `[n, (tokens)]`; an empty caption is `<start>`, `<end>`.
         """
-        return self._truncated_ids(tokenize(captions))
+        return self.ids_of(tokenize(captions))
+
+    def ids_of(self, words: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Token ids of captions that are split already.
+
+        Args:
+            words: ragged strings `[n, (words)]`, see `hslm_tf.text.tokenization.tokenize`.
+
+        Returns:
+            As `__call__`.
+        """
+        if self.max_tokens is not None:
+            words = words[:, : self.max_tokens - 2]
+        ids = words.with_flat_values(self._table.lookup(words.flat_values))
+        column = tf.ones([words.nrows(), 1], tf.int32)
+        return tf.concat([self._start * column, ids, self._end * column], axis=1)
 
     def tokenize_all(self, captions: Sequence[str]) -> TokenizedCaptions:
         """Token ids of a whole data set, as arrays.
@@ -110,15 +125,8 @@ class CaptionTokenizer(tf.Module):
             if self.max_tokens is not None:
                 longer = words.row_lengths() + 2 > self.max_tokens
                 num_truncated += int(np.count_nonzero(longer))
-            rows = self._truncated_ids(words)
+            rows = self.ids_of(words)
             ids.append(rows.flat_values.numpy())
             lengths.append(rows.row_lengths().numpy())
         offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
         return TokenizedCaptions(np.concatenate(ids), offsets, num_truncated)
-
-    def _truncated_ids(self, words: tf.RaggedTensor) -> tf.RaggedTensor:
-        if self.max_tokens is not None:
-            words = words[:, : self.max_tokens - 2]
-        ids = words.with_flat_values(self._table.lookup(words.flat_values))
-        column = tf.ones([words.nrows(), 1], tf.int32)
-        return tf.concat([self._start * column, ids, self._end * column], axis=1)

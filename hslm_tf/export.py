@@ -1,0 +1,86 @@
+"""`python -m hslm_tf.export`: a run as a SavedModel for TensorFlow Serving."""
+
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from hslm_tf.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class ExportArguments:
+    """Export the best model of a run as a SavedModel that takes raw captions.
+
+    Endpoints: score (the default), score_matrix, encode_text, encode_image, and with --collection
+    search.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """directory of a run"""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """folder of the versions; DIR/<version>/ is written"""
+    version: int | None = None
+    """number of the version; by default the next free one"""
+    precision: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
+    """how the weights are stored; everything is computed in float32"""
+    collection: Path | None = None
+    """collection of images to bake in, for the endpoint search"""
+    top_k: int = 10
+    """number of answers of search"""
+    shortlist: int = 100
+    """number of images that search scores exactly"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: the arguments, by default those of the command line.
+    """
+    arguments = tyro.cli(ExportArguments, prog="python -m hslm_tf.export", args=args)
+    # A stopped export tidies up like an interrupted one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        _run(arguments)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _run(arguments: ExportArguments) -> None:
+    run = RunDirectory(arguments.run)
+    run.config()
+    if not run.best_model.exists():
+        raise FileNotFoundError(f"{run.path} has no model yet: there is no {run.best_model}")
+    # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
+    import keras
+    import tensorflow as tf
+
+    import hslm_tf.model  # noqa: F401 - Keras finds the class of the saved model by its name
+    from hslm_tf.serving.savedmodel import export_model
+    from hslm_tf.serving.shortlist import load_collection, load_shortlist
+
+    # Where a GPU is visible, Keras builds recurrent layers that only run there.
+    tf.config.set_visible_devices([], "GPU")
+    model = keras.saving.load_model(run.best_model, compile=False)
+    if arguments.collection is None:
+        shortlist, index = load_shortlist(run, model), None
+    else:
+        shortlist, index = load_collection(
+            arguments.collection, model, arguments.top_k, arguments.shortlist
+        )
+    path = export_model(
+        model, arguments.out, arguments.version, arguments.precision, shortlist, index
+    )
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    print(f"{path}: {arguments.precision}, {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""The endpoints of an exported model, as TensorFlow functions of raw strings and features."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.model import HSLM
+from hslm_tf.serving.precision import Precision, StoredWeights
+from hslm_tf.serving.shortlist import SearchIndex, Shortlist
+from hslm_tf.serving.status import Status
+from hslm_tf.text.tokenization import tokenize
+
+Tensors = dict[str, tf.Tensor]
+
+
+class Endpoints:
+    """The endpoints of a model.
+
+    Errors of content (see `Status`) come back row by row, and the answer of such a row is NaN;
+    errors of shape raise. Scores come from the model's own `score_pairs` and `score_all`.
+
+    Args:
+        model: the model, with a float32 policy.
+        precision: how the weights are stored.
+        shortlist: what makes the one vector of an image or a caption.
+        index: the collection that `search` answers from; None: there is no `search`.
+    """
+
+    def __init__(
+        self,
+        model: HSLM,
+        precision: Precision = "float32",
+        shortlist: Shortlist | None = None,
+        index: SearchIndex | None = None,
+    ) -> None:
+        self._model = model
+        self._shortlist = shortlist or Shortlist()
+        self._index = index
+        self._weights = StoredWeights([*model.weights, *self._shortlist.weights], precision)
+        self._max_regions = model.config.max_regions
+        self._max_tokens = model.config.max_tokens
+
+    @property
+    def tracked(self) -> tf.Module:
+        """Everything with a state that the endpoints read, for the SavedModel."""
+        root = tf.Module(name="hslm")
+        root.weights = self._weights.modules
+        root.tokenizer = self._model.tokenizer
+        if self._index is not None:
+            root.index = self._index
+        return root
+
+    def signatures(self) -> dict[str, Callable]:
+        """Traces every endpoint.
+
+        Returns:
+            Concrete functions by the name of their endpoint.
+        """
+        config = self._model.config
+        features = tf.TensorSpec([None, config.max_regions, config.region_dim], name="regions")
+        counts = tf.TensorSpec([None], tf.int32, name="num_regions")
+        captions = tf.TensorSpec([None], tf.string, name="captions")
+        local = tf.TensorSpec([None, None, config.max_regions, config.joint_dim], name="regions")
+        masks = tf.TensorSpec([None, None, config.max_regions], tf.bool, name="region_mask")
+        lists = tf.TensorSpec([None, None], tf.string, name="captions")
+        score = _traced(self._score, features, counts, captions)
+        endpoints = {
+            "serving_default": score,
+            "score": score,
+            "encode_text": _traced(self._encode_text, captions),
+            "encode_image": _traced(self._encode_image, features, counts),
+            "score_matrix": _traced(self._score_matrix, local, masks, lists),
+        }
+        if self._index is not None:
+            endpoints["search"] = _traced(self._search, captions)
+        return endpoints
+
+    def examples(self) -> dict[str, dict[str, np.ndarray]]:
+        """A small request to every endpoint, to warm a server up with."""
+        config = self._model.config
+        regions = np.zeros((1, config.max_regions, config.region_dim), np.float32)
+        counts = np.array([config.max_regions], np.int32)
+        captions = np.array([b"a dog runs on the grass"])
+        local = np.zeros((1, 1, config.max_regions, config.joint_dim), np.float32)
+        score = {"regions": regions, "num_regions": counts, "captions": captions}
+        endpoints = {
+            "serving_default": score,
+            "score": score,
+            "encode_text": {"captions": captions},
+            "encode_image": {"regions": regions, "num_regions": counts},
+            "score_matrix": {
+                "regions": local,
+                "region_mask": np.ones(local.shape[:-1], bool),
+                "captions": captions[None],
+            },
+        }
+        if self._index is not None:
+            endpoints["search"] = {"captions": captions}
+        return endpoints
+
+    # === Endpoints ===
+
+    def _score(self, regions: tf.Tensor, num_regions: tf.Tensor, captions: tf.Tensor) -> Tensors:
+        _assert_same_rows(regions, num_regions, captions)
+        with self._weights.scope():
+            images, image_status = self._read_images(regions, num_regions)
+            texts, text_status = self._read_captions(captions)
+            scores = self._model.score_pairs(images, texts)
+        status = tf.where(image_status != Status.OK, image_status, text_status)
+        status = _unless_finite(status, scores)
+        return {"score": _nan_where_bad(scores, status), "status": status}
+
+    def _encode_image(self, regions: tf.Tensor, num_regions: tf.Tensor) -> Tensors:
+        _assert_same_rows(regions, num_regions)
+        with self._weights.scope():
+            images, status = self._read_images(regions, num_regions)
+            vectors = self._shortlist.of_images(images["regions"], images["region_mask"])
+        status = _unless_finite(status, images["regions"])
+        return {
+            "regions": _nan_where_bad(images["regions"], status),
+            "region_mask": images["region_mask"] & (status == Status.OK)[:, None],
+            "vector": _nan_where_bad(vectors, status),
+            "status": status,
+        }
+
+    def _encode_text(self, captions: tf.Tensor) -> Tensors:
+        _assert_same_rows(captions)
+        with self._weights.scope():
+            texts, status = self._read_captions(captions)
+            vectors = self._shortlist.of_texts(texts["words"], texts["word_mask"])
+        # A fixed length, because a server may put requests of several clients into one batch.
+        missing = self._max_tokens - tf.shape(texts["words"])[1]
+        words = tf.pad(_nan_where_bad(texts["words"], status), [[0, 0], [0, missing], [0, 0]])
+        mask = tf.pad(texts["word_mask"] & (status == Status.OK)[:, None], [[0, 0], [0, missing]])
+        return {
+            "words": tf.ensure_shape(words, [None, self._max_tokens, self._model.config.joint_dim]),
+            "word_mask": tf.ensure_shape(mask, [None, self._max_tokens]),
+            "vector": _nan_where_bad(vectors, status),
+            "status": status,
+        }
+
+    def _score_matrix(
+        self, regions: tf.Tensor, region_mask: tf.Tensor, captions: tf.Tensor
+    ) -> Tensors:
+        _assert_same_rows(regions, region_mask, captions)
+        width = self._model.config.joint_dim
+        regions = tf.ensure_shape(regions, [None, None, self._max_regions, width])
+        region_mask = tf.ensure_shape(region_mask, [None, None, self._max_regions])
+        tf.debugging.assert_equal(
+            tf.shape(regions)[1], tf.shape(region_mask)[1], "one region_mask an image is needed"
+        )
+
+        def score(rows: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+            images, image_status = self._read_local(rows[0], rows[1])
+            texts, text_status = self._read_captions(rows[2])
+            scores = self._model.score_all(images, texts)
+            good = (image_status == Status.OK)[:, None] & (text_status == Status.OK)
+            return tf.where(good, scores, np.nan), image_status, text_status
+
+        with self._weights.scope():
+            scores, image_status, caption_status = tf.map_fn(
+                score,
+                (regions, region_mask, captions),
+                fn_output_signature=(tf.float32, tf.int32, tf.int32),
+                parallel_iterations=1,
+            )
+        return {
+            "scores": tf.ensure_shape(scores, [None, None, None]),
+            "image_status": tf.ensure_shape(image_status, [None, None]),
+            "caption_status": tf.ensure_shape(caption_status, [None, None]),
+        }
+
+    def _search(self, captions: tf.Tensor) -> Tensors:
+        _assert_same_rows(captions)
+        index = self._index
+        with self._weights.scope():
+            texts, status = self._read_captions(captions)
+            vectors = self._shortlist.of_texts(texts["words"], texts["word_mask"])
+
+            def rerank(row: tuple[tf.Tensor, dict]) -> tf.Tensor:
+                items, text = row
+                images = self._encodings(*index.local_features(items))
+                text = {key: value[None] for key, value in text.items()}
+                return self._model.score_all(images, text, index.shortlist_size)[:, 0]
+
+            items = index.nearest(vectors)
+            scores = tf.map_fn(
+                rerank, (items, texts), fn_output_signature=tf.float32, parallel_iterations=1
+            )
+        scores = tf.ensure_shape(scores, [None, index.shortlist_size])
+        best, order = tf.math.top_k(scores, index.top_k)
+        ids = index.ids_of(tf.gather(items, order, batch_dims=1))
+        return {
+            "ids": tf.where((status == Status.OK)[:, None], ids, ""),
+            "scores": _nan_where_bad(best, status),
+            "status": status,
+        }
+
+    # === Reading rows: what would spoil the computation is replaced, and has a status ===
+
+    def _read_captions(self, captions: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
+        captions = tf.ensure_shape(captions, [None])
+        words = tokenize(captions)
+        valid = tf.equal(tf.strings.unicode_transcode(captions, "UTF-8", "UTF-8"), captions)
+        # <start> and <end> count as tokens.
+        num_tokens = words.row_lengths() + 2
+        status = _first_status(
+            (~valid, Status.INVALID_UTF8),
+            (num_tokens == 2, Status.EMPTY_CAPTION),
+            (num_tokens > self._max_tokens, Status.TOO_MANY_WORDS),
+        )
+        token_ids = self._model.tokenizer.ids_of(words).to_tensor()
+        return self._model.text_encoder({"token_ids": token_ids}, training=False), status
+
+    def _read_images(self, regions: tf.Tensor, counts: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
+        # A session does not compare what it is fed with the declared shape; this op does.
+        regions = tf.ensure_shape(regions, [None, self._max_regions, self._model.config.region_dim])
+        mask = tf.sequence_mask(tf.ensure_shape(counts, [None]), self._max_regions)
+        regions, mask, status = _sanitized(regions, mask)
+        status = tf.where(counts > self._max_regions, int(Status.TOO_MANY_REGIONS), status)
+        inputs = {"regions": regions, "region_mask": mask}
+        return self._model.image_encoder(inputs, training=False), status
+
+    def _read_local(self, regions: tf.Tensor, mask: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
+        regions, mask, status = _sanitized(regions, mask)
+        return self._encodings(regions, mask), status
+
+    def _encodings(self, regions: tf.Tensor, mask: tf.Tensor) -> Tensors:
+        encodings = {"regions": regions, "region_mask": mask}
+        if "global" in self._model.image_encoder.output:
+            pooling = self._model.image_encoder.get_layer("image_pooling")
+            encodings["global"] = pooling(regions, mask=mask)
+        return encodings
+
+
+def _traced(function: Callable, *specs: tf.TensorSpec) -> Callable:
+    return tf.function(function, specs, autograph=False).get_concrete_function()
+
+
+def _assert_same_rows(*tensors: tf.Tensor) -> None:
+    rows = [tf.shape(tensor)[0] for tensor in tensors]
+    tf.debugging.assert_positive(rows[0], "a request needs at least one row")
+    for count in rows[1:]:
+        tf.debugging.assert_equal(count, rows[0], "all inputs need the same number of rows")
+
+
+def _sanitized(regions: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Zeros instead of padding, and of all of a bad image; its mask becomes True."""
+    regions = tf.where(mask[..., None], regions, 0.0)
+    status = _first_status(
+        (~tf.reduce_all(tf.math.is_finite(regions), axis=[1, 2]), Status.NOT_FINITE),
+        (~tf.reduce_any(mask, axis=1), Status.NO_REGIONS),
+    )
+    good = status == Status.OK
+    return tf.where(good[:, None, None], regions, 0.0), mask | ~good[:, None], status
+
+
+def _first_status(*cases: tuple[tf.Tensor, Status]) -> tf.Tensor:
+    status = tf.zeros_like(cases[0][0], tf.int32)
+    for condition, code in reversed(cases):
+        status = tf.where(condition, int(code), status)
+    return status
+
+
+def _unless_finite(status: tf.Tensor, answers: tf.Tensor) -> tf.Tensor:
+    axes = list(range(1, answers.shape.rank))
+    finite = tf.reduce_all(tf.math.is_finite(answers), axis=axes)
+    return tf.where((status == Status.OK) & ~finite, int(Status.NOT_FINITE), status)
+
+
+def _nan_where_bad(answers: tf.Tensor, status: tf.Tensor) -> tf.Tensor:
+    good = tf.reshape(status == Status.OK, [-1] + [1] * (answers.shape.rank - 1))
+    return tf.where(good, answers, np.nan)

@@ -1,0 +1,249 @@
+"""`python -m hslm_tf.serving.local`: a SavedModel behind TensorFlow Serving's REST paths.
+
+For tests and laptops. It needs TensorFlow only, and batches nothing.
+"""
+
+import base64
+import json
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import tyro
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+logger = logging.getLogger("hslm_tf")
+
+_PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata|:predict)?")
+
+
+class RequestError(ValueError):
+    """A request that has no answer.
+
+    Args:
+        code: HTTP status.
+        message: what is wrong.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class LocalServer(ThreadingHTTPServer):
+    """Serves the highest version of a model.
+
+    Args:
+        path: folder of the versions of one model.
+        name: name of the model in the paths.
+        port: port on the loopback interface; 0 for any free one.
+
+    Raises:
+        FileNotFoundError: if there is no version.
+    """
+
+    daemon_threads = True
+    request_queue_size = 1024
+
+    def __init__(self, path: Path, name: str = "hslm", port: int = 0) -> None:
+        import tensorflow as tf
+
+        versions = [int(found.name) for found in path.glob("*") if found.name.isdecimal()]
+        if not versions:
+            raise FileNotFoundError(f"{path} holds no version of a model")
+        self.name, self.version = name, str(max(versions))
+        self._model = tf.saved_model.load(str(path / self.version))
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def answer(self, path: str, body: bytes | None) -> dict[str, Any]:
+        """Answers a request.
+
+        Args:
+            path: path of the URL.
+            body: what was sent; None in a GET request.
+
+        Returns:
+            The answer, ready for JSON.
+
+        Raises:
+            RequestError: if there is none.
+        """
+        found = _PATH.fullmatch(path)
+        if found is None or (found[3] == ":predict") != (body is not None):
+            raise RequestError(404, f"Malformed request: {path}")
+        if found[1] != self.name or found[2] not in (None, self.version):
+            raise RequestError(404, f"Servable not found for request: {path}")
+        if found[3] == ":predict":
+            return self._predict(body)
+        if found[3] == "/metadata":
+            return self._metadata()
+        state = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+        return {"model_version_status": [{"version": self.version, **state}]}
+
+    def _predict(self, body: bytes) -> dict[str, Any]:
+        import tensorflow as tf
+
+        try:
+            request = json.loads(body)
+            name = request.get("signature_name", "serving_default")
+            endpoint = self._model.signatures.get(name)
+            if endpoint is None:
+                raise RequestError(400, f"Serving signature name: {name!r} not found")
+            specs = endpoint.structured_input_signature[1]
+            inputs = {
+                key: tf.constant(_decoded(value), specs[key].dtype)
+                for key, value in _columns(request, list(specs)).items()
+            }
+            outputs = endpoint(**inputs)
+        except (ValueError, TypeError, KeyError, AttributeError, tf.errors.OpError) as error:
+            if isinstance(error, RequestError):
+                raise
+            raise RequestError(400, str(error)) from error
+        columns = {name: _encoded(tensor) for name, tensor in outputs.items()}
+        if "instances" not in request:
+            return {"outputs": columns}
+        rows = zip(*columns.values(), strict=True)
+        return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
+
+    def _metadata(self) -> dict[str, Any]:
+        signatures = {
+            name: {
+                "inputs": _infos(endpoint.structured_input_signature[1]),
+                "outputs": _infos(endpoint.structured_outputs),
+                "method_name": "tensorflow/serving/predict",
+            }
+            for name, endpoint in self._model.signatures.items()
+        }
+        return {
+            "model_spec": {"name": self.name, "signature_name": "", "version": self.version},
+            "metadata": {"signature_def": {"signature_def": signatures}},
+        }
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._reply(None)
+
+    def do_POST(self) -> None:
+        self._reply(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+
+    def _reply(self, body: bytes | None) -> None:
+        try:
+            code, answer = 200, self.server.answer(self.path, body)
+        except RequestError as error:
+            code, answer = error.code, {"error": str(error)}
+        except Exception as error:
+            logger.exception("%s failed", self.path)
+            code, answer = 500, {"error": repr(error)}
+        payload = json.dumps(answer).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+    def log_message(self, message: str, *values: object) -> None:
+        logger.debug(message, *values)
+
+
+def _columns(request: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """Inputs by name, from the row format ("instances") or the column format ("inputs")."""
+    if ("instances" in request) == ("inputs" in request):
+        raise RequestError(400, 'a request has either "instances" or "inputs"')
+    if "inputs" in request:
+        given = request["inputs"]
+        columns = given if isinstance(given, dict) and "b64" not in given else {names[0]: given}
+    else:
+        rows = [
+            row if isinstance(row, dict) and "b64" not in row else {names[0]: row}
+            for row in request["instances"]
+        ]
+        columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else names)}
+    if set(columns) != set(names):
+        raise RequestError(400, f"inputs must be {sorted(names)}, not {sorted(columns)}")
+    return columns
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return base64.b64decode(value["b64"], validate=True)
+    if isinstance(value, list) and _holds_strings(value):
+        return [_decoded(item) for item in value]
+    return value
+
+
+def _holds_strings(value: Any) -> bool:
+    # Only lists of strings are walked through: lists of numbers are long.
+    while isinstance(value, list) and value:
+        value = value[0]
+    return isinstance(value, str | dict)
+
+
+def _encoded(tensor: "tf.Tensor") -> Any:
+    values = tensor.numpy()
+    if values.dtype == object:
+        texts = [text.decode() for text in values.ravel()]
+        values = np.array(texts, object).reshape(values.shape)
+    return values.tolist()
+
+
+def _infos(specs: "dict[str, tf.TensorSpec]") -> dict[str, Any]:
+    return {
+        name: {
+            "dtype": f"DT_{spec.dtype.name.upper().replace('FLOAT32', 'FLOAT')}",
+            "tensor_shape": {
+                "dim": [{"size": str(size or -1), "name": ""} for size in spec.shape],
+                "unknown_rank": False,
+            },
+            "name": name,
+        }
+        for name, spec in specs.items()
+    }
+
+
+@dataclass(frozen=True)
+class LocalArguments:
+    """Serve an exported model on this machine, behind TensorFlow Serving's REST paths."""
+
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+    """folder of the versions of one model"""
+    name: str = "hslm"
+    """name of the model"""
+    port: int = 8501
+    """port on the loopback interface"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: the arguments, by default those of the command line.
+    """
+    arguments = tyro.cli(LocalArguments, prog="python -m hslm_tf.serving.local", args=args)
+    try:
+        server = LocalServer(arguments.path, arguments.name, arguments.port)
+        print(f"{server.url}/v1/models/{server.name}/versions/{server.version}", flush=True)
+        server.serve_forever()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Writes a model as a version that TensorFlow Serving can load."""
+
+import os
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+
+from hslm_tf.model import HSLM
+from hslm_tf.serving.endpoints import Endpoints
+from hslm_tf.serving.graph_ops import unknown_ops
+from hslm_tf.serving.precision import Precision
+from hslm_tf.serving.shortlist import SearchIndex, Shortlist
+from hslm_tf.serving.warmup import write_warmup
+
+_BATCHING = """\
+# tensorflow_model_server --enable_batching --batching_parameters_file=THIS_FILE
+max_batch_size { value: 64 }
+batch_timeout_micros { value: 2000 }
+max_enqueued_batches { value: 1000 }
+num_batch_threads { value: 2 }
+"""
+_MODELS = """\
+# tensorflow_model_server --model_config_file=THIS_FILE; base_path is a path inside the container.
+model_config_list {
+  config {
+    name: "hslm"
+    base_path: "/models/hslm"
+    model_platform: "tensorflow"
+  }
+}
+"""
+
+
+def export_model(
+    model: HSLM,
+    out: Path,
+    version: int | None = None,
+    precision: Precision = "float32",
+    shortlist: Shortlist | None = None,
+    index: SearchIndex | None = None,
+) -> Path:
+    """Writes `out/<version>/`, complete or not at all.
+
+    Beside the versions, `batching_params.pbtxt` and `models.config` are written where there are
+    none yet.
+
+    Args:
+        model: the model, of any precision policy; the export computes in float32.
+        out: folder of the versions of one model.
+        version: number of the version; by default one more than the highest in `out`.
+        precision: how the weights are stored.
+        shortlist: what makes the one vector of an image or a caption.
+        index: the collection that the endpoint `search` answers from; without it there is none.
+
+    Returns:
+        The folder of the version.
+
+    Raises:
+        FileExistsError: if the version exists.
+        ValueError: if `version` is negative, or the model needs operations that a stock model
+            server does not have.
+    """
+    version = _next_version(out) if version is None else version
+    if version < 0:
+        raise ValueError(f"A version is 0 or more. Received: version={version}")
+    target = out / str(version)
+    if target.exists():
+        raise FileExistsError(f"{target} exists already: a version is never overwritten")
+    endpoints = Endpoints(in_float32(model), precision, shortlist, index)
+    out.mkdir(parents=True, exist_ok=True)
+    # Servers look at folders with a number for a name only.
+    draft = out / f"draft-{version}-{os.getpid()}"
+    try:
+        tf.saved_model.save(endpoints.tracked, str(draft), signatures=endpoints.signatures())
+        if unknown := unknown_ops(draft):
+            raise ValueError(
+                f"The graph needs operations that not every model server has: {', '.join(unknown)}"
+            )
+        write_warmup(draft, endpoints.examples())
+        # Not `os.replace`: of two exports that chose the same number, the second must fail.
+        os.rename(draft, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    for name, text in (("batching_params.pbtxt", _BATCHING), ("models.config", _MODELS)):
+        if not (out / name).exists():
+            (out / name).write_text(text, "utf-8")
+    return target
+
+
+def in_float32(model: HSLM) -> HSLM:
+    """Returns a copy of a model that computes in float32, or the model where it does already."""
+    if model.policy_name == "float32":
+        return model
+    copy = HSLM.from_config({**model.get_config(), "dtype": "float32"})
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _next_version(out: Path) -> int:
+    versions = [int(path.name) for path in out.glob("[0-9]*") if path.name.isdecimal()]
+    return max(versions, default=0) + 1

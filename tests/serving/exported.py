@@ -1,0 +1,105 @@
+"""A small model, its export, and requests that mix good rows with bad ones."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.config import ModelConfig
+from hslm_tf.model import HSLM
+from hslm_tf.serving.savedmodel import export_model
+from hslm_tf.serving.shortlist import SearchIndex, Shortlist
+from hslm_tf.serving.status import Status
+from tests.tiny_model import SIZES, WORDS, random_images, randomize_model
+
+CAPTIONS = [
+    "A red dog sits on the grass",
+    "the big cat runs",
+    "a boy with a ball , a hat and an unseen thing",
+    "Water !",
+]
+MAX_TOKENS = 16
+
+
+class Exported(NamedTuple):
+    """A model and where it was exported to, with a collection of twelve images."""
+
+    model: HSLM
+    versions: Path
+    collection: dict[str, tf.Tensor]
+
+    @property
+    def path(self) -> Path:
+        return self.versions / "1"
+
+
+def tiny_hslm(**parts) -> HSLM:
+    model = HSLM(ModelConfig(**{**SIZES, "max_tokens": MAX_TOKENS, **parts}), WORDS)
+    randomize_model(model)
+    return model
+
+
+def search_index(model: HSLM, top_k: int = 5, shortlist_size: int = 100) -> SearchIndex:
+    images = model.encode_image(*float32_images(12, seed=3))
+    vectors = Shortlist().of_images(images["regions"], images["region_mask"])
+    ids = [f"bild-{number}-ü" for number in range(12)]
+    regions, mask = images["regions"].numpy(), images["region_mask"].numpy()
+    return SearchIndex(ids, vectors.numpy(), regions, mask, top_k, shortlist_size)
+
+
+def export_tiny(folder: Path) -> Exported:
+    model = tiny_hslm()
+    export_model(model, folder, index=search_index(model))
+    return Exported(model, folder, model.encode_image(*float32_images(12, seed=3)))
+
+
+def float32_images(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    regions, mask = random_images(count, seed)
+    return regions.astype(np.float32), mask
+
+
+def good_request(rows: int = 4, seed: int = 0) -> dict[str, np.ndarray]:
+    regions, mask = float32_images(rows, seed)
+    captions = [CAPTIONS[(row + seed) % len(CAPTIONS)].encode() for row in range(rows)]
+    counts = mask.sum(axis=1).astype(np.int32)
+    return {"regions": regions, "num_regions": counts, "captions": np.array(captions, object)}
+
+
+def _spoil_features(request: dict[str, np.ndarray], row: int, value: float) -> None:
+    request["regions"][row, 0, 3] = value
+
+
+# How to spoil a row, and what the model then says.
+BAD_ROWS = {
+    "nan": (lambda request, row: _spoil_features(request, row, np.nan), Status.NOT_FINITE),
+    "infinity": (lambda request, row: _spoil_features(request, row, -np.inf), Status.NOT_FINITE),
+    "no regions": (
+        lambda request, row: request["num_regions"].__setitem__(row, 0),
+        Status.NO_REGIONS,
+    ),
+    "negative count": (
+        lambda request, row: request["num_regions"].__setitem__(row, -3),
+        Status.NO_REGIONS,
+    ),
+    "too many regions": (
+        lambda request, row: request["num_regions"].__setitem__(row, 7),
+        Status.TOO_MANY_REGIONS,
+    ),
+    "empty": (
+        lambda request, row: request["captions"].__setitem__(row, b""),
+        Status.EMPTY_CAPTION,
+    ),
+    "white space": (
+        lambda request, row: request["captions"].__setitem__(row, " \t\n\u3000".encode()),
+        Status.EMPTY_CAPTION,
+    ),
+    "not UTF-8": (
+        lambda request, row: request["captions"].__setitem__(row, b"a caf\xe9"),
+        Status.INVALID_UTF8,
+    ),
+    "too long": (
+        lambda request, row: request["captions"].__setitem__(row, b"dog " * (MAX_TOKENS - 1)),
+        Status.TOO_MANY_WORDS,
+    ),
+}

@@ -1,0 +1,290 @@
+"""The client against a process that serves the SavedModel, and against servers that fail."""
+
+import http.server
+import importlib.util
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from hslm_tf.client import Client, RowError, ServerError
+from hslm_tf.serving import transport
+from hslm_tf.serving.status import Status
+from tests.serving.exported import BAD_ROWS, CAPTIONS, MAX_TOKENS, float32_images, good_request
+
+HAS_GRPC = importlib.util.find_spec("tensorflow_serving") is not None
+
+
+@pytest.fixture(scope="module")
+def rest_url(exported):
+    command = [sys.executable, "-m", "hslm_tf.serving.local", exported.versions, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            assert line.endswith("/v1/models/hslm/versions/1\n"), line
+            yield line.removesuffix("/v1/models/hslm/versions/1\n")
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def grpc_url(exported, signatures):
+    if not HAS_GRPC:
+        pytest.skip("needs the extra `client`")
+    from tests.serving.grpc_server import serving
+
+    with serving(exported.path, signatures) as url:
+        yield url
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def url(request):
+    return request.getfixturevalue(f"{request.param}_url")
+
+
+def expected_scores(model, request):
+    mask = np.arange(request["regions"].shape[1]) < request["num_regions"][:, None]
+    return model.score(request["regions"], list(request["captions"]), mask).numpy()
+
+
+def test_five_calls(exported, url):
+    client, model = Client(url, timeout=60), exported.model
+    regions, mask = float32_images(4)
+    counts = mask.sum(axis=1)
+    scores = model.score(regions, CAPTIONS, mask, matrix=True).numpy()
+    np.testing.assert_allclose(
+        client.score(regions, CAPTIONS, counts), np.diagonal(scores), atol=1e-5
+    )
+    images = client.encode_image(regions, counts)
+    assert set(images) == {"regions", "region_mask", "vector"}
+    np.testing.assert_allclose(
+        images["regions"], model.encode_image(regions, mask)["regions"], atol=1e-5
+    )
+    np.testing.assert_allclose(client.score_matrix(images, CAPTIONS[:3]), scores[:, :3], atol=1e-5)
+    texts = client.encode_text(CAPTIONS)
+    assert texts["words"].shape == (4, MAX_TOKENS, 16) and texts["words"].dtype == np.float32
+    assert texts["word_mask"].dtype == bool
+    found = client.search(CAPTIONS[:1], k=3)
+    collection = model.score_encoded(exported.collection, model.encode_text(CAPTIONS[:1]))
+    best = np.argsort(-collection.numpy()[:, 0])[:3]
+    assert [hit.id for hit in found[0]] == [f"bild-{place}-ü" for place in best]
+    np.testing.assert_allclose(
+        [hit.score for hit in found[0]], collection.numpy()[best, 0], atol=1e-5
+    )
+
+
+def test_images_with_fewer_regions_are_padded(exported, url):
+    regions, _ = float32_images(2)
+    expected = exported.model.score(regions[:, :3], CAPTIONS[:2]).numpy()
+    scores = Client(url, timeout=60).score(regions[:, :3], CAPTIONS[:2])
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_bad_rows_are_named(exported, url):
+    client = Client(url, timeout=60)
+    request = good_request(6)
+    expected = expected_scores(exported.model, request)
+    BAD_ROWS["nan"][0](request, 1)
+    BAD_ROWS["empty"][0](request, 4)
+    with pytest.raises(RowError, match=r"row\[1\]: features are .*; row\[4\]: the caption") as info:
+        client.score(**request)
+    assert info.value.statuses == {
+        "row[1]": Status.NOT_FINITE,
+        "row[4]": Status.EMPTY_CAPTION,
+    }
+    good = [0, 2, 3, 5]
+    np.testing.assert_allclose(info.value.answer["score"][good], expected[good], atol=1e-5)
+    with pytest.raises(RowError, match=r"captions\[1\]: the caption is not valid UTF-8"):
+        client.encode_text(["a dog", "a \ud800 dog"])
+    with pytest.raises(RowError, match=r"captions\[0\]: the caption has more words"):
+        client.search(["dog " * 40])
+    images = exported.model.encode_image(*float32_images(2))
+    images = {name: np.array(value) for name, value in images.items()}
+    images["region_mask"][1] = False
+    with pytest.raises(RowError, match=r"images\[1\]: .* no regions; captions\[0\]"):
+        client.score_matrix(images, ["", "a dog"])
+
+
+def test_wrong_shapes_are_never_sent(url):
+    client = Client(url, timeout=60)
+    for shape in ((2, 6, 11), (2, 7, 12), (2, 72)):
+        with pytest.raises(ValueError, match=r"at most 6 regions, 12\]. Received"):
+            client.encode_image(np.zeros(shape))
+    with pytest.raises(ValueError, match="one caption an image"):
+        client.score(np.zeros((2, 6, 12)), ["a"])
+    with pytest.raises(ValueError, match="one number an image"):
+        client.score(np.zeros((2, 6, 12)), ["a", "b"], [6])
+    with pytest.raises(ValueError, match="list of captions"):
+        client.encode_text("a dog")
+    with pytest.raises(ValueError, match="gives 1 to 5 images"):
+        client.search(["a dog"], k=6)
+
+
+def test_what_the_server_refuses(url):
+    with pytest.raises(ServerError, match="Servable not found"):
+        Client(url, model="other", timeout=60, retries=0).encode_text(["a dog"])
+    bad = {"regions": np.zeros((1, 6, 11), np.float32), "num_regions": np.array([6], np.int32)}
+    with pytest.raises(ServerError):
+        Client(url, timeout=60)._transport.predict("encode_image", bad)
+
+
+def test_rest_paths(rest_url):
+    def ask(path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            with urllib.request.urlopen(rest_url + path, data, timeout=60) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    code, status = ask("/v1/models/hslm")
+    assert code == 200 and status["model_version_status"][0]["state"] == "AVAILABLE"
+    code, metadata = ask("/v1/models/hslm/versions/1/metadata")
+    (text,) = metadata["metadata"]["signature_def"]["signature_def"]["encode_text"][
+        "inputs"
+    ].values()
+    assert text["dtype"] == "DT_STRING" and text["tensor_shape"]["dim"][0]["size"] == "-1"
+    rows = {"signature_name": "encode_text", "instances": ["a dog", {"b64": "YSDDqQ=="}]}
+    code, answer = ask("/v1/models/hslm:predict", rows)
+    assert code == 200 and [row["status"] for row in answer["predictions"]] == [0, 0]
+    regions, _ = float32_images(1)
+    row = {"regions": regions[0].tolist(), "num_regions": 6, "captions": "a dog"}
+    code, answer = ask("/v1/models/hslm/versions/1:predict", {"instances": [row]})
+    assert code == 200 and set(answer["predictions"][0]) == {"score", "status"}
+    for path, body, expected in (
+        ("/v1/models/hslm/versions/9", None, 404),
+        ("/v1/models/hslm:predict", None, 404),
+        ("/v2/models", None, 404),
+        ("/v1/models/hslm:predict", {"inputs": {"captions": ["a"]}}, 400),
+        ("/v1/models/hslm:predict", {"instances": [{**row, "regions": [[1.0]]}]}, 400),
+        ("/v1/models/hslm:predict", {"instances": [{**row, "regions": [[1.0], 2]}]}, 400),
+        ("/v1/models/hslm:predict", {"signature_name": "none", "inputs": {}}, 400),
+        ("/v1/models/hslm:predict", {"inputs": {**row, "captions": [["a"], "b"]}}, 400),
+        ("/v1/models/hslm:predict", {"inputs": {**row, "captions": {"b64": "%"}}}, 400),
+        ("/v1/models/hslm:predict", ["a dog"], 400),
+    ):
+        code, answer = ask(path, body)
+        assert code == expected and answer["error"], (path, body)
+
+
+def test_concurrent_good_and_bad_requests(exported, rest_url):
+    client = Client(rest_url, timeout=120)
+    kinds = list(BAD_ROWS.values())
+    requests = [good_request(2, seed=number % 7) for number in range(7)]
+    expected = [expected_scores(exported.model, request) for request in requests]
+
+    def ask(number):
+        request = {name: value.copy() for name, value in requests[number % 7].items()}
+        if number % 2 == 0:
+            return number, client.score(**request)
+        spoil, status = kinds[number // 2 % len(kinds)]
+        spoil(request, 1)
+        try:
+            client.score(**request)
+        except RowError as error:
+            return number, (error.statuses == {"row[1]": status}, error.answer["score"][0])
+        return number, None
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(ask, range(100)))
+    for number, answer in answers:
+        if number % 2 == 0:
+            np.testing.assert_allclose(answer, expected[number % 7], atol=1e-5)
+        else:
+            assert answer is not None and answer[0], number
+            assert answer[1] == pytest.approx(expected[number % 7][0], abs=1e-5)
+
+
+@contextmanager
+def failing_server(*codes, pause=0.0):
+    """Answers with one code after the other, then with encodings of nothing."""
+    waiting = list(codes)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            time.sleep(pause)
+            code = waiting.pop(0) if waiting else 200
+            body = {"error": "not now"} if code != 200 else {"outputs": {"status": [0]}}
+            payload = json.dumps(body).encode()
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, *values):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", waiting
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(transport, "_FIRST_PAUSE", 0.0)
+
+
+def test_a_busy_server_is_asked_again(no_pauses):
+    with failing_server(503, 429) as (url, waiting):
+        assert Client(url, retries=2).encode_text(["a dog"]) == {}
+    assert waiting == []
+    with failing_server(503, 503) as (url, _), pytest.raises(ServerError, match="503 not now"):
+        Client(url, retries=1).encode_text(["a dog"])
+
+
+def test_a_refused_request_is_not_sent_again(no_pauses):
+    with failing_server(400, 400) as (url, waiting):
+        with pytest.raises(ServerError, match="400 not now"):
+            Client(url, retries=5).encode_text(["a dog"])
+        assert waiting == [400]
+
+
+def test_time_out():
+    with (
+        failing_server(pause=1.0) as (url, _),
+        pytest.raises(TimeoutError, match=r"no answer within 0\.05 s"),
+    ):
+        Client(url, timeout=0.05).encode_text(["a dog"])
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_nobody_there(no_pauses, scheme):
+    if scheme == "grpc" and not HAS_GRPC:
+        pytest.skip("needs the extra `client`")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"{scheme}://127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(ServerError):
+            Client(url, retries=1, timeout=5).encode_text(["a dog"])
+
+
+def test_other_urls():
+    with pytest.raises(ValueError, match="url='localhost:8501'"):
+        Client("localhost:8501")
+
+
+def test_grpc_names_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    with pytest.raises(ImportError, match=r"hslm-tf\[client\]"):
+        Client("grpc://localhost:8500")
+
+
+def test_importing_the_client_does_not_load_tensorflow():
+    script = "import sys, hslm_tf.client; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)

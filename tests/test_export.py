@@ -1,0 +1,97 @@
+import subprocess
+import sys
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hslm_tf import export
+from hslm_tf.model import HSLM
+
+
+def test_exports_a_run(finished_run, tmp_path, capsys):
+    out = tmp_path / "served"
+    export.main([str(finished_run.path), "--out", str(out), "--precision", "int8"])
+    assert capsys.readouterr().out.startswith(f"{out / '1'}: int8, ")
+    assert {path.name for path in out.iterdir()} == {
+        "1",
+        "batching_params.pbtxt",
+        "models.config",
+    }
+    loaded = tf.saved_model.load(str(out / "1"))
+    assert "search" not in loaded.signatures
+    answer = loaded.signatures["encode_text"](captions=tf.constant(["A photo of thing3 here."]))
+    assert not answer["status"].numpy().any()
+
+
+def test_bakes_a_collection_in(finished_run, tmp_path, monkeypatch):
+    class Collection:
+        """What an export reads of `hslm_tf.retrieval.collection.Collection`."""
+
+        ids = ["one", "two", "three"]
+        vectors = np.eye(3, 8, dtype=np.float32)
+        regions = np.random.default_rng(0).normal(size=(3, 6, 8)).astype(np.float16)
+        region_mask = np.ones((3, 6), bool)
+        shortlist = types.SimpleNamespace(image_head=None, text_head=None)
+
+        @staticmethod
+        def load(path, model):
+            assert path == tmp_path / "collection.h5" and isinstance(model, HSLM)
+            return Collection
+
+    module = types.SimpleNamespace(Collection=Collection)
+    monkeypatch.setitem(sys.modules, "hslm_tf.retrieval.collection", module)
+    flags = ["--collection", str(tmp_path / "collection.h5"), "--top-k", "2", "--shortlist", "3"]
+    export.main([str(finished_run.path), "--out", str(tmp_path / "served"), *flags])
+    model = keras.saving.load_model(finished_run.best_model)
+    captions = ["A photo of thing3 here.", "A photo of thing5 again."]
+    images = {
+        "regions": tf.constant(Collection.regions, tf.float32),
+        "region_mask": tf.constant(Collection.region_mask),
+    }
+    scores = model.score_encoded(images, model.encode_text(captions)).numpy()
+    loaded = tf.saved_model.load(str(tmp_path / "served" / "1"))
+    answer = loaded.signatures["search"](captions=tf.constant(captions))
+    order = np.argsort(-scores.T, axis=1)[:, :2]
+    expected = np.array([name.encode() for name in Collection.ids], object)[order]
+    np.testing.assert_array_equal(answer["ids"].numpy(), expected)
+    np.testing.assert_allclose(
+        answer["scores"], np.take_along_axis(scores.T, order, axis=1), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["{folder}/none", "--out", "{folder}/out"], "none holds no run"),
+        (["{run}", "--out", "{folder}/out", "--version", "-1"], "A version is 0 or more"),
+        (["{run}", "--out", "{folder}/file"], "file"),
+    ],
+)
+def test_mistakes_are_one_line(finished_run, tmp_path, flags, message):
+    (tmp_path / "file").write_text("")
+    flags = [flag.format(run=finished_run.path, folder=tmp_path) for flag in flags]
+    with pytest.raises(SystemExit) as info:
+        export.main(flags)
+    assert str(info.value).startswith("error: ") and message in str(info.value)
+    assert "\n" not in str(info.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_does_not_load_tensorflow():
+    script = """
+import sys
+from hslm_tf import export
+from hslm_tf.serving import local
+for command in (export, local):
+    try:
+        command.main(["--help"])
+    except SystemExit as end:
+        assert end.code == 0
+assert "tensorflow" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--precision" in done.stdout and "--port" in done.stdout
