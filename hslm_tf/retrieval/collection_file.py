@@ -110,7 +110,7 @@ def _write(file: h5py.File, name: str, values: Any) -> int:
 
 def _checksum(values: Any) -> int:
     checksum = 0
-    if getattr(values, "dtype", np.dtype(object)) == object:
+    if getattr(values, "dtype", np.dtype(object)).kind == "O":
         for value in values:
             # The length keeps neighbours apart.
             checksum = zlib.crc32(b"%d:%s" % (len(value), value), checksum)
