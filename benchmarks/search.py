@@ -243,8 +243,8 @@ def _random_collection(model, shortlist, regions, items, random):
     empty = np.zeros((0, regions.shape[2]), np.float16)
     none = np.zeros(0, np.int64)
     return Collection(
-        model,
-        shortlist,
+        model=model,
+        shortlist=shortlist,
         ids=[str(item) for item in range(items)],
         vectors=vectors,
         images=ImageEncodings(Rows([regions], np.arange(items) % len(regions)), mask),

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from hslm_tf import experiment, index, search
 from hslm_tf.retrieval.collection import Collection
+from hslm_tf.retrieval.rows import Rows
 from hslm_tf.retrieval.scoring import score_matrix
 from hslm_tf.retrieval.shortlist import open_shortlist
 from hslm_tf.run_directory import RunDirectory
@@ -91,7 +92,7 @@ def test_table_and_gallery(run, test_split, tmp_path, capsys):
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 0.5, (12, 6, 2))
     boxes = np.concatenate([corners, corners + 0.4], axis=-1).astype(np.float32)
-    collection.boxes = boxes
+    collection.boxes = Rows([boxes])
     nasty = "<script>alert('x')</script> [bold]"
     collection.ids = [nasty, *collection.ids[1:]]
     collection.captions = [nasty, *collection.captions[1:]]

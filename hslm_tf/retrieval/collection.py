@@ -1,31 +1,25 @@
 """A searchable collection of images and captions."""
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from hslm_tf import __version__
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.data.errors import DataError
-from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.model import HSLM
-from hslm_tf.retrieval.collection_file import read_parts, write_parts
+from hslm_tf.retrieval.collection_file import read_collection, write_collection
 from hslm_tf.retrieval.encodings import CaptionEncodings, ImageEncodings, StorageType
 from hslm_tf.retrieval.indexes import Index
 from hslm_tf.retrieval.indexes.brute_force import BruteForceIndex
 from hslm_tf.retrieval.rows import Rows
-from hslm_tf.retrieval.shortlist import Shortlist, open_shortlist
+from hslm_tf.retrieval.shortlist import Shortlist
 
 Side = Literal["images", "captions"]
 # What is scored at once where the shortlist is long, and images of one block of the matcher.
 _ITEMS_AT_ONCE, _IMAGES_OF_A_BLOCK = 1024, 32
-_LAZY = ("regions", "image_global", "words", "text_global", "boxes")
 
 
 class Hit(NamedTuple):
@@ -66,18 +60,27 @@ class Collection:
         run: directory of the run whose model this is, or None.
     """
 
-    def __init__(self, model: HSLM, shortlist: Shortlist, **parts) -> None:
+    def __init__(
+        self,
+        *,
+        model: HSLM,
+        shortlist: Shortlist,
+        ids: list[str],
+        vectors: np.ndarray,
+        images: ImageEncodings,
+        captions: list[str],
+        caption_to_image: np.ndarray,
+        caption_vectors: np.ndarray,
+        texts: CaptionEncodings,
+        boxes: Rows | None = None,
+        image_folder: str | None = None,
+        run: str | None = None,
+    ) -> None:
         self.model, self.shortlist = model, shortlist
-        self.ids: list[str] = parts["ids"]
-        self.vectors: np.ndarray = parts["vectors"]
-        self.images: ImageEncodings = parts["images"]
-        self.captions: list[str] = parts["captions"]
-        self.caption_to_image: np.ndarray = parts["caption_to_image"]
-        self.caption_vectors: np.ndarray = parts["caption_vectors"]
-        self.texts: CaptionEncodings = parts["texts"]
-        self.boxes: Rows | None = parts.get("boxes")
-        self.image_folder: str | None = parts.get("image_folder")
-        self.run: str | None = parts.get("run")
+        self.ids, self.vectors, self.images = ids, vectors, images
+        self.captions, self.caption_to_image = captions, caption_to_image
+        self.caption_vectors, self.texts = caption_vectors, texts
+        self.boxes, self.image_folder, self.run = boxes, image_folder, run
         self._rows = {id_: row for row, id_ in enumerate(self.ids)}
         self.use_index(lambda side: BruteForceIndex())
 
@@ -115,9 +118,9 @@ class Collection:
         texts = CaptionEncodings.encode(model, dataset.captions, dtype, progress)
         boxes = dataset.read_boxes(np.arange(dataset.num_images))
         return cls(
-            model,
-            shortlist,
-            ids=dataset.image_ids or [str(image) for image in range(dataset.num_images)],
+            model=model,
+            shortlist=shortlist,
+            ids=_ids(dataset),
             vectors=images.vectors(shortlist),
             images=images,
             captions=list(dataset.captions),
@@ -237,11 +240,11 @@ class Collection:
                 f"The collection has {self.regions.shape[1]} regions an image. "
                 f"Received: {dataset.source} with {dataset.max_regions}"
             )
-        dtype = str(self.regions.dtype)
-        other = Collection.build(self.model, dataset, self.shortlist, dtype)
-        twice = [id_ for id_ in other.ids if id_ in self._rows]
+        twice = [id_ for id_ in _ids(dataset) if id_ in self._rows]
         if twice:
             raise ValueError(f"The collection has this image already. Received: {twice[0]!r}")
+        dtype = str(self.regions.dtype)
+        other = Collection.build(self.model, dataset, self.shortlist, dtype)
         self.caption_to_image = np.concatenate(
             [self.caption_to_image, other.caption_to_image + len(self)]
         )
@@ -287,31 +290,7 @@ class Collection:
         Raises:
             OSError: if the file cannot be written.
         """
-        parts = {
-            "ids": self.ids,
-            "vectors": self.vectors,
-            "region_mask": self.region_mask,
-            "captions": self.captions,
-            "caption_to_image": self.caption_to_image,
-            "caption_vectors": self.caption_vectors,
-            "lengths": self.texts.lengths,
-            "shortlist": _to_bytes(self.shortlist),
-            "boxes": self.boxes,
-            "image_global": self.images.pooled,
-            "text_global": self.texts.pooled,
-            "words": self.texts.in_order(),
-            "regions": self.regions,
-        }
-        manifest = {
-            "hslm_tf": __version__,
-            "model": model_fingerprint(self.model),
-            "images": len(self),
-            "captions": len(self.captions),
-            "run": self.run,
-            "image_folder": self.image_folder,
-        }
-        present = {name: values for name, values in parts.items() if values is not None}
-        write_parts(Path(path), present, manifest)
+        write_collection(self, Path(path))
 
     @classmethod
     def load(
@@ -331,35 +310,7 @@ class Collection:
             DataError: if the file is missing, truncated or damaged, or no model is found.
             ValueError: if the model is another.
         """
-        parts, manifest = read_parts(Path(path), _LAZY, verify)
-        if model is None:
-            best = Path(manifest["run"] or "") / "best.keras"
-            if manifest["run"] is None or not best.exists():
-                raise DataError(f"{path} was built with the run {manifest['run']}: not found")
-            model = keras.saving.load_model(best)
-        fingerprint = model_fingerprint(model)
-        if manifest["model"] != fingerprint:
-            raise ValueError(
-                f"{path} was built with another model, {manifest['model'][:12]}, than this one, "
-                f"{fingerprint[:12]}: build it again"
-            )
-        lengths = parts["lengths"]
-        starts = np.cumsum(lengths) - lengths
-
-        def rows(name: str) -> Rows | None:
-            return Rows([parts[name]]) if name in parts else None
-
-        return cls(
-            model,
-            _from_bytes(parts["shortlist"]),
-            images=ImageEncodings(rows("regions"), parts["region_mask"], rows("image_global")),
-            texts=CaptionEncodings(rows("words"), starts, lengths, rows("text_global")),
-            boxes=rows("boxes"),
-            image_folder=manifest["image_folder"],
-            run=manifest["run"],
-            **{name: parts[name] for name in ("ids", "vectors", "captions")},
-            **{name: parts[name] for name in ("caption_to_image", "caption_vectors")},
-        )
+        return cls(**read_collection(Path(path), model, verify))
 
     def _places(self, ids: Sequence[str]) -> np.ndarray:
         if isinstance(ids, str):
@@ -411,13 +362,5 @@ class Collection:
         return self._indexes[side]
 
 
-def _to_bytes(shortlist: Shortlist) -> np.ndarray:
-    with tempfile.TemporaryDirectory() as folder:
-        shortlist.save(Path(folder) / "shortlist.keras")
-        return np.fromfile(Path(folder) / "shortlist.keras", np.uint8)
-
-
-def _from_bytes(data: np.ndarray) -> Shortlist:
-    with tempfile.TemporaryDirectory() as folder:
-        data.tofile(Path(folder) / "shortlist.keras")
-        return open_shortlist(Path(folder) / "shortlist.keras")
+def _ids(dataset: RetrievalDataset) -> list[str]:
+    return dataset.image_ids or [str(image) for image in range(dataset.num_images)]

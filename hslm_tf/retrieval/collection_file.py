@@ -1,135 +1,123 @@
-"""The file of a collection: arrays and strings in HDF5, with a manifest and checksums."""
+"""The file of a collection."""
 
-import json
-import os
 import tempfile
-import zlib
-from collections.abc import Collection as Names
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
+import keras
 import numpy as np
 
+from hslm_tf import __version__
 from hslm_tf.data.errors import DataError
+from hslm_tf.fingerprint import model_fingerprint
+from hslm_tf.model import HSLM
+from hslm_tf.retrieval.checked_hdf5 import read_parts, write_parts
+from hslm_tf.retrieval.encodings import CaptionEncodings, ImageEncodings
+from hslm_tf.retrieval.rows import Rows
+from hslm_tf.retrieval.shortlist import Shortlist, open_shortlist
+from hslm_tf.run_directory import RunDirectory
 
-FORMAT = 1
-_BYTES_AT_ONCE = 2**26
+if TYPE_CHECKING:
+    from hslm_tf.retrieval.collection import Collection
+
+_FORMAT = 1
+_LAZY = ("regions", "image_global", "words", "text_global", "boxes")
 
 
-def write_parts(path: Path, parts: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-    """Writes a file in one piece: until it is complete, whatever stood there stays.
+def write_collection(collection: "Collection", path: Path) -> None:
+    """Writes a collection, in one piece.
 
     Args:
+        collection: the collection.
         path: the file.
-        parts: arrays, or anything with `shape`, `dtype` and slices, and lists of strings.
-        manifest: what JSON can hold; format and checksums are added.
 
     Raises:
         OSError: if the file cannot be written.
     """
-    handle, draft = tempfile.mkstemp(prefix=f"draft-{path.name}-", dir=path.parent)
-    os.close(handle)
-    try:
-        with h5py.File(draft, "w") as file:
-            checksums = {name: _write(file, name, values) for name, values in parts.items()}
-            complete = {"format": FORMAT, **manifest, "checksums": checksums}
-            file.attrs["manifest"] = json.dumps(complete)
-        # The draft is private to its owner; the file has the usual permissions.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(draft, 0o666 & ~umask)
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    parts = {
+        "ids": collection.ids,
+        "vectors": collection.vectors,
+        "region_mask": collection.region_mask,
+        "regions": collection.regions,
+        "image_global": collection.images.pooled,
+        "boxes": collection.boxes,
+        "captions": collection.captions,
+        "caption_to_image": collection.caption_to_image,
+        "caption_vectors": collection.caption_vectors,
+        "words": collection.texts.in_order(),
+        "lengths": collection.texts.lengths,
+        "text_global": collection.texts.pooled,
+        "shortlist": _to_bytes(collection.shortlist),
+    }
+    manifest = {
+        "format": _FORMAT,
+        "hslm_tf": __version__,
+        "model": model_fingerprint(collection.model),
+        "images": len(collection),
+        "captions": len(collection.captions),
+        "run": collection.run,
+        "image_folder": collection.image_folder,
+    }
+    write_parts(path, {name: part for name, part in parts.items() if part is not None}, manifest)
 
 
-def read_parts(
-    path: Path, lazy: Names[str] = (), verify: bool = False
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Opens a file.
+def read_collection(path: Path, model: HSLM | None, verify: bool) -> dict[str, Any]:
+    """Reads what makes a collection.
 
     Args:
         path: the file.
-        lazy: parts that are mapped instead of read; their checksums are compared with `verify`.
-        verify: compares the checksums of all parts, which reads the whole file.
+        model: the model that it was built with; None for that of its run.
+        verify: compares the checksums of local features too.
 
     Returns:
-        The parts, strings as lists, and the manifest.
+        The arguments of `Collection`.
 
     Raises:
-        DataError: if the file is missing, truncated, damaged or none of a collection.
+        DataError: if the file is missing, truncated or damaged, or no model is found.
+        ValueError: if the model is another.
     """
-    if not Path(path).is_file():
-        raise DataError(f"{path}: there is no such collection")
-    try:
-        with h5py.File(path, "r") as file:
-            manifest = _read_manifest(file)
-            parts = {}
-            for name, checksum in manifest["checksums"].items():
-                if name not in file:
-                    raise DataError(f"{path} lacks /{name}, which its manifest lists")
-                values = _map(path, file[name]) if name in lazy else file[name][()]
-                if (verify or name not in lazy) and _checksum(values) != checksum:
-                    raise DataError(
-                        f"{path}:/{name} is damaged: its checksum is not the one in the manifest"
-                    )
-                is_text = h5py.check_string_dtype(file[name].dtype) is not None
-                parts[name] = [value.decode() for value in values] if is_text else values
-    except (OSError, KeyError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read as a collection: {error}") from error
-    return parts, manifest
-
-
-def _read_manifest(file: h5py.File) -> dict[str, Any]:
-    text = file.attrs.get("manifest")
-    if text is None:
-        raise DataError(f"{file.filename} is no collection: it has no manifest")
-    manifest = json.loads(text)
-    if manifest["format"] != FORMAT:
-        raise DataError(
-            f"{file.filename} has format {manifest['format']}, this version reads {FORMAT}"
+    parts, manifest = read_parts(path, _LAZY, verify)
+    if manifest.get("format") != _FORMAT:
+        raise DataError(f"{path} has format {manifest.get('format')}, expected {_FORMAT}")
+    model = model or _model_of(path, manifest["run"])
+    fingerprint = model_fingerprint(model)
+    if manifest["model"] != fingerprint:
+        raise ValueError(
+            f"{path} was built with another model, {manifest['model'][:12]}, than this one, "
+            f"{fingerprint[:12]}: build it again"
         )
-    return manifest
+
+    def rows(name: str) -> Rows | None:
+        return Rows([parts[name]]) if name in parts else None
+
+    lengths = parts["lengths"]
+    starts = np.cumsum(lengths) - lengths
+    as_they_are = ("ids", "vectors", "captions", "caption_to_image", "caption_vectors")
+    return {
+        "model": model,
+        "shortlist": _from_bytes(parts["shortlist"]),
+        "images": ImageEncodings(rows("regions"), parts["region_mask"], rows("image_global")),
+        "texts": CaptionEncodings(rows("words"), starts, lengths, rows("text_global")),
+        "boxes": rows("boxes"),
+        "image_folder": manifest["image_folder"],
+        "run": manifest["run"],
+        **{name: parts[name] for name in as_they_are},
+    }
 
 
-def _write(file: h5py.File, name: str, values: Any) -> int:
-    if isinstance(values, list):
-        file.create_dataset(name, data=values, dtype=h5py.string_dtype("utf-8"))
-        return _checksum([value.encode() for value in values])
-    target = file.create_dataset(name, values.shape, values.dtype)
-    checksum = 0
-    for rows in _blocks(values):
-        block = np.ascontiguousarray(values[rows])
-        target[rows] = block
-        checksum = zlib.crc32(block, checksum)
-    return checksum
+def _model_of(path: Path, run: str | None) -> HSLM:
+    if run is None or not RunDirectory(Path(run)).best_model.exists():
+        raise DataError(f"{path} was built with the run {run}: its model is not found")
+    return keras.saving.load_model(RunDirectory(Path(run)).best_model)
 
 
-def _checksum(values: Any) -> int:
-    checksum = 0
-    if getattr(values, "dtype", np.dtype(object)).kind == "O":
-        for value in values:
-            # The length keeps neighbours apart.
-            checksum = zlib.crc32(b"%d:%s" % (len(value), value), checksum)
-        return checksum
-    for rows in _blocks(values):
-        checksum = zlib.crc32(np.ascontiguousarray(values[rows]), checksum)
-    return checksum
+def _to_bytes(shortlist: Shortlist) -> np.ndarray:
+    with tempfile.TemporaryDirectory() as folder:
+        shortlist.save(Path(folder) / "shortlist.keras")
+        return np.fromfile(Path(folder) / "shortlist.keras", np.uint8)
 
 
-def _blocks(values: Any) -> list[slice]:
-    row = max(1, int(np.prod(values.shape[1:])) * values.dtype.itemsize)
-    size = max(1, _BYTES_AT_ONCE // row)
-    return [slice(first, first + size) for first in range(0, len(values), size)]
-
-
-def _map(path: Path, dataset: h5py.Dataset) -> np.ndarray:
-    if not dataset.size:
-        return dataset[()]
-    offset = dataset.id.get_offset()
-    if offset is None:
-        raise DataError(f"{path}:{dataset.name} is chunked or compressed, expected contiguous rows")
-    return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
+def _from_bytes(data: np.ndarray) -> Shortlist:
+    with tempfile.TemporaryDirectory() as folder:
+        data.tofile(Path(folder) / "shortlist.keras")
+        return open_shortlist(Path(folder) / "shortlist.keras")

@@ -96,38 +96,36 @@ class _Step:
     """One step of the heads towards given scores."""
 
     def __init__(self, shortlist: Shortlist, config: DistillationConfig) -> None:
-        self._heads = shortlist.image_head, shortlist.text_head
-        self._scale = tf.Variable(np.log(20.0), dtype=tf.float32, name="log_scale")
-        self._variables = [v.value for head in self._heads for v in head.trainable_variables]
+        self._shortlist = shortlist
         self._temperature = config.temperature
+        # What inner products, at most 1, are multiplied by before their softmax; learned.
+        self._log_scale = keras.Variable(np.log(20.0), dtype="float32", name="log_scale")
+        heads = shortlist.image_head, shortlist.text_head
+        self._variables = [v for head in heads for v in head.trainable_variables]
+        self._variables.append(self._log_scale)
         steps = config.steps * (1 + config.rehearsals)
         self._optimizer = keras.optimizers.Adam(
             keras.optimizers.schedules.CosineDecay(config.learning_rate, steps), global_clipnorm=1.0
         )
+        self._optimizer.build(self._variables)
         self._run = tf.function(self._move, reduce_retracing=True)
 
     def __call__(self, images: dict, texts: dict, scores: tf.Tensor) -> tf.Tensor:
         return self._run(images, texts, scores)
 
     def _move(self, images: dict, texts: dict, scores: tf.Tensor) -> tf.Tensor:
-        image_head, text_head = self._heads
         with tf.GradientTape() as tape:
-            left = image_head({name: images[name] for name in image_head.input})["vector"]
-            right = text_head({name: texts[name] for name in text_head.input})["vector"]
-            products = tf.exp(self._scale) * tf.matmul(left, right, transpose_b=True)
-            teacher = scores / (self._temperature * tf.math.reduce_std(scores) + 1e-9)
-            loss = sum(
-                tf.reduce_mean(
-                    tf.reduce_sum(
-                        tf.nn.softmax(teacher, axis)
-                        * (tf.nn.log_softmax(teacher, axis) - tf.nn.log_softmax(products, axis)),
-                        axis,
-                    )
-                )
-                for axis in (0, 1)
-            )
-        variables = [v for head in self._heads for v in head.trainable_variables]
-        gradients = tape.gradient(loss, [v.value for v in variables] + [self._scale])
-        self._optimizer.apply(gradients[:-1], variables)
-        self._scale.assign_sub(1e-2 * gradients[-1])
+            left = self._shortlist.image_tensor(images)
+            right = self._shortlist.text_tensor(texts)
+            products = tf.exp(self._log_scale.value) * tf.matmul(left, right, transpose_b=True)
+            scores = scores / (self._temperature * tf.math.reduce_std(scores) + 1e-9)
+            loss = _divergence(scores, products, axis=0) + _divergence(scores, products, axis=1)
+        gradients = tape.gradient(loss, [variable.value for variable in self._variables])
+        self._optimizer.apply(gradients, self._variables)
         return loss
+
+
+def _divergence(teacher: tf.Tensor, student: tf.Tensor, axis: int) -> tf.Tensor:
+    """Mean Kullback-Leibler divergence of softmaxes along an axis."""
+    logs = tf.nn.log_softmax(teacher, axis) - tf.nn.log_softmax(student, axis)
+    return tf.reduce_mean(tf.reduce_sum(tf.nn.softmax(teacher, axis) * logs, axis))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from hslm_tf.checkpoints import save_whole
@@ -119,8 +120,8 @@ class Shortlist:
         """Fingerprint of the model that the heads were distilled from; empty for plain means."""
         return self.image_head.get_layer("image_pooling").teacher
 
-    def image_vectors(self, images: dict) -> np.ndarray:
-        """Vectors of encoded images.
+    def image_tensor(self, images: dict) -> tf.Tensor:
+        """Vectors of encoded images, with gradient.
 
         Args:
             images: what `HSLM.encode_image` returned for n images.
@@ -128,10 +129,10 @@ class Shortlist:
         Returns:
             Float32 `[n, dim]`.
         """
-        return self._vectors(self.image_head, images)
+        return self.image_head({name: images[name] for name in _INPUTS["image"]})["vector"]
 
-    def text_vectors(self, texts: dict) -> np.ndarray:
-        """Vectors of encoded captions.
+    def text_tensor(self, texts: dict) -> tf.Tensor:
+        """Vectors of encoded captions, with gradient.
 
         Args:
             texts: what `HSLM.encode_text` returned for n captions.
@@ -139,7 +140,15 @@ class Shortlist:
         Returns:
             Float32 `[n, dim]`.
         """
-        return self._vectors(self.text_head, texts)
+        return self.text_head({name: texts[name] for name in _INPUTS["text"]})["vector"]
+
+    def image_vectors(self, images: dict) -> np.ndarray:
+        """`image_tensor` as an array."""
+        return self.image_tensor(images).numpy()
+
+    def text_vectors(self, texts: dict) -> np.ndarray:
+        """`text_tensor` as an array."""
+        return self.text_tensor(texts).numpy()
 
     def save(self, path: Path) -> None:
         """Writes both heads to one file, in one piece.
@@ -159,10 +168,6 @@ class Shortlist:
         for side, head in (("image", self.image_head), ("text", self.text_head)):
             outputs[side] = head({name: inputs[name] for name in _INPUTS[side]})["vector"]
         return keras.Model(inputs, outputs, name="shortlist")
-
-    @staticmethod
-    def _vectors(head: keras.Model, encoding: dict) -> np.ndarray:
-        return np.asarray(head({name: encoding[name] for name in head.input})["vector"])
 
 
 def new_shortlist(

@@ -224,13 +224,13 @@ def test_another_model_is_refused(collection, tmp_path):
     for other in others:
         with pytest.raises(ValueError, match="a.h5 was built with another model, "):
             Collection.load(tmp_path / "a.h5", other)
-    with pytest.raises(DataError, match="was built with the run None: not found"):
+    with pytest.raises(DataError, match="was built with the run None: its model is not found"):
         Collection.load(tmp_path / "a.h5")
 
 
 def test_broken_files_are_refused(collection, model, tmp_path):
     path = tmp_path / "a.h5"
-    with pytest.raises(DataError, match="a.h5: there is no such collection"):
+    with pytest.raises(DataError, match="a.h5: there is no such file"):
         Collection.load(path, model)
     collection.save(path)
     data = path.read_bytes()
@@ -257,7 +257,7 @@ def test_a_killed_save_leaves_the_old_file(collection, model, tmp_path):
 import os
 import numpy as np
 from pathlib import Path
-from hslm_tf.retrieval.collection_file import write_parts
+from hslm_tf.retrieval.checked_hdf5 import write_parts
 class Deadly:
     shape, dtype = (8, 4), np.dtype("float32")
     def __len__(self): return 8
