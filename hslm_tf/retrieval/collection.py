@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
@@ -14,26 +15,13 @@ from hslm_tf.retrieval.collection_file import read_collection, write_collection
 from hslm_tf.retrieval.encodings import CaptionEncodings, ImageEncodings, StorageType
 from hslm_tf.retrieval.indexes import Index
 from hslm_tf.retrieval.indexes.brute_force import BruteForceIndex
+from hslm_tf.retrieval.reranking import Hit, rerank
 from hslm_tf.retrieval.rows import Rows
 from hslm_tf.retrieval.shortlist import Shortlist
 
 Side = Literal["images", "captions"]
-# What is scored at once where the shortlist is long, and images of one block of the matcher.
-_ITEMS_AT_ONCE, _IMAGES_OF_A_BLOCK = 1024, 32
-
-
-class Hit(NamedTuple):
-    """One answer.
-
-    Attributes:
-        item: the image's id, or the caption.
-        score: HSLM's score of query and item.
-        row: the item's place in the collection, see `Collection.ids` and `Collection.captions`.
-    """
-
-    item: str
-    score: float
-    row: int
+# Images of one block of the matcher.
+_IMAGES_OF_A_BLOCK = 32
 
 
 class Collection:
@@ -333,7 +321,6 @@ class Collection:
         k: int,
         shortlist: int | None,
     ) -> list[list[Hit]]:
-        """Shortlist, exact scores, order."""
         if min(k, shortlist or 1) < 1:
             raise ValueError(f"At least 1 is needed. Received: k={k}, shortlist={shortlist}")
         if not items:
@@ -341,19 +328,8 @@ class Collection:
         if shortlist is None:
             candidates = [np.arange(len(items))] * len(queries)
         else:
-            found = self._index(side).search(queries, max(k, shortlist))[1]
-            # In the order of the collection: kind to the disk, and ties go to the first.
-            candidates = [np.sort(rows[rows >= 0]) for rows in found]
-        answers = []
-        for query, rows in enumerate(candidates):
-            if not len(rows):
-                answers.append([])
-                continue
-            blocks = np.split(rows, range(_ITEMS_AT_ONCE, len(rows), _ITEMS_AT_ONCE))
-            scores = np.concatenate([score(query, block) for block in blocks])
-            best = np.argsort(-scores, kind="stable")[:k]
-            answers.append([Hit(items[rows[i]], float(scores[i]), int(rows[i])) for i in best])
-        return answers
+            candidates = self._index(side).search(queries, max(k, shortlist))[1]
+        return [rerank(rows, partial(score, i), items, k) for i, rows in enumerate(candidates)]
 
     def _index(self, side: Side) -> Index:
         if side not in self._indexes:
