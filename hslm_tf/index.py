@@ -45,8 +45,8 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: the arguments, by default those of the command line.
     """
+    arguments = tyro.cli(IndexArguments, prog="python -m hslm_tf.index", args=args)
     try:
-        arguments = tyro.cli(IndexArguments, prog="python -m hslm_tf.index", args=args)
         _run(arguments)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -321,7 +321,7 @@ class Collection:
         k: int,
         shortlist: int | None,
     ) -> list[list[Hit]]:
-        if min(k, shortlist or 1) < 1:
+        if k < 1 or (shortlist is not None and shortlist < 1):
             raise ValueError(f"At least 1 is needed. Received: k={k}, shortlist={shortlist}")
         if not items:
             return [[] for _ in queries]

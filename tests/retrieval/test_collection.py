@@ -48,6 +48,15 @@ def assert_hits(hits, scores, items, k):
     np.testing.assert_allclose([hit.score for hit in hits], scores[order], atol=1e-5)
 
 
+def assert_same(found, expected):
+    """The same hits for every query, scores up to rounding."""
+    assert [[hit[::2] for hit in hits] for hits in found] == [
+        [hit[::2] for hit in hits] for hits in expected
+    ]
+    for hits, others in zip(found, expected, strict=True):
+        np.testing.assert_allclose([h.score for h in hits], [h.score for h in others], atol=1e-5)
+
+
 def exhaustive(model, dataset, captions):
     regions, mask = dataset.read_images(np.arange(dataset.num_images))
     return model.score(regions, captions, mask, matrix=True).numpy()
@@ -200,14 +209,14 @@ def test_save_and_load(model, dataset, dtype, tmp_path):
     assert isinstance(loaded.regions._arrays[0], np.memmap)
     for name in ("regions", "region_mask", "vectors", "caption_vectors", "caption_to_image"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(built, name), name)
-    assert loaded.search(QUERIES, 14) == built.search(QUERIES, 14)
-    assert loaded.search_by_image(["new2"], 9) == built.search_by_image(["new2"], 9)
+    assert_same(loaded.search(QUERIES, 14), built.search(QUERIES, 14))
+    assert_same(loaded.search_by_image(["new2"], 9), built.search_by_image(["new2"], 9))
     # What was loaded can change and replace the file that it reads from.
     loaded.remove(["im2"])
     answers = loaded.search(QUERIES, 14)
     loaded.save(path)
-    assert loaded.search(QUERIES, 14) == answers
-    assert Collection.load(path, model).search(QUERIES, 14) == answers
+    assert_same(loaded.search(QUERIES, 14), answers)
+    assert_same(Collection.load(path, model).search(QUERIES, 14), answers)
     assert os.listdir(tmp_path) == ["a.h5"]
 
 
@@ -215,7 +224,9 @@ def test_a_copy_of_the_model_is_the_model(collection, model, tmp_path):
     collection.save(tmp_path / "a.h5")
     model.save(tmp_path / "model.keras")
     copy = keras.saving.load_model(tmp_path / "model.keras")
-    assert Collection.load(tmp_path / "a.h5", copy).search(QUERIES) == collection.search(QUERIES)
+    assert_same(
+        Collection.load(tmp_path / "a.h5", copy).search(QUERIES), collection.search(QUERIES)
+    )
 
 
 def test_another_model_is_refused(collection, tmp_path):
