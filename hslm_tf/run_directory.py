@@ -40,6 +40,16 @@ class RunDirectory:
         return self.path / "last.keras"
 
     @property
+    def shortlist(self) -> Path:
+        """The projection heads that shorten a search, distilled from the best model."""
+        return self.path / "shortlist.keras"
+
+    @property
+    def collection(self) -> Path:
+        """The collection that a search in this run looks through."""
+        return self.path / "collection.h5"
+
+    @property
     def log_file(self) -> Path:
         """A line of numbers for every epoch, CSV."""
         return self.path / "log.csv"

@@ -1,0 +1,101 @@
+"""`python -m hslm_tf.index`: what a search needs, projection heads and collections."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from hslm_tf.retrieval.distillation_config import DistillationConfig
+from hslm_tf.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class IndexArguments:
+    """Distil a run's scores into projection heads, or encode a split as a collection to search.
+
+    Without --collection the heads are fitted on the training split and written to
+    RUN/shortlist.keras; the model stays as it is. With --collection the images and captions of a
+    split are encoded with the model and the heads and written to that file.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """directory of the run"""
+    collection: Annotated[Path | None, tyro.conf.arg(metavar="FILE.h5")] = None
+    """write a collection to this file; RUN/collection.h5 is where a search looks for one"""
+    dataset: str | None = None
+    """folder or HDF5 file; by default the one that the run was trained on"""
+    split: str | None = None
+    """split to use; by default the run's training split, with --collection its test split"""
+    dtype: Literal["float16", "float32"] = "float16"
+    """type that a collection keeps local features in"""
+    images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """folder with the image files of a collection, for galleries"""
+    heads: tyro.conf.OmitArgPrefixes[DistillationConfig] = DistillationConfig()
+    """how the heads learn"""
+    overwrite: bool = False
+    """replace what is there already"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: the arguments, by default those of the command line.
+    """
+    arguments = tyro.cli(IndexArguments, prog="python -m hslm_tf.index", args=args)
+    try:
+        _run(arguments)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _run(arguments: IndexArguments) -> None:
+    run = RunDirectory(arguments.run)
+    data = run.config().data
+    split = arguments.split or (data.test_split if arguments.collection else data.train_split)
+    target = arguments.collection or run.shortlist
+    if target.exists() and not arguments.overwrite:
+        raise FileExistsError(f"{target} exists already: --overwrite replaces it")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target}: there is no such folder")
+    if arguments.images is not None and not arguments.images.is_dir():
+        raise FileNotFoundError(f"{arguments.images}: there is no such folder")
+    # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
+    import keras
+    from tqdm import tqdm
+
+    from hslm_tf.experiment import open_split
+    from hslm_tf.retrieval.collection import Collection
+    from hslm_tf.retrieval.distillation import distill
+    from hslm_tf.retrieval.shortlist import load_shortlist
+
+    dataset = open_split(run, split, arguments.dataset)
+    model = keras.saving.load_model(run.best_model)
+    if arguments.collection is None:
+        with tqdm(total=arguments.heads.steps, unit=" blocks", disable=None) as bar:
+
+            def advance(loss: float) -> None:
+                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+                bar.update()
+
+            distill(model, dataset, arguments.heads, advance).save(target)
+    else:
+        shortlist = load_shortlist(run, model)
+        if not shortlist.teacher:
+            print(f"{run.path} has no projection heads: plain means make the shortlists")
+        total = dataset.num_images + dataset.num_captions
+        with tqdm(total=total, unit=" items", disable=None) as bar:
+            collection = Collection.build(
+                model, dataset, shortlist, arguments.dtype, arguments.images, run.path, bar.update
+            )
+        collection.save(target)
+    print(target)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Inner products with everything: the default, and the oracle of the others."""
+
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.retrieval.indexes.base import check_items, check_queries
+
+# Largest number of inner products held at once, 256 MiB.
+_PRODUCTS_AT_ONCE = 2**26
+
+
+class BruteForceIndex:
+    """Compares a query with every item; of equal products the item that was indexed first wins."""
+
+    is_exact = True
+
+    def __init__(self) -> None:
+        self._vectors = self._ids = None
+
+    def index(self, vectors: np.ndarray, ids: np.ndarray | None = None) -> "BruteForceIndex":
+        """As `Index.index`; the vectors are not copied where they are float32 already."""
+        self._vectors, self._ids = check_items(vectors, ids)
+        return self
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `Index.search`."""
+        dim = None if self._vectors is None else self._vectors.shape[1]
+        queries = check_queries(queries, k, dim)
+        k = min(k, len(self._ids))
+        at_once = max(1, _PRODUCTS_AT_ONCE // len(self._ids))
+        scores = np.empty((len(queries), k), np.float32)
+        ids = np.empty((len(queries), k), np.int64)
+        for first in range(0, len(queries), at_once):
+            block = slice(first, first + at_once)
+            # Of equal values, top_k takes the one with the lower index.
+            best = tf.math.top_k(queries[block] @ self._vectors.T, k)
+            scores[block] = best.values
+            ids[block] = self._ids[best.indices]
+        return scores, ids

@@ -1,0 +1,132 @@
+"""Milvus: embedded in one file, or a cluster for collections beyond one machine."""
+
+import hashlib
+import re
+from typing import Literal
+
+import numpy as np
+
+from hslm_tf.retrieval.indexes.base import check_items, check_queries
+
+_ITEMS_AT_ONCE = 10_000
+# The most that Milvus returns for one query.
+_MOST_RESULTS = 16_384
+
+
+class MilvusIndex:
+    """A collection in Milvus, needs the extra `milvus`.
+
+    The vectors stay in Milvus. Indexing the same vectors and ids again, in another process say,
+    finds them there and sends nothing.
+
+    Args:
+        uri: a file name ending in `.db` for Milvus Lite in this process, or `http://host:port` of a
+            server or cluster.
+        name: what the collection's name in Milvus begins with, letters, digits and underscores.
+        token: `user:password` or API key of a server that asks for it.
+        kind: index type of Milvus. FLAT compares with everything and is exact; AUTOINDEX leaves the
+            choice to the server.
+
+    Raises:
+        ImportError: if pymilvus, or for a file milvus-lite, is not installed.
+        ConnectionError: if nothing answers at the address.
+        ValueError: if the address or the name cannot be one.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        name: str = "hslm",
+        token: str = "",
+        kind: Literal["FLAT", "AUTOINDEX", "HNSW"] = "FLAT",
+    ) -> None:
+        try:
+            import pymilvus
+
+            if "://" not in uri:
+                import milvus_lite  # noqa: F401
+        except ImportError as error:
+            raise ImportError("Milvus is not installed: pip install hslm-tf[milvus]") from error
+        if "://" not in uri and not uri.endswith(".db"):
+            raise ValueError(
+                f"uri must be a file ending in .db or an address with ://. Received: uri={uri!r}"
+            )
+        if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+            raise ValueError(
+                f"name must be letters, digits and underscores. Received: name={name!r}"
+            )
+        self._milvus = pymilvus
+        try:
+            self._client = pymilvus.MilvusClient(uri=uri, token=token)
+        except pymilvus.MilvusException as error:
+            raise ConnectionError(f"Milvus does not answer at {uri}: {error.message}") from error
+        self._name, self._kind = name, kind
+        self._collection = self._dim = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing is ever missed."""
+        return self._kind == "FLAT"
+
+    def index(self, vectors: np.ndarray, ids: np.ndarray | None = None) -> "MilvusIndex":
+        """As `Index.index`; earlier collections of the same name are dropped."""
+        vectors, ids = check_items(vectors, ids)
+        digest = hashlib.sha256(vectors.tobytes() + ids.tobytes() + self._kind.encode())
+        collection = f"{self._name}_{digest.hexdigest()[:16]}"
+        if not self._holds(collection, len(ids)):
+            self._drop(collection)
+            self._create(collection, vectors.shape[1])
+            for first in range(0, len(ids), _ITEMS_AT_ONCE):
+                block = slice(first, first + _ITEMS_AT_ONCE)
+                rows = zip(ids[block].tolist(), vectors[block], strict=True)
+                self._client.insert(collection, [{"id": id_, "vector": row} for id_, row in rows])
+            self._client.flush(collection)
+        for other in self._client.list_collections():
+            if other != collection and re.fullmatch(f"{self._name}_[0-9a-f]{{16}}", other):
+                self._drop(other)
+        self._client.load_collection(collection)
+        self._collection, self._dim, self._size = collection, vectors.shape[1], len(ids)
+        return self
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `Index.search`, for k up to 16,384."""
+        queries = check_queries(queries, k, self._dim)
+        k = min(k, self._size)
+        if k > _MOST_RESULTS:
+            raise ValueError(f"Milvus finds at most {_MOST_RESULTS} items. Received: k={k}")
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        ids = np.full((len(queries), k), -1, np.int64)
+        found = self._client.search(
+            self._collection,
+            data=list(queries),
+            anns_field="vector",
+            limit=k,
+            output_fields=["id"],
+            consistency_level="Strong",
+        )
+        for row, hits in enumerate(found):
+            scores[row, : len(hits)] = [hit["distance"] for hit in hits]
+            ids[row, : len(hits)] = [hit["id"] for hit in hits]
+        return scores, ids
+
+    def close(self) -> None:
+        """Closes the connection, and with Milvus Lite the file."""
+        self._client.close()
+
+    def _holds(self, collection: str, items: int) -> bool:
+        if not self._client.has_collection(collection):
+            return False
+        return int(self._client.get_collection_stats(collection)["row_count"]) == items
+
+    def _drop(self, collection: str) -> None:
+        if self._client.has_collection(collection):
+            self._client.drop_collection(collection)
+
+    def _create(self, collection: str, dim: int) -> None:
+        types = self._milvus.DataType
+        schema = self._client.create_schema(auto_id=False)
+        schema.add_field("id", types.INT64, is_primary=True)
+        schema.add_field("vector", types.FLOAT_VECTOR, dim=dim)
+        params = self._client.prepare_index_params()
+        params.add_index("vector", index_type=self._kind, metric_type="IP")
+        self._client.create_collection(collection, schema=schema, index_params=params)

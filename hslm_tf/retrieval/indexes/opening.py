@@ -1,0 +1,42 @@
+"""Indexes by name."""
+
+from typing import Literal
+
+from hslm_tf.retrieval.indexes.base import Index
+
+Backend = Literal["brute-force", "faiss", "milvus"]
+
+
+def open_index(backend: Backend, uri: str | None = None, name: str = "hslm") -> Index:
+    """Makes an empty index.
+
+    Args:
+        backend: which.
+        uri: where Milvus is, see `MilvusIndex`.
+        name: what the collection in Milvus is called.
+
+    Returns:
+        The index.
+
+    Raises:
+        ImportError: if the extra that it needs is not installed.
+        ValueError: if the backend is unknown, or `uri` is missing or superfluous.
+    """
+    if (backend == "milvus") != (uri is not None):
+        raise ValueError(
+            "Milvus needs a uri, the other indexes take none. "
+            f"Received: backend={backend!r}, uri={uri!r}"
+        )
+    if backend == "brute-force":
+        from hslm_tf.retrieval.indexes.brute_force import BruteForceIndex
+
+        return BruteForceIndex()
+    if backend == "faiss":
+        from hslm_tf.retrieval.indexes.faiss_index import FaissIndex
+
+        return FaissIndex()
+    if backend == "milvus":
+        from hslm_tf.retrieval.indexes.milvus_index import MilvusIndex
+
+        return MilvusIndex(uri, name)
+    raise ValueError(f"There is no such index. Received: backend={backend!r}")

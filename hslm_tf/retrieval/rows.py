@@ -1,0 +1,83 @@
+"""Rows of several arrays as one array."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+class Rows:
+    """Several arrays, one after the other, behind a selection of their rows; nothing is copied.
+
+    Args:
+        arrays: arrays or memory maps that differ in length only.
+        selection: int64 `[n]`, row i is row `selection[i]` of the concatenation; None for all.
+    """
+
+    def __init__(self, arrays: Sequence[Any], selection: np.ndarray | None = None) -> None:
+        self._arrays = list(arrays)
+        self._selection = selection
+        self._bounds = np.cumsum([0, *(len(array) for array in self._arrays)])
+        self.dtype: np.dtype = self._arrays[0].dtype
+        num_rows = self._bounds[-1] if selection is None else len(selection)
+        self.shape: tuple[int, ...] = (int(num_rows), *self._arrays[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: int | slice | np.ndarray) -> np.ndarray:
+        """Reads rows.
+
+        Args:
+            key: an index, a slice, or int `[b]` in any order.
+
+        Returns:
+            The rows, in memory.
+        """
+        rows = np.arange(len(self))[key] if self._selection is None else self._selection[key]
+        if rows.ndim == 0:
+            return self._read(rows[None])[0]
+        return self._read(rows)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def select(self, rows: np.ndarray) -> "Rows":
+        """Keeps some rows.
+
+        Args:
+            rows: int `[b]`.
+
+        Returns:
+            Those rows, over the same arrays.
+        """
+        selection = rows if self._selection is None else self._selection[rows]
+        return Rows(self._arrays, np.asarray(selection, np.int64))
+
+    def append(self, other: "Rows") -> "Rows":
+        """Puts other rows behind these.
+
+        Args:
+            other: rows of the same shape and dtype.
+
+        Returns:
+            All of them, over the same arrays.
+        """
+        arrays = self._arrays + other._arrays
+        if self._selection is None and other._selection is None:
+            return Rows(arrays)
+        selections = [
+            np.arange(len(part)) if part._selection is None else part._selection
+            for part in (self, other)
+        ]
+        return Rows(arrays, np.concatenate([selections[0], selections[1] + self._bounds[-1]]))
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        if len(self._arrays) == 1:
+            return np.asarray(self._arrays[0][rows])
+        values = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        owners = np.searchsorted(self._bounds, rows, side="right") - 1
+        for owner in np.unique(owners):
+            here = owners == owner
+            values[here] = self._arrays[owner][rows[here] - self._bounds[owner]]
+        return values

@@ -1,0 +1,188 @@
+"""`python -m hslm_tf.search`: images that a sentence describes, and sentences for an image."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from hslm_tf.retrieval.indexes import Backend, open_index
+from hslm_tf.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from hslm_tf.retrieval.collection import Collection, Hit
+
+
+@dataclass(frozen=True)
+class SearchArguments:
+    """Search a collection: with captions for images, with --image for captions.
+
+    A shortlist by one vector an item, then the model's exact score. `python -m hslm_tf.index`
+    trains the vectors and writes collections. A run is searched in its collection.h5; without one,
+    its test split is encoded on the spot.
+    """
+
+    where: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_COLLECTION")]
+    """directory of a run, or file of a collection"""
+    captions: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CAPTION")
+    ] = ()
+    """sentences to find images for"""
+    image: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """id of an image of the collection to find captions for; may be given more than once"""
+    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
+    """answers to a query"""
+    shortlist: int = 100
+    """items whose exact score is computed; 0 for all"""
+    run: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """run whose model a collection was built with, where it has moved"""
+    split: str | None = None
+    """split to encode where a run has no collection; by default its test split"""
+    dataset: str | None = None
+    """folder or HDF5 file of that split; by default the one that the run was trained on"""
+    index: Backend = "brute-force"
+    """what makes the shortlist; faiss and milvus are extras"""
+    uri: str | None = None
+    """for milvus: a file ending in .db, or http://host:port"""
+    name: str = "hslm"
+    """for milvus: what the names of the vectors there begin with, one for every collection"""
+    json: bool = False
+    """print JSON"""
+    html: Annotated[Path | None, tyro.conf.arg(metavar="FILE.html")] = None
+    """write a gallery to this file"""
+    images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """folder with the image files; by default the one that the collection remembers"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: the arguments, by default those of the command line.
+    """
+    arguments = tyro.cli(SearchArguments, prog="python -m hslm_tf.search", args=args)
+    try:
+        _run(arguments)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (OSError, ValueError, ImportError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _run(arguments: SearchArguments) -> None:
+    if bool(arguments.captions) == bool(arguments.image):
+        raise ValueError("ask with captions, or with --image, not both")
+    if arguments.k < 1 or arguments.shortlist < 0:
+        raise ValueError("-k is at least 1, and --shortlist at least 0")
+    if not arguments.where.exists():
+        raise FileNotFoundError(f"{arguments.where}: there is no such run or collection")
+    if arguments.html is not None and not arguments.html.parent.is_dir():
+        raise FileNotFoundError(f"{arguments.html}: there is no such folder")
+    if arguments.images is not None and not arguments.images.is_dir():
+        raise FileNotFoundError(f"{arguments.images}: there is no such folder")
+
+    collection = _open(arguments)
+    collection.use_index(
+        lambda side: open_index(arguments.index, arguments.uri, f"{arguments.name}_{side}")
+    )
+    limits = arguments.k, arguments.shortlist or None
+    if arguments.captions:
+        queries, answers = arguments.captions, collection.search(arguments.captions, *limits)
+    else:
+        queries, answers = arguments.image, collection.search_by_image(arguments.image, *limits)
+    found = list(zip(queries, answers, strict=True))
+    if arguments.html is not None:
+        _write_html(arguments, collection, found)
+    if arguments.json:
+        rows = [
+            {"query": query, "answers": [_as_dict(collection, hit, arguments) for hit in hits]}
+            for query, hits in found
+        ]
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        _print_tables(arguments, collection, found)
+
+
+def _open(arguments: SearchArguments) -> "Collection":
+    # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
+    import keras
+
+    from hslm_tf.experiment import open_split
+    from hslm_tf.retrieval.collection import Collection
+    from hslm_tf.retrieval.shortlist import load_shortlist
+
+    if not arguments.where.is_dir():
+        model = arguments.run and keras.saving.load_model(RunDirectory(arguments.run).best_model)
+        return Collection.load(arguments.where, model)
+    run = RunDirectory(arguments.where)
+    chosen = arguments.split or arguments.dataset
+    if run.collection.exists() and not chosen:
+        return Collection.load(run.collection, keras.saving.load_model(run.best_model))
+    dataset = open_split(run, arguments.split, arguments.dataset)
+    model = keras.saving.load_model(run.best_model)
+    return Collection.build(model, dataset, load_shortlist(run, model), run=run.path)
+
+
+def _as_dict(collection: "Collection", hit: "Hit", arguments: SearchArguments) -> dict:
+    if arguments.captions:
+        return {"image": hit.item, "score": hit.score, "captions": _captions(collection, hit.row)}
+    image = collection.ids[collection.caption_to_image[hit.row]]
+    return {"caption": hit.item, "score": hit.score, "image": image}
+
+
+def _captions(collection: "Collection", image: int) -> list[str]:
+    own = (collection.caption_to_image == image).nonzero()[0]
+    return [collection.captions[row] for row in own]
+
+
+def _print_tables(
+    arguments: SearchArguments, collection: "Collection", found: list[tuple[str, list["Hit"]]]
+) -> None:
+    import rich
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    for query, hits in found:
+        table = Table(title=escape(query), title_justify="left", box=box.SIMPLE_HEAD)
+        table.add_column("", justify="right")
+        table.add_column("score", justify="right", no_wrap=True)
+        table.add_column("image", no_wrap=True)
+        table.add_column("caption")
+        for place, hit in enumerate(hits, 1):
+            answer = _as_dict(collection, hit, arguments)
+            caption = answer["caption"] if arguments.image else next(iter(answer["captions"]), "")
+            cells = str(place), f"{hit.score:.4f}", escape(answer["image"]), escape(caption)
+            table.add_row(*cells)
+        rich.print(table)
+
+
+def _write_html(
+    arguments: SearchArguments, collection: "Collection", found: list[tuple[str, list["Hit"]]]
+) -> None:
+    import numpy as np
+
+    from hslm_tf.retrieval.explanation import Explainer
+    from hslm_tf.retrieval.gallery import Answer, write_gallery
+
+    explainer = Explainer(collection.model) if collection.model.config.cross_attention else None
+    pages = []
+    for query, hits in found:
+        answers = []
+        for hit in hits:
+            asked = bool(arguments.captions)
+            row = np.array([hit.row if asked else collection.ids.index(query)])
+            caption = query if asked else hit.item
+            explanation = explainer and explainer.explain(collection.images.read(row), caption)
+            boxes = None if collection.boxes is None else collection.boxes[row][0]
+            image = collection.ids[row[0]]
+            answers.append(Answer(image, caption, hit.score, explanation, boxes))
+        pages.append((query, answers))
+    write_gallery(arguments.html, pages, arguments.images or collection.image_folder)
+
+
+if __name__ == "__main__":
+    main()

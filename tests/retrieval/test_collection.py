@@ -1,0 +1,308 @@
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hslm_tf.config import ModelConfig
+from hslm_tf.data.errors import DataError
+from hslm_tf.model import HSLM
+from hslm_tf.retrieval.collection import Collection
+from hslm_tf.retrieval.indexes.brute_force import BruteForceIndex
+from hslm_tf.retrieval.scoring import score_matrix
+from hslm_tf.retrieval.shortlist import new_shortlist
+from tests.tiny_collection import make_dataset, make_model
+from tests.tiny_model import SIZES, WORDS
+
+QUERIES = ["a red dog runs", "The cat sits on water.", "hat hat"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model()
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return make_dataset()
+
+
+def build(model, dataset, dtype="float32", **options):
+    shortlist = new_shortlist(model.config.joint_dim, None)
+    return Collection.build(model, dataset, shortlist, dtype, **options)
+
+
+@pytest.fixture
+def collection(model, dataset):
+    return build(model, dataset)
+
+
+def assert_hits(hits, scores, items, k):
+    """Hits are the best k of exhaustive scores, by an independent sort."""
+    order = sorted(range(len(scores)), key=lambda row: (-scores[row], row))[:k]
+    assert [hit.row for hit in hits] == order
+    assert [hit.item for hit in hits] == [items[row] for row in order]
+    np.testing.assert_allclose([hit.score for hit in hits], scores[order], atol=1e-5)
+
+
+def assert_same(found, expected):
+    """The same hits for every query, scores up to rounding."""
+    assert [[hit[::2] for hit in hits] for hits in found] == [
+        [hit[::2] for hit in hits] for hits in expected
+    ]
+    for hits, others in zip(found, expected, strict=True):
+        np.testing.assert_allclose([h.score for h in hits], [h.score for h in others], atol=1e-5)
+
+
+def exhaustive(model, dataset, captions):
+    regions, mask = dataset.read_images(np.arange(dataset.num_images))
+    return model.score(regions, captions, mask, matrix=True).numpy()
+
+
+@pytest.mark.parametrize("shortlist", [None, 1000])
+def test_search_equals_exhaustive_scoring(collection, model, dataset, shortlist):
+    scores = exhaustive(model, dataset, QUERIES)
+    for query, hits in enumerate(collection.search(QUERIES, 5, shortlist)):
+        assert_hits(hits, scores[:, query], dataset.image_ids, 5)
+    scores = score_matrix(model, dataset)
+    for image, hits in zip(
+        (3, 7), collection.search_by_image(["im3", "im7"], 8, shortlist), strict=True
+    ):
+        assert_hits(hits, scores[image], dataset.captions, 8)
+    regions, mask = dataset.read_images(np.array([7]))
+    (hits,) = collection.search_by_image(regions, 8, shortlist, region_mask=mask)
+    assert_hits(hits, scores[7], dataset.captions, 8)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"cross_attention": False, "local_alignment": False},
+        {"global_alignment": False, "mgcn": False},
+    ],
+)
+def test_ablated_models_search_too(parts, dataset):
+    model = make_model(**parts)
+    collection = build(model, dataset)
+    scores = score_matrix(model, dataset)
+    (hits,) = collection.search_by_image(["im2"], 8, None)
+    assert_hits(hits, scores[2], dataset.captions, 8)
+    (hits,) = collection.search([dataset.captions[4]], 8, None)
+    assert_hits(hits, scores[:, 4], dataset.image_ids, 8)
+
+
+def test_only_the_shortlist_is_scored(collection, model, dataset):
+    scores = exhaustive(model, dataset, QUERIES)
+    vectors = np.stack([v.mean(axis=0) for v in words_of(model, QUERIES)])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    for query, hits in enumerate(collection.search(QUERIES, 2, shortlist=4)):
+        listed = np.argsort(-(collection.vectors @ vectors[query]))[:4]
+        order = listed[np.argsort(-scores[listed, query])][:2]
+        assert [hit.row for hit in hits] == order.tolist()
+
+
+def words_of(model, captions):
+    texts = model.encode_text(captions)
+    words, mask = texts["words"].numpy(), texts["word_mask"].numpy()
+    return [words[row][mask[row]] for row in range(len(captions))]
+
+
+def test_vectors_are_means_of_real_features(collection, model, dataset):
+    regions, mask = dataset.read_images(np.arange(12))
+    local = model.encode_image(regions, mask)["regions"].numpy()
+    for row in range(12):
+        mean = local[row][mask[row]].mean(axis=0)
+        np.testing.assert_allclose(collection.vectors[row], mean / np.linalg.norm(mean), atol=1e-6)
+    for vector, words in zip(
+        collection.caption_vectors, words_of(model, dataset.captions), strict=True
+    ):
+        mean = words.mean(axis=0)
+        np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def test_float16_moves_scores_little(model, dataset):
+    collection = build(model, dataset, "float16")
+    assert collection.regions.dtype == np.float16
+    scores = exhaustive(model, dataset, QUERIES)
+    for query, hits in enumerate(collection.search(QUERIES, 12, None)):
+        found = np.array([hit.score for hit in hits])
+        np.testing.assert_allclose(found, scores[[h.row for h in hits], query], atol=5e-3)
+
+
+def test_equal_scores_come_in_the_order_of_the_collection(collection, model, monkeypatch):
+    score = model.score_encoded
+    monkeypatch.setattr(model, "score_encoded", lambda *args: tf.round(score(*args)))
+    rounded = np.round(exhaustive(model, make_dataset(), ["a dog"]))[:, 0]
+    assert len(set(rounded)) < 6
+    (hits,) = collection.search(["a dog"], 12)
+    assert [hit.row for hit in hits] == sorted(range(12), key=lambda row: (-rounded[row], row))
+
+
+def test_k_beyond_the_collection_gives_all(collection):
+    assert {hit.item for hit in collection.search(["a dog"], 99)[0]} == set(collection.ids)
+    assert len(collection.search_by_image(["im0"], 99)[0]) == 36
+
+
+def test_add_and_remove(collection, model, dataset):
+    more = make_dataset(4, seed=5, prefix="new")
+    collection.search(QUERIES)
+    collection.add(more)
+    gone = ["im0", "im5", "new1"]
+    collection.remove(gone)
+    assert len(collection) == 13 and len(collection.captions) == 39
+    scores = np.concatenate([exhaustive(model, part, QUERIES) for part in (dataset, more)])
+    all_ids = dataset.image_ids + more.image_ids
+    kept = [row for row, id_ in enumerate(all_ids) if id_ not in gone]
+    ids = [all_ids[row] for row in kept]
+    assert collection.ids == ids
+    for query, hits in enumerate(collection.search(QUERIES, 13)):
+        assert_hits(hits, scores[kept, query], ids, 13)
+    captions = dataset.captions + more.captions
+    assert collection.captions == [c for i, c in enumerate(captions) if i // 3 in kept]
+    own = [collection.ids[image] for image in collection.caption_to_image]
+    assert own == [id_ for id_ in ids for _ in range(3)]
+    boxes = np.concatenate([dataset.boxes, more.boxes])[kept]
+    boxes[~collection.region_mask] = 0
+    np.testing.assert_array_equal(collection.boxes[:], boxes)
+
+
+def test_add_and_remove_refuse(collection, dataset):
+    with pytest.raises(ValueError, match="has this image already. Received: 'im0'"):
+        collection.add(dataset)
+    with pytest.raises(ValueError, match="no such image. Received: 'nobody'"):
+        collection.remove(["im1", "nobody"])
+    with pytest.raises(ValueError, match="at least one image"):
+        collection.remove(dataset.image_ids)
+    assert len(collection) == 12
+
+
+def test_queries_are_refused(collection):
+    with pytest.raises(ValueError, match="A caption has no words. Received: '  '"):
+        collection.search(["a dog", "  "])
+    with pytest.raises(ValueError, match="list of strings"):
+        collection.search("a dog")
+    with pytest.raises(ValueError, match="captions=\\[\\]"):
+        collection.search([])
+    with pytest.raises(ValueError, match="k=0"):
+        collection.search(["a dog"], 0)
+    with pytest.raises(ValueError, match="shortlist=0"):
+        collection.search(["a dog"], 1, 0)
+    with pytest.raises(ValueError, match="no such image. Received: 'x'"):
+        collection.search_by_image(["x"])
+    with pytest.raises(ValueError, match="12"):
+        collection.search_by_image(np.ones((1, 6, 5), np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_save_and_load(model, dataset, dtype, tmp_path):
+    built = build(model, dataset, dtype, image_folder=tmp_path)
+    built.add(make_dataset(3, seed=5, prefix="new"))
+    built.remove(["im1"])
+    path = tmp_path / "a.h5"
+    built.save(path)
+    loaded = Collection.load(path, model, verify=True)
+    assert (loaded.ids, loaded.captions) == (built.ids, built.captions)
+    assert loaded.image_folder == str(tmp_path)
+    assert isinstance(loaded.regions._arrays[0], np.memmap)
+    for name in ("regions", "region_mask", "vectors", "caption_vectors", "caption_to_image"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(built, name), name)
+    assert_same(loaded.search(QUERIES, 14), built.search(QUERIES, 14))
+    assert_same(loaded.search_by_image(["new2"], 9), built.search_by_image(["new2"], 9))
+    # What was loaded can change and replace the file that it reads from.
+    loaded.remove(["im2"])
+    answers = loaded.search(QUERIES, 14)
+    loaded.save(path)
+    assert_same(loaded.search(QUERIES, 14), answers)
+    assert_same(Collection.load(path, model).search(QUERIES, 14), answers)
+    assert os.listdir(tmp_path) == ["a.h5"]
+
+
+def test_a_copy_of_the_model_is_the_model(collection, model, tmp_path):
+    collection.save(tmp_path / "a.h5")
+    model.save(tmp_path / "model.keras")
+    copy = keras.saving.load_model(tmp_path / "model.keras")
+    assert_same(
+        Collection.load(tmp_path / "a.h5", copy).search(QUERIES), collection.search(QUERIES)
+    )
+
+
+def test_another_model_is_refused(collection, tmp_path):
+    collection.save(tmp_path / "a.h5")
+    others = [make_model(seed=1), HSLM(ModelConfig(**SIZES), [*WORDS, "wolf"])]
+    for other in others:
+        with pytest.raises(ValueError, match="a.h5 was built with another model, "):
+            Collection.load(tmp_path / "a.h5", other)
+    with pytest.raises(DataError, match="was built with the run None: its model is not found"):
+        Collection.load(tmp_path / "a.h5")
+
+
+def test_broken_files_are_refused(collection, model, tmp_path):
+    path = tmp_path / "a.h5"
+    with pytest.raises(DataError, match="a.h5: there is no such file"):
+        Collection.load(path, model)
+    collection.save(path)
+    data = path.read_bytes()
+    for cut in (0, 100, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:cut])
+        with pytest.raises(DataError, match="a.h5 cannot be read as a collection"):
+            Collection.load(path, model)
+    for part, verify in (("vectors", False), ("regions", True), ("words", True)):
+        values = np.ascontiguousarray(
+            collection.texts.in_order()[:] if part == "words" else getattr(collection, part)[:]
+        ).tobytes()
+        damaged = bytearray(data)
+        damaged[data.index(values) + len(values) // 2] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=f"a.h5:/{part} is damaged"):
+            Collection.load(path, model, verify=verify)
+
+
+def test_a_killed_save_leaves_the_old_file(collection, model, tmp_path):
+    path = tmp_path / "a.h5"
+    collection.save(path)
+    before = path.read_bytes()
+    script = f"""
+import os
+import numpy as np
+from pathlib import Path
+from hslm_tf.retrieval.checked_hdf5 import write_parts
+class Deadly:
+    shape, dtype = (8, 4), np.dtype("float32")
+    def __len__(self): return 8
+    def __getitem__(self, rows): os.kill(os.getpid(), 9)
+write_parts(Path({str(path)!r}), {{"ids": ["x"], "vectors": Deadly()}}, {{}})
+"""
+    killed = subprocess.run([sys.executable, "-c", script], cwd=os.getcwd())
+    assert killed.returncode == -9
+    assert path.read_bytes() == before
+    assert Collection.load(path, model, verify=True).ids == collection.ids
+
+
+def test_a_failing_save_leaves_nothing_behind(collection, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        collection.save(tmp_path / "a.h5")
+    assert os.listdir(tmp_path) == []
+
+
+def test_indexes_are_asked_again_after_a_change(collection):
+    made = []
+
+    class Spy(BruteForceIndex):
+        def index(self, vectors, ids=None):
+            made.append(len(vectors))
+            return super().index(vectors, ids)
+
+    collection.use_index(lambda side: Spy())
+    for _ in range(2):
+        collection.search(QUERIES)
+    collection.search_by_image(["im0"])
+    collection.remove(["im0"])
+    collection.search(QUERIES)
+    assert made == [12, 36, 11]

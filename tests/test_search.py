@@ -1,0 +1,215 @@
+import json
+import re
+import shutil
+import sys
+from html.parser import HTMLParser
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hslm_tf import experiment, index, search
+from hslm_tf.retrieval.collection import Collection
+from hslm_tf.retrieval.rows import Rows
+from hslm_tf.retrieval.scoring import score_matrix
+from hslm_tf.retrieval.shortlist import open_shortlist
+from hslm_tf.run_directory import RunDirectory
+
+HEADS = "--steps 3 --dim 8 --concepts 8 --images-a-step 6 --captions-a-step 12".split()
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture(scope="module")
+def run(finished_run, tmp_path_factory):
+    """The finished run with heads and a collection, all made by the command."""
+    run = RunDirectory(tmp_path_factory.mktemp("searched") / "run")
+    shutil.copytree(finished_run.path, run.path)
+    index.main([str(run.path), *HEADS])
+    index.main([str(run.path), "--collection", str(run.collection), "--dtype", "float32"])
+    return run
+
+
+@pytest.fixture(scope="module")
+def test_split(run):
+    return experiment.load_split(run.config(), "test")
+
+
+@pytest.fixture(scope="module")
+def scores(run, test_split):
+    return score_matrix(keras.saving.load_model(run.best_model), test_split)
+
+
+def answers_of(args, capsys):
+    capsys.readouterr()
+    search.main([str(arg) for arg in [*args, "--json"]])
+    return json.loads(capsys.readouterr().out)
+
+
+def fails(command, args, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main([str(arg) for arg in args])
+    assert str(stop.value.code).startswith("error: ")
+    assert "\n" not in stop.value.code
+    assert capsys.readouterr().out == ""
+    return stop.value.code
+
+
+def test_json_answers_are_the_exact_best(run, scores, test_split, capsys):
+    captions = [test_split.captions[7], test_split.captions[31]]
+    found = answers_of([run.path, *captions, "-k", "4"], capsys)
+    assert [row["query"] for row in found] == captions
+    for row, caption in zip(found, (7, 31), strict=True):
+        order = np.argsort(-scores[:, caption], kind="stable")[:4]
+        assert [answer["image"] for answer in row["answers"]] == [str(i) for i in order]
+        np.testing.assert_allclose(
+            [answer["score"] for answer in row["answers"]], scores[order, caption], atol=1e-5
+        )
+        for image, answer in zip(order, row["answers"], strict=True):
+            own = np.flatnonzero(test_split.caption_to_image == image)
+            assert answer["captions"] == [test_split.captions[i] for i in own]
+
+
+def test_the_other_way_and_from_the_file(run, scores, test_split, capsys):
+    (row,) = answers_of([run.collection, "--image", "5", "-k", "6"], capsys)
+    order = np.argsort(-scores[5], kind="stable")[:6]
+    assert [answer["caption"] for answer in row["answers"]] == [
+        test_split.captions[i] for i in order
+    ]
+    assert [answer["image"] for answer in row["answers"]] == [
+        str(test_split.caption_to_image[i]) for i in order
+    ]
+
+
+def test_table_and_gallery(run, test_split, tmp_path, capsys):
+    """Boxes, thumbnails and words that look like HTML and like rich's markup."""
+    model = keras.saving.load_model(run.best_model)
+    collection = Collection.load(run.collection, model)
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 0.5, (12, 6, 2))
+    boxes = np.concatenate([corners, corners + 0.4], axis=-1).astype(np.float32)
+    collection.boxes = Rows([boxes])
+    nasty = "<script>alert('x')</script> [bold]"
+    collection.ids = [nasty, *collection.ids[1:]]
+    collection.captions = [nasty, *collection.captions[1:]]
+    collection.save(tmp_path / "a.h5")
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("1.jpg", "3.jpg"):
+        pixels = tf.constant(rng.integers(0, 255, (300, 500, 3)), tf.uint8)
+        tf.io.write_file(str(images / name), tf.io.encode_jpeg(pixels))
+    (images / "4.jpg").write_text("not an image")
+    args = [tmp_path / "a.h5", f"a photo & {nasty}", "-k", "12", "--images", images]
+    search.main([str(arg) for arg in [*args, "--html", tmp_path / "out.html"]])
+    printed = capsys.readouterr().out
+    assert nasty in printed
+    page = (tmp_path / "out.html").read_text("utf-8")
+    assert "<script" not in page and "http" not in page
+    tags, parser = [], HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: tags.append((tag, dict(attrs)))
+    parser.feed(page)
+    assert sum(tag == "figure" for tag, _ in tags) == 12
+    thumbnails = [attrs["href"] for tag, attrs in tags if tag == "image"]
+    assert len(thumbnails) == 2
+    assert all(href.startswith("data:image/jpeg;base64,") for href in thumbnails)
+    assert {attrs["viewbox"] for tag, attrs in tags if tag == "svg"} == {
+        "0 0 1 0.6000",
+        "0 0 1 0.7500",
+    }
+    rectangles = [attrs for tag, attrs in tags if tag == "rect"]
+    assert len(rectangles) == 12 * 5
+    assert all(float(r["x"]) + float(r["width"]) <= 1 for r in rectangles)
+    weights = [float(attrs["title"]) for tag, attrs in tags if attrs.get("class") == "word"]
+    assert len(weights) % 12 == 0 and 0 <= min(weights) < max(weights) <= 1
+
+    search.main(
+        [str(a) for a in [tmp_path / "a.h5", "--image", "3", "--html", tmp_path / "b.html"]]
+    )
+    capsys.readouterr()
+    assert (tmp_path / "b.html").read_text("utf-8").count("<figure>") == 10
+
+
+def test_a_run_without_collection_is_encoded_on_the_spot(run, finished_run, capsys):
+    query = ["A photo of thing3 again.", "-k", "12"]
+    expected = answers_of([run.path, *query], capsys)
+    found = answers_of([finished_run.path, *query], capsys)
+    assert {a["image"] for a in found[0]["answers"]} == {a["image"] for a in expected[0]["answers"]}
+    on_dev = answers_of([run.path, *query, "--split", "dev"], capsys)
+    assert on_dev[0]["answers"][0]["score"] != expected[0]["answers"][0]["score"]
+
+
+def test_a_moved_run_is_named(run, tmp_path, capsys):
+    moved = RunDirectory(tmp_path / "moved")
+    shutil.copytree(run.path, moved.path)
+    collection = Collection.load(moved.collection)
+    collection.run = str(tmp_path / "gone")
+    collection.save(moved.collection)
+    assert "not found" in fails(search, [moved.collection, "a photo"], capsys)
+    assert answers_of([moved.collection, "a photo", "--run", moved.path], capsys)
+
+
+# Under pytest, the command with Milvus Lite ended the whole session; the cause is not found yet.
+_UNSOLVED = pytest.mark.skip(reason="ends pytest's session, cause unknown")
+
+
+@pytest.mark.parametrize("backend", ["faiss", pytest.param("milvus", marks=_UNSOLVED)])
+def test_other_indexes_answer_alike(run, backend, tmp_path, capsys):
+    pytest.importorskip("faiss" if backend == "faiss" else "milvus_lite")
+    flags = ["--index", backend]
+    if backend == "milvus":
+        flags += ["--uri", tmp_path / "a.db"]
+    query = [run.path, "A photo of thing3 again.", "--shortlist", "5", "-k", "3"]
+    (found,), (expected,) = answers_of([*query, *flags], capsys), answers_of(query, capsys)
+    assert [a["image"] for a in found["answers"]] == [a["image"] for a in expected["answers"]]
+
+
+def test_search_refuses(run, tmp_path, capsys):
+    collection = run.collection
+    assert "not both" in fails(search, [collection], capsys)
+    assert "not both" in fails(search, [collection, "a", "--image", "1"], capsys)
+    assert "no such run or collection" in fails(search, [tmp_path / "none", "a"], capsys)
+    assert "-k is at least 1" in fails(search, [collection, "a", "-k", "0"], capsys)
+    assert "no such image. Received: '99'" in fails(search, [collection, "--image", "99"], capsys)
+    assert "no words" in fails(search, [collection, " "], capsys)
+    assert "no such folder" in fails(search, [collection, "a", "--images", tmp_path / "x"], capsys)
+    assert "needs a uri" in fails(search, [collection, "a", "--index", "milvus"], capsys)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "faiss", None)
+        message = fails(search, [collection, "a", "--index", "faiss"], capsys)
+    assert "pip install hslm-tf[faiss]" in message
+
+
+def test_index_writes_heads_of_the_model_and_leaves_it_alone(run, finished_run):
+    assert run.best_model.read_bytes() == finished_run.best_model.read_bytes()
+    shortlist = open_shortlist(run.shortlist)
+    assert shortlist.dim == 8
+    assert re.fullmatch("[0-9a-f]{64}", shortlist.teacher)
+
+
+def test_index_refuses(run, tmp_path, capsys):
+    assert "--overwrite replaces it" in fails(index, [run.path], capsys)
+    assert "--overwrite" in fails(index, [run.path, "--collection", run.collection], capsys)
+    assert "holds no run" in fails(index, [tmp_path], capsys)
+    assert "no such folder" in fails(
+        index, [run.path, "--collection", tmp_path / "x" / "a.h5"], capsys
+    )
+    with pytest.raises(SystemExit) as stop:
+        index.main([str(run.path), "--steps", "0"])
+    assert stop.value.code == 2
+    assert "steps must be at least 1. Received: steps=0" in capsys.readouterr().err
+
+
+def test_heads_of_another_model_are_refused(run, finished_run, tmp_path, capsys):
+    other = RunDirectory(tmp_path / "other")
+    shutil.copytree(finished_run.path, other.path)
+    model = keras.saving.load_model(other.best_model)
+    model.set_weights([weight + 0.01 for weight in model.get_weights()])
+    model.save(other.best_model)
+    shutil.copy(run.shortlist, other.shortlist)
+    assert "was distilled from another model" in fails(search, [other.path, "a photo"], capsys)
+    shutil.copy(run.collection, other.collection)
+    assert "was built with another model" in fails(search, [other.path, "a photo"], capsys)
