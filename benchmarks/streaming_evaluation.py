@@ -20,12 +20,13 @@ import rich
 import tyro
 from rich.table import Table
 
-from benchmarks.training_step import peak_memory
+from benchmarks.machine import gemm_ceiling, peak_memory
+from benchmarks.necessary_work import pair_work
+from benchmarks.training_step import VOCABULARY_SIZE, random_words
 from hslm_tf.config import PRESETS, ModelConfig, preset
 from hslm_tf.data.dataset import RetrievalDataset
 
 _CAPTIONS_PER_IMAGE = 5
-_VOCABULARY_SIZE = 8481
 # Tokens of a caption, <start> and <end> included.
 _MEAN_TOKENS, _DEVIATION, _SHORTEST, _LONGEST = 14.4, 5.0, 5, 27
 
@@ -61,7 +62,10 @@ class Measurement:
         pairs_per_s: Pairs of the other blocks per second.
         total_s: Seconds of the whole evaluation, projected where captions were left out.
         most_pending: Most scores that were kept at a time because they might still count.
-        peak_memory_gib: Largest resident set of the process in GiB.
+        ceiling_before: `tf.matmul` before in GFLOP/s.
+        ceiling_after: The same afterwards.
+        ratio: Necessary work of the pairs per second / larger ceiling.
+        peak_memory_gb: Largest resident set of the process in GB.
     """
 
     images: int
@@ -74,7 +78,10 @@ class Measurement:
     pairs_per_s: float
     total_s: float
     most_pending: int
-    peak_memory_gib: float
+    ceiling_before: float
+    ceiling_after: float
+    ratio: float
+    peak_memory_gb: float
 
 
 class RandomRegions:
@@ -108,7 +115,7 @@ def random_dataset(config: ModelConfig, num_images: int) -> RetrievalDataset:
     count = num_images * _CAPTIONS_PER_IMAGE
     lengths = np.rint(random.normal(_MEAN_TOKENS, _DEVIATION, count)).astype(int)
     captions = [
-        " ".join(f"word{i}" for i in random.integers(0, _VOCABULARY_SIZE - 4, length - 2))
+        " ".join(f"word{i}" for i in random.integers(0, VOCABULARY_SIZE - 4, length - 2))
         for length in np.clip(lengths, _SHORTEST, min(_LONGEST, config.max_tokens or _LONGEST))
     ]
     return RetrievalDataset(
@@ -158,9 +165,8 @@ def measure(arguments: Arguments) -> Measurement:
         tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
     keras.utils.set_random_seed(0)
     config = preset(arguments.preset).model
-    words = ["<pad>", "<start>", "<end>", "<unk>"]
-    words += [f"word{i}" for i in range(_VOCABULARY_SIZE - len(words))]
-    model = HSLM(config, words, dtype=arguments.precision)
+    before = gemm_ceiling(arguments.precision)
+    model = HSLM(config, random_words(), dtype=arguments.precision)
     dataset = random_dataset(config, arguments.images)
     order = blocks_to_score(caption_order(model, dataset), arguments.captions, CAPTIONS_AT_ONCE)
     ranks = StreamingRanks(dataset.caption_to_image, dataset.num_images)
@@ -175,19 +181,25 @@ def measure(arguments: Arguments) -> Measurement:
     encoding, scoring = moments[1] - moments[0], moments[-1] - moments[1]
     pairs_per_s = sum(sizes[1:]) * dataset.num_images / scoring
     pairs = dataset.num_images * dataset.num_captions
+    memory, after = peak_memory(), gemm_ceiling(arguments.precision)
     tokens = model.tokenizer.tokenize_all([dataset.captions[caption] for caption in order])
+    mean_tokens = len(tokens.ids) / len(tokens)
+    work = pair_work(config, mean_tokens) / 1e9
     return Measurement(
         images=dataset.num_images,
         captions=dataset.num_captions,
         captions_scored=len(order),
-        mean_tokens=round(len(tokens.ids) / len(tokens), 2),
+        mean_tokens=round(mean_tokens, 2),
         precision=arguments.precision,
         encoding_s=encoding,
         scoring_s=scoring,
         pairs_per_s=pairs_per_s,
         total_s=encoding + (pairs - sizes[0] * dataset.num_images) / pairs_per_s,
         most_pending=most,
-        peak_memory_gib=peak_memory(),
+        ceiling_before=before,
+        ceiling_after=after,
+        ratio=pairs_per_s * work / max(before, after),
+        peak_memory_gb=memory,
     )
 
 
@@ -218,9 +230,12 @@ def main(args: Sequence[str] | None = None) -> None:
     projected = found.captions_scored < found.captions
     table.add_row("whole evaluation" + ", projected" * projected, f"{found.total_s / 60:.1f} min")
     table.add_row("most scores kept for ranks", f"{found.most_pending:,}")
-    table.add_row("peak resident memory", f"{found.peak_memory_gib:.2f} GiB")
+    table.add_row("peak resident memory", f"{found.peak_memory_gb:.2f} GB")
+    ceilings = f"{found.ceiling_before:.0f}, {found.ceiling_after:.0f} GFLOP/s"
+    table.add_row("tf.matmul, before and after", ceilings)
+    table.add_row("work / (time x ceiling)", f"{found.ratio:.2f}")
     rich.print(table)
-    print(json.dumps(asdict(found)))
+    print(json.dumps({"benchmark": "exact_evaluation", **asdict(found)}))
 
 
 if __name__ == "__main__":

@@ -45,14 +45,14 @@ LONG_STANDING = frozenset(
     """
     Abs Add AddN AddV2 All Any ApproximateEqual ArgMax ArgMin BatchMatMul BatchMatMulV2
     BatchMatMulV3 BiasAdd Bincount Bucketize Cast Ceil ClipByValue Cos Cumprod Cumsum
-    DenseBincount Div DivNoNan Einsum Elu Equal Erf Exp Expm1 Floor FloorDiv FloorMod Greater
-    GreaterEqual InTopKV2 Inv IsFinite IsInf IsNan L2Loss LeakyRelu Less LessEqual Log Log1p
-    LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max Maximum Mean Min Minimum Mod Mul MulNoNan
-    Neg NotEqual Pow Prod RealDiv Reciprocal Relu Relu6 Rint Round Rsqrt SegmentMax SegmentMean
-    SegmentMin SegmentProd SegmentSum Select SelectV2 Selu Sigmoid Sign Sin Softmax Softplus
-    Softsign Sqrt Square SquaredDifference Sub Sum Tan Tanh TopKV2 TruncateDiv TruncateMod Unique
-    UniqueV2 UniqueWithCounts UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd
-    UnsortedSegmentSum Xdivy Xlogy
+    DenseBincount Div DivNoNan Einsum Elu Equal Erf EuclideanNorm Exp Expm1 Floor FloorDiv
+    FloorMod Greater GreaterEqual InTopKV2 Inv IsFinite IsInf IsNan L2Loss LeakyRelu Less
+    LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max Maximum Mean Min
+    Minimum Mod Mul MulNoNan Neg NotEqual Pow Prod RealDiv Reciprocal Relu Relu6 Rint Round Rsqrt
+    SegmentMax SegmentMean SegmentMin SegmentProd SegmentSum Select SelectV2 Selu Sigmoid Sign Sin
+    Softmax Softplus Softsign Sqrt Square SquaredDifference Sub Sum Tan Tanh TopKV2 TruncateDiv
+    TruncateMod Unique UniqueV2 UniqueWithCounts UnsortedSegmentMax UnsortedSegmentMin
+    UnsortedSegmentProd UnsortedSegmentSum Xdivy Xlogy
     """.split()
 )
 

@@ -1,0 +1,177 @@
+"""Every figure of docs/performance.md in one run: training step, exact scores, input, start.
+
+    python -m benchmarks.performance
+    python -m benchmarks.performance --quick --folder /data/bench
+    python -m benchmarks.performance --only training_step exact_scores
+
+Every figure is measured in a process of its own, so that peaks of memory are its own; the larger of
+two matrix-multiply ceilings, taken before and after in that process, is what it is compared with.
+Takes about half an hour on two cores, and 8.5 GB of disk. Prints a table and JSON lines.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import rich
+import tyro
+from rich.table import Table
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Every figure of docs/performance.md in one run."""
+
+    quick: bool = False
+    """Fewer steps and captions: minutes instead of half an hour."""
+
+    only: tuple[str, ...] = ()
+    """Measure these parts alone: training_step, large_batch, exact_scores, coco, input, startup."""
+
+    folder: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path(tempfile.gettempdir())
+    """Where the 8.5 GB file for the input pipeline is made."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some figures that one command measures.
+
+    Args:
+        name: what `--only` calls it.
+        command: module of the command and its arguments.
+        rows: makes rows of the table from a JSON line: what, value, aim, and where there are any
+            the ratio to the ceiling and the two ceilings.
+    """
+
+    name: str
+    command: Sequence[str]
+    rows: Callable[[Mapping[str, Any]], list[Row]]
+
+
+def parts(arguments: Arguments) -> list[Part]:
+    """Lists what is measured.
+
+    Args:
+        arguments: the arguments.
+
+    Returns:
+        The parts in order.
+    """
+    steps = "3" if arguments.quick else "10"
+    some = ["--captions", "512"]
+    step = ["benchmarks.training_step", "--steps", steps]
+    evaluation = ["benchmarks.streaming_evaluation"]
+    # An evaluation of Flickr30K's test split is complete, one of COCO's is projected.
+    flickr = [*evaluation, "--images", "1000", *(some if arguments.quick else [])]
+    narrow = ["--precision", "mixed_bfloat16"]
+    pipeline = ["benchmarks.input_pipeline", "--folder"]
+    return [
+        Part("training_step", step, _step_rows),
+        Part("training_step", [*step, *narrow], _step_rows),
+        Part("large_batch", [*step[:1], "--batch-size", "1024", "--steps", "1"], _large_rows),
+        Part("exact_scores", flickr, _score_rows),
+        Part("exact_scores", [*flickr, *narrow], _score_rows),
+        Part("coco", [*evaluation, "--images", "5000", *some], _coco_rows),
+        Part("input", [*pipeline, str(arguments.folder)], _input_rows),
+        Part("startup", ["benchmarks.startup"], _startup_rows),
+    ]
+
+
+def _ceilings(found: Mapping[str, Any]) -> Row:
+    return f"{found['ratio']:.2f}", f"{found['ceiling_before']:.0f}, {found['ceiling_after']:.0f}"
+
+
+def _step_rows(found: Mapping[str, Any]) -> list[Row]:
+    narrow = "bfloat16" in found["precision"]
+    name = f"training step, {found['precision']}"
+    aim = "ratio 0.50" if narrow else "ratio 0.72"
+    return [
+        (name, f"{found['step_s']:.2f} s", aim, *_ceilings(found)),
+        (f"{name}, memory", f"{found['peak_memory_gb']:.2f} GB", "<= 2.5 GB"),
+    ]
+
+
+def _large_rows(found: Mapping[str, Any]) -> list[Row]:
+    name = f"batch {found['batch_size']}"
+    return [
+        (f"{name}, step", f"{found['step_s']:.1f} s", "", *_ceilings(found)),
+        (f"{name}, memory", f"{found['peak_memory_gb']:.2f} GB", "< 10 GB"),
+    ]
+
+
+def _score_rows(found: Mapping[str, Any]) -> list[Row]:
+    narrow = "bfloat16" in found["precision"]
+    name = f"1,000 x 5,000 exact scores, {found['precision']}"
+    aim = "24,000/s or ratio 0.60" if narrow else "14,000/s or ratio 0.80"
+    return [
+        (name, f"{found['pairs_per_s']:,.0f} pairs/s", aim, *_ceilings(found)),
+        (f"{name}, time", f"{found['total_s'] / 60:.1f} min"),
+    ]
+
+
+def _coco_rows(found: Mapping[str, Any]) -> list[Row]:
+    name = "COCO 5K, streamed ranks"
+    return [
+        (f"{name}, memory", f"{found['peak_memory_gb']:.2f} GB", "< 3 GB"),
+        (f"{name}, projected", f"{found['total_s'] / 3600:.2f} h", "", *_ceilings(found)),
+    ]
+
+
+def _input_rows(found: Mapping[str, Any]) -> list[Row]:
+    if found["benchmark"] == "tokens":
+        value = f"{found['tokenized']:.2f} s, cached {found['cached']:.2f} s"
+        return [(f"tokens of {found['captions']:,} captions", value)]
+    name = f"input, {found['cache']} cache"
+    return [
+        (f"{name}, waiting", f"{found['share']:.2%}", "< 5%"),
+        (f"{name}, anonymous memory", f"{found['anonymous']:+.0f} MB", "< 300 MB"),
+    ]
+
+
+def _startup_rows(found: Mapping[str, Any]) -> list[Row]:
+    aims = {"help": "< 1 s", "first step, sample": "< 25 s"}
+    aim = aims.get(found["until"], "")
+    return [(f"start: {found['until']}", f"{found['seconds']:.2f} s", aim)]
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: the arguments, by default those of the command line.
+    """
+    arguments = tyro.cli(Arguments, prog="python -m benchmarks.performance", args=args)
+    known = parts(arguments)
+    if unknown := set(arguments.only) - {part.name for part in known}:
+        names = ", ".join(dict.fromkeys(part.name for part in known))
+        sys.exit(f"error: no such part: {', '.join(sorted(unknown))}. There are: {names}")
+    table = Table(title="Speed and memory")
+    for heading in ("what", "value", "aim", "ratio", "tf.matmul, GFLOP/s"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    lines = []
+    for part in known:
+        if arguments.only and part.name not in arguments.only:
+            continue
+        print(f"python -m {' '.join(part.command)}", file=sys.stderr, flush=True)
+        output = subprocess.run(
+            [sys.executable, "-m", *part.command], stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
+        for line in output.splitlines():
+            if line.startswith("{"):
+                lines.append(line)
+                for row in part.rows(json.loads(line)):
+                    table.add_row(*row)
+        table.add_section()
+    rich.print(table)
+    print(*lines, sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+import dataclasses
+
+import pytest
+
+from benchmarks.necessary_work import pair_work, training_step_work
+from hslm_tf.config import preset
+
+
+def test_work_at_the_papers_sizes():
+    config = preset("flickr30k").model
+    work = training_step_work(config, batch_size=128, tokens=1848)
+    # Multiplied out by hand from shapes, 2 x rows x inner x columns each.
+    expected = {
+        "image projection": 2 * 2 * 4608 * 2048 * 1024,
+        "image MGCN": 4 * 3 * 2 * (2 * 4608 * 1024**2 + 2 * 1024**3 + 2 * 128 * 36 * 36 * 1024),
+        "self-attention": 3 * 3 * 2 * 1848 * 300 * 300,
+        "text MGCN": 4 * 3 * 2 * (2 * 1848 * 300**2 + 2 * 300**3),
+        "bidirectional GRU": 3 * 2 * 2 * 1848 * (300 + 1024) * 3072,
+        "text pooling": 3 * 2 * 1848 * 1024**2,
+        "region products": 2 * (4608 * 1024**2 + 128 * 36 * 36 * 1024),
+        "mining": 2 * 128 * (2 * 1848 * 36 * 1024 + 1848 * 1024 * 256)
+        + 2 * 128 * 128 * (36 * 1024 + 1024 * 256),
+        "chosen pairs": 3 * 3 * 2 * (1848 * 1024 * (2 * 36 + 256) + 128 * 1024 * (36 + 256 + 2048)),
+    }
+    assert work == pytest.approx({name: count / 1e9 for name, count in expected.items()})
+    assert sum(work.values()) == pytest.approx(640, abs=0.5)
+
+
+def test_work_grows_with_the_sizes():
+    config = preset("flickr30k").model
+    wider = dataclasses.replace(config, similarity_dim=512)
+    assert pair_work(wider, 10) - pair_work(config, 10) == 2 * 11 * 1024 * 256
+    assert pair_work(config, 20) > pair_work(config, 10)
