@@ -186,8 +186,8 @@ def latency(arguments: Latency) -> list[dict]:
     """
     import keras
 
-    from hslm_tf.config import preset
     from hslm_tf.model import HSLM
+    from hslm_tf.presets import preset
     from hslm_tf.retrieval.indexes import open_index
     from hslm_tf.retrieval.shortlist import new_shortlist
 

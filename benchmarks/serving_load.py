@@ -22,7 +22,7 @@ import tyro
 from rich.table import Table
 
 from hslm_tf.client import Client, RowError
-from hslm_tf.config import preset
+from hslm_tf.presets import preset
 
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 _ROWS = 2

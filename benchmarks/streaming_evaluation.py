@@ -23,8 +23,9 @@ from rich.table import Table
 from benchmarks.machine import gemm_ceiling, peak_memory
 from benchmarks.necessary_work import pair_work
 from benchmarks.training_step import VOCABULARY_SIZE, random_words
-from hslm_tf.config import PRESETS, ModelConfig, preset
+from hslm_tf.config import ModelConfig
 from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.presets import PRESETS, preset
 
 _CAPTIONS_PER_IMAGE = 5
 # Tokens of a caption, <start> and <end> included.

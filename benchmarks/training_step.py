@@ -23,7 +23,8 @@ from rich.table import Table
 
 from benchmarks.machine import gemm_ceiling, peak_memory
 from benchmarks.necessary_work import training_step_work
-from hslm_tf.config import PRESETS, ModelConfig, preset
+from hslm_tf.config import ModelConfig
+from hslm_tf.presets import PRESETS, preset
 
 # Size of the vocabulary of Flickr30K in SCAN's files.
 VOCABULARY_SIZE = 8481

@@ -12,7 +12,8 @@ from typing import Annotated
 
 import tyro
 
-from hslm_tf.config import RunConfig, preset
+from hslm_tf.config import RunConfig
+from hslm_tf.presets import preset
 from hslm_tf.run_directory import RunDirectory
 
 

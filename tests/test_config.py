@@ -5,15 +5,8 @@ import sys
 
 import pytest
 
-from hslm_tf.config import (
-    ABLATIONS,
-    PRESETS,
-    DataConfig,
-    ModelConfig,
-    RunConfig,
-    TrainingConfig,
-    preset,
-)
+from hslm_tf.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
+from hslm_tf.presets import ABLATIONS, PRESETS, preset
 
 
 @pytest.mark.parametrize("name, decay_epochs", [("flickr30k", 20), ("coco", 15)])

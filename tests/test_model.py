@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hslm_tf.config import ABLATIONS, ModelConfig, preset
+from hslm_tf.config import ModelConfig
 from hslm_tf.data import RetrievalDataset
 from hslm_tf.model import HSLM
+from hslm_tf.presets import ABLATIONS, preset
 from hslm_tf.retrieval.scoring import encode_images, score_matrix
 from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
 from tests.layer_test import assert_close

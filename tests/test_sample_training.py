@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from hslm_tf.config import RunConfig, preset
+from hslm_tf.config import RunConfig
 from hslm_tf.data import load_sample
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.experiment import Splits, measure, new_model, train
+from hslm_tf.presets import preset
 from hslm_tf.run_directory import RunDirectory
 from hslm_tf.run_evaluation import evaluate_runs
 

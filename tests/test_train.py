@@ -13,8 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from hslm_tf import evaluate, experiment, train
 from hslm_tf.checkpoints import RunCheckpoint
-from hslm_tf.config import PRESETS
 from hslm_tf.model import HSLM
+from hslm_tf.presets import PRESETS
 from hslm_tf.run_directory import RunDirectory
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.training.callbacks import CollapseWarning, Throughput

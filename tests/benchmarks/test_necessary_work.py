@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from benchmarks.necessary_work import pair_work, training_step_work
-from hslm_tf.config import preset
+from hslm_tf.presets import preset
 
 
 def test_work_at_the_papers_sizes():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hslm_tf.config import ModelConfig, preset
+from hslm_tf.config import ModelConfig
 from hslm_tf.model import HSLM
+from hslm_tf.presets import preset
 from hslm_tf.training import HardestNegativeTripletLoss
 from hslm_tf.training.callbacks import (
     CollapseWarning,

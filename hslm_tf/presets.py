@@ -1,0 +1,108 @@
+"""Named configurations: the paper's, its twelve ablation rows, and small ones."""
+
+import dataclasses
+
+from hslm_tf.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
+
+# Table 4 of the paper: MGCN, Self-Attn, Cross-Attn, Glob, Loc.
+ABLATIONS: dict[int, tuple[bool, bool, bool, bool, bool]] = {
+    1: (False, False, False, True, False),
+    2: (False, True, False, True, False),
+    3: (True, False, False, True, False),
+    4: (True, True, False, True, False),
+    5: (False, False, True, False, True),
+    6: (False, True, True, False, True),
+    7: (True, False, True, False, True),
+    8: (True, True, True, False, True),
+    9: (False, False, True, True, True),
+    10: (False, True, True, True, True),
+    11: (True, False, True, True, True),
+    12: (True, True, True, True, True),
+}
+
+_FLICKR30K = RunConfig(
+    data=DataConfig(dataset="data/f30k_precomp", vocabulary="data/f30k_precomp_vocab.json")
+)
+_COCO = RunConfig(
+    data=DataConfig(
+        dataset="data/coco_precomp",
+        vocabulary="data/coco_precomp_vocab.json",
+        test_split="testall",
+    ),
+    training=TrainingConfig(decay_epochs=15),
+)
+_FLICKR8K = RunConfig(
+    model=ModelConfig(
+        region_dim=256,
+        joint_dim=192,
+        word_dim=200,
+        similarity_dim=64,
+        word_dropout=0.3,
+        region_dropout=0.1,
+        feature_dropout=0.1,
+        drop_regions=0.2,
+        drop_words=0.1,
+    ),
+    data=DataConfig(dataset="data/flickr8k"),
+    training=TrainingConfig(
+        epochs=11, learning_rate=1e-3, decay_epochs=8, random_epochs=2, growing_epochs=3
+    ),
+)
+_SAMPLE = RunConfig(
+    model=ModelConfig(
+        region_dim=128,
+        joint_dim=128,
+        word_dim=128,
+        similarity_dim=64,
+        drop_regions=0.2,
+        drop_words=0.1,
+    ),
+    training=TrainingConfig(
+        epochs=10,
+        batch_size=64,
+        learning_rate=1e-3,
+        decay_epochs=8,
+        random_epochs=4,
+        growing_epochs=3,
+    ),
+)
+
+
+def _ablation(row: int) -> RunConfig:
+    mgcn, self_attention, cross_attention, global_alignment, local_alignment = ABLATIONS[row]
+    model = dataclasses.replace(
+        _FLICKR30K.model,
+        mgcn=mgcn,
+        self_attention=self_attention,
+        cross_attention=cross_attention,
+        global_alignment=global_alignment,
+        local_alignment=local_alignment,
+    )
+    return dataclasses.replace(_FLICKR30K, model=model)
+
+
+PRESETS: dict[str, RunConfig] = {
+    "sample": _SAMPLE,
+    "flickr8k": _FLICKR8K,
+    "flickr30k": _FLICKR30K,
+    "coco": _COCO,
+    **{f"ablation/{row}": _ablation(row) for row in ABLATIONS},
+}
+
+
+def preset(name: str) -> RunConfig:
+    """Looks up a named configuration.
+
+    Args:
+        name: `flickr30k` and `coco` (the paper's values), `flickr8k`, `sample`, or
+            `ablation/1` to `ablation/12` (the rows of the paper's Table 4).
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ValueError: if there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"There is no such preset, only {', '.join(PRESETS)}. Received: {name=}")
+    return PRESETS[name]
