@@ -6,7 +6,6 @@ from keras import ops
 
 from hslm_tf.layers.numerics import (
     l2_normalize,
-    mask_rows,
     masked_softmax,
     real_count,
     wide_dtype,
@@ -65,10 +64,11 @@ class AttentionPooling(keras.layers.Layer):
             if caption_index is None:
                 raise ValueError("`weights` need `caption_index`. Received: caption_index=None")
             return self._pool_attended(weights, vectors, caption_index, region_products)
-        vectors = mask_rows(vectors, mask)
         count = real_count(mask, vectors, wide_dtype(vectors))
-        total = ops.sum(ops.cast(vectors, count.dtype), axis=-2, keepdims=True)
-        queries = self._key_queries(ops.cast(total / count, vectors.dtype))
+        # Padding rows weigh 0; a masked copy of all rows would be kept for the gradient.
+        real = ops.ones_like(vectors[..., 0]) if mask is None else ops.cast(mask, vectors.dtype)
+        total = ops.matmul(real[..., None, :], vectors)
+        queries = self._key_queries(ops.cast(total / ops.cast(count, total.dtype), vectors.dtype))
         logits = ops.matmul(vectors, ops.swapaxes(queries, -1, -2))[..., 0]
         weights = masked_softmax(self._scaled(logits, vectors.shape[-1]), mask)
         pooled = ops.matmul(ops.cast(weights, vectors.dtype)[..., None, :], vectors)

@@ -27,7 +27,8 @@ class L2Normalization(keras.layers.Layer):
     def call(
         self, vectors: keras.KerasTensor, mask: keras.KerasTensor | None = None
     ) -> keras.KerasTensor:
-        return mask_rows(l2_normalize(vectors), mask)
+        # Masked first: the unit vectors are then the only copy that the gradient keeps.
+        return l2_normalize(mask_rows(vectors, mask))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape

@@ -70,14 +70,16 @@ class MGCN(keras.layers.Layer):
     def call(
         self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None = None
     ) -> keras.KerasTensor:
+        # Padding nodes reach no others, so that masking once, at the end, is enough.
         for i, convolution in enumerate(self.convolutions):
-            # Padding nodes reach no others, so that masking once, at the end, is enough.
             nodes = convolution.convolve(nodes, mask)
+            if i + 1 == self.num_layers and self.normalization != "layer":
+                nodes = mask_rows(nodes, mask)
             if self.normalization == "l2":
                 nodes = l2_normalize(nodes)
             elif self.normalization == "layer":
                 nodes = self.norms[i](nodes)
-        return mask_rows(nodes, mask)
+        return mask_rows(nodes, mask) if self.normalization == "layer" else nodes
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape

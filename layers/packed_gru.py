@@ -136,7 +136,7 @@ def packed_bidirectional_gru(
         # What gathers rows of an output sends back slices.
         d_states = [tf.convert_to_tensor(d_state) for d_state in d_states]
 
-        def backward(i, d_state, d_inputs, d_recurrents):
+        def backward(i, d_state, d_candidates, d_recurrents):
             t = steps - 1 - i
             gates, candidate = step_of(all_gates, t), step_of(candidates, t)
             update, reset = gates[..., :units], gates[..., units:]
@@ -146,20 +146,19 @@ def packed_bidirectional_gru(
             d_candidate = d_state * (1 - update) * (1 - candidate * candidate)
             d_update = d_state * (step_of(previous, t) - candidate) * update * (1 - update)
             d_reset = d_candidate * step_of(inners, t) * reset * (1 - reset)
-            d_gates = tf.concat([d_update, d_reset], axis=-1)
-            d_recurrent = tf.concat([d_gates, d_candidate * reset], axis=-1)
+            d_recurrent = tf.concat([d_update, d_reset, d_candidate * reset], axis=-1)
             through = tf.matmul(tf.cast(d_recurrent, narrow), kernels, transpose_b=True)
             return (
                 i + 1,
                 d_state * update + tf.cast(through, wide),
-                d_inputs.write(t, flat(tf.concat([d_gates, d_candidate], axis=-1))),
+                d_candidates.write(t, flat(d_candidate)),
                 d_recurrents.write(t, flat(d_recurrent)),
             )
 
         loop = tf.while_loop(
             lambda i, *_: i < steps,
             backward,
-            (0, nothing[:, :0], saving(3 * units), saving(3 * units)),
+            (0, nothing[:, :0], saving(units), saving(3 * units)),
             shape_invariants=(
                 tf.TensorShape([]),
                 tf.TensorShape([2, None, units]),
@@ -167,9 +166,12 @@ def packed_bidirectional_gru(
                 any_shape,
             ),
         )
-        all_inputs, all_recurrents = loop[2].concat(), loop[3].concat()
-        d_inputs = [tf.cast(tf.gather(all_inputs, r), forward_input.dtype) for r in rows]
+        d_candidates, all_recurrents = loop[2].concat(), loop[3].concat()
         d_recurrents = [tf.gather(all_recurrents, r) for r in rows]
+        d_inputs = [
+            tf.cast(tf.concat([d[:, : 2 * units], tf.gather(d_candidates, r)], -1), narrow)
+            for r, d in zip(rows, d_recurrents, strict=True)
+        ]
         # One product a direction: a batch of two transposed ones takes twice as long on CPU.
         d_kernels = [
             tf.matmul(tf.cast(tf.gather(previous, r), narrow), tf.cast(d, narrow), transpose_a=True)
