@@ -132,7 +132,7 @@ class HSLM(RetrievalTrainer):
             scores.append(self.score_pairs(group_images, group_texts))
         return tf.gather(tf.concat(scores, axis=0), tf.math.invert_permutation(order))
 
-    def score_all(self, images: Encoding, texts: Encoding, images_at_once: int = 4) -> tf.Tensor:
+    def score_all(self, images: Encoding, texts: Encoding, images_at_once: int = 2) -> tf.Tensor:
         """Scores all images against all captions, in blocks of images.
 
         Args:
