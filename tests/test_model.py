@@ -206,6 +206,15 @@ def test_model_that_was_never_compiled(tmp_path):
     np.testing.assert_array_equal(matrix(loaded), matrix(model))
 
 
+def test_chosen_pairs_equal_the_matrix(ablated):
+    regions, mask = five_images()
+    images, texts = ablated.encode_image(regions, mask), ablated.encode_text(CAPTIONS)
+    random = np.random.default_rng(0)
+    rows, columns = random.integers(0, 5, 12), random.integers(0, len(CAPTIONS), 12)
+    scores = ablated.score_rows(images, texts, tf.constant(rows), tf.constant(columns))
+    assert_close(scores, matrix(ablated)[rows, columns])
+
+
 def test_block_size_does_not_change_scores(whole):
     regions, mask = five_images()
     images, texts = whole.encode_image(regions, mask), whole.encode_text(CAPTIONS)
