@@ -131,14 +131,15 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
         see `AttentionPooling.region_products`. Output: `"scores"` `[blocks, images, captions]`,
         float32.
     """
-    width, wide = config.joint_dim, dtype.variable_dtype
+    # In the dtype in which the encoders give them, so that nothing is cast back and forth.
+    width, narrow = config.joint_dim, dtype.compute_dtype
     inputs, similarities = {}, {}
 
     # === Layers and functional model, part by part ===
     if config.cross_attention:
-        inputs["words"] = keras.Input((None, width), dtype=wide, name="words")
+        inputs["words"] = keras.Input((None, width), dtype=narrow, name="words")
         inputs["caption_index"] = keras.Input((None,), dtype="int32", name="caption_index")
-        inputs["regions"] = keras.Input((None, None, width), dtype=wide, name="regions")
+        inputs["regions"] = keras.Input((None, None, width), dtype=narrow, name="regions")
         inputs["region_mask"] = keras.Input((None, None), dtype="bool", name="region_mask")
         attended, weights = CrossAttention(
             activation=config.attention,
@@ -154,10 +155,10 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
         )(ops.expand_dims(inputs["words"], 1), attended)
         similarities["caption_index"] = inputs["caption_index"]
     if config.global_alignment:
-        inputs["text_global"] = keras.Input((None, width), dtype=wide, name="text_global")
+        inputs["text_global"] = keras.Input((None, width), dtype=narrow, name="text_global")
         if config.cross_attention:
             inputs["region_products"] = keras.Input(
-                (None, None, None), dtype=dtype.compute_dtype, name="region_products", optional=True
+                (None, None, None), dtype=narrow, name="region_products", optional=True
             )
             image_global = AttentionPooling(dtype=dtype, name="attended_pooling")(
                 inputs["regions"],
@@ -166,7 +167,7 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
                 region_products=inputs["region_products"],
             )
         else:
-            inputs["image_global"] = keras.Input((None, width), dtype=wide, name="image_global")
+            inputs["image_global"] = keras.Input((None, width), dtype=narrow, name="image_global")
             image_global = ops.expand_dims(inputs["image_global"], 2)
         similarities["global"] = SimilarityRepresentation(
             config.similarity_dim, dtype=dtype, name="global_similarity"

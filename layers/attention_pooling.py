@@ -41,6 +41,8 @@ class AttentionPooling(keras.layers.Layer):
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
+        # The layer's own autocast would round float32 weights.
+        self.autocast = False
 
     def compute_mask(self, vectors: keras.KerasTensor, mask: keras.KerasTensor | None) -> None:
         """The rows are gone from the output, and so is their mask."""
@@ -60,6 +62,7 @@ class AttentionPooling(keras.layers.Layer):
         caption_index: keras.KerasTensor | None = None,
         region_products: keras.KerasTensor | None = None,
     ) -> keras.KerasTensor:
+        vectors = ops.cast(vectors, self.compute_dtype)
         if weights is not None:
             if caption_index is None:
                 raise ValueError("`weights` need `caption_index`. Received: caption_index=None")

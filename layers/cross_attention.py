@@ -1,6 +1,7 @@
 """Cross-attention: words attend to image regions (HSLM Eq. 15-16)."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from hslm_tf.layers.numerics import l2_normalize, masked_softmax, wide_dtype
@@ -32,7 +33,7 @@ class CrossAttention(keras.layers.Layer):
     Returns:
         The attended vectors `[blocks, images, words, width]` and the weights
         `[blocks, images, words, regions]` that make them: `attended = weights @ regions`, the
-        normalization included.
+        normalization included. The weights are float32 (float64 in a float64 layer).
 
     Raises:
         ValueError: if `activation` is unknown.
@@ -81,8 +82,7 @@ class CrossAttention(keras.layers.Layer):
         weights = self._weights(words, regions, region_mask)
         if self.normalize:
             weights = weights * self._reciprocal_lengths(weights, regions)
-        weights = ops.cast(weights, regions.dtype)
-        return ops.matmul(weights, regions), weights
+        return ops.matmul(ops.cast(weights, regions.dtype), regions), weights
 
     def _reciprocal_lengths(
         self, weights: keras.KerasTensor, regions: keras.KerasTensor
@@ -92,8 +92,7 @@ class CrossAttention(keras.layers.Layer):
         The squared length of `a R` is `a (R R^T) a^T`: 36 x 36 products in place of several passes
         over vectors of the joint width.
         """
-        regions = ops.cast(regions, weights.dtype)
-        gram = ops.matmul(regions, ops.swapaxes(regions, -1, -2))
+        gram = _gram(ops.cast(regions, weights.dtype))
         squared_length = ops.sum(ops.matmul(weights, gram) * weights, axis=-1, keepdims=True)
         return ops.rsqrt(ops.maximum(squared_length, 1e-12))
 
@@ -131,3 +130,13 @@ class CrossAttention(keras.layers.Layer):
             "normalize": self.normalize,
             "unit_inputs": self.unit_inputs,
         }
+
+
+@tf.custom_gradient
+def _gram(regions: tf.Tensor) -> tf.Tensor:
+    """Products of all pairs of rows; the gradient in one product instead of two."""
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(upstream + tf.linalg.matrix_transpose(upstream), regions)
+
+    return tf.matmul(regions, regions, transpose_b=True), gradient

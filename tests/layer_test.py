@@ -68,7 +68,7 @@ def run_layer_test(
     inputs: dict[str, Any],
     expected_output_shape: Any,
     expected_num_weights: int,
-    output_in_float32: bool = False,
+    output_in_float32: bool | tuple[bool, ...] = False,
     padded_inputs: dict[str, Any] | None = None,
     unpad: Callable[[Any], Any] = lambda outputs: outputs,
 ) -> None:
@@ -80,7 +80,8 @@ def run_layer_test(
         inputs: arguments of its call, by name; float arrays are float32.
         expected_output_shape: shape of the output, or a structure of them.
         expected_num_weights: number of weight tensors, all of them trainable.
-        output_in_float32: whether the output is float32 under mixed precision too.
+        output_in_float32: whether the output is float32 under mixed precision too; one for each
+            of several outputs where they differ.
         padded_inputs: `inputs` with padding added, garbage in it.
         unpad: cuts the output for `padded_inputs` down to the one for `inputs`.
     """
@@ -130,14 +131,17 @@ def _check_policy(
     inputs: dict,
     expected: Any,
     tolerance: float,
-    output_in_float32: bool,
+    output_in_float32: bool | tuple[bool, ...],
 ) -> None:
     twin = _with_policy(layer, policy, inputs)
     assert all(weight.dtype == "float32" for weight in twin.weights)
     outputs = twin(**inputs)
-    expected_dtype = "float32" if output_in_float32 else twin.compute_dtype
-    dtypes = {keras.backend.standardize_dtype(x.dtype) for x in tree.flatten(outputs)}
-    assert dtypes == {expected_dtype}
+    flat = tree.flatten(outputs)
+    wide = output_in_float32
+    wide = wide if isinstance(wide, tuple) else (wide,) * len(flat)
+    for output, in_float32 in zip(flat, wide, strict=True):
+        expected_dtype = "float32" if in_float32 else twin.compute_dtype
+        assert keras.backend.standardize_dtype(output.dtype) == expected_dtype
     assert_close(outputs, expected, tolerance)
 
 

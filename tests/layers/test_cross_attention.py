@@ -28,6 +28,7 @@ def test_layer(activation, normalize):
         },
         expected_output_shape=((2, 4, 8, WIDTH), (2, 4, 8, 5)),
         expected_num_weights=0 if activation == "dot_sigmoid" else 1,
+        output_in_float32=(False, True),
         padded_inputs={
             "words": np.concatenate([example.words[:, :8], padded.words], axis=1),
             "regions": padded.regions,
