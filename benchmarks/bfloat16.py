@@ -51,29 +51,33 @@ def measure(arguments: Arguments) -> dict[str, dict[str, float]]:
     from hslm_tf.data.pipeline import training_batches
     from hslm_tf.experiment import load_split, measure, open_split
     from hslm_tf.model import HSLM
+    from hslm_tf.training import HardestNegativeTripletLoss
 
     run = RunDirectory(arguments.run)
     config = run.config()
     wide = keras.saving.load_model(run.best_model)
     narrow = HSLM.from_config({**wide.get_config(), "dtype": "mixed_bfloat16"})
     narrow.set_weights(wide.get_weights())
-    narrow.compile("sgd", wide.triplet_loss)
     train = load_split(config, config.data.train_split)
     tokens = wide.tokenizer.tokenize_all(train.captions)
     batches = training_batches(train, tokens, config.training.batch_size)
-    compared = [compare_batch(wide, narrow, batch) for batch in batches.take(arguments.batches)]
+    loss = HardestNegativeTripletLoss(config.training.margin)
+    compared = [
+        compare_batch(wide, narrow, loss, batch) for batch in batches.take(arguments.batches)
+    ]
     dataset = open_split(run, arguments.split)
     reports = {model.policy_name: measure(model, dataset).as_dict() for model in (wide, narrow)}
     names = ("other_negative", "score_lost", "gradient_distance", "gradient_cosine")
     return {"mining": dict(zip(names, np.mean(compared, axis=0).tolist(), strict=True)), **reports}
 
 
-def compare_batch(wide, narrow, batch) -> tuple[float, float, float, float]:
+def compare_batch(wide, narrow, triplet_loss, batch) -> tuple[float, float, float, float]:
     """Mines one batch and takes gradients in both precisions.
 
     Args:
         wide: float32 model.
         narrow: the same in mixed bfloat16.
+        triplet_loss: the loss.
         batch: what `training_batches` gives.
 
     Returns:
@@ -113,7 +117,7 @@ def compare_batch(wide, narrow, batch) -> tuple[float, float, float, float]:
                 tf.concat([rows, rows, negatives.image], axis=0),
                 tf.concat([rows, negatives.caption, rows], axis=0),
             )
-            loss = model.triplet_loss(*tf.split(pairs, 3), negatives).loss
+            loss = triplet_loss(*tf.split(pairs, 3), negatives).loss
         found = tape.gradient(loss, model.trainable_variables)
         return np.concatenate([tf.reshape(tf.convert_to_tensor(g), [-1]) for g in found])
 
