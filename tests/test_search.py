@@ -36,13 +36,13 @@ def run(finished_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def test_split(run):
+def searched_split(run):
     return experiment.load_split(run.config(), "test")
 
 
 @pytest.fixture(scope="module")
-def scores(run, test_split):
-    return score_matrix(keras.saving.load_model(run.best_model), test_split)
+def scores(run, searched_split):
+    return score_matrix(keras.saving.load_model(run.best_model), searched_split)
 
 
 def answers_of(args, capsys):
@@ -60,8 +60,8 @@ def fails(command, args, capsys):
     return stop.value.code
 
 
-def test_json_answers_are_the_exact_best(run, scores, test_split, capsys):
-    captions = [test_split.captions[7], test_split.captions[31]]
+def test_json_answers_are_the_exact_best(run, scores, searched_split, capsys):
+    captions = [searched_split.captions[7], searched_split.captions[31]]
     found = answers_of([run.path, *captions, "-k", "4"], capsys)
     assert [row["query"] for row in found] == captions
     for row, caption in zip(found, (7, 31), strict=True):
@@ -71,22 +71,22 @@ def test_json_answers_are_the_exact_best(run, scores, test_split, capsys):
             [answer["score"] for answer in row["answers"]], scores[order, caption], atol=1e-5
         )
         for image, answer in zip(order, row["answers"], strict=True):
-            own = np.flatnonzero(test_split.caption_to_image == image)
-            assert answer["captions"] == [test_split.captions[i] for i in own]
+            own = np.flatnonzero(searched_split.caption_to_image == image)
+            assert answer["captions"] == [searched_split.captions[i] for i in own]
 
 
-def test_the_other_way_and_from_the_file(run, scores, test_split, capsys):
+def test_the_other_way_and_from_the_file(run, scores, searched_split, capsys):
     (row,) = answers_of([run.collection, "--image", "5", "-k", "6"], capsys)
     order = np.argsort(-scores[5], kind="stable")[:6]
     assert [answer["caption"] for answer in row["answers"]] == [
-        test_split.captions[i] for i in order
+        searched_split.captions[i] for i in order
     ]
     assert [answer["image"] for answer in row["answers"]] == [
-        str(test_split.caption_to_image[i]) for i in order
+        str(searched_split.caption_to_image[i]) for i in order
     ]
 
 
-def test_table_and_gallery(run, test_split, tmp_path, capsys):
+def test_table_and_gallery(run, searched_split, tmp_path, capsys):
     """Boxes, thumbnails and words that look like HTML and like rich's markup."""
     model = keras.saving.load_model(run.best_model)
     collection = Collection.load(run.collection, model)
