@@ -111,8 +111,8 @@ class HSLM(RetrievalTrainer):
         Args:
             images: output of `image_encoder`.
             texts: output of `text_encoder`.
-            image_rows: int `[3 n]`, the image of each pair.
-            text_rows: int `[3 n]`, the caption of each pair.
+            image_rows: int32 `[3 n]`, the image of each pair.
+            text_rows: int32 `[3 n]`, the caption of each pair.
 
         Returns:
             Float32 `[3 n]`.

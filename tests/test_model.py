@@ -210,7 +210,8 @@ def test_chosen_pairs_equal_the_matrix(ablated):
     regions, mask = five_images()
     images, texts = ablated.encode_image(regions, mask), ablated.encode_text(CAPTIONS)
     random = np.random.default_rng(0)
-    rows, columns = random.integers(0, 5, 12), random.integers(0, len(CAPTIONS), 12)
+    rows = random.integers(0, 5, 12, dtype="int32")
+    columns = random.integers(0, len(CAPTIONS), 12, dtype="int32")
     scores = ablated.score_rows(images, texts, tf.constant(rows), tf.constant(columns))
     assert_close(scores, matrix(ablated)[rows, columns])
 
