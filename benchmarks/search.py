@@ -21,11 +21,11 @@ import rich
 import tyro
 from rich.table import Table
 
+from benchmarks.training_step import random_words
 from hslm_tf.run_directory import RunDirectory
 
 # What a shortlist has to reach: shares of the exact first and of the exact first ten, R@1 lost.
 _TOP1, _TOP10, _R1 = 99.0, 97.0, 0.3
-_VOCABULARY_SIZE = 8481
 _ENCODED_AT_ONCE = 1000
 
 
@@ -193,11 +193,11 @@ def latency(arguments: Latency) -> list[dict]:
 
     keras.utils.set_random_seed(0)
     config = preset("flickr30k").model
-    words = [f"word{i}" for i in range(_VOCABULARY_SIZE - 4)]
-    model = HSLM(config, ["<pad>", "<start>", "<end>", "<unk>", *words])
+    words = random_words()
+    model = HSLM(config, words)
     shortlist = new_shortlist(config.joint_dim, arguments.dim)
     random = np.random.default_rng(0)
-    queries = [" ".join(random.choice(words, random.integers(8, 15))) for _ in range(105)]
+    queries = [" ".join(random.choice(words[4:], random.integers(8, 15))) for _ in range(105)]
     rows = []
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         pool = min(arguments.pool, max(arguments.items))
