@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.model import HSLM
+from hslm_tf.retrieval import shortlist as retrieval_shortlist
 from hslm_tf.run_directory import RunDirectory
 
 
@@ -117,11 +118,7 @@ def load_shortlist(run: RunDirectory, model: HSLM) -> Shortlist:
     Returns:
         The heads; without any, the mean of the local features.
     """
-    try:
-        from hslm_tf.retrieval import shortlist as trained
-    except ImportError:
-        return Shortlist()
-    heads = trained.load_shortlist(run, model)
+    heads = retrieval_shortlist.load_shortlist(run, model)
     return Shortlist(heads.image_head, heads.text_head)
 
 
