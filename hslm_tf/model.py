@@ -12,7 +12,8 @@ from hslm_tf.config import ModelConfig
 from hslm_tf.layers.packed_words import pack_words
 from hslm_tf.networks import build_image_encoder, build_matcher, build_text_encoder
 from hslm_tf.text.tokenizer import CaptionTokenizer
-from hslm_tf.training.trainer import RetrievalTrainer, rows_of
+from hslm_tf.training.chosen_pairs import score_by_length
+from hslm_tf.training.trainer import RetrievalTrainer
 
 Encoding = Mapping[str, tf.Tensor]
 
@@ -76,9 +77,7 @@ class HSLM(RetrievalTrainer):
         # === Graphs for inference, traced once for all sizes ===
         # A second graph for other sizes could round otherwise, and break ties otherwise.
         images, texts = _specs(image_encoder.output), _specs(text_encoder.output)
-        if "region_products" in matcher.input:
-            products = matcher.input["region_products"]
-            images["region_products"] = tf.TensorSpec(products.shape[1:], products.dtype)
+        count = tf.TensorSpec([], tf.int32)
         self._encode_images = tf.function(
             lambda inputs: self._with_region_products(image_encoder(inputs)),
             input_signature=[_specs(image_encoder.input)],
@@ -86,9 +85,17 @@ class HSLM(RetrievalTrainer):
         self._encode_tokens = tf.function(
             lambda inputs: text_encoder(inputs), input_signature=[_specs(text_encoder.input)]
         )
-        self._score_all = tf.function(
-            self.score_all, input_signature=[images, texts, tf.TensorSpec([], tf.int32)]
+        self._score_without_products = tf.function(
+            lambda *inputs: self.score_all(*inputs, region_products=False),
+            input_signature=[images, texts, count],
         )
+        if "region_products" in matcher.input:
+            products = matcher.input["region_products"]
+            products = tf.TensorSpec(products.shape[1:], products.dtype)
+            self._score_with_products = tf.function(
+                self.score_all,
+                input_signature=[{**images, "region_products": products}, texts, count],
+            )
 
     def score_pairs(self, images: Encoding, texts: Encoding) -> tf.Tensor:
         """Scores image i against caption i.
@@ -106,44 +113,30 @@ class HSLM(RetrievalTrainer):
     def score_rows(
         self, images: Encoding, texts: Encoding, image_rows: tf.Tensor, text_rows: tf.Tensor
     ) -> tf.Tensor:
-        """Scores chosen pairs in three groups of like length, which spares most of the padding.
+        """Scores chosen pairs, see `score_by_length`."""
+        return score_by_length(self.score_pairs, images, texts, image_rows, text_rows)
 
-        Args:
-            images: output of `image_encoder`.
-            texts: output of `text_encoder`.
-            image_rows: int32 `[3 n]`, the image of each pair.
-            text_rows: int32 `[3 n]`, the caption of each pair.
-
-        Returns:
-            Float32 `[3 n]`.
-        """
-        lengths = tf.math.count_nonzero(texts["word_mask"], axis=1, dtype=tf.int32)
-        order = tf.argsort(tf.gather(lengths, text_rows), stable=True)
-        scores = []
-        for group in tf.split(order, 3):
-            rows = tf.gather(text_rows, group)
-            group_texts = rows_of({k: v for k, v in texts.items() if k == "global"}, rows)
-            places = tf.range(tf.reduce_max(tf.gather(lengths, rows)))
-            places += rows[:, None] * tf.shape(texts["word_mask"])[1]
-            for key in ("words", "word_mask"):
-                tokens = tf.reshape(texts[key], tf.concat([[-1], tf.shape(texts[key])[2:]], axis=0))
-                group_texts[key] = tf.gather(tokens, places)
-            group_images = rows_of(images, tf.gather(image_rows, group))
-            scores.append(self.score_pairs(group_images, group_texts))
-        return tf.gather(tf.concat(scores, axis=0), tf.math.invert_permutation(order))
-
-    def score_all(self, images: Encoding, texts: Encoding, images_at_once: int = 2) -> tf.Tensor:
+    def score_all(
+        self,
+        images: Encoding,
+        texts: Encoding,
+        images_at_once: int = 2,
+        region_products: bool = True,
+    ) -> tf.Tensor:
         """Scores all images against all captions, in blocks of images.
 
         Args:
             images: output of `image_encoder` for n images.
             texts: output of `text_encoder` for m captions.
             images_at_once: images of a block; memory is proportional to it.
+            region_products: computes `AttentionPooling.region_products` where `images` lack them,
+                which is worth it for more captions than half the regions of an image.
 
         Returns:
             Float32 `[n, m]`.
         """
-        images, captions = self._with_region_products(images), {}
+        images = self._with_region_products(images) if region_products else images
+        captions = {}
         if self.config.cross_attention:
             captions["words"], captions["caption_index"] = pack_words(
                 texts["words"], texts["word_mask"]
@@ -235,7 +228,11 @@ class HSLM(RetrievalTrainer):
         return self._encode_tokens({"token_ids": tf.convert_to_tensor(token_ids, tf.int32)})
 
     def score_encoded(
-        self, images: Encoding, texts: Encoding, images_at_once: int = 8
+        self,
+        images: Encoding,
+        texts: Encoding,
+        images_at_once: int = 8,
+        region_products: bool = True,
     ) -> tf.Tensor:
         """Scores encoded images against encoded captions, `score_all` as a compiled graph.
 
@@ -243,12 +240,15 @@ class HSLM(RetrievalTrainer):
             images: what `encode_image` returned for n images.
             texts: what `encode_text` returned for m captions.
             images_at_once: images of a block; memory is proportional to it.
+            region_products: as for `score_all`.
 
         Returns:
             Float32 `[n, m]`.
         """
-        images = self._with_region_products(images)
-        return self._score_all(dict(images), dict(texts), tf.constant(images_at_once))
+        images = dict(self._with_region_products(images) if region_products else images)
+        with_products = "region_products" in images
+        score = self._score_with_products if with_products else self._score_without_products
+        return score(images, dict(texts), tf.constant(images_at_once))
 
     def score(
         self,

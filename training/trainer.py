@@ -1,10 +1,9 @@
 """Training and test step of a retrieval model."""
 
-from collections.abc import Mapping
-
 import keras
 import tensorflow as tf
 
+from hslm_tf.training.chosen_pairs import rows_of
 from hslm_tf.training.curriculum import NegativeCurriculum
 from hslm_tf.training.triplet_loss import HardestNegativeTripletLoss, TripletLosses
 
@@ -153,8 +152,3 @@ class RetrievalTrainer(keras.Model):
 
 def _constant(encoding: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {key: tf.stop_gradient(value) for key, value in encoding.items()}
-
-
-def rows_of(encoding: Mapping[str, tf.Tensor], rows: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Takes some images or captions of an encoding."""
-    return {key: tf.gather(value, rows) for key, value in encoding.items()}
