@@ -63,8 +63,10 @@ def _run(arguments: ExportArguments) -> None:
     import tensorflow as tf
 
     import hslm_tf.model  # noqa: F401 - Keras finds the class of the saved model by its name
+    from hslm_tf.retrieval.collection import Collection
+    from hslm_tf.retrieval.shortlist import load_shortlist
     from hslm_tf.serving.savedmodel import export_model
-    from hslm_tf.serving.shortlist import load_collection, load_shortlist
+    from hslm_tf.serving.search_index import SearchIndex
 
     # Where a GPU is visible, Keras builds recurrent layers that only run there.
     tf.config.set_visible_devices([], "GPU")
@@ -72,9 +74,9 @@ def _run(arguments: ExportArguments) -> None:
     if arguments.collection is None:
         shortlist, index = load_shortlist(run, model), None
     else:
-        shortlist, index = load_collection(
-            arguments.collection, model, arguments.top_k, arguments.shortlist
-        )
+        collection = Collection.load(arguments.collection, model)
+        shortlist = collection.shortlist
+        index = SearchIndex.of(collection, arguments.top_k, arguments.shortlist)
     path = export_model(
         model, arguments.out, arguments.version, arguments.precision, shortlist, index
     )

@@ -129,12 +129,12 @@ def _open(arguments: SearchArguments) -> "Collection":
 def _as_dict(collection: "Collection", hit: "Hit", arguments: SearchArguments) -> dict:
     if arguments.captions:
         return {"image": hit.item, "score": hit.score, "captions": _captions(collection, hit.row)}
-    image = collection.ids[collection.caption_to_image[hit.row]]
+    image = collection.ids[collection.contents.caption_to_image[hit.row]]
     return {"caption": hit.item, "score": hit.score, "image": image}
 
 
 def _captions(collection: "Collection", image: int) -> list[str]:
-    own = (collection.caption_to_image == image).nonzero()[0]
+    own = (collection.contents.caption_to_image == image).nonzero()[0]
     return [collection.captions[row] for row in own]
 
 
@@ -168,6 +168,7 @@ def _write_html(
     from hslm_tf.retrieval.explanation import Explainer
     from hslm_tf.retrieval.gallery import Answer, write_gallery
 
+    contents = collection.contents
     explainer = Explainer(collection.model) if collection.model.config.cross_attention else None
     pages = []
     for query, hits in found:
@@ -176,8 +177,8 @@ def _write_html(
             asked = bool(arguments.captions)
             row = np.array([hit.row if asked else collection.ids.index(query)])
             caption = query if asked else hit.item
-            explanation = explainer and explainer.explain(collection.images.read(row), caption)
-            boxes = None if collection.boxes is None else collection.boxes[row][0]
+            explanation = explainer and explainer.explain(contents.images.read(row), caption)
+            boxes = None if contents.boxes is None else contents.boxes[row][0]
             image = collection.ids[row[0]]
             answers.append(Answer(image, caption, hit.score, explanation, boxes))
         pages.append((query, answers))

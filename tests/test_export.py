@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import types
 
 import keras
 import numpy as np
@@ -8,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from hslm_tf import export
-from hslm_tf.model import HSLM
+from hslm_tf.experiment import open_split
+from hslm_tf.retrieval.collection import Collection
 
 
 def test_exports_a_run(finished_run, tmp_path, capsys):
@@ -26,40 +26,21 @@ def test_exports_a_run(finished_run, tmp_path, capsys):
     assert not answer["status"].numpy().any()
 
 
-def test_bakes_a_collection_in(finished_run, tmp_path, monkeypatch):
-    class Collection:
-        """What an export reads of `hslm_tf.retrieval.collection.Collection`."""
-
-        ids = ["one", "two", "three"]
-        vectors = np.eye(3, 8, dtype=np.float32)
-        regions = np.random.default_rng(0).normal(size=(3, 6, 8)).astype(np.float16)
-        region_mask = np.ones((3, 6), bool)
-        shortlist = types.SimpleNamespace(image_head=None, text_head=None)
-
-        @staticmethod
-        def load(path, model):
-            assert path == tmp_path / "collection.h5" and isinstance(model, HSLM)
-            return Collection
-
-    module = types.SimpleNamespace(Collection=Collection)
-    monkeypatch.setitem(sys.modules, "hslm_tf.retrieval.collection", module)
-    flags = ["--collection", str(tmp_path / "collection.h5"), "--top-k", "2", "--shortlist", "3"]
-    export.main([str(finished_run.path), "--out", str(tmp_path / "served"), *flags])
+def test_bakes_a_collection_in(finished_run, tmp_path):
+    """The exported search answers as the collection does in this process."""
     model = keras.saving.load_model(finished_run.best_model)
+    collection = Collection.build(model, open_split(finished_run), dtype="float32")
+    collection.save(tmp_path / "collection.h5")
+    flags = ["--collection", str(tmp_path / "collection.h5"), "--top-k", "2", "--shortlist", "5"]
+    export.main([str(finished_run.path), "--out", str(tmp_path / "served"), *flags])
     captions = ["A photo of thing3 here.", "A photo of thing5 again."]
-    images = {
-        "regions": tf.constant(Collection.regions, tf.float32),
-        "region_mask": tf.constant(Collection.region_mask),
-    }
-    scores = model.score_encoded(images, model.encode_text(captions)).numpy()
+    expected = collection.search(captions, k=2, shortlist=5)
     loaded = tf.saved_model.load(str(tmp_path / "served" / "1"))
     answer = loaded.signatures["search"](captions=tf.constant(captions))
-    order = np.argsort(-scores.T, axis=1)[:, :2]
-    expected = np.array([name.encode() for name in Collection.ids], object)[order]
-    np.testing.assert_array_equal(answer["ids"].numpy(), expected)
-    np.testing.assert_allclose(
-        answer["scores"], np.take_along_axis(scores.T, order, axis=1), atol=1e-5
-    )
+    ids = [[hit.item.encode() for hit in hits] for hits in expected]
+    np.testing.assert_array_equal(answer["ids"].numpy(), np.array(ids, object))
+    scores = [[hit.score for hit in hits] for hits in expected]
+    np.testing.assert_allclose(answer["scores"], scores, atol=1e-5)
 
 
 @pytest.mark.parametrize(

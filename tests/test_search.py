@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import shutil
@@ -93,10 +94,14 @@ def test_table_and_gallery(run, searched_split, tmp_path, capsys):
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 0.5, (12, 6, 2))
     boxes = np.concatenate([corners, corners + 0.4], axis=-1).astype(np.float32)
-    collection.boxes = Rows([boxes])
     nasty = "<script>alert('x')</script> [bold]"
-    collection.ids = [nasty, *collection.ids[1:]]
-    collection.captions = [nasty, *collection.captions[1:]]
+    contents = dataclasses.replace(
+        collection.contents,
+        boxes=Rows([boxes]),
+        ids=[nasty, *collection.ids[1:]],
+        captions=[nasty, *collection.captions[1:]],
+    )
+    collection = Collection(model, collection.shortlist, contents, run=run.path)
     collection.save(tmp_path / "a.h5")
     images = tmp_path / "images"
     images.mkdir()

@@ -11,17 +11,19 @@ import tensorflow as tf
 
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.model import HSLM
+from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.collection_file import read_collection, write_collection
-from hslm_tf.retrieval.encodings import CaptionEncodings, ImageEncodings, StorageType
+from hslm_tf.retrieval.contents import Contents, image_ids
+from hslm_tf.retrieval.image_encodings import ImageEncodings
 from hslm_tf.retrieval.indexes import Index
 from hslm_tf.retrieval.indexes.brute_force import BruteForceIndex
-from hslm_tf.retrieval.reranking import Hit, rerank
-from hslm_tf.retrieval.rows import Rows
-from hslm_tf.retrieval.shortlist import Shortlist
+from hslm_tf.retrieval.shortlist import Shortlist, new_shortlist
+from hslm_tf.retrieval.storage import StorageType
+from hslm_tf.retrieval.two_stages import Hit, search_in_two_stages
 
 Side = Literal["images", "captions"]
 # Images of one block of the matcher.
-_IMAGES_OF_A_BLOCK = 32
+_IMAGES_OF_A_BLOCK = 50
 
 
 class Collection:
@@ -31,45 +33,27 @@ class Collection:
     the shortlist get their exact score from the model. What is approximate is only which items
     enter the shortlist, and the storage type of the local features.
 
-    Made by `build` or `load`.
+    Made by `build`, `from_encodings` or `load`.
 
-    Attributes:
+    Args:
         model: the model.
-        shortlist: the projection heads.
-        ids: id of every image.
-        vectors: shortlist vectors of the images, float32 `[n, dim]`.
-        images: encodings of the images.
-        captions: every caption.
-        caption_to_image: int64 `[m]`, the row of each caption's image.
-        caption_vectors: shortlist vectors of the captions, float32 `[m, dim]`.
-        texts: encodings of the captions.
-        boxes: `[n, N, 4]` x0, y0, x1, y1 of every region in pixels, or None.
-        image_folder: where the image files lie, or None.
+        shortlist: its projection heads.
+        contents: images and captions, encoded by the model.
+        image_folder: where the image files lie, for galleries, or None.
         run: directory of the run whose model this is, or None.
     """
 
     def __init__(
         self,
-        *,
         model: HSLM,
         shortlist: Shortlist,
-        ids: list[str],
-        vectors: np.ndarray,
-        images: ImageEncodings,
-        captions: list[str],
-        caption_to_image: np.ndarray,
-        caption_vectors: np.ndarray,
-        texts: CaptionEncodings,
-        boxes: Rows | None = None,
-        image_folder: str | None = None,
-        run: str | None = None,
+        contents: Contents,
+        image_folder: str | os.PathLike[str] | None = None,
+        run: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.model, self.shortlist = model, shortlist
-        self.ids, self.vectors, self.images = ids, vectors, images
-        self.captions, self.caption_to_image = captions, caption_to_image
-        self.caption_vectors, self.texts = caption_vectors, texts
-        self.boxes, self.image_folder, self.run = boxes, image_folder, run
-        self._rows = {id_: row for row, id_ in enumerate(self.ids)}
+        self.model, self.shortlist, self.contents = model, shortlist, contents
+        self.image_folder = None if image_folder is None else os.path.abspath(image_folder)
+        self.run = None if run is None else os.path.abspath(run)
         self.use_index(lambda side: BruteForceIndex())
 
     @classmethod
@@ -77,7 +61,7 @@ class Collection:
         cls,
         model: HSLM,
         dataset: RetrievalDataset,
-        shortlist: Shortlist,
+        shortlist: Shortlist | None = None,
         dtype: StorageType = "float16",
         image_folder: str | os.PathLike[str] | None = None,
         run: str | os.PathLike[str] | None = None,
@@ -88,7 +72,7 @@ class Collection:
         Args:
             model: the model.
             dataset: images and captions; without ids of its own, an image's number is its id.
-            shortlist: the model's projection heads.
+            shortlist: the model's projection heads; None for plain means of the local features.
             dtype: type that local features are kept in. float16 takes half the space of float32
                 and moves a score in the fourth decimal.
             image_folder: where the image files lie, for galleries.
@@ -102,33 +86,69 @@ class Collection:
             DataError: if region features are not finite.
             ValueError: if a local feature does not fit the type.
         """
-        images = ImageEncodings.encode(model, dataset, dtype=dtype, progress=progress)
-        texts = CaptionEncodings.encode(model, dataset.captions, dtype, progress)
-        boxes = dataset.read_boxes(np.arange(dataset.num_images))
-        return cls(
-            model=model,
-            shortlist=shortlist,
-            ids=_ids(dataset),
-            vectors=images.vectors(shortlist),
-            images=images,
-            captions=list(dataset.captions),
-            caption_to_image=np.asarray(dataset.caption_to_image, np.int64),
-            caption_vectors=texts.vectors(shortlist),
-            texts=texts,
-            boxes=None if boxes is None else Rows([boxes]),
-            image_folder=None if image_folder is None else os.path.abspath(image_folder),
-            run=None if run is None else os.path.abspath(run),
+        shortlist = shortlist or new_shortlist(model.config.joint_dim, None)
+        contents = Contents.encode(model, shortlist, dataset, dtype, progress)
+        return cls(model, shortlist, contents, image_folder, run)
+
+    @classmethod
+    def from_encodings(
+        cls,
+        model: HSLM,
+        images: ImageEncodings,
+        texts: CaptionEncodings | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        captions: Sequence[str] = (),
+        caption_to_image: Sequence[int] | np.ndarray = (),
+        boxes: np.ndarray | None = None,
+        shortlist: Shortlist | None = None,
+        image_folder: str | os.PathLike[str] | None = None,
+        run: str | os.PathLike[str] | None = None,
+    ) -> "Collection":
+        """Makes a collection of images that the model encoded already.
+
+        Args:
+            model: the model.
+            images: n images, such as `ImageEncodings.of(model.encode_image(regions))`.
+            texts: the captions, such as `CaptionEncodings.of(model.encode_text(captions))`; None
+                encodes them.
+            ids: id of every image; by default its number.
+            captions: m captions as they are written; there may be none.
+            caption_to_image: int `[m]`, the row of each caption's image.
+            boxes: `[n, N, 4]` x0, y0, x1, y1 of every region, for galleries.
+            shortlist: as for `build`.
+            image_folder: as for `build`.
+            run: as for `build`.
+
+        Returns:
+            The collection, in memory.
+
+        Raises:
+            ValueError: if the parts do not fit together.
+        """
+        shortlist = shortlist or new_shortlist(model.config.joint_dim, None)
+        if texts is None:
+            texts = CaptionEncodings.encode(model, captions, str(images.regions.dtype))
+        contents = Contents.of(
+            shortlist,
+            images,
+            texts,
+            ids=[str(row) for row in range(len(images))] if ids is None else ids,
+            captions=captions,
+            caption_to_image=caption_to_image,
+            boxes=boxes,
         )
+        return cls(model, shortlist, contents, image_folder, run)
 
     @property
-    def regions(self) -> Rows:
-        """Local features of the images, `[n, N, d]`."""
-        return self.images.regions
+    def ids(self) -> list[str]:
+        """Id of every image."""
+        return self.contents.ids
 
     @property
-    def region_mask(self) -> np.ndarray:
-        """True where an image has a real region, bool `[n, N]`."""
-        return self.images.region_mask
+    def captions(self) -> list[str]:
+        """Every caption."""
+        return self.contents.captions
 
     def __len__(self) -> int:
         """Number of images."""
@@ -171,11 +191,14 @@ class Collection:
 
         def score(query: int, rows: np.ndarray) -> tf.Tensor:
             text = {key: value[query : query + 1] for key, value in texts.items()}
-            images = self.images.read(rows)
-            return self.model.score_encoded(images, text, _IMAGES_OF_A_BLOCK)[:, 0]
+            images = self.contents.images.read(rows)
+            return self.model.score_encoded(
+                images, text, _IMAGES_OF_A_BLOCK, region_products=False
+            )[:, 0]
 
         queries = self.shortlist.text_vectors(texts)
-        return self._search("images", queries, score, self.ids, k, shortlist)
+        index = partial(self._index, "images")
+        return search_in_two_stages(queries, index, score, self.ids, k, shortlist)
 
     def search_by_image(
         self,
@@ -204,14 +227,15 @@ class Collection:
             encoded = self.model.encode_image(images, region_mask)
             queries = self.shortlist.image_vectors(encoded)
         else:
-            places = self._places(images)
-            encoded, queries = self.images.read(places), self.vectors[places]
+            rows = self.contents.rows_of(images)
+            encoded, queries = self.contents.images.read(rows), self.contents.vectors[rows]
 
         def score(query: int, rows: np.ndarray) -> tf.Tensor:
             image = {key: value[query : query + 1] for key, value in encoded.items()}
-            return self.model.score_encoded(image, self.texts.read(rows), 1)[0]
+            return self.model.score_encoded(image, self.contents.texts.read(rows), 1)[0]
 
-        return self._search("captions", queries, score, self.captions, k, shortlist)
+        index = partial(self._index, "captions")
+        return search_in_two_stages(queries, index, score, self.captions, k, shortlist)
 
     def add(self, dataset: RetrievalDataset) -> None:
         """Encodes further images with their captions and puts them at the end.
@@ -223,28 +247,18 @@ class Collection:
             DataError: if region features are not finite.
             ValueError: if an id is in the collection already, or the shape is another.
         """
-        if dataset.max_regions != self.regions.shape[1]:
+        regions = self.contents.images.regions
+        # Looked at before anything is encoded, which may take long.
+        if dataset.max_regions != regions.shape[1]:
             raise ValueError(
-                f"The collection has {self.regions.shape[1]} regions an image. "
+                f"The collection has {regions.shape[1]} regions an image. "
                 f"Received: {dataset.source} with {dataset.max_regions}"
             )
-        twice = [id_ for id_ in _ids(dataset) if id_ in self._rows]
-        if twice:
+        known = set(self.ids)
+        if twice := [id_ for id_ in image_ids(dataset) if id_ in known]:
             raise ValueError(f"The collection has this image already. Received: {twice[0]!r}")
-        dtype = str(self.regions.dtype)
-        other = Collection.build(self.model, dataset, self.shortlist, dtype)
-        self.caption_to_image = np.concatenate(
-            [self.caption_to_image, other.caption_to_image + len(self)]
-        )
-        self.ids = self.ids + other.ids
-        self.captions = self.captions + other.captions
-        self.vectors = np.concatenate([self.vectors, other.vectors])
-        self.caption_vectors = np.concatenate([self.caption_vectors, other.caption_vectors])
-        self.images = self.images.append(other.images)
-        self.texts = self.texts.append(other.texts)
-        both = self.boxes is not None and other.boxes is not None
-        self.boxes = self.boxes.append(other.boxes) if both else None
-        self._changed()
+        more = Contents.encode(self.model, self.shortlist, dataset, str(regions.dtype))
+        self._change(self.contents.append(more))
 
     def remove(self, ids: Sequence[str]) -> None:
         """Takes images and their captions out.
@@ -255,19 +269,7 @@ class Collection:
         Raises:
             ValueError: if an image is unknown, or none would be left.
         """
-        gone = np.zeros(len(self), bool)
-        gone[self._places(ids)] = True
-        if gone.all():
-            raise ValueError("A collection keeps at least one image. Received: the ids of all")
-        rows = np.flatnonzero(~gone)
-        kept = np.flatnonzero(~gone[self.caption_to_image])
-        self.caption_to_image = (np.cumsum(~gone) - 1)[self.caption_to_image[kept]]
-        self.ids = [self.ids[row] for row in rows]
-        self.captions = [self.captions[row] for row in kept]
-        self.vectors, self.caption_vectors = self.vectors[rows], self.caption_vectors[kept]
-        self.images, self.texts = self.images.select(rows), self.texts.select(kept)
-        self.boxes = None if self.boxes is None else self.boxes.select(rows)
-        self._changed()
+        self._change(self.contents.without(self.contents.rows_of(ids)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the collection to an HDF5 file, in one piece.
@@ -300,43 +302,13 @@ class Collection:
         """
         return cls(**read_collection(Path(path), model, verify))
 
-    def _places(self, ids: Sequence[str]) -> np.ndarray:
-        if isinstance(ids, str):
-            raise ValueError(f"Images are a list of ids. Received: {ids!r}")
-        unknown = [id_ for id_ in ids if id_ not in self._rows]
-        if unknown:
-            raise ValueError(f"The collection has no such image. Received: {unknown[0]!r}")
-        return np.array([self._rows[id_] for id_ in ids], np.int64)
-
-    def _changed(self) -> None:
-        self._rows = {id_: row for row, id_ in enumerate(self.ids)}
+    def _change(self, contents: Contents) -> None:
+        self.contents = contents
         self._indexes = {}
-
-    def _search(
-        self,
-        side: Side,
-        queries: np.ndarray,
-        score: Callable[[int, np.ndarray], tf.Tensor],
-        items: list[str],
-        k: int,
-        shortlist: int | None,
-    ) -> list[list[Hit]]:
-        if k < 1 or (shortlist is not None and shortlist < 1):
-            raise ValueError(f"At least 1 is needed. Received: k={k}, shortlist={shortlist}")
-        if not items:
-            return [[] for _ in queries]
-        if shortlist is None:
-            candidates = [np.arange(len(items))] * len(queries)
-        else:
-            candidates = self._index(side).search(queries, max(k, shortlist))[1]
-        return [rerank(rows, partial(score, i), items, k) for i, rows in enumerate(candidates)]
 
     def _index(self, side: Side) -> Index:
         if side not in self._indexes:
-            vectors = self.vectors if side == "images" else self.caption_vectors
+            contents = self.contents
+            vectors = contents.vectors if side == "images" else contents.caption_vectors
             self._indexes[side] = self._make_index(side).index(vectors)
         return self._indexes[side]
-
-
-def _ids(dataset: RetrievalDataset) -> list[str]:
-    return dataset.image_ids or [str(image) for image in range(dataset.num_images)]

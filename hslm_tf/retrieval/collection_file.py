@@ -11,8 +11,10 @@ from hslm_tf import __version__
 from hslm_tf.data.errors import DataError
 from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.model import HSLM
+from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.checked_hdf5 import read_parts, write_parts
-from hslm_tf.retrieval.encodings import CaptionEncodings, ImageEncodings
+from hslm_tf.retrieval.contents import Contents
+from hslm_tf.retrieval.image_encodings import ImageEncodings
 from hslm_tf.retrieval.rows import Rows
 from hslm_tf.retrieval.shortlist import Shortlist, open_shortlist
 from hslm_tf.run_directory import RunDirectory
@@ -34,27 +36,28 @@ def write_collection(collection: "Collection", path: Path) -> None:
     Raises:
         OSError: if the file cannot be written.
     """
+    contents = collection.contents
     parts = {
-        "ids": collection.ids,
-        "vectors": collection.vectors,
-        "region_mask": collection.region_mask,
-        "regions": collection.regions,
-        "image_global": collection.images.pooled,
-        "boxes": collection.boxes,
-        "captions": collection.captions,
-        "caption_to_image": collection.caption_to_image,
-        "caption_vectors": collection.caption_vectors,
-        "words": collection.texts.in_order(),
-        "lengths": collection.texts.lengths,
-        "text_global": collection.texts.pooled,
+        "ids": contents.ids,
+        "vectors": contents.vectors,
+        "region_mask": contents.images.region_mask,
+        "regions": contents.images.regions,
+        "image_global": contents.images.pooled,
+        "boxes": contents.boxes,
+        "captions": contents.captions,
+        "caption_to_image": contents.caption_to_image,
+        "caption_vectors": contents.caption_vectors,
+        "words": contents.texts.in_order(),
+        "lengths": contents.texts.lengths,
+        "text_global": contents.texts.pooled,
         "shortlist": _to_bytes(collection.shortlist),
     }
     manifest = {
         "format": _FORMAT,
         "hslm_tf": __version__,
         "model": model_fingerprint(collection.model),
-        "images": len(collection),
-        "captions": len(collection.captions),
+        "images": len(contents.ids),
+        "captions": len(contents.captions),
         "run": collection.run,
         "image_folder": collection.image_folder,
     }
@@ -96,12 +99,14 @@ def read_collection(path: Path, model: HSLM | None, verify: bool) -> dict[str, A
     return {
         "model": model,
         "shortlist": _from_bytes(parts["shortlist"]),
-        "images": ImageEncodings(rows("regions"), parts["region_mask"], rows("image_global")),
-        "texts": CaptionEncodings(rows("words"), starts, lengths, rows("text_global")),
-        "boxes": rows("boxes"),
+        "contents": Contents(
+            images=ImageEncodings(rows("regions"), parts["region_mask"], rows("image_global")),
+            texts=CaptionEncodings(rows("words"), starts, lengths, rows("text_global")),
+            boxes=rows("boxes"),
+            **{name: parts[name] for name in as_they_are},
+        ),
         "image_folder": manifest["image_folder"],
         "run": manifest["run"],
-        **{name: parts[name] for name in as_they_are},
     }
 
 

@@ -9,8 +9,9 @@ import tensorflow as tf
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.model import HSLM
+from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.distillation_config import DistillationConfig
-from hslm_tf.retrieval.encodings import CaptionEncodings, ImageEncodings
+from hslm_tf.retrieval.image_encodings import ImageEncodings
 from hslm_tf.retrieval.shortlist import Shortlist, new_shortlist
 
 

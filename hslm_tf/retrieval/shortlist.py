@@ -1,6 +1,8 @@
 """Projection heads: a vector an image, a vector a caption; inner products stand in for scores."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -56,6 +58,10 @@ class ShortlistHead(keras.layers.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.dim, self.attentions, self.concepts = dim, attentions, concepts
         self.seed, self.teacher = seed, teacher
+        self.supports_masking = True
+
+    def compute_mask(self, vectors: keras.KerasTensor, mask: keras.KerasTensor | None) -> None:
+        """The rows are gone from the output, and so is their mask."""
 
     def build(self, vectors_shape: tuple, mask_shape: tuple | None = None) -> None:
         if self.dim is None:
@@ -110,6 +116,11 @@ class Shortlist:
     image_head: keras.Model
     text_head: keras.Model
 
+    def __post_init__(self) -> None:
+        for head in (self.image_head, self.text_head):
+            # Masks come as inputs of their own; this silences the warning about attached ones.
+            head.supports_masking = True
+
     @property
     def dim(self) -> int:
         """Width of the vectors."""
@@ -142,13 +153,26 @@ class Shortlist:
         """
         return self.text_head({name: texts[name] for name in _INPUTS["text"]})["vector"]
 
-    def image_vectors(self, images: dict) -> np.ndarray:
-        """`image_tensor` as an array."""
-        return self.image_tensor(images).numpy()
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """The weights of both heads."""
+        return [*self.image_head.weights, *self.text_head.weights]
 
-    def text_vectors(self, texts: dict) -> np.ndarray:
-        """`text_tensor` as an array."""
-        return self.text_tensor(texts).numpy()
+    def image_vectors(self, images: Mapping) -> np.ndarray:
+        """`image_tensor` as an array, from a compiled graph."""
+        return self._image_graph(images)
+
+    def text_vectors(self, texts: Mapping) -> np.ndarray:
+        """`text_tensor` as an array, from a compiled graph."""
+        return self._text_graph(texts)
+
+    @cached_property
+    def _image_graph(self) -> Callable[[Mapping], np.ndarray]:
+        return _compiled(self.image_head)
+
+    @cached_property
+    def _text_graph(self) -> Callable[[Mapping], np.ndarray]:
+        return _compiled(self.text_head)
 
     def save(self, path: Path) -> None:
         """Writes both heads to one file, in one piece.
@@ -168,6 +192,18 @@ class Shortlist:
         for side, head in (("image", self.image_head), ("text", self.text_head)):
             outputs[side] = head({name: inputs[name] for name in _INPUTS[side]})["vector"]
         return keras.Model(inputs, outputs, name="shortlist")
+
+
+def _compiled(head: keras.Model) -> Callable[[Mapping], np.ndarray]:
+    """A head as a graph, traced once for all sizes, from an encoding to an array."""
+    specs = {name: tf.TensorSpec(x.shape, x.dtype) for name, x in head.input.items()}
+    graph = tf.function(lambda inputs: head(inputs)["vector"], input_signature=[specs])
+
+    def vectors(encoding: Mapping) -> np.ndarray:
+        inputs = {name: tf.cast(encoding[name], spec.dtype) for name, spec in specs.items()}
+        return graph(inputs).numpy()
+
+    return vectors
 
 
 def new_shortlist(

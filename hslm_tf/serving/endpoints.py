@@ -6,12 +6,15 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.model import HSLM
+from hslm_tf.retrieval.shortlist import Shortlist, new_shortlist
 from hslm_tf.serving.precision import Precision, StoredWeights
-from hslm_tf.serving.shortlist import SearchIndex, Shortlist
+from hslm_tf.serving.search_index import SearchIndex
 from hslm_tf.serving.status import Status
 from hslm_tf.text.tokenization import tokenize
 
 Tensors = dict[str, tf.Tensor]
+# What stands for the number of regions where all rows are real.
+_ALL_REGIONS = -1
 
 
 class Endpoints:
@@ -23,7 +26,7 @@ class Endpoints:
     Args:
         model: the model, with a float32 policy.
         precision: how the weights are stored.
-        shortlist: what makes the one vector of an image or a caption.
+        shortlist: the model's projection heads; None for plain means of the local features.
         index: the collection that `search` answers from; None: there is no `search`.
     """
 
@@ -35,7 +38,7 @@ class Endpoints:
         index: SearchIndex | None = None,
     ) -> None:
         self._model = model
-        self._shortlist = shortlist or Shortlist()
+        self._shortlist = shortlist or new_shortlist(model.config.joint_dim, None)
         self._index = index
         self._weights = StoredWeights([*model.weights, *self._shortlist.weights], precision)
         self._max_regions = model.config.max_regions
@@ -52,11 +55,21 @@ class Endpoints:
         return root
 
     def signatures(self) -> dict[str, Callable]:
-        """Traces every endpoint.
+        """The endpoints with the shapes and types of their inputs.
+
+        `num_regions` has a default, which a SavedModel keeps: it may be left out of a request.
 
         Returns:
-            Concrete functions by the name of their endpoint.
+            TensorFlow functions by the name of their endpoint.
         """
+        all_regions = tf.constant([_ALL_REGIONS])
+
+        def score(regions, captions, num_regions=all_regions):
+            return self._score(regions, captions, num_regions)
+
+        def encode_image(regions, num_regions=all_regions):
+            return self._encode_image(regions, num_regions)
+
         config = self._model.config
         features = tf.TensorSpec([None, config.max_regions, config.region_dim], name="regions")
         counts = tf.TensorSpec([None], tf.int32, name="num_regions")
@@ -64,16 +77,16 @@ class Endpoints:
         local = tf.TensorSpec([None, None, config.max_regions, config.joint_dim], name="regions")
         masks = tf.TensorSpec([None, None, config.max_regions], tf.bool, name="region_mask")
         lists = tf.TensorSpec([None, None], tf.string, name="captions")
-        score = _traced(self._score, features, counts, captions)
+        score = _function(score, features, captions, counts)
         endpoints = {
             "serving_default": score,
             "score": score,
-            "encode_text": _traced(self._encode_text, captions),
-            "encode_image": _traced(self._encode_image, features, counts),
-            "score_matrix": _traced(self._score_matrix, local, masks, lists),
+            "encode_text": _function(self._encode_text, captions),
+            "encode_image": _function(encode_image, features, counts),
+            "score_matrix": _function(self._score_matrix, local, masks, lists),
         }
         if self._index is not None:
-            endpoints["search"] = _traced(self._search, captions)
+            endpoints["search"] = _function(self._search, captions)
         return endpoints
 
     def examples(self) -> dict[str, dict[str, np.ndarray]]:
@@ -101,10 +114,11 @@ class Endpoints:
 
     # === Endpoints ===
 
-    def _score(self, regions: tf.Tensor, num_regions: tf.Tensor, captions: tf.Tensor) -> Tensors:
-        _assert_same_rows(regions, num_regions, captions)
+    def _score(self, regions: tf.Tensor, captions: tf.Tensor, num_regions: tf.Tensor) -> Tensors:
+        counts = self._counts(num_regions, regions)
+        _assert_same_rows(regions, counts, captions)
         with self._weights.scope():
-            images, image_status = self._read_images(regions, num_regions)
+            images, image_status = self._read_images(regions, counts)
             texts, text_status = self._read_captions(captions)
             scores = self._model.score_pairs(images, texts)
         status = tf.where(image_status != Status.OK, image_status, text_status)
@@ -112,10 +126,11 @@ class Endpoints:
         return {"score": _nan_where_bad(scores, status), "status": status}
 
     def _encode_image(self, regions: tf.Tensor, num_regions: tf.Tensor) -> Tensors:
-        _assert_same_rows(regions, num_regions)
+        counts = self._counts(num_regions, regions)
+        _assert_same_rows(regions, counts)
         with self._weights.scope():
-            images, status = self._read_images(regions, num_regions)
-            vectors = self._shortlist.of_images(images["regions"], images["region_mask"])
+            images, status = self._read_images(regions, counts)
+            vectors = self._shortlist.image_tensor(images)
         status = _unless_finite(status, images["regions"])
         return {
             "regions": _nan_where_bad(images["regions"], status),
@@ -128,7 +143,7 @@ class Endpoints:
         _assert_same_rows(captions)
         with self._weights.scope():
             texts, status = self._read_captions(captions)
-            vectors = self._shortlist.of_texts(texts["words"], texts["word_mask"])
+            vectors = self._shortlist.text_tensor(texts)
         # A fixed length, because a server may put requests of several clients into one batch.
         missing = self._max_tokens - tf.shape(texts["words"])[1]
         words = tf.pad(_nan_where_bad(texts["words"], status), [[0, 0], [0, missing], [0, 0]])
@@ -176,13 +191,16 @@ class Endpoints:
         index = self._index
         with self._weights.scope():
             texts, status = self._read_captions(captions)
-            vectors = self._shortlist.of_texts(texts["words"], texts["word_mask"])
+            vectors = self._shortlist.text_tensor(texts)
 
             def rerank(row: tuple[tf.Tensor, dict]) -> tf.Tensor:
                 items, text = row
                 images = self._encodings(*index.local_features(items))
                 text = {key: value[None] for key, value in text.items()}
-                return self._model.score_all(images, text, index.shortlist_size)[:, 0]
+                scores = self._model.score_all(
+                    images, text, index.shortlist_size, region_products=False
+                )
+                return scores[:, 0]
 
             items = index.nearest(vectors)
             scores = tf.map_fn(
@@ -213,10 +231,17 @@ class Endpoints:
         token_ids = self._model.tokenizer.ids_of(words).to_tensor()
         return self._model.text_encoder({"token_ids": token_ids}, training=False), status
 
+    def _counts(self, num_regions: tf.Tensor, regions: tf.Tensor) -> tf.Tensor:
+        """Number of real regions of every image."""
+        counts = tf.ensure_shape(num_regions, [None])
+        left_out = tf.equal(tf.size(counts), 1) & tf.reduce_all(counts == _ALL_REGIONS)
+        counts = tf.tile(counts, [tf.where(left_out, tf.shape(regions)[0], 1)])
+        return tf.where(counts == _ALL_REGIONS, self._max_regions, counts)
+
     def _read_images(self, regions: tf.Tensor, counts: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         # A session does not compare what it is fed with the declared shape; this op does.
         regions = tf.ensure_shape(regions, [None, self._max_regions, self._model.config.region_dim])
-        mask = tf.sequence_mask(tf.ensure_shape(counts, [None]), self._max_regions)
+        mask = tf.sequence_mask(counts, self._max_regions)
         regions, mask, status = _sanitized(regions, mask)
         status = tf.where(counts > self._max_regions, int(Status.TOO_MANY_REGIONS), status)
         inputs = {"regions": regions, "region_mask": mask}
@@ -234,8 +259,8 @@ class Endpoints:
         return encodings
 
 
-def _traced(function: Callable, *specs: tf.TensorSpec) -> Callable:
-    return tf.function(function, specs, autograph=False).get_concrete_function()
+def _function(function: Callable, *specs: tf.TensorSpec) -> Callable:
+    return tf.function(function, specs, autograph=False)
 
 
 def _assert_same_rows(*tensors: tf.Tensor) -> None:

@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -61,6 +61,7 @@ class LocalServer(ThreadingHTTPServer):
             raise FileNotFoundError(f"{path} holds no version of a model")
         self.name, self.version = name, str(max(versions))
         self._model = tf.saved_model.load(str(path / self.version))
+        self._defaults = _defaults(path / self.version)
         super().__init__(("127.0.0.1", port), _Handler)
 
     @property
@@ -103,11 +104,12 @@ class LocalServer(ThreadingHTTPServer):
             if endpoint is None:
                 raise RequestError(400, f"Serving signature name: {name!r} not found")
             specs = endpoint.structured_input_signature[1]
+            defaults = self._defaults[name]
             inputs = {
                 key: tf.constant(_decoded(value), specs[key].dtype)
-                for key, value in _columns(request, list(specs)).items()
+                for key, value in _columns(request, list(specs), defaults).items()
             }
-            outputs = endpoint(**inputs)
+            outputs = endpoint(**{**defaults, **inputs})
         except (ValueError, TypeError, KeyError, AttributeError, tf.errors.OpError) as error:
             if isinstance(error, RequestError):
                 raise
@@ -161,7 +163,20 @@ class _Handler(BaseHTTPRequestHandler):
         logger.debug(message, *values)
 
 
-def _columns(request: dict[str, Any], names: list[str]) -> dict[str, Any]:
+def _defaults(version: Path) -> "dict[str, dict[str, tf.Tensor]]":
+    """Inputs that a request may leave out, and what then stands for them, by endpoint."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved_model = (version / "saved_model.pb").read_bytes()
+    definitions = saved_model_pb2.SavedModel.FromString(saved_model).meta_graphs[0].signature_def
+    return {
+        name: {key: tf.constant(tf.make_ndarray(value)) for key, value in info.defaults.items()}
+        for name, info in definitions.items()
+    }
+
+
+def _columns(request: dict[str, Any], names: list[str], optional: Container[str]) -> dict[str, Any]:
     """Inputs by name, from the row format ("instances") or the column format ("inputs")."""
     if ("instances" in request) == ("inputs" in request):
         raise RequestError(400, 'a request has either "instances" or "inputs"')
@@ -174,7 +189,8 @@ def _columns(request: dict[str, Any], names: list[str]) -> dict[str, Any]:
             for row in request["instances"]
         ]
         columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else names)}
-    if set(columns) != set(names):
+    required = {name for name in names if name not in optional}
+    if not required <= set(columns) <= set(names):
         raise RequestError(400, f"inputs must be {sorted(names)}, not {sorted(columns)}")
     return columns
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import tensorflow as tf
 
 from hslm_tf.model import HSLM
+from hslm_tf.retrieval.shortlist import Shortlist
 from hslm_tf.serving.endpoints import Endpoints
 from hslm_tf.serving.graph_ops import unknown_ops
 from hslm_tf.serving.precision import Precision
-from hslm_tf.serving.shortlist import SearchIndex, Shortlist
+from hslm_tf.serving.search_index import SearchIndex
 from hslm_tf.serving.warmup import write_warmup
 
 _BATCHING = """\
@@ -50,7 +51,7 @@ def export_model(
         out: folder of the versions of one model.
         version: number of the version; by default one more than the highest in `out`.
         precision: how the weights are stored.
-        shortlist: what makes the one vector of an image or a caption.
+        shortlist: the model's projection heads; None for plain means of the local features.
         index: the collection that the endpoint `search` answers from; without it there is none.
 
     Returns:

@@ -10,12 +10,13 @@ import tensorflow as tf
 from hslm_tf.config import ModelConfig
 from hslm_tf.data.errors import DataError
 from hslm_tf.model import HSLM
+from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.collection import Collection
+from hslm_tf.retrieval.image_encodings import ImageEncodings
 from hslm_tf.retrieval.indexes.brute_force import BruteForceIndex
 from hslm_tf.retrieval.scoring import score_matrix
-from hslm_tf.retrieval.shortlist import new_shortlist
 from tests.tiny_collection import make_dataset, make_model
-from tests.tiny_model import SIZES, WORDS
+from tests.tiny_model import SIZES, WORDS, random_images
 
 QUERIES = ["a red dog runs", "The cat sits on water.", "hat hat"]
 
@@ -31,8 +32,7 @@ def dataset():
 
 
 def build(model, dataset, dtype="float32", **options):
-    shortlist = new_shortlist(model.config.joint_dim, None)
-    return Collection.build(model, dataset, shortlist, dtype, **options)
+    return Collection.build(model, dataset, dtype=dtype, **options)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_only_the_shortlist_is_scored(collection, model, dataset):
     vectors = np.stack([v.mean(axis=0) for v in words_of(model, QUERIES)])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     for query, hits in enumerate(collection.search(QUERIES, 2, shortlist=4)):
-        listed = np.argsort(-(collection.vectors @ vectors[query]))[:4]
+        listed = np.argsort(-(collection.contents.vectors @ vectors[query]))[:4]
         order = listed[np.argsort(-scores[listed, query])][:2]
         assert [hit.row for hit in hits] == order.tolist()
 
@@ -115,17 +115,83 @@ def test_vectors_are_means_of_real_features(collection, model, dataset):
     local = model.encode_image(regions, mask)["regions"].numpy()
     for row in range(12):
         mean = local[row][mask[row]].mean(axis=0)
-        np.testing.assert_allclose(collection.vectors[row], mean / np.linalg.norm(mean), atol=1e-6)
+        np.testing.assert_allclose(
+            collection.contents.vectors[row], mean / np.linalg.norm(mean), atol=1e-6
+        )
     for vector, words in zip(
-        collection.caption_vectors, words_of(model, dataset.captions), strict=True
+        collection.contents.caption_vectors, words_of(model, dataset.captions), strict=True
     ):
         mean = words.mean(axis=0)
         np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-6)
 
 
+def test_encoded_features_make_the_same_collection(collection, model, dataset):
+    regions, mask = dataset.read_images(np.arange(12))
+    images = ImageEncodings.of(model.encode_image(regions, mask), "float32")
+    texts = CaptionEncodings.of(model.encode_text(dataset.captions), "float32")
+    for given in (texts, None):
+        made = Collection.from_encodings(
+            model,
+            images,
+            given,
+            ids=dataset.image_ids,
+            captions=dataset.captions,
+            caption_to_image=dataset.caption_to_image,
+        )
+        assert_same(made.search(QUERIES), collection.search(QUERIES))
+        assert_same(made.search_by_image(["im4"]), collection.search_by_image(["im4"]))
+
+
+def test_images_without_captions(collection, model, tmp_path):
+    images = ImageEncodings.of(model.encode_image(*random_images32(12)), "float32")
+    made = Collection.from_encodings(model, images)
+    made.save(tmp_path / "a.h5")
+    made = Collection.load(tmp_path / "a.h5", model, verify=True)
+    assert made.captions == [] and made.ids == [str(row) for row in range(12)]
+    found, expected = made.search(QUERIES), collection.search(QUERIES)
+    assert [[hit.row for hit in hits] for hits in found] == [
+        [hit.row for hit in hits] for hits in expected
+    ]
+    assert made.search_by_image(["3", "5"]) == [[], []]
+
+
+def random_images32(count):
+    regions, mask = random_images(count)
+    return regions.astype(np.float32), mask
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"ids": ["a"] * 12}, "Ids must differ. Received: 'a' twice"),
+        ({"ids": ["a", "b"]}, r"`ids` must be 12. Received: len\(ids\)=2"),
+        ({"captions": ["a dog"]}, r"`caption_to_image` must be 1. Received: len.*=0"),
+        ({"captions": ["a dog"], "caption_to_image": [12]}, "rows of the 12 images. .*12 to 12"),
+        ({"boxes": np.zeros((3, 6, 4))}, r"`boxes` must be 12"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(model, parts, message):
+    images = ImageEncodings.of(model.encode_image(*random_images32(12)))
+    with pytest.raises(ValueError, match=message):
+        Collection.from_encodings(model, images, **parts)
+
+
+def test_encodings_of_a_wrong_shape_are_refused(model):
+    images = dict(model.encode_image(*random_images32(3)))
+    with pytest.raises(ValueError, match=r"Received: regions.shape=\(3, 6, 16\), .*\(3, 5\)"):
+        ImageEncodings.of({**images, "region_mask": images["region_mask"][:, :5]})
+    with pytest.raises(ValueError, match="does not fit the storage type"):
+        ImageEncodings.of({**images, "regions": images["regions"] * 1e6})
+    texts = dict(model.encode_text(QUERIES))
+    with pytest.raises(ValueError, match=r"`word_mask` \[captions, tokens\]. Received"):
+        CaptionEncodings.of({**texts, "words": texts["words"][:2]})
+    with pytest.raises(ValueError, match=r"`global` must be \[3, width\]"):
+        CaptionEncodings.of({**texts, "global": texts["global"][:2]})
+
+
 def test_float16_moves_scores_little(model, dataset):
     collection = build(model, dataset, "float16")
-    assert collection.regions.dtype == np.float16
+    assert collection.contents.images.regions.dtype == np.float16
     scores = exhaustive(model, dataset, QUERIES)
     for query, hits in enumerate(collection.search(QUERIES, 12, None)):
         found = np.array([hit.score for hit in hits])
@@ -134,7 +200,9 @@ def test_float16_moves_scores_little(model, dataset):
 
 def test_equal_scores_come_in_the_order_of_the_collection(collection, model, monkeypatch):
     score = model.score_encoded
-    monkeypatch.setattr(model, "score_encoded", lambda *args: tf.round(score(*args)))
+    monkeypatch.setattr(
+        model, "score_encoded", lambda *args, **options: tf.round(score(*args, **options))
+    )
     rounded = np.round(exhaustive(model, make_dataset(), ["a dog"]))[:, 0]
     assert len(set(rounded)) < 6
     (hits,) = collection.search(["a dog"], 12)
@@ -162,11 +230,11 @@ def test_add_and_remove(collection, model, dataset):
         assert_hits(hits, scores[kept, query], ids, 13)
     captions = dataset.captions + more.captions
     assert collection.captions == [c for i, c in enumerate(captions) if i // 3 in kept]
-    own = [collection.ids[image] for image in collection.caption_to_image]
+    own = [collection.ids[image] for image in collection.contents.caption_to_image]
     assert own == [id_ for id_ in ids for _ in range(3)]
     boxes = np.concatenate([dataset.boxes, more.boxes])[kept]
-    boxes[~collection.region_mask] = 0
-    np.testing.assert_array_equal(collection.boxes[:], boxes)
+    boxes[~collection.contents.images.region_mask] = 0
+    np.testing.assert_array_equal(collection.contents.boxes[:], boxes)
 
 
 def test_add_and_remove_refuse(collection, dataset):
@@ -206,9 +274,13 @@ def test_save_and_load(model, dataset, dtype, tmp_path):
     loaded = Collection.load(path, model, verify=True)
     assert (loaded.ids, loaded.captions) == (built.ids, built.captions)
     assert loaded.image_folder == str(tmp_path)
-    assert isinstance(loaded.regions._arrays[0], np.memmap)
-    for name in ("regions", "region_mask", "vectors", "caption_vectors", "caption_to_image"):
-        np.testing.assert_array_equal(getattr(loaded, name), getattr(built, name), name)
+    found, expected = loaded.contents, built.contents
+    assert isinstance(found.images.regions._arrays[0], np.memmap)
+    for name in ("vectors", "caption_vectors", "caption_to_image"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
+    for name in ("regions", "region_mask"):
+        parts = getattr(found.images, name), getattr(expected.images, name)
+        np.testing.assert_array_equal(*parts, name)
     assert_same(loaded.search(QUERIES, 14), built.search(QUERIES, 14))
     assert_same(loaded.search_by_image(["new2"], 9), built.search_by_image(["new2"], 9))
     # What was loaded can change and replace the file that it reads from.
@@ -249,10 +321,13 @@ def test_broken_files_are_refused(collection, model, tmp_path):
         path.write_bytes(data[:cut])
         with pytest.raises(DataError, match="a.h5 cannot be read as a collection"):
             Collection.load(path, model)
-    for part, verify in (("vectors", False), ("regions", True), ("words", True)):
-        values = np.ascontiguousarray(
-            collection.texts.in_order()[:] if part == "words" else getattr(collection, part)[:]
-        ).tobytes()
+    contents = collection.contents
+    for part, values, verify in (
+        ("vectors", contents.vectors, False),
+        ("regions", contents.images.regions, True),
+        ("words", contents.texts.in_order(), True),
+    ):
+        values = np.ascontiguousarray(values[:]).tobytes()
         damaged = bytearray(data)
         damaged[data.index(values) + len(values) // 2] ^= 1
         path.write_bytes(damaged)

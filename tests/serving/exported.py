@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
 from hslm_tf.model import HSLM
+from hslm_tf.retrieval.collection import Collection
+from hslm_tf.retrieval.image_encodings import ImageEncodings
 from hslm_tf.serving.savedmodel import export_model
-from hslm_tf.serving.shortlist import SearchIndex, Shortlist
+from hslm_tf.serving.search_index import SearchIndex
 from hslm_tf.serving.status import Status
 from tests.tiny_model import SIZES, WORDS, random_images, randomize_model
 
@@ -41,11 +43,9 @@ def tiny_hslm(**parts) -> HSLM:
 
 
 def search_index(model: HSLM, top_k: int = 5, shortlist_size: int = 100) -> SearchIndex:
-    images = model.encode_image(*float32_images(12, seed=3))
-    vectors = Shortlist().of_images(images["regions"], images["region_mask"])
+    images = ImageEncodings.of(model.encode_image(*float32_images(12, seed=3)), "float32")
     ids = [f"bild-{number}-ü" for number in range(12)]
-    regions, mask = images["regions"].numpy(), images["region_mask"].numpy()
-    return SearchIndex(ids, vectors.numpy(), regions, mask, top_k, shortlist_size)
+    return SearchIndex.of(Collection.from_encodings(model, images, ids=ids), top_k, shortlist_size)
 
 
 def export_tiny(folder: Path) -> Exported:

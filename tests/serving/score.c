@@ -1,7 +1,8 @@
 /* Loads a SavedModel as a C++ server does, without Python, feeds raw strings and prints scores.
 
    score TEXT_OPS SAVED_MODEL FEATURES REGIONS WIDTH INPUTS(3) OUTPUTS(2) [COUNT CAPTION]...
-   FEATURES is a file of float32; inputs are regions, num_regions, captions; outputs score, status. */
+   FEATURES is a file of float32; inputs are regions, captions, num_regions; outputs score, status.
+   Where the first COUNT is -, num_regions is not fed. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,14 +49,14 @@ int main(int argc, char** argv) {
   const size_t bytes = sizeof(float) * shape[0] * shape[1] * shape[2];
   TF_Tensor* values[] = {
       TF_AllocateTensor(TF_FLOAT, shape, 3, bytes),
-      TF_AllocateTensor(TF_INT32, shape, 1, sizeof(int32_t) * rows),
       TF_AllocateTensor(TF_STRING, shape, 1, sizeof(TF_TString) * rows),
+      TF_AllocateTensor(TF_INT32, shape, 1, sizeof(int32_t) * rows),
   };
   FILE* file = fopen(argv[3], "rb");
   if (!file || fread(TF_TensorData(values[0]), 1, bytes, file) != bytes) return 2;
-  TF_TString* captions = TF_TensorData(values[2]);
+  TF_TString* captions = TF_TensorData(values[1]);
   for (int row = 0; row < rows; ++row) {
-    ((int32_t*)TF_TensorData(values[1]))[row] = atoi(argv[11 + 2 * row]);
+    ((int32_t*)TF_TensorData(values[2]))[row] = atoi(argv[11 + 2 * row]);
     TF_StringInit(&captions[row]);
     TF_StringCopy(&captions[row], argv[12 + 2 * row], strlen(argv[12 + 2 * row]));
   }
@@ -64,7 +65,8 @@ int main(int argc, char** argv) {
   for (int i = 0; i < 3; ++i) inputs[i] = find(graph, argv[6 + i]);
   for (int i = 0; i < 2; ++i) outputs[i] = find(graph, argv[9 + i]);
   TF_Tensor* answers[2];
-  TF_SessionRun(session, NULL, inputs, values, 3, outputs, answers, 2, NULL, 0, NULL, status);
+  const int fed = rows && strcmp(argv[11], "-") == 0 ? 2 : 3;
+  TF_SessionRun(session, NULL, inputs, values, fed, outputs, answers, 2, NULL, 0, NULL, status);
   check("TF_SessionRun");
   for (int row = 0; row < rows; ++row)
     printf("%.9g %d\n", ((float*)TF_TensorData(answers[0]))[row],

@@ -33,16 +33,18 @@ def program(tmp_path_factory):
     return program
 
 
-def run_program(program, exported, request, folder):
+def run_program(program, exported, request, folder, counts="fed"):
     import tensorflow_text
 
     text_ops = Path(tensorflow_text.__file__).parent / "python/ops/_whitespace_tokenizer_v2.so"
     request["regions"].astype("<f4").tofile(folder / "features")
     _, rows, width = request["regions"].shape
     outputs = output_names(exported.path)
-    inputs = [f"score_{name}:0" for name in ("regions", "num_regions", "captions")]
+    inputs = [f"score_{name}:0" for name in ("regions", "captions", "num_regions")]
     command = [program, text_ops, exported.path, folder / "features", str(rows), str(width)]
     command += [*inputs, *outputs]
+    if counts == "left out":
+        request = {**request, "num_regions": ["-"] * len(request["captions"])}
     for count, caption in zip(request["num_regions"], request["captions"], strict=True):
         command += [str(count), caption]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -72,6 +74,15 @@ def test_raw_strings_through_the_c_api(program, exported, tmp_path):
     assert np.isnan(scores[[1, 3]]).all()
     expected = [0, Status.EMPTY_CAPTION, 0, Status.INVALID_UTF8, 0]
     assert [int(status) for status in statuses] == expected
+
+
+def test_the_number_of_regions_may_be_left_out(program, exported, tmp_path):
+    request = good_request(5)
+    expected = exported.model.score(request["regions"], list(request["captions"])).numpy()
+    done = run_program(program, exported, request, tmp_path, counts="left out")
+    assert done.returncode == 0, done.stderr
+    scores = [float(line.split()[0]) for line in done.stdout.splitlines()]
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(6, 11), (5, 12)])

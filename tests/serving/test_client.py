@@ -160,6 +160,8 @@ def test_rest_paths(rest_url):
     row = {"regions": regions[0].tolist(), "num_regions": 6, "captions": "a dog"}
     code, answer = ask("/v1/models/hslm/versions/1:predict", {"instances": [row]})
     assert code == 200 and set(answer["predictions"][0]) == {"score", "status"}
+    shorter = {name: value for name, value in row.items() if name != "num_regions"}
+    assert ask("/v1/models/hslm:predict", {"instances": [shorter]}) == (code, answer)
     for path, body, expected in (
         ("/v1/models/hslm/versions/9", None, 404),
         ("/v1/models/hslm:predict", None, 404),

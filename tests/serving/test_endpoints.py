@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from hslm_tf.serving.endpoints import Endpoints
 from hslm_tf.serving.status import Status
@@ -176,6 +177,35 @@ def test_utf8_is_what_python_says(signatures):
     np.testing.assert_array_equal(status != Status.INVALID_UTF8, expected)
 
 
+def test_all_regions_are_real_where_their_number_is_minus_one(exported, signatures):
+    request = good_request(4)
+    request["num_regions"][2] = -1
+    everything = {**request, "num_regions": np.full(4, 6, np.int32)}
+    third = np.where(np.arange(4) == 2, 6, request["num_regions"])
+    expected = in_process(exported.model, {**request, "num_regions": third})
+    np.testing.assert_allclose(ask(signatures["score"], **request)["score"], expected, atol=1e-5)
+    expected = in_process(exported.model, everything)
+    alone = {**request, "num_regions": [-1]}
+    answer = ask(signatures["score"], **alone)
+    np.testing.assert_allclose(answer["score"], expected, atol=1e-5)
+    images = ask(signatures["encode_image"], regions=request["regions"], num_regions=[-1])
+    assert images["region_mask"].all()
+
+
+def test_the_number_of_regions_may_be_left_out(exported):
+    """What a model server puts in its place is in the SavedModel."""
+    saved_model = (exported.path / "saved_model.pb").read_bytes()
+    parsed = saved_model_pb2.SavedModel.FromString(saved_model)
+    defaults = {
+        name: {key: tf.make_ndarray(value).tolist() for key, value in definition.defaults.items()}
+        for name, definition in parsed.meta_graphs[0].signature_def.items()
+        if definition.defaults
+    }
+    assert defaults == dict.fromkeys(
+        ("score", "serving_default", "encode_image"), {"num_regions": [-1]}
+    )
+
+
 def test_longest_caption_that_fits(signatures):
     captions = ["dog " * (MAX_TOKENS - 2), "dog " * (MAX_TOKENS - 1)]
     answer = ask(signatures["encode_text"], captions=captions)
@@ -211,7 +241,10 @@ def test_wrong_shape_raises(signatures, kind):
 )
 def test_ablated_models_have_the_same_endpoints(parts):
     model = tiny_hslm(**parts)
-    endpoints = Endpoints(model).signatures()
+    endpoints = {
+        name: function.get_concrete_function()
+        for name, function in Endpoints(model).signatures().items()
+    }
     request = good_request(3)
     expected = in_process(model, request)
     answer = ask(endpoints["score"], **request)

@@ -3,21 +3,21 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import search
+from benchmarks import search_recall
 
 
 def test_shortlists_are_measured_as_counted_by_hand():
     scores = np.array([[9.0, 8, 1, 2], [1, 2, 3, 4]])
     products = np.array([[3.0, 9, 5, 4], [1, 2, 3, 4]])
     # The best item of the first query is last in its shortlist, that of the second is first.
-    row = search.shortlist_row(scores, products, 1)
+    row = search_recall.shortlist_row(scores, products, 1)
     assert row["top1"] == 50 and row["top10"] == 25
     assert row["needed_top1"] == 4 and row["needed_top10"] == 4
 
     def right(query, item):
         return item == (0, 3)[query]
 
-    assert [search.recall_at_1(scores, products, size, right) for size in (1, 3, 4, 9)] == [
+    assert [search_recall.recall_at_1(scores, products, size, right) for size in (1, 3, 4, 9)] == [
         50,
         50,
         100,
@@ -28,14 +28,14 @@ def test_shortlists_are_measured_as_counted_by_hand():
 @pytest.mark.parametrize(("percentage", "size"), [(99, 100), (97, 98), (50, 51), (100, 101)])
 def test_smallest_size(percentage, size):
     places = np.random.default_rng(0).permutation(100) + 1
-    assert search.smallest_size(places, percentage) == size
+    assert search_recall.smallest_size(places, percentage) == size
 
 
 def test_recall_of_a_run(finished_run, tmp_path, capsys):
     out = tmp_path / "rows.jsonl"
     arguments = [str(finished_run.path), "--shortlist", "60", "--out", str(out)]
     arguments += ["--scores", str(tmp_path / "scores.npy")]
-    search.main(["recall", *arguments])
+    search_recall.main(arguments)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["items"] for row in rows] == [12, 60]
     assert all(row["top1"] == row["top10"] == 100 for row in rows)

@@ -1,0 +1,244 @@
+"""How long a query takes at the paper's sizes, and what an item costs in memory and on disk.
+
+    python -m benchmarks.search_latency
+    python -m benchmarks.search_latency --items 1000000 --index brute-force faiss
+
+Weights, vectors and local features are random: none of them matters to the time. Large collections
+repeat a pool of local features. Prints a table, and with --out appends JSON lines to a file.
+"""
+
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import tyro
+
+from benchmarks.rows import print_rows
+from benchmarks.training_step import random_words
+from hslm_tf.presets import preset
+from hslm_tf.retrieval.indexes import Backend, open_index
+
+if TYPE_CHECKING:
+    from hslm_tf.retrieval.collection import Collection
+
+Direction = Literal["caption to images", "image to captions"]
+_WARM_UP = 5
+# Larger collections are not scored exhaustively: a query would take minutes.
+_MOST_EXHAUSTIVE = 100_000
+# Images that are drawn, or written, at once.
+_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Time of a query by size of the collection and index."""
+
+    items: tuple[int, ...] = (1000, 31000)
+    """sizes of the collection: as many images and as many captions"""
+    index: tuple[Backend, ...] = ("brute-force",)
+    """indexes to measure"""
+    queries: int = 100
+    """queries of each measurement, after five that warm up"""
+    exhaustive: int = 3
+    """queries that are scored exhaustively, in collections of at most 100,000; 0 for none"""
+    shortlist: int = 100
+    """length of the shortlist"""
+    pool: int = 10000
+    """images and captions whose local features are on disk; a larger collection repeats them"""
+    dim: int = 256
+    """width of the shortlist vectors"""
+    folder: Path | None = None
+    """where the local features are written, 0.1 MB an item; by default the temporary folder"""
+    out: Path | None = None
+    """file to append JSON lines to"""
+
+
+def measure(arguments: Arguments) -> list[dict]:
+    """Measures queries.
+
+    Args:
+        arguments: what to measure.
+
+    Returns:
+        A row for each size, index and direction, and for exhaustive scoring.
+    """
+    import keras
+
+    from hslm_tf.model import HSLM
+    from hslm_tf.retrieval.shortlist import new_shortlist
+
+    keras.utils.set_random_seed(0)
+    random = np.random.default_rng(0)
+    config, words = preset("flickr30k").model, random_words()
+    model, heads = HSLM(config, words), new_shortlist(config.joint_dim, arguments.dim)
+    captions = [" ".join(random.choice(words[4:], random.integers(8, 15))) for _ in range(100)]
+    rows = []
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        pool = Pool(Path(folder), min(arguments.pool, max(arguments.items)), config, random)
+        for items in arguments.items:
+            collection = pool.collection(model, heads, items)
+            images = [str(image) for image in random.integers(0, items, 100)]
+            queries = {"caption to images": captions, "image to captions": images}
+            for name in arguments.index:
+                collection.use_index(lambda side, name=name: open_index(name))
+                for direction, asked in queries.items():
+                    started = time.perf_counter()
+                    ask(collection, direction, asked[0], arguments.shortlist)
+                    row = {"items": items, "direction": direction, "index": name}
+                    row |= {"first_s": time.perf_counter() - started}
+                    count, shortlist = arguments.queries, arguments.shortlist
+                    rows.append(row | _times(collection, direction, asked, count, shortlist))
+            if items <= _MOST_EXHAUSTIVE and arguments.exhaustive:
+                for direction, asked in queries.items():
+                    row = {"items": items, "direction": direction, "index": "none: exhaustive"}
+                    times = _times(collection, direction, asked, arguments.exhaustive, None)
+                    rows.append(row | times)
+        rows[0] |= _sizes(collection)
+    return rows
+
+
+def ask(
+    collection: "Collection", direction: Direction, query: str, shortlist: int | None
+) -> list[list]:
+    """One query for ten answers.
+
+    Args:
+        collection: the collection.
+        direction: what is looked for.
+        query: a caption, or the id of an image.
+        shortlist: items that are scored exactly; None for all.
+
+    Returns:
+        What the collection answers.
+    """
+    if direction == "caption to images":
+        return collection.search([query], 10, shortlist)
+    return collection.search_by_image([query], 10, shortlist)
+
+
+class Pool:
+    """Random unit vectors on disk in place of encoded images and captions.
+
+    Args:
+        folder: where the files are written.
+        count: number of images, and of captions.
+        config: sizes.
+        random: source of everything.
+    """
+
+    def __init__(self, folder: Path, count: int, config, random: np.random.Generator) -> None:
+        self._count, self._random = count, random
+        width = config.joint_dim
+        self._lengths = random.integers(10, 18, count)
+        shape = (count, config.max_regions, width)
+        self._regions = self._write(folder / "regions.npy", shape)
+        self._words = self._write(folder / "words.npy", (int(self._lengths.sum()), width))
+        self._pooled = self._write(folder / "pooled.npy", (count, width))
+
+    def collection(self, model, heads, items: int) -> "Collection":
+        """A collection with as many images, and as many captions.
+
+        Args:
+            model: the model.
+            heads: projection heads.
+            items: how many.
+
+        Returns:
+            The collection.
+        """
+        from hslm_tf.retrieval.caption_encodings import CaptionEncodings
+        from hslm_tf.retrieval.collection import Collection
+        from hslm_tf.retrieval.contents import Contents
+        from hslm_tf.retrieval.image_encodings import ImageEncodings
+        from hslm_tf.retrieval.rows import Rows
+
+        repeated = np.arange(items) % self._count
+        mask = np.ones((items, self._regions.shape[1]), bool)
+        starts = np.cumsum(self._lengths) - self._lengths
+        contents = Contents(
+            ids=[str(image) for image in range(items)],
+            images=ImageEncodings(Rows([self._regions], repeated), mask),
+            vectors=self._unit((items, heads.dim)),
+            captions=[f"caption {caption}" for caption in range(items)],
+            caption_to_image=np.arange(items),
+            texts=CaptionEncodings(
+                Rows([self._words]),
+                starts[repeated],
+                self._lengths[repeated],
+                Rows([self._pooled], repeated),
+            ),
+            caption_vectors=self._unit((items, heads.dim)),
+        )
+        return Collection(model, heads, contents)
+
+    def _write(self, path: Path, shape: tuple[int, ...]) -> np.ndarray:
+        array = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+        for first in range(0, len(array), _AT_ONCE):
+            rows = slice(first, first + _AT_ONCE)
+            array[rows] = self._unit(array[rows].shape)
+        array.flush()
+        return np.load(path, mmap_mode="r")
+
+    def _unit(self, shape: tuple[int, ...]) -> np.ndarray:
+        vectors = self._random.standard_normal(shape, np.float32)
+        vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+        return vectors
+
+
+def _times(
+    collection: "Collection",
+    direction: Direction,
+    queries: list[str],
+    count: int,
+    shortlist: int | None,
+) -> dict[str, float]:
+    # An exhaustive query takes seconds, and the others have warmed up before it.
+    warm_up = 1 if shortlist is None else _WARM_UP
+    seconds = []
+    for number in range(warm_up + count):
+        started = time.perf_counter()
+        ask(collection, direction, queries[number % len(queries)], shortlist)
+        seconds.append(time.perf_counter() - started)
+    milliseconds = 1000 * np.array(seconds[warm_up:])
+    return {
+        "queries": count,
+        "p50_ms": float(np.percentile(milliseconds, 50)),
+        "p99_ms": float(np.percentile(milliseconds, 99)),
+    }
+
+
+def _sizes(collection: "Collection") -> dict[str, float]:
+    """Bytes in memory (vectors, masks) and on disk (local features) of an image and a caption."""
+    contents = collection.contents
+    images, texts = contents.images, contents.texts
+    bytes_a_number = images.regions.dtype.itemsize
+    words = float(texts.lengths.mean()) + 1  # the global vector
+    return {
+        "memory_an_image": float(contents.vectors[0].nbytes + images.region_mask[0].nbytes),
+        "disk_an_image": float(np.prod(images.regions.shape[1:]) * bytes_a_number),
+        # Start and length of the words, and the row of the image, are eight bytes each.
+        "memory_a_caption": float(contents.caption_vectors[0].nbytes + 3 * 8),
+        "disk_a_caption": words * texts.words.shape[1] * bytes_a_number,
+    }
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: The arguments, by default those of the command line.
+    """
+    arguments = tyro.cli(Arguments, prog="python -m benchmarks.search_latency", args=args)
+    try:
+        rows = measure(arguments)
+    except (OSError, ValueError, ImportError) as error:
+        sys.exit(f"error: {error}")
+    print_rows(rows, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""What a shortlist loses against scoring everything.
+
+    python -m benchmarks.search_recall runs/flickr8k --split dev
+
+Prints a table, and with --out appends JSON lines to a file.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from benchmarks.rows import print_rows
+from hslm_tf.run_directory import RunDirectory
+
+# What a shortlist has to reach: shares of the exact first and of the exact first ten, R@1 lost.
+_TOP1, _TOP10, _R1 = 99.0, 97.0, 0.3
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What a shortlist finds of what exhaustive scoring finds."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """directory of a run, with projection heads or without"""
+    dataset: str | None = None
+    """folder or HDF5 file; by default the one that the run was trained on"""
+    split: str | None = None
+    """split; by default the run's test split"""
+    shortlist: int = 100
+    """length of the shortlist"""
+    scores: Path | None = None
+    """file for the matrix of exact scores; read if it exists, else written"""
+    out: Path | None = None
+    """file to append JSON lines to"""
+
+
+def shortlist_row(scores: np.ndarray, products: np.ndarray, size: int) -> dict[str, float]:
+    """What a shortlist by inner products finds of the best by score.
+
+    Args:
+        scores: `[queries, items]`, exact.
+        products: `[queries, items]`, what the shortlist is made by.
+        size: length of the shortlist.
+
+    Returns:
+        Percentages of the exact first and of the exact first ten that the shortlist has, and the
+        smallest lengths that reach 99% and 97% of them.
+    """
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+    places = np.empty_like(best)
+    for query, items in enumerate(best):
+        own = products[query, items]
+        places[query] = np.count_nonzero(products[query] > own[:, None], axis=1)
+    return {
+        "top1": 100 * float(np.mean(places[:, 0] < size)),
+        "top10": 100 * float(np.mean(places < size)),
+        "needed_top1": smallest_size(places[:, 0], _TOP1),
+        "needed_top10": smallest_size(places.ravel(), _TOP10),
+    }
+
+
+def smallest_size(places: np.ndarray, percentage: float) -> int:
+    """The shortest list that holds a percentage of things.
+
+    Args:
+        places: int `[n]`, their places, from 0.
+        percentage: of n.
+
+    Returns:
+        The length.
+    """
+    return int(np.sort(places)[int(np.ceil(len(places) * percentage / 100)) - 1]) + 1
+
+
+def recall_at_1(
+    scores: np.ndarray, products: np.ndarray, size: int, right: Callable[[int, int], bool]
+) -> float:
+    """R@1 of exact scores within a shortlist.
+
+    Args:
+        scores: `[queries, items]`, exact.
+        products: `[queries, items]`, what the shortlist is made by.
+        size: length of the shortlist.
+        right: whether an item answers a query.
+
+    Returns:
+        Percentage of queries whose best item of the shortlist is right.
+    """
+    size = min(size, scores.shape[1])
+    hits = 0
+    for query, row in enumerate(products):
+        listed = np.argpartition(-row, size - 1)[:size]
+        hits += right(query, listed[scores[query, listed].argmax()])
+    return 100 * hits / len(scores)
+
+
+def measure(arguments: Arguments) -> list[dict]:
+    """Measures a run.
+
+    Args:
+        arguments: what to measure.
+
+    Returns:
+        A row for each direction.
+    """
+    import keras
+
+    from hslm_tf.experiment import open_split
+    from hslm_tf.retrieval.collection import Collection
+    from hslm_tf.retrieval.scoring import score_matrix
+    from hslm_tf.retrieval.shortlist import load_shortlist
+
+    run = RunDirectory(arguments.run)
+    dataset = open_split(run, arguments.split, arguments.dataset)
+    model = keras.saving.load_model(run.best_model)
+    collection = Collection.build(model, dataset, load_shortlist(run, model))
+    if arguments.scores is not None and arguments.scores.exists():
+        scores = np.load(arguments.scores)
+    else:
+        scores = score_matrix(model, dataset)
+        if arguments.scores is not None:
+            np.save(arguments.scores, scores)
+    products = collection.contents.vectors @ collection.contents.caption_vectors.T
+    owner = dataset.caption_to_image
+    sides = {
+        "caption to images": (scores.T, products.T, lambda query, item: owner[query] == item),
+        "image to captions": (scores, products, lambda query, item: owner[item] == query),
+    }
+    rows = []
+    for name, (exact, shortened, right) in sides.items():
+        row = shortlist_row(exact, shortened, arguments.shortlist)
+        r1 = recall_at_1(exact, shortened, exact.shape[1], right)
+        row |= {"r1": r1, "r1_shortlist": recall_at_1(exact, shortened, arguments.shortlist, right)}
+        size = max(row["needed_top1"], row["needed_top10"])
+        while abs(recall_at_1(exact, shortened, size, right) - r1) > _R1:
+            size = min(size + 10, exact.shape[1])
+        rows.append({"direction": name, "items": exact.shape[1], **row, "needed": size})
+    return rows
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: The arguments, by default those of the command line.
+    """
+    arguments = tyro.cli(Arguments, prog="python -m benchmarks.search_recall", args=args)
+    try:
+        rows = measure(arguments)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    print_rows(rows, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

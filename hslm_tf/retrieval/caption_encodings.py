@@ -1,0 +1,174 @@
+"""Local features of many captions, encoded once and kept in float16 or float32."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.model import HSLM
+from hslm_tf.retrieval.rows import Rows
+from hslm_tf.retrieval.shortlist import Shortlist
+from hslm_tf.retrieval.storage import StorageType, blocks, narrow, pooled_features, widen
+
+# What is encoded at once.
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class CaptionEncodings:
+    """What `HSLM.encode_text` gave for n captions, without their padding.
+
+    Args:
+        words: `[tokens, d]`, float16 or float32, the words of all captions.
+        starts: int64 `[n]`, where the words of each caption start.
+        lengths: int64 `[n]`, how many they are.
+        pooled: `[n, d]`, the global features, or None in a model without global alignment.
+    """
+
+    words: Rows
+    starts: np.ndarray
+    lengths: np.ndarray
+    pooled: Rows | None = None
+
+    @classmethod
+    def encode(
+        cls,
+        model: HSLM,
+        captions: Sequence[str],
+        dtype: StorageType = "float16",
+        progress: Callable[[int], None] | None = None,
+    ) -> "CaptionEncodings":
+        """Encodes captions.
+
+        Args:
+            model: the model.
+            captions: n captions as they are written; there may be none.
+            dtype: type that the features are kept in.
+            progress: called with the number of captions after every batch.
+
+        Returns:
+            The encodings.
+
+        Raises:
+            ValueError: if a local feature does not fit the type.
+        """
+        tokens = model.tokenizer.tokenize_all(captions)
+        starts, lengths = tokens.offsets[:-1], np.diff(tokens.offsets)
+        width = model.config.joint_dim
+        words = np.empty((int(tokens.offsets[-1]), width), dtype)
+        with_global = model.config.global_alignment
+        pooled = np.empty((len(captions), width), dtype) if with_global else None
+        # Captions of a batch have about the same length, so that little is spent on padding.
+        order = np.argsort(lengths, kind="stable")
+        for block in blocks(len(order), _AT_ONCE):
+            rows = order[block]
+            texts = model.encode_tokens(tokens.padded(rows))
+            places, real = _places(starts[rows], lengths[rows])
+            words[places[real]] = narrow(texts["words"].numpy()[real], dtype)
+            if with_global:
+                pooled[rows] = narrow(texts["global"], dtype)
+            if progress is not None:
+                progress(len(rows))
+        return cls(Rows([words]), starts, lengths, Rows([pooled]) if with_global else None)
+
+    @classmethod
+    def of(cls, encoding: Mapping[str, Any], dtype: StorageType = "float16") -> "CaptionEncodings":
+        """Takes in what was encoded already.
+
+        Args:
+            encoding: as `HSLM.encode_text` returns; tensors or arrays.
+            dtype: type that the features are kept in.
+
+        Returns:
+            The encodings.
+
+        Raises:
+            ValueError: if shapes do not fit, or a local feature does not fit the type.
+        """
+        words, mask = np.asarray(encoding["words"]), np.asarray(encoding["word_mask"], bool)
+        if words.ndim != 3 or mask.shape != words.shape[:2]:
+            raise ValueError(
+                "`words` must be [captions, tokens, width] and `word_mask` [captions, tokens]. "
+                f"Received: words.shape={words.shape}, word_mask.shape={mask.shape}"
+            )
+        lengths = mask.sum(axis=1, dtype=np.int64)
+        starts = np.cumsum(lengths) - lengths
+        pooled = pooled_features(encoding, len(mask), dtype)
+        return cls(Rows([narrow(words[mask], dtype)]), starts, lengths, pooled)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def read(self, rows: np.ndarray) -> dict[str, tf.Tensor]:
+        """Encodings of some captions, as `HSLM.score_encoded` takes them.
+
+        Args:
+            rows: int `[b]`.
+
+        Returns:
+            As `HSLM.encode_text`, float32, padded to the longest of them.
+        """
+        places, real = _places(self.starts[rows], self.lengths[rows])
+        words = np.zeros((*real.shape, self.words.shape[1]), self.words.dtype)
+        words[real] = self.words[places[real]]
+        encoding = {"words": widen(words), "word_mask": tf.constant(real)}
+        if self.pooled is not None:
+            encoding["global"] = widen(self.pooled[rows])
+        return encoding
+
+    def vectors(self, shortlist: Shortlist) -> np.ndarray:
+        """Shortlist vectors of all captions.
+
+        Args:
+            shortlist: the heads.
+
+        Returns:
+            Float32 `[n, dim]`.
+        """
+        found = [shortlist.text_vectors(self.read(rows)) for rows in blocks(len(self), _AT_ONCE)]
+        return np.concatenate([np.zeros((0, shortlist.dim), np.float32), *found])
+
+    def in_order(self) -> Rows:
+        """The words of all captions, one caption after another, without gaps.
+
+        Returns:
+            `[sum of lengths, d]`.
+        """
+        places, real = _places(self.starts, self.lengths)
+        return self.words.select(places[real])
+
+    def select(self, rows: np.ndarray) -> "CaptionEncodings":
+        """Keeps some captions.
+
+        Args:
+            rows: int `[b]`.
+
+        Returns:
+            Their encodings.
+        """
+        pooled = None if self.pooled is None else self.pooled.select(rows)
+        return CaptionEncodings(self.words, self.starts[rows], self.lengths[rows], pooled)
+
+    def append(self, other: "CaptionEncodings") -> "CaptionEncodings":
+        """Puts other captions behind these.
+
+        Args:
+            other: encodings by the same model in the same type.
+
+        Returns:
+            The encodings of all.
+        """
+        return CaptionEncodings(
+            self.words.append(other.words),
+            np.concatenate([self.starts, other.starts + len(self.words)]),
+            np.concatenate([self.lengths, other.lengths]),
+            None if self.pooled is None else self.pooled.append(other.pooled),
+        )
+
+
+def _places(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the words of captions lie, `[captions, longest]`, and which of them are real."""
+    columns = np.arange(lengths.max(initial=0))
+    return starts[:, None] + columns, columns < lengths[:, None]

@@ -1,0 +1,155 @@
+"""Local features of many images, encoded once and kept in float16 or float32."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.model import HSLM
+from hslm_tf.retrieval.rows import Rows
+from hslm_tf.retrieval.shortlist import Shortlist
+from hslm_tf.retrieval.storage import StorageType, blocks, narrow, pooled_features, widen
+
+# What is encoded at once.
+_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class ImageEncodings:
+    """What `HSLM.encode_image` gave for n images.
+
+    Args:
+        regions: `[n, N, d]`, float16 or float32.
+        region_mask: bool `[n, N]`.
+        pooled: `[n, d]`, the global features of a model without cross-attention, else None.
+    """
+
+    regions: Rows
+    region_mask: np.ndarray
+    pooled: Rows | None = None
+
+    @classmethod
+    def encode(
+        cls,
+        model: HSLM,
+        dataset: RetrievalDataset,
+        images: np.ndarray | None = None,
+        dtype: StorageType = "float16",
+        progress: Callable[[int], None] | None = None,
+    ) -> "ImageEncodings":
+        """Encodes images of a dataset.
+
+        Args:
+            model: the model.
+            dataset: the images.
+            images: int `[n]`, which ones; None for all.
+            dtype: type that the features are kept in.
+            progress: called with the number of images after every batch.
+
+        Returns:
+            The encodings.
+
+        Raises:
+            DataError: if region features are not finite.
+            ValueError: if a local feature does not fit the type.
+        """
+        images = np.arange(dataset.num_images) if images is None else images
+        width = model.config.joint_dim
+        # Filled block by block: blocks that are joined at the end would be in memory twice.
+        regions = np.empty((len(images), dataset.max_regions, width), dtype)
+        mask = np.empty(regions.shape[:2], bool)
+        with_global = "global" in model.image_encoder.output
+        pooled = np.empty((len(images), width), dtype) if with_global else None
+        for rows in blocks(len(images), _AT_ONCE):
+            encoding = model.encode_image(*dataset.read_images(images[rows]))
+            regions[rows], mask[rows] = narrow(encoding["regions"], dtype), encoding["region_mask"]
+            if with_global:
+                pooled[rows] = narrow(encoding["global"], dtype)
+            if progress is not None:
+                progress(len(rows))
+        return cls(Rows([regions]), mask, Rows([pooled]) if with_global else None)
+
+    @classmethod
+    def of(cls, encoding: Mapping[str, Any], dtype: StorageType = "float16") -> "ImageEncodings":
+        """Takes in what was encoded already.
+
+        Args:
+            encoding: as `HSLM.encode_image` returns; tensors or arrays.
+            dtype: type that the features are kept in.
+
+        Returns:
+            The encodings.
+
+        Raises:
+            ValueError: if shapes do not fit, or a local feature does not fit the type.
+        """
+        regions, mask = np.asarray(encoding["regions"]), np.asarray(encoding["region_mask"], bool)
+        if regions.ndim != 3 or mask.shape != regions.shape[:2]:
+            raise ValueError(
+                "`regions` must be [images, regions, width] and `region_mask` [images, regions]. "
+                f"Received: regions.shape={regions.shape}, region_mask.shape={mask.shape}"
+            )
+        pooled = pooled_features(encoding, len(mask), dtype)
+        return cls(Rows([narrow(regions, dtype)]), mask, pooled)
+
+    def __len__(self) -> int:
+        return len(self.region_mask)
+
+    def read(self, rows: np.ndarray) -> dict[str, tf.Tensor]:
+        """Encodings of some images, as `HSLM.score_encoded` takes them.
+
+        Args:
+            rows: int `[b]`.
+
+        Returns:
+            As `HSLM.encode_image`, float32.
+        """
+        encoding = {
+            "regions": widen(self.regions[rows]),
+            "region_mask": tf.constant(self.region_mask[rows]),
+        }
+        if self.pooled is not None:
+            encoding["global"] = widen(self.pooled[rows])
+        return encoding
+
+    def vectors(self, shortlist: Shortlist) -> np.ndarray:
+        """Shortlist vectors of all images.
+
+        Args:
+            shortlist: the heads.
+
+        Returns:
+            Float32 `[n, dim]`.
+        """
+        found = [shortlist.image_vectors(self.read(rows)) for rows in blocks(len(self), _AT_ONCE)]
+        return np.concatenate(found)
+
+    def select(self, rows: np.ndarray) -> "ImageEncodings":
+        """Keeps some images.
+
+        Args:
+            rows: int `[b]`.
+
+        Returns:
+            Their encodings.
+        """
+        pooled = None if self.pooled is None else self.pooled.select(rows)
+        return ImageEncodings(self.regions.select(rows), self.region_mask[rows], pooled)
+
+    def append(self, other: "ImageEncodings") -> "ImageEncodings":
+        """Puts other images behind these.
+
+        Args:
+            other: encodings by the same model, as wide, in the same type.
+
+        Returns:
+            The encodings of all.
+        """
+        return ImageEncodings(
+            self.regions.append(other.regions),
+            np.concatenate([self.region_mask, other.region_mask]),
+            None if self.pooled is None else self.pooled.append(other.pooled),
+        )

@@ -1,0 +1,68 @@
+"""How encoded features are kept: in float16 or float32, block by block."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.retrieval.rows import Rows
+
+StorageType = Literal["float16", "float32"]
+
+
+def narrow(values: Any, dtype: StorageType) -> np.ndarray:
+    """Turns features into the type that they are kept in.
+
+    Args:
+        values: a tensor or an array of floats.
+        dtype: the type.
+
+    Returns:
+        The array.
+
+    Raises:
+        ValueError: if a feature is not finite, or too large for the type.
+    """
+    values = np.asarray(values)
+    with np.errstate(over="ignore"):
+        kept = values.astype(dtype)
+    if not np.isfinite(kept).all():
+        raise ValueError(
+            f"A local feature of size {np.abs(values).max():.3g} does not fit the storage type. "
+            f"Received: dtype={dtype}"
+        )
+    return kept
+
+
+def widen(values: np.ndarray) -> tf.Tensor:
+    """Turns kept features into float32 to compute with."""
+    # TensorFlow casts with all threads, NumPy with one.
+    return tf.cast(tf.constant(values), tf.float32)
+
+
+def pooled_features(encoding: Mapping[str, Any], count: int, dtype: StorageType) -> Rows | None:
+    """The global features of an encoding.
+
+    Args:
+        encoding: as `HSLM.encode_image` or `HSLM.encode_text` returns.
+        count: number n of images or captions.
+        dtype: type that they are kept in.
+
+    Returns:
+        Features `[n, d]`, or None in a model that has none.
+
+    Raises:
+        ValueError: if there are not n, or one does not fit the type.
+    """
+    if "global" not in encoding:
+        return None
+    pooled = np.asarray(encoding["global"])
+    if pooled.ndim != 2 or len(pooled) != count:
+        raise ValueError(f"`global` must be [{count}, width]. Received: shape {pooled.shape}")
+    return Rows([narrow(pooled, dtype)])
+
+
+def blocks(count: int, size: int) -> list[np.ndarray]:
+    """Splits the numbers from 0 to `count - 1` into blocks of at most `size`."""
+    return [np.arange(first, min(first + size, count)) for first in range(0, count, size)]

@@ -1,0 +1,89 @@
+"""A collection inside the SavedModel, and the first stage of a search in it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.retrieval.collection import Collection
+
+
+class SearchIndex(tf.Module):
+    """A collection of encoded images inside the SavedModel.
+
+    Args:
+        ids: names of the n images.
+        vectors: float32 `[n, k]`, one unit vector an image.
+        regions: `[n, regions, joint_dim]`, local image features; kept in their dtype.
+        region_mask: boolean `[n, regions]`.
+        top_k: number of answers.
+        shortlist_size: number of images that are scored exactly.
+
+    Raises:
+        ValueError: if there are no images, or `top_k` does not fit into the shortlist.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        vectors: np.ndarray,
+        regions: np.ndarray,
+        region_mask: np.ndarray,
+        top_k: int = 10,
+        shortlist_size: int = 100,
+    ) -> None:
+        super().__init__(name="search_index")
+        if not len(ids):
+            raise ValueError("The collection is empty. Received: len(ids)=0")
+        if not 1 <= top_k <= shortlist_size:
+            raise ValueError(
+                "`top_k` must be between 1 and `shortlist_size`. "
+                f"Received: top_k={top_k}, shortlist_size={shortlist_size}"
+            )
+        self.shortlist_size = min(shortlist_size, len(ids))
+        self.top_k = min(top_k, len(ids))
+        self._ids = tf.Variable(list(ids), trainable=False, dtype=tf.string)
+        self._vectors = tf.Variable(vectors, trainable=False, dtype=tf.float32)
+        self._regions = tf.Variable(regions, trainable=False)
+        self._region_mask = tf.Variable(region_mask, trainable=False, dtype=tf.bool)
+
+    @classmethod
+    def of(
+        cls, collection: Collection, top_k: int = 10, shortlist_size: int = 100
+    ) -> "SearchIndex":
+        """Takes the images of a collection.
+
+        Args:
+            collection: a collection of the model that is exported.
+            top_k: number of answers.
+            shortlist_size: number of images that are scored exactly.
+
+        Returns:
+            The collection for the SavedModel.
+
+        Raises:
+            ValueError: if `top_k` does not fit into the shortlist.
+        """
+        contents = collection.contents
+        return cls(
+            contents.ids,
+            contents.vectors,
+            np.asarray(contents.images.regions),
+            contents.images.region_mask,
+            top_k,
+            shortlist_size,
+        )
+
+    def nearest(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Places of the shortlisted images, int32 `[n, shortlist_size]`, for vectors `[n, k]`."""
+        products = tf.matmul(vectors, self._vectors, transpose_b=True)
+        return tf.math.top_k(products, self.shortlist_size).indices
+
+    def local_features(self, items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Local features, float32, and masks of the images at some places."""
+        regions = tf.gather(self._regions, items)
+        return tf.cast(regions, tf.float32), tf.gather(self._region_mask, items)
+
+    def ids_of(self, items: tf.Tensor) -> tf.Tensor:
+        """Names of the images at some places."""
+        return tf.gather(self._ids, items)
