@@ -1,6 +1,5 @@
 """`python -m hslm_tf.convert`: region features and captions from one file format to another."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,9 @@ from typing import Annotated
 
 import tyro
 
+from hslm_tf.command_line import one_line_errors
 from hslm_tf.data.assembly import Layout
 from hslm_tf.data.convert import FeatureType, FolderFormat, convert
-from hslm_tf.data.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,8 @@ def main(args: Sequence[str] | None = None) -> None:
         args: The arguments, by default those of the command line.
     """
     arguments = tyro.cli(ConvertArguments, prog="python -m hslm_tf.convert", args=args)
-    try:
+    with one_line_errors():
         written = convert(**vars(arguments))
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (DataError, OSError) as error:
-        sys.exit(f"error: {error}")
     for path in written:
         print(path)
 

@@ -1,7 +1,6 @@
 """`python -m hslm_tf.evaluate`: recall of trained runs, alone, as an ensemble, over seeds."""
 
 import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from hslm_tf.command_line import one_line_errors
 from hslm_tf.retrieval.protocols import Protocol
 from hslm_tf.run_directory import RunDirectory
 
@@ -50,12 +50,8 @@ def main(args: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("hslm_tf").setLevel(logging.INFO)
     arguments = tyro.cli(EvaluateArguments, prog="python -m hslm_tf.evaluate", args=args)
-    try:
+    with one_line_errors():
         _run(arguments)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
 
 
 def _run(arguments: EvaluateArguments) -> None:

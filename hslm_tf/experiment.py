@@ -53,12 +53,13 @@ def dataset_path(config: RunConfig) -> str | Path:
     return sample_folder() if config.data.dataset == "sample" else config.data.dataset
 
 
-def load_split(config: RunConfig, split: str) -> RetrievalDataset:
+def load_split(config: RunConfig, split: str, captions_optional: bool = False) -> RetrievalDataset:
     """Opens a split of the configured dataset and checks that the model fits it.
 
     Args:
         config: the run's configuration.
         split: name of the split.
+        captions_optional: accepts a split of images alone, to search in.
 
     Returns:
         The dataset.
@@ -67,7 +68,7 @@ def load_split(config: RunConfig, split: str) -> RetrievalDataset:
         DataError: if the files are missing or broken.
         ValueError: if its regions are not what the model is configured for.
     """
-    dataset = load(dataset_path(config), split, config.data.layout)
+    dataset = load(dataset_path(config), split, config.data.layout, captions_optional)
     if dataset.region_dim != config.model.region_dim:
         raise ValueError(
             f"{dataset.source}: region features are {dataset.region_dim} wide, the model is "
@@ -175,14 +176,18 @@ def measure(model: HSLM, dataset: RetrievalDataset) -> RecallReport:
 
 
 def open_split(
-    run: RunDirectory, split: str | None = None, dataset: str | None = None
+    run: RunDirectory,
+    split: str | None = None,
+    dataset: str | None = None,
+    captions_optional: bool = False,
 ) -> RetrievalDataset:
-    """Opens a split to measure a run on.
+    """Opens a split to measure a run on, or to search in.
 
     Args:
         run: the run's directory.
         split: name of the split; by default the test split of the run.
         dataset: folder or HDF5 file; by default the one that the run was trained on.
+        captions_optional: accepts a split of images alone, to search in.
 
     Returns:
         The dataset.
@@ -196,7 +201,7 @@ def open_split(
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=dataset))
     if not run.best_model.exists():
         raise FileNotFoundError(f"{run.path} has no model yet: there is no {run.best_model}")
-    return load_split(config, split or config.data.test_split)
+    return load_split(config, split or config.data.test_split, captions_optional)
 
 
 def new_model(config: RunConfig, captions: Sequence[str]) -> HSLM:

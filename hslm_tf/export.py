@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from hslm_tf.command_line import one_line_errors
 from hslm_tf.run_directory import RunDirectory
 
 
@@ -45,12 +46,8 @@ def main(args: Sequence[str] | None = None) -> None:
     arguments = tyro.cli(ExportArguments, prog="python -m hslm_tf.export", args=args)
     # A stopped export tidies up like an interrupted one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
+    with one_line_errors():
         _run(arguments)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
 
 
 def _run(arguments: ExportArguments) -> None:

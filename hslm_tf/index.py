@@ -1,6 +1,5 @@
 """`python -m hslm_tf.index`: what a search needs, projection heads and collections."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from hslm_tf.command_line import one_line_errors
 from hslm_tf.retrieval.distillation_config import DistillationConfig
 from hslm_tf.run_directory import RunDirectory
 
@@ -46,12 +46,8 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the arguments, by default those of the command line.
     """
     arguments = tyro.cli(IndexArguments, prog="python -m hslm_tf.index", args=args)
-    try:
+    with one_line_errors():
         _run(arguments)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
 
 
 def _run(arguments: IndexArguments) -> None:
@@ -74,7 +70,8 @@ def _run(arguments: IndexArguments) -> None:
     from hslm_tf.retrieval.distillation import distill
     from hslm_tf.retrieval.shortlist import load_shortlist
 
-    dataset = open_split(run, split, arguments.dataset)
+    captions_optional = arguments.collection is not None
+    dataset = open_split(run, split, arguments.dataset, captions_optional)
     model = keras.saving.load_model(run.best_model)
     if arguments.collection is None:
         with tqdm(total=arguments.heads.steps, unit=" blocks", disable=None) as bar:

@@ -1,7 +1,6 @@
 """`python -m hslm_tf.search`: images that a sentence describes, and sentences for an image."""
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from hslm_tf.command_line import one_line_errors
 from hslm_tf.retrieval.indexes import Backend, open_index
 from hslm_tf.run_directory import RunDirectory
 
@@ -64,12 +64,8 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the arguments, by default those of the command line.
     """
     arguments = tyro.cli(SearchArguments, prog="python -m hslm_tf.search", args=args)
-    try:
+    with one_line_errors():
         _run(arguments)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (OSError, ValueError, ImportError) as error:
-        sys.exit(f"error: {error}")
 
 
 def _run(arguments: SearchArguments) -> None:
@@ -85,6 +81,8 @@ def _run(arguments: SearchArguments) -> None:
         raise FileNotFoundError(f"{arguments.images}: there is no such folder")
 
     collection = _open(arguments)
+    if arguments.image and not collection.captions:
+        raise ValueError(f"{arguments.where} has no captions to find for an image")
     collection.use_index(
         lambda side: open_index(arguments.index, arguments.uri, f"{arguments.name}_{side}")
     )
@@ -121,7 +119,7 @@ def _open(arguments: SearchArguments) -> "Collection":
     chosen = arguments.split or arguments.dataset
     if run.collection.exists() and not chosen:
         return Collection.load(run.collection, keras.saving.load_model(run.best_model))
-    dataset = open_split(run, arguments.split, arguments.dataset)
+    dataset = open_split(run, arguments.split, arguments.dataset, captions_optional=True)
     model = keras.saving.load_model(run.best_model)
     return Collection.build(model, dataset, load_shortlist(run, model), run=run.path)
 

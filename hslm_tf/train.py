@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import logging
 import shlex
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated
 
 import tyro
 
+from hslm_tf.command_line import one_line_errors
 from hslm_tf.config import RunConfig
 from hslm_tf.presets import preset
 from hslm_tf.run_directory import RunDirectory
@@ -111,12 +111,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     logging.basicConfig(format="%(message)s")
     logging.getLogger("hslm_tf").setLevel(logging.INFO)
-    try:
+    with one_line_errors():
         _run(parse(args))
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (OSError, ValueError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
 
 
 def _run(arguments: TrainArguments) -> None:

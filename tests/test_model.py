@@ -224,6 +224,17 @@ def test_block_size_does_not_change_scores(whole):
         assert_close(other, scores[0])
 
 
+def test_region_products_do_not_change_scores(ablated):
+    regions, mask = five_images()
+    images, texts = dict(ablated.encode_image(regions, mask)), ablated.encode_text(CAPTIONS)
+    images.pop("region_products", None)
+    expected = ablated.score_encoded(images, texts)
+    assert_close(ablated.score_encoded(images, texts, region_products=False), expected)
+    one = {key: value[:1] for key, value in texts.items()}
+    found = ablated.score_encoded(images, one, 3, region_products=False)
+    assert_close(found, expected[:, :1])
+
+
 def test_score_matrix_of_a_dataset(whole):
     regions, mask = five_images()
     dataset = RetrievalDataset(

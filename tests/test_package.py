@@ -108,3 +108,22 @@ for name in ("layers", "training"):
 def test_ruff_is_content(command):
     pytest.importorskip("ruff")
     run(sys.executable, "-m", "ruff", *command, ".", cwd=ROOT)
+
+
+def test_retrieval_gives_what_it_names_without_loading_tensorflow_before():
+    script = """
+import sys
+from hslm_tf import retrieval
+assert "tensorflow" not in sys.modules
+for name in retrieval.__all__:
+    assert hasattr(retrieval, name), name
+assert "tensorflow" in sys.modules
+try:
+    retrieval.nothing
+except AttributeError as error:
+    assert "nothing" in str(error)
+else:
+    raise AssertionError
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

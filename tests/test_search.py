@@ -148,6 +148,30 @@ def test_a_run_without_collection_is_encoded_on_the_spot(run, finished_run, caps
     assert on_dev[0]["answers"][0]["score"] != expected[0]["answers"][0]["score"]
 
 
+def test_images_without_captions(run, dataset_folder, tmp_path, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(dataset_folder / "test_ims.npy", photos / "mine_ims.npy")
+    (photos / "mine_ids.txt").write_text("".join(f"photo{i}.jpg\n" for i in range(12)))
+    where = ["--dataset", photos, "--split", "mine"]
+    collection = tmp_path / "photos.h5"
+    index.main([str(arg) for arg in [run.path, "--collection", collection, *where]])
+    query = ["A photo of thing3 again.", "-k", "12"]
+    (expected,) = answers_of([run.path, *query], capsys)
+    images = [f"photo{answer['image']}.jpg" for answer in expected["answers"]]
+    for place in ([collection], [run.path, *where]):
+        (found,) = answers_of([*place, *query], capsys)
+        assert [answer["image"] for answer in found["answers"]] == images
+        assert all(answer["captions"] == [] for answer in found["answers"])
+        search.main([str(arg) for arg in [*place, *query]])
+        assert "photo3.jpg" in capsys.readouterr().out
+    message = fails(search, [collection, "--image", "photo3.jpg"], capsys)
+    assert message.endswith("photos.h5 has no captions to find for an image")
+    # Heads are fitted to captions.
+    message = fails(index, [run.path, *where, "--overwrite"], capsys)
+    assert "lacks mine_caps.txt" in message
+
+
 def test_a_moved_run_is_named(run, tmp_path, capsys):
     moved = RunDirectory(tmp_path / "moved")
     shutil.copytree(run.path, moved.path)

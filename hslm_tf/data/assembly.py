@@ -33,7 +33,7 @@ class Label(Protocol):
 def assemble(
     split: str,
     regions: Any,
-    captions: list[str],
+    captions: list[str] | None,
     *,
     label: Label,
     image_ids: list[str] | None = None,
@@ -46,7 +46,7 @@ def assemble(
     Args:
         split: Name of the split.
         regions: Array-like `[rows, N, F]`.
-        captions: Captions in image order, the same number for every image.
+        captions: Captions in image order, the same number for every image; None for images alone.
         label: Names the parts in error messages.
         image_ids: Ids in image order, one per image, per row or per caption.
         boxes: Array-like `[rows, N, 4]`.
@@ -65,7 +65,10 @@ def assemble(
         raise ValueError(f"layout is one of {get_args(Layout)}. Received: layout={layout!r}")
     _check_regions(regions, label("ims"))
     rows = regions.shape[0]
-    _check_captions(captions, label)
+    if captions is None:
+        captions = []
+    else:
+        _check_captions(captions, label)
     if layout == "auto":
         layout = _recognize_layout(regions, len(captions), label("ims"))
     if layout == "per_caption":

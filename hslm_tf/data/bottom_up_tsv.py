@@ -113,7 +113,9 @@ def tsv_paths(folder: str | os.PathLike[str], split: str) -> dict[str, Path]:
     }
 
 
-def load_bottom_up_tsv(folder: str | os.PathLike[str], split: str) -> RetrievalDataset:
+def load_bottom_up_tsv(
+    folder: str | os.PathLike[str], split: str, captions_optional: bool = False
+) -> RetrievalDataset:
     """Opens a split whose region features are a bottom-up-attention TSV file.
 
     `{split}.tsv` has the fields `image_id`, `image_w`, `image_h`, `num_boxes`, `boxes` and
@@ -126,6 +128,7 @@ def load_bottom_up_tsv(folder: str | os.PathLike[str], split: str) -> RetrievalD
     Args:
         folder: The data folder.
         split: `train`, `dev` or `test`.
+        captions_optional: Accepts a split of images alone, to search in.
 
     Returns:
         The dataset; box corners are divided by the size of the image.
@@ -134,7 +137,8 @@ def load_bottom_up_tsv(folder: str | os.PathLike[str], split: str) -> RetrievalD
         DataError: A file is missing, broken, or does not fit the others.
     """
     paths = tsv_paths(folder, split)
-    require_files(folder, [paths["tsv"], paths["caps"]])
+    without_captions = captions_optional and not paths["caps"].exists()
+    require_files(folder, [paths["tsv"]] if without_captions else [paths["tsv"], paths["caps"]])
     path = paths["tsv"]
     with open(path, "rb") as file:
         lines = _index(path, file)
@@ -150,7 +154,7 @@ def load_bottom_up_tsv(folder: str | os.PathLike[str], split: str) -> RetrievalD
     return assemble(
         split,
         TSVRows(path, lines, "features", width),
-        read_lines(paths["caps"]),
+        None if without_captions else read_lines(paths["caps"]),
         label=label,
         image_ids=[line.image_id for line in lines],
         boxes=TSVRows(path, lines, "boxes", 4) if lines[0].box_bytes else None,

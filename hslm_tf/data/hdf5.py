@@ -87,7 +87,10 @@ def open_rows(path: str | os.PathLike[str], key: str) -> FileRows | HDF5Rows:
 
 
 def load_hdf5(
-    path: str | os.PathLike[str], split: str, layout: Layout = "auto"
+    path: str | os.PathLike[str],
+    split: str,
+    layout: Layout = "auto",
+    captions_optional: bool = False,
 ) -> RetrievalDataset:
     """Opens a split of an HDF5 file.
 
@@ -99,6 +102,7 @@ def load_hdf5(
         path: The file.
         split: `train`, `dev` or `test`.
         layout: As for `load_precomputed`.
+        captions_optional: Accepts a split of images alone, to search in.
 
     Returns:
         The dataset; its arrays are read on demand.
@@ -112,18 +116,21 @@ def load_hdf5(
 
     try:
         with h5py.File(path, "r") as file:
-            parts = _parts(file, split)
-            captions = _read_strings(file[split]["caps"], label, "caps")
-            ids = _read_strings(file[split]["ids"], label, "ids") if "ids" in parts else None
+            parts = _parts(file, split, ["ims"] if captions_optional else ["ims", "caps"])
+            texts = {
+                part: _read_strings(file[split][part], label, part)
+                for part in ("caps", "ids")
+                if part in parts
+            }
             num_regions = file[split]["num_regions"][()] if "num_regions" in parts else None
     except OSError as error:
         raise DataError(f"{path} cannot be read as HDF5: {error}") from error
     return assemble(
         split,
         open_rows(path, f"{split}/ims"),
-        captions,
+        texts.get("caps"),
         label=label,
-        image_ids=ids,
+        image_ids=texts.get("ids"),
         boxes=open_rows(path, f"{split}/boxes") if "boxes" in parts else None,
         num_regions=num_regions,
         layout=layout,
@@ -178,13 +185,13 @@ def write_hdf5(dataset: RetrievalDataset, path: Path, dtype: np.dtype, advance: 
             group.create_dataset("num_regions", data=dataset.num_regions)
 
 
-def _parts(file: h5py.File, split: str) -> list[str]:
+def _parts(file: h5py.File, split: str, required: list[str]) -> list[str]:
     if not isinstance(file.get(split), h5py.Group):
         raise DataError(
             f"{file.filename} lacks the group /{split}; it holds {', '.join(file) or 'nothing'}"
         )
     parts = list(file[split])
-    missing = [part for part in ("ims", "caps") if part not in parts]
+    missing = [part for part in required if part not in parts]
     if missing:
         raise DataError(
             f"{file.filename}:/{split} lacks {', '.join(missing)}; "

@@ -19,13 +19,19 @@ HDF5_SUFFIXES = (".h5", ".hdf5")
 _FEATURE_FILES: dict[Format, str] = {"precomputed": "_ims.npy", "tsv": ".tsv"}
 
 
-def load(path: str | os.PathLike[str], split: str, layout: Layout = "auto") -> RetrievalDataset:
+def load(
+    path: str | os.PathLike[str],
+    split: str,
+    layout: Layout = "auto",
+    captions_optional: bool = False,
+) -> RetrievalDataset:
     """Opens a split of an HDF5 file, or of a folder in the precomputed or the TSV format.
 
     Args:
         path: A file ending in `.h5` or `.hdf5`, or a folder.
         split: `train`, `dev` or `test`.
         layout: As for `load_precomputed`; a TSV file has one line per image.
+        captions_optional: Accepts a split of images alone, to search in.
 
     Returns:
         The dataset.
@@ -34,7 +40,7 @@ def load(path: str | os.PathLike[str], split: str, layout: Layout = "auto") -> R
         DataError: No format is recognised, more than one is, or the files are broken.
     """
     if is_hdf5(path):
-        return load_hdf5(path, split, layout)
+        return load_hdf5(path, split, layout, captions_optional)
     found = [name for name, end in _FEATURE_FILES.items() if (Path(path) / (split + end)).exists()]
     if len(found) > 1:
         raise DataError(
@@ -46,8 +52,8 @@ def load(path: str | os.PathLike[str], split: str, layout: Layout = "auto") -> R
             f"{split}.tsv, or an HDF5 file as the path itself; it holds {folder_listing(path)}"
         )
     if found == ["tsv"]:
-        return load_bottom_up_tsv(path, split)
-    return load_precomputed(path, split, layout)
+        return load_bottom_up_tsv(path, split, captions_optional)
+    return load_precomputed(path, split, layout, captions_optional)
 
 
 def find_splits(path: str | os.PathLike[str]) -> list[str]:

@@ -38,7 +38,10 @@ def precomputed_paths(folder: str | os.PathLike[str], split: str) -> dict[str, P
 
 
 def load_precomputed(
-    folder: str | os.PathLike[str], split: str, layout: Layout = "auto"
+    folder: str | os.PathLike[str],
+    split: str,
+    layout: Layout = "auto",
+    captions_optional: bool = False,
 ) -> RetrievalDataset:
     """Opens a split in the precomputed format of VSE++, SCAN and SGRAF.
 
@@ -51,6 +54,7 @@ def load_precomputed(
         split: `train`, `dev` or `test`.
         layout: `per_image`, `per_caption` (SCAN's release repeats every image for each of its
             five captions) or `auto`, see `assemble`.
+        captions_optional: Accepts a split of images alone, to search in.
 
     Returns:
         The dataset.
@@ -59,7 +63,8 @@ def load_precomputed(
         DataError: A file is missing, broken, or does not fit the others.
     """
     paths = precomputed_paths(folder, split)
-    require_files(folder, [paths["ims"], paths["caps"]])
+    without_captions = captions_optional and not paths["caps"].exists()
+    require_files(folder, [paths["ims"]] if without_captions else [paths["ims"], paths["caps"]])
 
     def label(part: str, row: int | None = None) -> str:
         path = paths[part]
@@ -70,7 +75,7 @@ def load_precomputed(
     return assemble(
         split,
         open_rows(paths["ims"]),
-        read_lines(paths["caps"]),
+        None if without_captions else read_lines(paths["caps"]),
         label=label,
         image_ids=read_lines(paths["ids"]) if paths["ids"].exists() else None,
         boxes=open_rows(paths["boxes"]) if paths["boxes"].exists() else None,

@@ -7,7 +7,6 @@ import base64
 import json
 import logging
 import re
-import sys
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
+
+from hslm_tf.command_line import one_line_errors
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -251,14 +252,10 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the arguments, by default those of the command line.
     """
     arguments = tyro.cli(LocalArguments, prog="python -m hslm_tf.serving.local", args=args)
-    try:
+    with one_line_errors():
         server = LocalServer(arguments.path, arguments.name, arguments.port)
         print(f"{server.url}/v1/models/{server.name}/versions/{server.version}", flush=True)
         server.serve_forever()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
