@@ -88,7 +88,14 @@ def _run(arguments: IndexArguments) -> None:
         total = dataset.num_images + dataset.num_captions
         with tqdm(total=total, unit=" items", disable=None) as bar:
             collection = Collection.build(
-                model, dataset, shortlist, arguments.dtype, arguments.images, run.path, bar.update
+                model,
+                dataset,
+                shortlist,
+                arguments.dtype,
+                arguments.images,
+                run.path,
+                bar.update,
+                spool=target.parent,
             )
         collection.save(target)
     print(target)

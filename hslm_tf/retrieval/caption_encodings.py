@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import tensorflow as tf
 from hslm_tf.model import HSLM
 from hslm_tf.retrieval.rows import Rows
 from hslm_tf.retrieval.shortlist import Shortlist
-from hslm_tf.retrieval.storage import StorageType, blocks, narrow, pooled_features, widen
+from hslm_tf.retrieval.storage import StorageType, blocks, narrow, pooled_features, room, widen
 
 # What is encoded at once.
 _AT_ONCE = 256
@@ -39,6 +40,7 @@ class CaptionEncodings:
         captions: Sequence[str],
         dtype: StorageType = "float16",
         progress: Callable[[int], None] | None = None,
+        spool: Path | None = None,
     ) -> "CaptionEncodings":
         """Encodes captions.
 
@@ -47,6 +49,7 @@ class CaptionEncodings:
             captions: n captions as they are written; there may be none.
             dtype: type that the features are kept in.
             progress: called with the number of captions after every batch.
+            spool: folder for a temporary file that the features are kept in; None for memory.
 
         Returns:
             The encodings.
@@ -57,7 +60,7 @@ class CaptionEncodings:
         tokens = model.tokenizer.tokenize_all(captions)
         starts, lengths = tokens.offsets[:-1], np.diff(tokens.offsets)
         width = model.config.joint_dim
-        words = np.empty((int(tokens.offsets[-1]), width), dtype)
+        words = room((int(tokens.offsets[-1]), width), dtype, spool)
         with_global = model.config.global_alignment
         pooled = np.empty((len(captions), width), dtype) if with_global else None
         # Captions of a batch have about the same length, so that little is spent on padding.

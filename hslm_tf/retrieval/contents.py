@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -113,6 +114,7 @@ class Contents:
         dataset: RetrievalDataset,
         dtype: StorageType = "float16",
         progress: Callable[[int], None] | None = None,
+        spool: Path | None = None,
     ) -> "Contents":
         """Encodes a dataset.
 
@@ -122,9 +124,10 @@ class Contents:
             dataset: images and captions; without ids of its own, an image's number is its id.
             dtype: type that local features are kept in.
             progress: called with the number of images and captions after every batch.
+            spool: folder for temporary files that local features are kept in; None for memory.
 
         Returns:
-            The contents, in memory.
+            The contents.
 
         Raises:
             DataError: if region features are not finite.
@@ -132,8 +135,8 @@ class Contents:
         """
         return cls.of(
             shortlist,
-            ImageEncodings.encode(model, dataset, dtype=dtype, progress=progress),
-            CaptionEncodings.encode(model, dataset.captions, dtype, progress),
+            ImageEncodings.encode(model, dataset, dtype=dtype, progress=progress, spool=spool),
+            CaptionEncodings.encode(model, dataset.captions, dtype, progress, spool),
             ids=image_ids(dataset),
             captions=dataset.captions,
             caption_to_image=dataset.caption_to_image,

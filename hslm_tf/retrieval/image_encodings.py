@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.model import HSLM
 from hslm_tf.retrieval.rows import Rows
 from hslm_tf.retrieval.shortlist import Shortlist
-from hslm_tf.retrieval.storage import StorageType, blocks, narrow, pooled_features, widen
+from hslm_tf.retrieval.storage import StorageType, blocks, narrow, pooled_features, room, widen
 
 # What is encoded at once.
 _AT_ONCE = 100
@@ -39,6 +40,7 @@ class ImageEncodings:
         images: np.ndarray | None = None,
         dtype: StorageType = "float16",
         progress: Callable[[int], None] | None = None,
+        spool: Path | None = None,
     ) -> "ImageEncodings":
         """Encodes images of a dataset.
 
@@ -48,6 +50,7 @@ class ImageEncodings:
             images: int `[n]`, which ones; None for all.
             dtype: type that the features are kept in.
             progress: called with the number of images after every batch.
+            spool: folder for a temporary file that the features are kept in; None for memory.
 
         Returns:
             The encodings.
@@ -59,7 +62,7 @@ class ImageEncodings:
         images = np.arange(dataset.num_images) if images is None else images
         width = model.config.joint_dim
         # Filled block by block: blocks that are joined at the end would be in memory twice.
-        regions = np.empty((len(images), dataset.max_regions, width), dtype)
+        regions = room((len(images), dataset.max_regions, width), dtype, spool)
         mask = np.empty(regions.shape[:2], bool)
         with_global = "global" in model.image_encoder.output
         pooled = np.empty((len(images), width), dtype) if with_global else None

@@ -1,6 +1,8 @@
 """How encoded features are kept: in float16 or float32, block by block."""
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +11,24 @@ import tensorflow as tf
 from hslm_tf.retrieval.rows import Rows
 
 StorageType = Literal["float16", "float32"]
+
+
+def room(shape: tuple[int, ...], dtype: StorageType, spool: Path | None) -> np.ndarray:
+    """Makes an array to fill with features.
+
+    Args:
+        shape: its shape.
+        dtype: its type.
+        spool: folder for a temporary file that the array is mapped to, and that goes with it; None
+            for memory.
+
+    Returns:
+        The array.
+    """
+    if spool is None or 0 in shape:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(dir=spool) as file:
+        return np.memmap(file, dtype, "w+", shape=shape)
 
 
 def narrow(values: Any, dtype: StorageType) -> np.ndarray:

@@ -292,6 +292,17 @@ def test_save_and_load(model, dataset, dtype, tmp_path):
     assert os.listdir(tmp_path) == ["a.h5"]
 
 
+def test_local_features_may_lie_in_a_file_while_they_are_made(collection, model, dataset, tmp_path):
+    built = build(model, dataset, spool=tmp_path)
+    for rows in (built.contents.images.regions, built.contents.texts.words):
+        assert isinstance(rows._arrays[0], np.memmap)
+    assert os.listdir(tmp_path) == []
+    assert_same(built.search(QUERIES), collection.search(QUERIES))
+    assert_same(built.search_by_image(["im3"]), collection.search_by_image(["im3"]))
+    built.save(tmp_path / "a.h5")
+    assert_same(Collection.load(tmp_path / "a.h5", model).search(QUERIES), built.search(QUERIES))
+
+
 def test_a_copy_of_the_model_is_the_model(collection, model, tmp_path):
     collection.save(tmp_path / "a.h5")
     model.save(tmp_path / "model.keras")

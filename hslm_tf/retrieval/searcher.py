@@ -1,0 +1,141 @@
+"""Searches images and captions in two stages."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.model import HSLM
+from hslm_tf.retrieval.contents import Contents
+from hslm_tf.retrieval.indexes import Index
+from hslm_tf.retrieval.indexes.brute_force import BruteForceIndex
+from hslm_tf.retrieval.shortlist import Shortlist
+from hslm_tf.retrieval.two_stages import Hit, search_in_two_stages
+
+Side = Literal["images", "captions"]
+# Images of one block of the matcher.
+_IMAGES_OF_A_BLOCK = 50
+
+
+class Searcher:
+    """Finds images for captions and captions for images.
+
+    A search has two stages. Inner products with one vector an item give a shortlist; the items of
+    the shortlist get their exact score from the model. What is approximate is only which items
+    enter the shortlist, and the storage type of the local features.
+
+    Args:
+        model: the model.
+        shortlist: its projection heads.
+        contents: images and captions, encoded by the model.
+    """
+
+    def __init__(self, model: HSLM, shortlist: Shortlist, contents: Contents) -> None:
+        self.model, self.shortlist, self.contents = model, shortlist, contents
+        self.use_index(lambda side: BruteForceIndex())
+
+    @property
+    def ids(self) -> list[str]:
+        """Id of every image."""
+        return self.contents.ids
+
+    @property
+    def captions(self) -> list[str]:
+        """Every caption."""
+        return self.contents.captions
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.ids)
+
+    def use_index(self, make: Callable[[Side], Index]) -> None:
+        """Chooses what makes the shortlists; brute force by default.
+
+        Args:
+            make: gives an empty index for the images, and another for the captions. They take in
+                the vectors when they are first asked, and again after `add` and `remove`.
+        """
+        self._make_index = make
+        self._indexes: dict[Side, Index] = {}
+
+    def search(
+        self, captions: Sequence[str], k: int = 10, shortlist: int | None = 100
+    ) -> list[list[Hit]]:
+        """Finds images that captions describe.
+
+        Args:
+            captions: q captions; of one longer than the model's `max_tokens`, the beginning counts.
+            k: how many images to find for each.
+            shortlist: images whose exact score is computed, at least k; None for all.
+
+        Returns:
+            For every caption its min(k, n) best images, best first. Of equal scores the image that
+            was added first wins.
+
+        Raises:
+            ValueError: if there are no captions, one has no words, or a number is less than 1.
+        """
+        if isinstance(captions, str):
+            raise ValueError(f"captions is a list of strings. Received: captions={captions!r}")
+        texts = self.model.encode_text(captions)
+        # Besides its words, every caption has a <start> and an <end>.
+        empty = np.flatnonzero(np.sum(texts["word_mask"], axis=1) <= 2)
+        if len(empty):
+            raise ValueError(f"A caption has no words. Received: {captions[empty[0]]!r}")
+
+        def score(query: int, rows: np.ndarray) -> tf.Tensor:
+            text = {key: value[query : query + 1] for key, value in texts.items()}
+            images = self.contents.images.read(rows)
+            return self.model.score_encoded(
+                images, text, _IMAGES_OF_A_BLOCK, region_products=False
+            )[:, 0]
+
+        queries = self.shortlist.text_vectors(texts)
+        index = partial(self._index, "images")
+        return search_in_two_stages(queries, index, score, self.ids, k, shortlist)
+
+    def search_by_image(
+        self,
+        images: Sequence[str] | np.ndarray,
+        k: int = 10,
+        shortlist: int | None = 100,
+        region_mask: np.ndarray | None = None,
+    ) -> list[list[Hit]]:
+        """Finds captions that describe images.
+
+        Args:
+            images: ids of q images of the collection, or region features of others,
+                `[q, N, region_dim]`.
+            k: how many captions to find for each.
+            shortlist: captions whose exact score is computed, at least k; None for all.
+            region_mask: bool `[q, N]`, True for real regions, with region features; None for all.
+
+        Returns:
+            For every image its min(k, m) best captions, best first.
+
+        Raises:
+            ValueError: if an image is unknown, region features have another width, or a number is
+                less than 1.
+        """
+        if isinstance(images, np.ndarray) and images.dtype.kind == "f":
+            encoded = self.model.encode_image(images, region_mask)
+            queries = self.shortlist.image_vectors(encoded)
+        else:
+            rows = self.contents.rows_of(images)
+            encoded, queries = self.contents.images.read(rows), self.contents.vectors[rows]
+
+        def score(query: int, rows: np.ndarray) -> tf.Tensor:
+            image = {key: value[query : query + 1] for key, value in encoded.items()}
+            return self.model.score_encoded(image, self.contents.texts.read(rows), 1)[0]
+
+        index = partial(self._index, "captions")
+        return search_in_two_stages(queries, index, score, self.captions, k, shortlist)
+
+    def _index(self, side: Side) -> Index:
+        if side not in self._indexes:
+            contents = self.contents
+            vectors = contents.vectors if side == "images" else contents.caption_vectors
+            self._indexes[side] = self._make_index(side).index(vectors)
+        return self._indexes[side]
