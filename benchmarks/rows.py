@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import rich
+from rich.console import Console
 from rich.table import Table
 
 
@@ -21,7 +21,9 @@ def print_rows(rows: Sequence[Mapping[str, Any]], out: Path | None = None) -> No
     for row in rows:
         cells = (row.get(name, "") for name in columns)
         table.add_row(*(f"{c:.2f}" if isinstance(c, float) else str(c) for c in cells))
-    rich.print(table)
+    # As wide as it needs to be: cells that are cut off say nothing.
+    needed = Console(width=10_000).measure(table).maximum
+    Console(width=max(Console().width, needed)).print(table)
     if out is not None:
         with open(out, "a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)

@@ -12,7 +12,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import tyro
@@ -37,6 +37,8 @@ _AT_ONCE = 1000
 class Arguments:
     """Time of a query by size of the collection and index."""
 
+    preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "flickr30k"
+    """configuration whose sizes are taken"""
     items: tuple[int, ...] = (1000, 31000)
     """sizes of the collection: as many images and as many captions"""
     index: tuple[Backend, ...] = ("brute-force",)
@@ -73,7 +75,7 @@ def measure(arguments: Arguments) -> list[dict]:
 
     keras.utils.set_random_seed(0)
     random = np.random.default_rng(0)
-    config, words = preset("flickr30k").model, random_words()
+    config, words = preset(arguments.preset).model, random_words()
     model, heads = HSLM(config, words), new_shortlist(config.joint_dim, arguments.dim)
     captions = [" ".join(random.choice(words[4:], random.integers(8, 15))) for _ in range(100)]
     rows = []

@@ -1,0 +1,21 @@
+import json
+
+from benchmarks import search_latency
+
+
+def test_every_measurement_has_a_row(tmp_path, capsys):
+    out = tmp_path / "rows.jsonl"
+    arguments = ["--preset", "sample", "--items", "30", "50", "--pool", "20", "--queries", "2"]
+    search_latency.main([*arguments, "--exhaustive", "1", "--shortlist", "12", "--out", str(out)])
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["items"], row["index"], row["direction"]) for row in rows] == [
+        (items, index, direction)
+        for items in (30, 50)
+        for index in ("brute-force", "none: exhaustive")
+        for direction in ("caption to images", "image to captions")
+    ]
+    assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in rows)
+    # A float32 vector of 256 numbers and 36 flags; 36 x 128 local features in float16.
+    assert rows[0]["memory_an_image"] == 4 * 256 + 36
+    assert rows[0]["disk_an_image"] == 2 * 36 * 128
+    assert "p99 ms" in capsys.readouterr().out
