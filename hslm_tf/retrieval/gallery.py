@@ -23,7 +23,7 @@ h2 { font-size: 1.1rem; margin: 2.5rem 0 1rem; }
 .answers { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 1rem; }
 figure { margin: 0; padding: .6rem; border: 1px solid #ddd; border-radius: 6px; }
 svg { display: block; width: 100%; background: #f3f3f3; }
-rect { fill: none; stroke: #ffb000; stroke-width: .006; }
+rect { fill: none; stroke: #ffb000; stroke-width: .006; pointer-events: all; }
 rect:hover { fill: #ffb00055; }
 figcaption { margin-top: .4rem; }
 .score { color: #666; font-variant-numeric: tabular-nums; }
@@ -127,10 +127,11 @@ def _rectangles(answer: Answer, width: int, height: int) -> list[str]:
     # Every word that is one shares out its gate among the regions.
     attention = answer.explanation.attention[1:-1] * answer.explanation.word_weights[1:-1, None]
     strength = attention.max(axis=0)
+    strongest = np.argsort(-strength, kind="stable")[:_BOXES]
+    sizes = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     lines = []
-    for region in np.argsort(-strength, kind="stable")[:_BOXES]:
-        if strength[region] <= 0:
-            break
+    # Small ones on top, where a pointer reaches them.
+    for region in sorted(strongest[strength[strongest] > 0], key=lambda region: -sizes[region]):
         x0, y0, x1, y1 = boxes[region]
         word = answer.explanation.words[1 + int(attention[:, region].argmax())]
         share = strength[region] / strength.max()
