@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -157,10 +158,13 @@ class Contents:
         """
         if isinstance(ids, str):
             raise ValueError(f"Images are a list of ids. Received: {ids!r}")
-        rows = {id_: row for row, id_ in enumerate(self.ids)}
-        if unknown := [id_ for id_ in ids if id_ not in rows]:
+        if unknown := [id_ for id_ in ids if id_ not in self._rows]:
             raise ValueError(f"The collection has no such image. Received: {unknown[0]!r}")
-        return np.array([rows[id_] for id_ in ids], np.int64)
+        return np.array([self._rows[id_] for id_ in ids], np.int64)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {id_: row for row, id_ in enumerate(self.ids)}
 
     def append(self, other: "Contents") -> "Contents":
         """Puts other images with their captions behind these; local features are not copied.

@@ -55,7 +55,10 @@ def distill(
     drawn = []
     for number in range(config.steps):
         if number % _REFRESH == 0:
-            vectors = images.vectors(shortlist), captions.vectors(shortlist)
+            vectors = (
+                tf.constant(images.vectors(shortlist)),
+                tf.constant(captions.vectors(shortlist)),
+            )
         rows, columns = _draw_block(*vectors, config, random)
         block = images.read(rows), captions.read(columns)
         scores = model.score_encoded(*block)
@@ -74,8 +77,8 @@ _REFRESH = 25
 
 
 def _draw_block(
-    image_vectors: np.ndarray,
-    caption_vectors: np.ndarray,
+    image_vectors: tf.Tensor,
+    caption_vectors: tf.Tensor,
     config: DistillationConfig,
     random: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -87,7 +90,8 @@ def _draw_block(
         (caption_vectors, config.captions_a_step),
     ):
         size = min(size, len(vectors))
-        near = np.argpartition(-(vectors @ query), size // 2)[: size // 2]
+        products = tf.linalg.matvec(vectors, query).numpy()
+        near = np.argpartition(-products, size // 2)[: size // 2]
         others = np.setdiff1d(np.arange(len(vectors)), near)
         drawn.append(np.concatenate([near, random.choice(others, size - len(near), False)]))
     return drawn[0], drawn[1]

@@ -11,21 +11,21 @@ class DistillationConfig:
     """width of the vectors"""
     attentions: int = 4
     """attentions of a head"""
-    concepts: int = 512
+    concepts: int = 256
     """concepts of a head"""
-    steps: int = 400
+    steps: int = 1000
     """blocks of images and captions that the model scores"""
     images_a_step: int = 128
     """images of a block"""
     captions_a_step: int = 256
     """captions of a block"""
-    rehearsals: int = 4
+    rehearsals: int = 1
     """further steps on blocks that are scored already, for every new block"""
     max_images: int = 6000
     """images of the split to use, drawn at random; their encodings are held in memory"""
     learning_rate: float = 1e-3
     """initial learning rate of Adam, falling to zero along a cosine"""
-    temperature: float = 0.25
+    temperature: float = 0.06
     """what the model's scores are divided by, in standard deviations of a block's scores"""
     seed: int = 0
     """seed of all draws"""

@@ -18,8 +18,11 @@ class BruteForceIndex:
         self._vectors = self._ids = None
 
     def index(self, vectors: np.ndarray, ids: np.ndarray | None = None) -> "BruteForceIndex":
-        """As `Index.index`; the vectors are not copied where they are float32 already."""
-        self._vectors, self._ids = check_items(vectors, ids)
+        """As `Index.index`; the vectors are copied."""
+        vectors, self._ids = check_items(vectors, ids)
+        # Multiplied by TensorFlow: the threads of NumPy's BLAS wait for more work busily, and for
+        # tens of milliseconds take the cores from the model that scores the shortlist.
+        self._vectors = tf.constant(vectors)
         return self
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +36,7 @@ class BruteForceIndex:
         for first in range(0, len(queries), at_once):
             block = slice(first, first + at_once)
             # Of equal values, top_k takes the one with the lower index.
-            best = tf.math.top_k(queries[block] @ self._vectors.T, k)
+            best = tf.math.top_k(tf.matmul(queries[block], self._vectors, transpose_b=True), k)
             scores[block] = best.values
             ids[block] = self._ids[best.indices]
         return scores, ids
