@@ -34,7 +34,7 @@ class Rows:
         Returns:
             The rows, in memory.
         """
-        rows = np.arange(len(self))[key] if self._selection is None else self._selection[key]
+        rows = self._numbers(key) if self._selection is None else self._selection[key]
         if rows.ndim == 0:
             return self._read(rows[None])[0]
         return self._read(rows)
@@ -71,6 +71,16 @@ class Rows:
             for part in (self, other)
         ]
         return Rows(arrays, np.concatenate([selections[0], selections[1] + self._bounds[-1]]))
+
+    def _numbers(self, key: int | slice | np.ndarray) -> np.ndarray:
+        """What `np.arange(len(self))[key]` gives, without a number for every row."""
+        if isinstance(key, slice):
+            return np.arange(*key.indices(len(self)))
+        rows = np.asarray(key, np.int64)
+        rows = np.where(rows < 0, rows + len(self), rows)
+        if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(f"There are {len(self)} rows. Received: {key}")
+        return rows
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         if len(self._arrays) == 1:
