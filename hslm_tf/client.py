@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hslm_tf.serving.status import Status
+from hslm_tf.serving.status import ALL_REGIONS, Status
 from hslm_tf.serving.transport import Arrays, GrpcTransport, RestTransport, ServerError
 
 __all__ = ["Client", "Hit", "RowError", "ServerError"]
@@ -97,7 +97,7 @@ class Client:
 
         Args:
             regions: `[n, regions, region_dim]`, region features.
-            num_regions: `[n]`, how many rows of each image are real; None for all.
+            num_regions: `[n]`, how many rows of each image are real; None, or -1 for one, for all.
 
         Returns:
             `"regions"` `[n, max_regions, joint_dim]`, boolean `"region_mask"`, `"vector"` `[n, k]`.
@@ -122,7 +122,7 @@ class Client:
         Args:
             regions: `[n, regions, region_dim]`, region features.
             captions: n captions.
-            num_regions: `[n]`, how many rows of each image are real; None for all.
+            num_regions: `[n]`, how many rows of each image are real; None, or -1 for one, for all.
 
         Returns:
             Scores `[n]`.
@@ -203,15 +203,17 @@ class Client:
                 f"`regions` must be [images, at most {rows} regions, {width}]. "
                 f"Received: regions.shape={regions.shape}"
             )
-        if num_regions is None:
-            num_regions = np.full(len(regions), regions.shape[1])
-        counts = np.asarray(num_regions, np.int32)
-        if counts.shape != regions.shape[:1]:
+        given = regions.shape[1]
+        counts = np.full(len(regions), given) if num_regions is None else np.asarray(num_regions)
+        if counts.shape != regions.shape[:1] or counts.dtype.kind not in "iu":
             raise ValueError(
-                "`num_regions` needs one number an image. "
-                f"Received: num_regions.shape={counts.shape}, len(regions)={len(regions)}"
+                "`num_regions` needs one whole number an image. "
+                f"Received: num_regions={num_regions}, len(regions)={len(regions)}"
             )
-        padding = ((0, 0), (0, rows - regions.shape[1]), (0, 0))
+        # The model counts padding as rows: it would take it for regions.
+        counts = np.where(counts == ALL_REGIONS, given, counts)
+        counts = np.where(counts > given, rows + 1, counts).astype(np.int32)
+        padding = ((0, 0), (0, rows - given), (0, 0))
         return {"regions": np.pad(regions, padding), "num_regions": counts}
 
 

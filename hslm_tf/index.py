@@ -55,6 +55,8 @@ def _run(arguments: IndexArguments) -> None:
     data = run.config().data
     split = arguments.split or (data.test_split if arguments.collection else data.train_split)
     target = arguments.collection or run.shortlist
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder, a file is written")
     if target.exists() and not arguments.overwrite:
         raise FileExistsError(f"{target} exists already: --overwrite replaces it")
     if not target.parent.is_dir():

@@ -75,6 +75,11 @@ def _run(arguments: SearchArguments) -> None:
         raise ValueError("-k is at least 1, and --shortlist at least 0")
     if not arguments.where.exists():
         raise FileNotFoundError(f"{arguments.where}: there is no such run or collection")
+    chosen = arguments.split or arguments.dataset
+    if arguments.where.is_dir() and arguments.run is not None:
+        raise ValueError("--run says where the model of a collection's file is, not of a run")
+    if not arguments.where.is_dir() and chosen:
+        raise ValueError("--split and --dataset are for a run, not for a collection's file")
     if arguments.html is not None and not arguments.html.parent.is_dir():
         raise FileNotFoundError(f"{arguments.html}: there is no such folder")
     if arguments.images is not None and not arguments.images.is_dir():

@@ -213,6 +213,11 @@ def test_search_refuses(run, tmp_path, capsys):
     assert "no such image. Received: '99'" in fails(search, [collection, "--image", "99"], capsys)
     assert "no words" in fails(search, [collection, " "], capsys)
     assert "no such folder" in fails(search, [collection, "a", "--images", tmp_path / "x"], capsys)
+    folder = run.path
+    assert "--split and --dataset are for a run" in fails(
+        search, [collection, "a", "--split", "dev"], capsys
+    )
+    assert "--run says where" in fails(search, [folder, "a", "--run", folder], capsys)
     assert "needs a uri" in fails(search, [collection, "a", "--index", "milvus"], capsys)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "faiss", None)
@@ -230,6 +235,9 @@ def test_index_writes_heads_of_the_model_and_leaves_it_alone(run, finished_run):
 def test_index_refuses(run, tmp_path, capsys):
     assert "--overwrite replaces it" in fails(index, [run.path], capsys)
     assert "--overwrite" in fails(index, [run.path, "--collection", run.collection], capsys)
+    assert "is a folder" in fails(
+        index, [run.path, "--collection", tmp_path, "--overwrite"], capsys
+    )
     assert "holds no run" in fails(index, [tmp_path], capsys)
     assert "no such folder" in fails(
         index, [run.path, "--collection", tmp_path / "x" / "a.h5"], capsys

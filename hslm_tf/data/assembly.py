@@ -46,7 +46,8 @@ def assemble(
     Args:
         split: Name of the split.
         regions: Array-like `[rows, N, F]`.
-        captions: Captions in image order, the same number for every image; None for images alone.
+        captions: Captions in image order, the same number for every image; None for images alone,
+            of which a row is an image whatever the layout.
         label: Names the parts in error messages.
         image_ids: Ids in image order, one per image, per row or per caption.
         boxes: Array-like `[rows, N, 4]`.
@@ -66,7 +67,7 @@ def assemble(
     _check_regions(regions, label("ims"))
     rows = regions.shape[0]
     if captions is None:
-        captions = []
+        captions, layout = [], "per_image"
     else:
         _check_captions(captions, label)
     if layout == "auto":
@@ -96,7 +97,9 @@ def assemble(
         _check_num_regions(num_regions, regions.shape, label)
         num_regions = np.asarray(num_regions, np.int32)[image_rows]
     if image_ids is not None:
-        image_ids = _ids_per_image(image_ids, {images, rows, len(captions)}, images, label)
+        image_ids = _ids_per_image(
+            image_ids, {images, rows, len(captions) or images}, images, label
+        )
     return RetrievalDataset(
         name=split,
         source=label("ims"),

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Collection as Names
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -63,13 +63,17 @@ def read_parts(
     if not Path(path).is_file():
         raise DataError(f"{path}: there is no such file")
     try:
-        with h5py.File(path, "r") as file:
+        # What is mapped must be of the file whose offsets are read, also while it is replaced.
+        with open(path, "rb") as raw, h5py.File(path, "r") as file:
+            opened = os.fstat(file.id.get_vfd_handle())
+            if not os.path.samestat(os.fstat(raw.fileno()), opened):
+                raise DataError(f"{path} was replaced while it was opened: open it again")
             manifest = _read_manifest(file)
             parts = {}
             for name, checksum in manifest["checksums"].items():
                 if name not in file:
                     raise DataError(f"{path} lacks /{name}, which its manifest lists")
-                values = _map(path, file[name]) if name in lazy else file[name][()]
+                values = _map(raw, file[name]) if name in lazy else file[name][()]
                 if (verify or name not in lazy) and _checksum(values) != checksum:
                     raise DataError(
                         f"{path}:/{name} is damaged: its checksum is not the one in the manifest"
@@ -122,10 +126,12 @@ def _blocks(values: Any) -> list[slice]:
     return [slice(first, first + size) for first in range(0, len(values), size)]
 
 
-def _map(path: Path, dataset: h5py.Dataset) -> np.ndarray:
+def _map(file: BinaryIO, dataset: h5py.Dataset) -> np.ndarray:
     if not dataset.size:
         return dataset[()]
     offset = dataset.id.get_offset()
     if offset is None:
-        raise DataError(f"{path}:{dataset.name} is chunked or compressed, expected contiguous rows")
-    return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
+        raise DataError(
+            f"{file.name}:{dataset.name} is chunked or compressed, expected contiguous rows"
+        )
+    return np.memmap(file, dataset.dtype, "r", offset, dataset.shape)

@@ -1,5 +1,6 @@
 """A searchable collection of images and captions."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from hslm_tf.retrieval.collection_file import read_collection, write_collection
 from hslm_tf.retrieval.contents import Contents, image_ids
 from hslm_tf.retrieval.image_encodings import ImageEncodings
 from hslm_tf.retrieval.searcher import Searcher
-from hslm_tf.retrieval.shortlist import Shortlist, new_shortlist
+from hslm_tf.retrieval.shortlist import Shortlist, heads_of
 from hslm_tf.retrieval.storage import StorageType
 
 
@@ -73,9 +74,9 @@ class Collection(Searcher):
 
         Raises:
             DataError: if region features are not finite.
-            ValueError: if a local feature does not fit the type.
+            ValueError: if a local feature does not fit the type, or the heads are another model's.
         """
-        shortlist = shortlist or new_shortlist(model.config.joint_dim, None)
+        shortlist = heads_of(model, shortlist)
         contents = Contents.encode(model, shortlist, dataset, dtype, progress, spool)
         return cls(model, shortlist, contents, image_folder, run)
 
@@ -113,9 +114,9 @@ class Collection(Searcher):
             The collection, in memory.
 
         Raises:
-            ValueError: if the parts do not fit together.
+            ValueError: if the parts do not fit together, or the heads are another model's.
         """
-        shortlist = shortlist or new_shortlist(model.config.joint_dim, None)
+        shortlist = heads_of(model, shortlist)
         if texts is None:
             texts = CaptionEncodings.encode(model, captions, str(images.regions.dtype))
         contents = Contents.of(
@@ -129,11 +130,12 @@ class Collection(Searcher):
         )
         return cls(model, shortlist, contents, image_folder, run)
 
-    def add(self, dataset: RetrievalDataset) -> None:
+    def add(self, dataset: RetrievalDataset, ids: Sequence[str] | None = None) -> None:
         """Encodes further images with their captions and puts them at the end.
 
         Args:
             dataset: images with ids that are not in the collection, and as many regions.
+            ids: ids instead of the dataset's own, which are numbers where it has none.
 
         Raises:
             DataError: if region features are not finite.
@@ -146,6 +148,8 @@ class Collection(Searcher):
                 f"The collection has {regions.shape[1]} regions an image. "
                 f"Received: {dataset.source} with {dataset.max_regions}"
             )
+        if ids is not None:
+            dataset = dataclasses.replace(dataset, image_ids=list(ids))
         known = set(self.ids)
         if twice := [id_ for id_ in image_ids(dataset) if id_ in known]:
             raise ValueError(f"The collection has this image already. Received: {twice[0]!r}")

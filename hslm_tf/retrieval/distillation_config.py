@@ -31,10 +31,13 @@ class DistillationConfig:
     """seed of all draws"""
 
     def __post_init__(self) -> None:
-        for name in ("dim", "attentions", "concepts", "steps", "images_a_step", "captions_a_step"):
-            if getattr(self, name) < 1:
+        least = {"rehearsals": 0}
+        sizes = "dim", "attentions", "concepts", "steps", "images_a_step", "captions_a_step"
+        least |= dict.fromkeys((*sizes, "max_images"), 1)
+        for name, number in least.items():
+            if getattr(self, name) < number:
                 raise ValueError(
-                    f"{name} must be at least 1. Received: {name}={getattr(self, name)}"
+                    f"{name} must be at least {number}. Received: {name}={getattr(self, name)}"
                 )
         if self.temperature <= 0:
             raise ValueError(

@@ -77,9 +77,12 @@ def write_gallery(
         + "\n".join(sections)
         + "\n</body>\n</html>\n"
     )
-    draft = path.with_name(f"draft-{path.name}")
-    draft.write_text(page, "utf-8")
-    os.replace(draft, path)
+    draft = path.with_name(f"draft-{os.getpid()}-{path.name}")
+    try:
+        draft.write_text(page, "utf-8")
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def find_image(folder: str | os.PathLike[str] | None, image_id: str) -> Path | None:
@@ -107,7 +110,7 @@ def _figure(answer: Answer, folder: str | os.PathLike[str] | None) -> str:
     ]
     if picture:
         lines.append(f"<image width='1' height='{height / width:.4f}' href='{picture}'/>")
-    lines += _rectangles(answer, width, height)
+    lines += _rectangles(answer, width, height, known_size=picture is not None)
     lines += [
         "</svg>",
         f"<figcaption><span class='score'>{answer.score:.4f}</span> "
@@ -117,11 +120,14 @@ def _figure(answer: Answer, folder: str | os.PathLike[str] | None) -> str:
     return "\n".join(lines)
 
 
-def _rectangles(answer: Answer, width: int, height: int) -> list[str]:
+def _rectangles(answer: Answer, width: int, height: int, known_size: bool) -> list[str]:
     if answer.boxes is None or answer.explanation is None:
         return []
     boxes = np.asarray(answer.boxes, np.float64)
-    if boxes.max(initial=0) > 1.5:  # pixels
+    in_pixels = boxes.max(initial=0) > 1.5
+    if in_pixels and not known_size:
+        return []
+    if in_pixels:
         boxes = boxes / [width, height, width, height]
     boxes = boxes * [1, height / width, 1, height / width]
     # Every word that is one shares out its gate among the regions.

@@ -116,10 +116,11 @@ class Searcher:
             For every image its min(k, m) best captions, best first.
 
         Raises:
-            ValueError: if an image is unknown, region features have another width, or a number is
-                less than 1.
+            ValueError: if an image is unknown or has no region, region features have another width
+                or are not finite, or a number is less than 1.
         """
         if isinstance(images, np.ndarray) and images.dtype.kind == "f":
+            _check_regions(images, region_mask)
             encoded = self.model.encode_image(images, region_mask)
             queries = self.shortlist.image_vectors(encoded)
         else:
@@ -139,3 +140,15 @@ class Searcher:
             vectors = contents.vectors if side == "images" else contents.caption_vectors
             self._indexes[side] = self._make_index(side).index(vectors)
         return self._indexes[side]
+
+
+def _check_regions(regions: np.ndarray, mask: np.ndarray | None) -> None:
+    if mask is None:
+        mask = np.ones(regions.shape[:2], bool)
+    if mask.shape != regions.shape[:2] or not mask.any(axis=1).all():
+        raise ValueError(
+            "`region_mask` must be [images, regions], with a region in every image. "
+            f"Received: region_mask.shape={mask.shape}, regions.shape={regions.shape}"
+        )
+    if not np.isfinite(regions[mask]).all():
+        raise ValueError("Region features must be finite. Received: NaN or infinity")

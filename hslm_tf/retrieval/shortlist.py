@@ -252,6 +252,29 @@ def open_shortlist(path: Path) -> Shortlist:
         raise ValueError(f"{path} cannot be read as projection heads: {error}") from error
 
 
+def heads_of(model: HSLM, shortlist: Shortlist | None) -> Shortlist:
+    """Checks that heads are those of a model.
+
+    Args:
+        model: the model.
+        shortlist: heads, or None.
+
+    Returns:
+        The heads; without any, plain means of the local features.
+
+    Raises:
+        ValueError: if the heads were distilled from another model.
+    """
+    if shortlist is None:
+        return new_shortlist(model.config.joint_dim, None)
+    if shortlist.teacher and shortlist.teacher != model_fingerprint(model):
+        raise ValueError(
+            "The heads were distilled from another model. "
+            f"Received: shortlist.teacher={shortlist.teacher[:12]!r}"
+        )
+    return shortlist
+
+
 def load_shortlist(run: RunDirectory, model: HSLM) -> Shortlist:
     """Opens the heads of a run; where there are none, plain means of the local features.
 

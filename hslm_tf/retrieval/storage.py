@@ -1,5 +1,6 @@
 """How encoded features are kept: in float16 or float32, block by block."""
 
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,10 +25,17 @@ def room(shape: tuple[int, ...], dtype: StorageType, spool: Path | None) -> np.n
 
     Returns:
         The array.
+
+    Raises:
+        OSError: if there is no room for the file.
     """
     if spool is None or 0 in shape:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile(dir=spool) as file:
+        if hasattr(os, "posix_fallocate"):
+            # A disk that is too small is an error here; later it would kill the process.
+            size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+            os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, dtype, "w+", shape=shape)
 
 

@@ -9,12 +9,10 @@ from hslm_tf.model import HSLM
 from hslm_tf.retrieval.shortlist import Shortlist, new_shortlist
 from hslm_tf.serving.precision import Precision, StoredWeights
 from hslm_tf.serving.search_index import SearchIndex
-from hslm_tf.serving.status import Status
+from hslm_tf.serving.status import ALL_REGIONS, Status
 from hslm_tf.text.tokenization import tokenize
 
 Tensors = dict[str, tf.Tensor]
-# What stands for the number of regions where all rows are real.
-_ALL_REGIONS = -1
 
 
 class Endpoints:
@@ -62,7 +60,7 @@ class Endpoints:
         Returns:
             TensorFlow functions by the name of their endpoint.
         """
-        all_regions = tf.constant([_ALL_REGIONS])
+        all_regions = tf.constant([ALL_REGIONS])
 
         def score(regions, captions, num_regions=all_regions):
             return self._score(regions, captions, num_regions)
@@ -170,6 +168,8 @@ class Endpoints:
             images, image_status = self._read_local(rows[0], rows[1])
             texts, text_status = self._read_captions(rows[2])
             scores = self._model.score_all(images, texts)
+            readable = tf.where(text_status == Status.OK, scores, 0.0)
+            image_status = _unless_finite(image_status, readable)
             good = (image_status == Status.OK)[:, None] & (text_status == Status.OK)
             return tf.where(good, scores, np.nan), image_status, text_status
 
@@ -234,9 +234,9 @@ class Endpoints:
     def _counts(self, num_regions: tf.Tensor, regions: tf.Tensor) -> tf.Tensor:
         """Number of real regions of every image."""
         counts = tf.ensure_shape(num_regions, [None])
-        left_out = tf.equal(tf.size(counts), 1) & tf.reduce_all(counts == _ALL_REGIONS)
+        left_out = tf.equal(tf.size(counts), 1) & tf.reduce_all(counts == ALL_REGIONS)
         counts = tf.tile(counts, [tf.where(left_out, tf.shape(regions)[0], 1)])
-        return tf.where(counts == _ALL_REGIONS, self._max_regions, counts)
+        return tf.where(counts == ALL_REGIONS, self._max_regions, counts)
 
     def _read_images(self, regions: tf.Tensor, counts: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         # A session does not compare what it is fed with the declared shape; this op does.

@@ -1,6 +1,6 @@
 """`python -m hslm_tf.serving.local`: a SavedModel behind TensorFlow Serving's REST paths.
 
-For tests and laptops. It needs TensorFlow only, and batches nothing.
+For tests and laptops. It runs the SavedModel without Keras, and batches nothing.
 """
 
 import base64
@@ -185,10 +185,14 @@ def _columns(request: dict[str, Any], names: list[str], optional: Container[str]
         given = request["inputs"]
         columns = given if isinstance(given, dict) and "b64" not in given else {names[0]: given}
     else:
+        if not isinstance(request["instances"], list):
+            raise RequestError(400, '"instances" must be a list of rows')
         rows = [
             row if isinstance(row, dict) and "b64" not in row else {names[0]: row}
             for row in request["instances"]
         ]
+        if any(set(row) != set(rows[0]) for row in rows):
+            raise RequestError(400, "all rows of a request must have the same inputs")
         columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else names)}
     required = {name for name in names if name not in optional}
     if not required <= set(columns) <= set(names):

@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from hslm_tf.model import HSLM
-from hslm_tf.retrieval.shortlist import Shortlist
+from hslm_tf.retrieval.shortlist import Shortlist, heads_of
 from hslm_tf.serving.endpoints import Endpoints
 from hslm_tf.serving.graph_ops import unknown_ops
 from hslm_tf.serving.precision import Precision
@@ -59,8 +59,8 @@ def export_model(
 
     Raises:
         FileExistsError: if the version exists.
-        ValueError: if `version` is negative, or the model needs operations that a stock model
-            server does not have.
+        ValueError: if `version` is negative, the heads are another model's, or the model needs
+            operations that a stock model server does not have.
     """
     version = _next_version(out) if version is None else version
     if version < 0:
@@ -68,6 +68,8 @@ def export_model(
     target = out / str(version)
     if target.exists():
         raise FileExistsError(f"{target} exists already: a version is never overwritten")
+    # The copy in float32 has another fingerprint than the model that the heads know.
+    shortlist = heads_of(model, shortlist)
     endpoints = Endpoints(in_float32(model), precision, shortlist, index)
     out.mkdir(parents=True, exist_ok=True)
     # Servers look at folders with a number for a name only.

@@ -2,6 +2,9 @@
 
 import enum
 
+# What stands for the number of regions of an image where all its rows are real.
+ALL_REGIONS = -1
+
 
 class Status(enum.IntEnum):
     """Why a row has no answer. The numbers are part of the exported interface: they never change.

@@ -1,6 +1,7 @@
 """How the client reaches a model server: REST or gRPC."""
 
 import base64
+import http.client
 import json
 import random
 import time
@@ -64,6 +65,8 @@ class RestTransport:
         columns = {name: _to_json(value) for name, value in inputs.items()}
         body = json.dumps({"signature_name": endpoint, "inputs": columns}).encode()
         answer = self._send(":predict", body)
+        if not isinstance(answer.get("outputs"), dict):
+            raise ServerError(f'{self._path}: the answer has no "outputs", only {sorted(answer)}')
         return {name: _from_json(value) for name, value in answer["outputs"].items()}
 
     def input_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
@@ -83,7 +86,7 @@ class RestTransport:
         def attempt() -> dict[str, Any]:
             try:
                 with urllib.request.urlopen(request, timeout=self._timeout) as answer:
-                    return json.load(answer)
+                    found = json.load(answer)
             except urllib.error.HTTPError as error:
                 message = f"{self._path}{suffix}: {error.code} {_error_text(error)}"
                 kind = _Unavailable if error.code in (429, 503) else ServerError
@@ -94,8 +97,13 @@ class RestTransport:
                 if isinstance(error.reason, TimeoutError):
                     raise self._too_late() from None
                 raise _Unavailable(f"{self._path}: {error.reason}") from None
-            except ConnectionError as error:
-                raise _Unavailable(f"{self._path}: {error}") from None
+            except (ConnectionError, http.client.HTTPException) as error:
+                raise _Unavailable(f"{self._path}: {error!r}") from None
+            except ValueError as error:
+                raise ServerError(f"{self._path}: the answer is not JSON: {error}") from None
+            if not isinstance(found, dict):
+                raise ServerError(f"{self._path}: the answer is no JSON object")
+            return found
 
         return with_retries(attempt, self._retries)
 

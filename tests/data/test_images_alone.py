@@ -10,8 +10,9 @@ from hslm_tf.data.loading import load
 from tests.data.split_files import write_split
 
 
+@pytest.mark.parametrize("layout", ["auto", "per_caption"])
 @pytest.mark.parametrize("target", ["", "a.h5", "tsv"])
-def test_images_alone_open_where_captions_are_optional(tmp_path, target):
+def test_images_alone_open_where_captions_are_optional(tmp_path, target, layout):
     """In every format: what is converted here has captions, and then loses them."""
     folder = write_split(tmp_path / "data")
     source, expected = folder, load(folder, "train")
@@ -25,9 +26,17 @@ def test_images_alone_open_where_captions_are_optional(tmp_path, target):
         (source / "train_caps.txt").unlink()
     with pytest.raises(DataError, match="lacks (train_)?caps"):
         load(source, "train")
-    alone = load(source, "train", captions_optional=True)
+    alone = load(source, "train", layout, captions_optional=True)
     assert alone.captions == [] and len(alone.caption_to_image) == 0
     assert alone.image_ids == expected.image_ids
     images = np.arange(alone.num_images)
     for found, wanted in zip(alone.read_images(images), expected.read_images(images), strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_an_empty_file_of_ids_is_named(tmp_path):
+    folder = write_split(tmp_path)
+    (folder / "train_caps.txt").unlink()
+    (folder / "train_ids.txt").write_text("")
+    with pytest.raises(DataError, match="train_ids.txt has 0 ids, expected 6"):
+        load(folder, "train", captions_optional=True)

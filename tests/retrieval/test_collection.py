@@ -1,7 +1,10 @@
+import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -9,12 +12,15 @@ import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
 from hslm_tf.data.errors import DataError
+from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.model import HSLM
 from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.image_encodings import ImageEncodings
 from hslm_tf.retrieval.indexes.brute_force import BruteForceIndex
 from hslm_tf.retrieval.scoring import score_matrix
+from hslm_tf.retrieval.shortlist import new_shortlist
+from hslm_tf.retrieval.storage import room
 from tests.tiny_collection import make_dataset, make_model
 from tests.tiny_model import SIZES, WORDS, random_images
 
@@ -189,6 +195,41 @@ def test_encodings_of_a_wrong_shape_are_refused(model):
         CaptionEncodings.of({**texts, "global": texts["global"][:2]})
 
 
+def test_heads_of_another_model_are_refused(model, dataset):
+    heads = new_shortlist(16, 5, teacher=model_fingerprint(make_model(seed=1)))
+    images = ImageEncodings.of(model.encode_image(*random_images32(3)))
+    with pytest.raises(ValueError, match="distilled from another model"):
+        Collection.build(model, dataset, heads)
+    with pytest.raises(ValueError, match="distilled from another model"):
+        Collection.from_encodings(model, images, shortlist=heads)
+
+
+def test_a_spool_without_room_is_an_error_at_the_start(tmp_path):
+    with pytest.raises(OSError, match="No space left|File too large"):
+        room((2**40, 2**10), "float16", tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_replaced_while_it_is_opened_is_refused(collection, model, tmp_path, monkeypatch):
+    collection.save(tmp_path / "a.h5")
+    opened = h5py.File
+
+    class Racing:
+        def __enter__(self):
+            # The mapped handle is of the old file, HDF5 opens the new one.
+            shutil.copy(tmp_path / "a.h5", tmp_path / "b.h5")
+            os.replace(tmp_path / "b.h5", tmp_path / "a.h5")
+            self._file = opened(tmp_path / "a.h5", "r")
+            return self._file
+
+        def __exit__(self, *error):
+            self._file.close()
+
+    monkeypatch.setattr(h5py, "File", lambda *args: Racing())
+    with pytest.raises(DataError, match="a.h5 was replaced while it was opened"):
+        Collection.load(tmp_path / "a.h5", model)
+
+
 def test_float16_moves_scores_little(model, dataset):
     collection = build(model, dataset, "float16")
     assert collection.contents.images.regions.dtype == np.float16
@@ -237,6 +278,18 @@ def test_add_and_remove(collection, model, dataset):
     np.testing.assert_array_equal(collection.contents.boxes[:], boxes)
 
 
+def test_ids_of_added_images_can_be_given(collection, model, dataset):
+    plain = dataclasses.replace(make_dataset(2, seed=5), image_ids=None)
+    numbered = Collection.build(model, plain)
+    with pytest.raises(ValueError, match="has this image already. Received: '0'"):
+        numbered.add(plain)
+    numbered.add(plain, ids=["a", "b"])
+    assert numbered.ids == ["0", "1", "a", "b"]
+    with pytest.raises(ValueError, match="`ids` must be 2"):
+        numbered.add(plain, ids=["c"])
+    assert len(numbered) == 4 and len(numbered.captions) == 12
+
+
 def test_add_and_remove_refuse(collection, dataset):
     with pytest.raises(ValueError, match="has this image already. Received: 'im0'"):
         collection.add(dataset)
@@ -262,6 +315,14 @@ def test_queries_are_refused(collection):
         collection.search_by_image(["x"])
     with pytest.raises(ValueError, match="12"):
         collection.search_by_image(np.ones((1, 6, 5), np.float32))
+    images = np.ones((2, 6, 12), np.float32)
+    images[1, 4] = np.nan
+    with pytest.raises(ValueError, match="must be finite"):
+        collection.search_by_image(images)
+    mask = np.arange(6) < np.array([[6], [4]])
+    assert len(collection.search_by_image(images, region_mask=mask)) == 2
+    with pytest.raises(ValueError, match="a region in every image"):
+        collection.search_by_image(images, region_mask=mask & [[True], [False]])
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])

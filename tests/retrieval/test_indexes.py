@@ -115,6 +115,19 @@ def test_faiss_inverted_lists_miss_little_and_say_so():
     assert (scores[:, -1] == -np.inf).all()
 
 
+def test_faiss_probes_lists_behind_a_transformation():
+    pytest.importorskip("faiss", reason="the extra faiss is not installed")
+    from hslm_tf.retrieval.indexes.faiss_index import FaissIndex
+
+    rng = np.random.default_rng(2)
+    vectors, queries = rng.normal(size=(2000, 8)), rng.normal(size=(20, 8))
+    vectors -= vectors.mean(axis=0)
+    # A rotation, and all lists: nothing is missed.
+    index = FaissIndex("PCA8,IVF16,Flat", probes=16).index(vectors)
+    expected = oracle(vectors, range(2000), queries, 10)
+    assert np.mean(index.search(queries, 10)[1] == expected) > 0.99
+
+
 def test_faiss_refuses_descriptions():
     pytest.importorskip("faiss", reason="the extra faiss is not installed")
     from hslm_tf.retrieval.indexes.faiss_index import FaissIndex

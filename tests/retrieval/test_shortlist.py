@@ -141,7 +141,10 @@ def test_distillation_finds_more_of_the_exact_best(model):
         assert overlap(exact, trained) > overlap(exact, untrained) + 0.2
 
 
-@pytest.mark.parametrize(("name", "value"), [("steps", 0), ("dim", 0), ("temperature", 0.0)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", 0), ("dim", 0), ("temperature", 0.0), ("max_images", 0), ("rehearsals", -1)],
+)
 def test_configurations_are_checked(name, value):
     with pytest.raises(ValueError, match=f"Received: {name}={value}"):
         DistillationConfig(**{name: value})

@@ -89,6 +89,21 @@ def test_images_with_fewer_regions_are_padded(exported, url):
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
+def test_padding_is_never_taken_for_regions(exported, url):
+    client = Client(url, timeout=60)
+    regions, _ = float32_images(3)
+    short = regions[:, :4]
+    mask = np.arange(4) < np.array([2, 4, 4])[:, None]
+    expected = exported.model.score(short, CAPTIONS[:3], mask).numpy()
+    np.testing.assert_allclose(client.score(short, CAPTIONS[:3], [2, 4, -1]), expected, atol=1e-5)
+    with pytest.raises(RowError, match=r"row\[2\]: num_regions exceeds") as info:
+        client.score(short, CAPTIONS[:3], [2, 4, 5])
+    assert info.value.statuses == {"row[2]": Status.TOO_MANY_REGIONS}
+    np.testing.assert_allclose(info.value.answer["score"][:2], expected[:2], atol=1e-5)
+    with pytest.raises(ValueError, match=r"one whole number an image.*\[2.5, 1, 1\]"):
+        client.score(short, CAPTIONS[:3], [2.5, 1, 1])
+
+
 def test_bad_rows_are_named(exported, url):
     client = Client(url, timeout=60)
     request = good_request(6)
@@ -162,6 +177,7 @@ def test_rest_paths(rest_url):
     assert code == 200 and set(answer["predictions"][0]) == {"score", "status"}
     shorter = {name: value for name, value in row.items() if name != "num_regions"}
     assert ask("/v1/models/hslm:predict", {"instances": [shorter]}) == (code, answer)
+    texts = {"signature_name": "encode_text"}
     for path, body, expected in (
         ("/v1/models/hslm/versions/9", None, 404),
         ("/v1/models/hslm:predict", None, 404),
@@ -173,6 +189,10 @@ def test_rest_paths(rest_url):
         ("/v1/models/hslm:predict", {"inputs": {**row, "captions": [["a"], "b"]}}, 400),
         ("/v1/models/hslm:predict", {"inputs": {**row, "captions": {"b64": "%"}}}, 400),
         ("/v1/models/hslm:predict", ["a dog"], 400),
+        ("/v1/models/hslm:predict", {**texts, "instances": "a dog"}, 400),
+        ("/v1/models/hslm:predict", {**texts, "instances": {"captions": "a dog"}}, 400),
+        ("/v1/models/hslm:predict", {**texts, "instances": []}, 400),
+        ("/v1/models/hslm:predict", {"instances": [shorter, row]}, 400),
     ):
         code, answer = ask(path, body)
         assert code == expected and answer["error"], (path, body)
@@ -237,6 +257,32 @@ def failing_server(*codes, pause=0.0):
         thread.join()
 
 
+@contextmanager
+def answering_server(body, length=None):
+    """Answers everything with the same bytes, of which it may promise more."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(length or len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *values):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 @pytest.fixture
 def no_pauses(monkeypatch):
     monkeypatch.setattr(transport, "_FIRST_PAUSE", 0.0)
@@ -255,6 +301,20 @@ def test_a_refused_request_is_not_sent_again(no_pauses):
         with pytest.raises(ServerError, match="400 not now"):
             Client(url, retries=5).encode_text(["a dog"])
         assert waiting == [400]
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[1]", b'{"predictions": []}', b'{"outputs": 3}'])
+def test_an_answer_that_is_none_is_an_error_of_the_server(body):
+    with answering_server(body) as url, pytest.raises(ServerError, match="the answer"):
+        Client(url).encode_text(["a"])
+
+
+def test_a_connection_that_ends_within_the_answer(no_pauses):
+    with (
+        answering_server(b'{"outp', length=100) as url,
+        pytest.raises(ServerError, match="Incompl"),
+    ):
+        Client(url).encode_text(["a"])
 
 
 def test_time_out():

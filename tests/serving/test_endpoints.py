@@ -232,6 +232,19 @@ def test_wrong_shape_raises(signatures, kind):
         ask(signatures["score"], **request)
 
 
+def test_local_features_too_large_to_compute_with(exported, signatures):
+    regions, mask = float32_images(2)
+    local = exported.model.encode_image(regions, mask)["regions"].numpy()
+    local[1] = 3e38
+    local[1, ::2] *= -1
+    answer = ask(
+        signatures["score_matrix"], regions=[local], region_mask=[mask], captions=[CAPTIONS[:2]]
+    )
+    assert list(answer["image_status"][0]) == [Status.OK, Status.NOT_FINITE]
+    assert np.isfinite(answer["scores"][0, 0]).all() and np.isnan(answer["scores"][0, 1]).all()
+    assert not answer["caption_status"].any()
+
+
 @pytest.mark.parametrize(
     "parts",
     [

@@ -207,13 +207,22 @@ def test_without_the_protocol_there_is_no_warmup_and_one_line_says_so(
 
 
 def test_configuration_files_are_valid(exported):
-    # The server's own messages for these files are not part of tensorflow-serving-api.
     text_format = pytest.importorskip("google.protobuf.text_format")
     server_config = pytest.importorskip("tensorflow_serving.config.model_server_config_pb2")
     text = (exported.versions / "models.config").read_text()
     parsed = text_format.Parse(text, server_config.ModelServerConfig())
     (entry,) = parsed.model_config_list.config
     assert (entry.name, entry.model_platform) == ("hslm", "tensorflow")
+    # The message of this file is not part of tensorflow-serving-api.
+    text = (exported.versions / "batching_params.pbtxt").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    fields = [re.fullmatch(r"(\w+) { value: (\d+) }", line) for line in lines]
+    assert [field[1] for field in fields] == [
+        "max_batch_size",
+        "batch_timeout_micros",
+        "max_enqueued_batches",
+        "num_batch_threads",
+    ]
 
 
 def test_a_model_of_mixed_precision_is_exported_in_float32(tmp_path):

@@ -47,15 +47,20 @@ class FaissIndex:
             raise ValueError(
                 f"faiss knows no such index. Received: description={description!r}"
             ) from error
-        lists = getattr(inner, "nlist", 0)
+        # Inverted lists may lie behind a transformation of the vectors.
+        inverted = self._faiss.try_extract_index_ivf(inner)
+        lists = 0 if inverted is None else inverted.nlist
         if lists > len(vectors):
             raise ValueError(
                 f"{len(vectors)} items do not fill {lists} inverted lists. "
                 f"Received: description={description!r}"
             )
+        if lists:
+            # faiss's own 256 vectors a list and 25 rounds take minutes at a million vectors.
+            inverted.cp.max_points_per_centroid, inverted.cp.niter = 64, 10
         inner.train(vectors)
         if lists:
-            inner.nprobe = min(self._probes or max(1, lists // 32), lists)
+            inverted.nprobe = min(self._probes or max(1, lists // 32), lists)
         # Not every index of faiss keeps ids: the places are looked up here.
         inner.add(vectors)
         self._index, self._ids = inner, ids

@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -17,7 +19,7 @@ class MilvusIndex:
     """A collection in Milvus, needs the extra `milvus`.
 
     The vectors stay in Milvus. Indexing the same vectors and ids again, in another process say,
-    finds them there and sends nothing.
+    finds them there and sends nothing. One process at a time may fill a collection.
 
     Args:
         uri: a file name ending in `.db` for Milvus Lite in this process, or `http://host:port` of a
@@ -60,7 +62,7 @@ class MilvusIndex:
             self._client = pymilvus.MilvusClient(uri=uri, token=token)
         except pymilvus.MilvusException as error:
             raise ConnectionError(f"Milvus does not answer at {uri}: {error.message}") from error
-        self._name, self._kind = name, kind
+        self._uri, self._name, self._kind = uri, name, kind
         self._collection = self._dim = None
 
     @property
@@ -73,18 +75,20 @@ class MilvusIndex:
         vectors, ids = check_items(vectors, ids)
         digest = hashlib.sha256(vectors.tobytes() + ids.tobytes() + self._kind.encode())
         collection = f"{self._name}_{digest.hexdigest()[:16]}"
-        if not self._holds(collection, len(ids)):
-            self._drop(collection)
-            self._create(collection, vectors.shape[1])
-            for first in range(0, len(ids), _ITEMS_AT_ONCE):
-                block = slice(first, first + _ITEMS_AT_ONCE)
-                rows = zip(ids[block].tolist(), vectors[block], strict=True)
-                self._client.insert(collection, [{"id": id_, "vector": row} for id_, row in rows])
-            self._client.flush(collection)
-        for other in self._client.list_collections():
-            if other != collection and re.fullmatch(f"{self._name}_[0-9a-f]{{16}}", other):
-                self._drop(other)
-        self._client.load_collection(collection)
+        with self._answering():
+            if not self._holds(collection, len(ids)):
+                self._drop(collection)
+                self._create(collection, vectors.shape[1])
+                for first in range(0, len(ids), _ITEMS_AT_ONCE):
+                    block = slice(first, first + _ITEMS_AT_ONCE)
+                    items = zip(ids[block].tolist(), vectors[block], strict=True)
+                    rows = [{"id": id_, "vector": vector} for id_, vector in items]
+                    self._client.insert(collection, rows)
+                self._client.flush(collection)
+            for other in self._client.list_collections():
+                if other != collection and re.fullmatch(f"{self._name}_[0-9a-f]{{16}}", other):
+                    self._drop(other)
+            self._client.load_collection(collection)
         self._collection, self._dim, self._size = collection, vectors.shape[1], len(ids)
         return self
 
@@ -96,14 +100,15 @@ class MilvusIndex:
             raise ValueError(f"Milvus finds at most {_MOST_RESULTS} items. Received: k={k}")
         scores = np.full((len(queries), k), -np.inf, np.float32)
         ids = np.full((len(queries), k), -1, np.int64)
-        found = self._client.search(
-            self._collection,
-            data=list(queries),
-            anns_field="vector",
-            limit=k,
-            output_fields=["id"],
-            consistency_level="Strong",
-        )
+        with self._answering():
+            found = self._client.search(
+                self._collection,
+                data=list(queries),
+                anns_field="vector",
+                limit=k,
+                output_fields=["id"],
+                consistency_level="Strong",
+            )
         for row, hits in enumerate(found):
             scores[row, : len(hits)] = [hit["distance"] for hit in hits]
             ids[row, : len(hits)] = [hit["id"] for hit in hits]
@@ -112,6 +117,13 @@ class MilvusIndex:
     def close(self) -> None:
         """Closes the connection, and with Milvus Lite the file."""
         self._client.close()
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except self._milvus.MilvusException as error:
+            raise ConnectionError(f"Milvus at {self._uri}: {error.message}") from error
 
     def _holds(self, collection: str, items: int) -> bool:
         if not self._client.has_collection(collection):
