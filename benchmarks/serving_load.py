@@ -5,20 +5,25 @@
 
 A bad request has one row that cannot be read, of every kind in turn, or features of a wrong width.
 What a bad row must get is its own status, and its good neighbour the right score; a wrong width
-must be refused as a whole.
+must be refused as a whole. Every request has a connection of its own, is made before any is sent,
+and all are sent at the same time.
 """
 
+import base64
+import http.client
 import itertools
+import json
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import tyro
@@ -31,8 +36,7 @@ from benchmarks.serving_requests import (
     own_scores,
     random_request,
 )
-from hslm_tf.client import Client, RowError, ServerError
-from hslm_tf.serving.transport import RestTransport
+from hslm_tf.serving.status import Status
 
 _ROWS, _TEMPLATES = 2, 10
 _TOLERANCE = 1e-5
@@ -53,6 +57,90 @@ class Arguments:
     """file to append JSON lines to"""
 
 
+class Case(NamedTuple):
+    """A request and what must come back.
+
+    Attributes:
+        kind: `good`, a kind of bad row, or `wrong width`.
+        body: the request, JSON.
+        scores: the model's own scores; the last row of a bad one has none.
+        status: of the last row; None where the request must be refused.
+    """
+
+    kind: str
+    body: bytes
+    scores: np.ndarray
+    status: int | None
+
+
+class Answer(NamedTuple):
+    """What came back, and when.
+
+    Attributes:
+        code: status of HTTP.
+        body: the answer, from JSON.
+        sent: seconds at which it was sent.
+        came: seconds at which the answer was complete.
+    """
+
+    code: int
+    body: dict
+    sent: float
+    came: float
+
+
+def cases(model, count: int) -> list[Case]:
+    """Makes requests, good and bad in turn, the bad of every kind in turn.
+
+    Args:
+        model: the model.
+        count: how many.
+
+    Returns:
+        The requests; bodies of the same kind are shared.
+    """
+    spoilers = bad_rows(model.config.max_tokens)
+    made = {}
+    for template in range(_TEMPLATES):
+        request = random_request(model, _ROWS, template)
+        scores = own_scores(model, request)
+        made["good", template] = Case("good", _body(request), scores, Status.OK)
+        for kind, (spoil, status) in spoilers.items():
+            spoilt = {key: value.copy() for key, value in request.items()}
+            spoil(spoilt)
+            made[kind, template] = Case(kind, _body(spoilt), scores, status)
+        narrow = {**request, "regions": request["regions"][..., 1:]}
+        made["wrong width", template] = Case("wrong width", _body(narrow), scores, None)
+    bad = itertools.cycle([*spoilers, "wrong width"])
+    kinds = itertools.chain.from_iterable(("good", kind) for kind in bad)
+    return [made[kind, i % _TEMPLATES] for i, kind in enumerate(itertools.islice(kinds, count))]
+
+
+def is_right(case: Case, answer: Answer) -> bool:
+    """Whether an answer is what it must be.
+
+    Args:
+        case: the request.
+        answer: the answer.
+
+    Returns:
+        True for a refused request that must be refused, or the right status of every row, the
+        right scores of the good ones and none for a bad one.
+    """
+    if case.status is None:
+        return answer.code == 400 and "regions" in answer.body["error"]
+    if answer.code != 200:
+        return False
+    scores = np.array(answer.body["outputs"]["score"], np.float64)
+    expected = np.array(case.scores, np.float64)
+    if case.status != Status.OK:
+        expected[-1] = np.nan
+    statuses = [Status.OK] * (_ROWS - 1) + [case.status]
+    return answer.body["outputs"]["status"] == statuses and np.allclose(
+        scores, expected, rtol=0, atol=_TOLERANCE, equal_nan=True
+    )
+
+
 def measure(arguments: Arguments) -> list[dict]:
     """Exports a model, serves it in a process of its own and sends the requests.
 
@@ -65,91 +153,70 @@ def measure(arguments: Arguments) -> list[dict]:
     from hslm_tf.serving.savedmodel import export_model
 
     model = model_to_export(arguments.preset, arguments.run)
-    templates = [random_request(model, _ROWS, seed) for seed in range(_TEMPLATES)]
-    expected = [own_scores(model, request) for request in templates]
-    spoilers = bad_rows(model.config.max_tokens)
-    # Good and bad in turn, the bad of every kind in turn.
-    kinds = itertools.chain.from_iterable(
-        ("good", bad) for bad in itertools.cycle([*spoilers, "wrong width"])
-    )
-    kinds = list(itertools.islice(kinds, arguments.requests))
+    asked = cases(model, arguments.requests)
     with tempfile.TemporaryDirectory() as folder:
         export_model(model, Path(folder))
         command = [sys.executable, "-m", "hslm_tf.serving.local", folder, "--port", "0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             try:
-                url = server.stdout.readline().split("/v1/")[0]
-                asker = _Asker(url, templates, expected, spoilers, len(kinds))
-                started = time.perf_counter()
-                with ThreadPoolExecutor(len(kinds)) as pool:
-                    answers = list(pool.map(asker.ask, range(len(kinds)), kinds))
-                total = time.perf_counter() - started
-                alive = server.poll() is None
-                asker.ask_one_more()
+                address = server.stdout.readline().split("/")[2]
+                # The first request waits for the graph to be optimized.
+                _send(address, asked[:1])
+                answers = _send(address, asked)
+                alive = server.poll() is None and is_right(asked[0], _send(address, asked[:1])[0])
             finally:
                 server.terminate()
-    sent = Counter(kinds)
-    right = Counter(kind for kind, (ok, _) in zip(kinds, answers, strict=True) if ok)
+    pairs = list(zip(asked, answers, strict=True))
+    sent = Counter(case.kind for case in asked)
+    right = Counter(case.kind for case, answer in pairs if is_right(case, answer))
     rows = [{"kind": kind, "sent": sent[kind], "answered_rightly": right[kind]} for kind in sent]
-    seconds = [waited for _, waited in answers]
+    waited = [answer.came - answer.sent for answer in answers]
+    total = max(answer.came for answer in answers) - min(answer.sent for answer in answers)
     return [
         *rows,
         {
             "kind": "all",
-            "sent": len(kinds),
+            "sent": len(asked),
             "answered_rightly": right.total(),
-            "server_alive": alive,
-            "requests_per_s": len(kinds) / total,
-            "median_s": float(np.median(seconds)),
-            "longest_s": max(seconds),
+            "answers_afterwards": bool(alive),
+            "most_at_once": most_at_once(answers),
+            "requests_per_s": len(asked) / total,
+            "median_s": float(np.median(waited)),
+            "longest_s": max(waited),
         },
     ]
 
 
-class _Asker:
-    """Sends a request and says whether the answer is right."""
+def most_at_once(answers: Sequence[Answer]) -> int:
+    """The largest number of requests that waited for their answer at the same time."""
+    changes = [(answer.sent, 1) for answer in answers] + [(answer.came, -1) for answer in answers]
+    return int(np.cumsum([change for _, change in sorted(changes)]).max())
 
-    def __init__(self, url, templates, expected, spoilers, count: int) -> None:
-        self._client = Client(url, timeout=_PATIENCE)
-        # The client looks at shapes before it sends anything; this does not.
-        self._transport = RestTransport(url, "hslm", None, _PATIENCE, retries=2)
-        self._templates, self._expected, self._spoilers = templates, expected, spoilers
-        self._barrier = threading.Barrier(count)
-        self._client.encode_text(["warm up"])
-        self._client.score(**templates[0])
 
-    def ask(self, number: int, kind: str) -> tuple[bool, float]:
-        template = number % _TEMPLATES
-        request = {key: value.copy() for key, value in self._templates[template].items()}
-        if kind in self._spoilers:
-            self._spoilers[kind](request)
-        elif kind == "wrong width":
-            request["regions"] = request["regions"][..., 1:]
-        # Nobody sends before everybody is ready to.
-        self._barrier.wait(_PATIENCE)
-        started = time.perf_counter()
-        ok = self._is_right(request, kind, self._expected[template])
-        return ok, time.perf_counter() - started
+def _send(address: str, asked: Sequence[Case]) -> list[Answer]:
+    barrier = threading.Barrier(len(asked))
 
-    def ask_one_more(self) -> None:
-        """Raises if the server has stopped to answer."""
-        self._client.score(**self._templates[0])
+    def ask(case: Case) -> Answer:
+        connection = http.client.HTTPConnection(address, timeout=_PATIENCE)
+        connection.connect()
+        # Nobody sends before everybody is connected.
+        barrier.wait(_PATIENCE)
+        sent = time.perf_counter()
+        connection.request("POST", "/v1/models/hslm:predict", case.body)
+        response = connection.getresponse()
+        text = response.read()
+        came = time.perf_counter()
+        connection.close()
+        return Answer(response.status, json.loads(text), sent, came)
 
-    def _is_right(self, request: Request, kind: str, expected: np.ndarray) -> bool:
-        if kind == "wrong width":
-            try:
-                self._transport.predict("score", request)
-            except ServerError as error:
-                return "400" in str(error)
-            return False
-        try:
-            scores, bad = self._client.score(**request), []
-        except RowError as error:
-            scores, bad = error.answer["score"], list(error.statuses)
-        if kind == "good":
-            return bad == [] and np.allclose(scores, expected, rtol=0, atol=_TOLERANCE)
-        close = np.allclose(scores[:-1], expected[:-1], rtol=0, atol=_TOLERANCE)
-        return bad == [f"row[{_ROWS - 1}]"] and close and np.isnan(scores[-1])
+    with ThreadPoolExecutor(len(asked)) as pool:
+        return list(pool.map(ask, asked))
+
+
+def _body(request: Request) -> bytes:
+    captions = [{"b64": base64.b64encode(text).decode()} for text in request["captions"]]
+    columns = {key: value.tolist() for key, value in request.items() if key != "captions"}
+    return json.dumps({"inputs": {**columns, "captions": captions}}).encode()
 
 
 def main(args: list[str] | None = None) -> None:

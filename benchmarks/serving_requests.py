@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.training_step import random_words
 from hslm_tf.presets import preset
 from hslm_tf.run_directory import RunDirectory
+from hslm_tf.serving.status import Status
 
 Request = dict[str, np.ndarray]
 
@@ -72,24 +73,24 @@ def own_scores(model, request: Request) -> np.ndarray:
     return model.score(request["regions"], list(request["captions"]), mask).numpy()
 
 
-def bad_rows(max_tokens: int) -> dict[str, Callable[[Request], None]]:
+def bad_rows(max_tokens: int) -> dict[str, tuple[Callable[[Request], None], Status]]:
     """What spoils the last row of a request, by kind.
 
     Args:
         max_tokens: longest caption that the model reads.
 
     Returns:
-        Functions that change a request in place.
+        Functions that change a request in place, and the status that the row must get.
     """
 
     def put(name: str, value: object) -> Callable[[Request], None]:
         return lambda request: request[name].__setitem__(-1, value)
 
     return {
-        "NaN": put("regions", np.nan),
-        "no regions": put("num_regions", 0),
-        "too many regions": put("num_regions", 1000),
-        "no words": put("captions", b" "),
-        "not UTF-8": put("captions", b"caf\xe9"),
-        "too many words": put("captions", b"a " * max_tokens),
+        "NaN": (put("regions", np.nan), Status.NOT_FINITE),
+        "no regions": (put("num_regions", 0), Status.NO_REGIONS),
+        "too many regions": (put("num_regions", 1000), Status.TOO_MANY_REGIONS),
+        "no words": (put("captions", b" "), Status.EMPTY_CAPTION),
+        "not UTF-8": (put("captions", b"caf\xe9"), Status.INVALID_UTF8),
+        "too many words": (put("captions", b"a " * max_tokens), Status.TOO_MANY_WORDS),
     }
