@@ -7,7 +7,6 @@ The exported scores are compared with those of the model in this process, with i
 with weights rounded as they are stored. Recall is that of the rounded weights.
 """
 
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import tyro
 
 from benchmarks.rows import print_rows
 from benchmarks.serving_requests import model_to_export, own_scores, random_request
+from hslm_tf.command_line import one_line_errors
 from hslm_tf.run_directory import RunDirectory
 
 
@@ -101,11 +101,8 @@ def main(args: list[str] | None = None) -> None:
         args: The arguments, by default those of the command line.
     """
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.export_precision", args=args)
-    try:
-        rows = measure(arguments)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    print_rows(rows, arguments.out)
+    with one_line_errors():
+        print_rows(measure(arguments), arguments.out)
 
 
 if __name__ == "__main__":

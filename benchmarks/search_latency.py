@@ -7,7 +7,6 @@ Weights, vectors and local features are random: none of them matters to the time
 repeat a pool of local features. Prints a table, and with --out appends JSON lines to a file.
 """
 
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import tyro
 
 from benchmarks.rows import print_rows
 from benchmarks.training_step import random_words
+from hslm_tf.command_line import one_line_errors
 from hslm_tf.presets import preset
 from hslm_tf.retrieval.indexes import Backend, open_index
 
@@ -235,11 +235,8 @@ def main(args: list[str] | None = None) -> None:
         args: The arguments, by default those of the command line.
     """
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.search_latency", args=args)
-    try:
-        rows = measure(arguments)
-    except (OSError, ValueError, ImportError) as error:
-        sys.exit(f"error: {error}")
-    print_rows(rows, arguments.out)
+    with one_line_errors():
+        print_rows(measure(arguments), arguments.out)
 
 
 if __name__ == "__main__":

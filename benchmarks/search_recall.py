@@ -5,7 +5,6 @@
 Prints a table, and with --out appends JSON lines to a file.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import tyro
 
 from benchmarks.rows import print_rows
+from hslm_tf.command_line import one_line_errors
 from hslm_tf.run_directory import RunDirectory
 
 # What a shortlist has to reach: shares of the exact first and of the exact first ten, R@1 lost.
@@ -150,11 +150,8 @@ def main(args: list[str] | None = None) -> None:
         args: The arguments, by default those of the command line.
     """
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.search_recall", args=args)
-    try:
-        rows = measure(arguments)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    print_rows(rows, arguments.out)
+    with one_line_errors():
+        print_rows(measure(arguments), arguments.out)
 
 
 if __name__ == "__main__":

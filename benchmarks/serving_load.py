@@ -36,6 +36,7 @@ from benchmarks.serving_requests import (
     own_scores,
     random_request,
 )
+from hslm_tf.command_line import one_line_errors
 from hslm_tf.serving.status import Status
 
 _ROWS, _TEMPLATES = 2, 10
@@ -228,11 +229,8 @@ def main(args: list[str] | None = None) -> None:
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.serving_load", args=args)
     if arguments.requests < 1:
         sys.exit(f"error: --requests must be at least 1, not {arguments.requests}")
-    try:
-        rows = measure(arguments)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    print_rows(rows, arguments.out)
+    with one_line_errors():
+        print_rows(measure(arguments), arguments.out)
 
 
 if __name__ == "__main__":

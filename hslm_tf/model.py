@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from hslm_tf.config import ModelConfig
 from hslm_tf.layers.packed_words import pack_words
-from hslm_tf.networks import build_image_encoder, build_matcher, build_text_encoder
+from hslm_tf.networks import (
+    aligned_blocks,
+    build_image_encoder,
+    build_matcher,
+    build_text_encoder,
+)
 from hslm_tf.text.tokenizer import CaptionTokenizer
 from hslm_tf.training.chosen_pairs import score_by_length
 from hslm_tf.training.trainer import RetrievalTrainer
@@ -57,7 +61,7 @@ class HSLM(RetrievalTrainer):
         # === Functional model ===
         image_inputs = {key: _like(tensor) for key, tensor in image_encoder.input.items()}
         text_inputs = {key: _like(tensor) for key, tensor in text_encoder.input.items()}
-        pairs = _aligned_blocks(image_encoder(image_inputs), text_encoder(text_inputs))
+        pairs = aligned_blocks(image_encoder(image_inputs), text_encoder(text_inputs))
         scores = matcher({key: pairs.get(key) for key in matcher.input})["scores"]
         super().__init__(
             inputs={**image_inputs, **text_inputs}, outputs={"score": scores[:, 0, 0]}, name=name
@@ -107,7 +111,7 @@ class HSLM(RetrievalTrainer):
         Returns:
             Float32 `[n]`.
         """
-        pairs = _aligned_blocks(images, texts)
+        pairs = aligned_blocks(images, texts)
         return self._match(pairs)[:, 0, 0]
 
     def score_rows(
@@ -298,18 +302,3 @@ def _like(tensor: keras.KerasTensor) -> keras.KerasTensor:
 
 def _specs(tensors: Mapping[str, keras.KerasTensor]) -> dict[str, tf.TensorSpec]:
     return {key: tf.TensorSpec(tensor.shape, tensor.dtype) for key, tensor in tensors.items()}
-
-
-def _aligned_blocks(images: Encoding, texts: Encoding) -> dict[str, keras.KerasTensor]:
-    """Makes n blocks of one image and one caption, the matcher's inputs for aligned pairs."""
-    blocks = {
-        "words": texts["words"],
-        "caption_index": ops.where(texts["word_mask"], 0, -1),
-        "regions": ops.expand_dims(images["regions"], 1),
-        "region_mask": ops.expand_dims(images["region_mask"], 1),
-    }
-    if "global" in texts:
-        blocks["text_global"] = ops.expand_dims(texts["global"], 1)
-    if "global" in images:
-        blocks["image_global"] = ops.expand_dims(images["global"], 1)
-    return blocks

@@ -1,5 +1,7 @@
 """The three networks of HSLM as functional models: image encoder, text encoder and matcher."""
 
+from collections.abc import Mapping
+
 import keras
 from keras import ops
 
@@ -177,6 +179,31 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
     # Masks come as inputs of their own; this silences the warning about those attached to tensors.
     matcher.supports_masking = True
     return matcher
+
+
+def aligned_blocks(
+    images: Mapping[str, keras.KerasTensor], texts: Mapping[str, keras.KerasTensor]
+) -> dict[str, keras.KerasTensor]:
+    """Makes n blocks of one image and one caption, the matcher's inputs for aligned pairs.
+
+    Args:
+        images: output of the image encoder for n images.
+        texts: output of the text encoder for n captions.
+
+    Returns:
+        Inputs of the matcher, as many as the model has.
+    """
+    blocks = {
+        "words": texts["words"],
+        "caption_index": ops.where(texts["word_mask"], 0, -1),
+        "regions": ops.expand_dims(images["regions"], 1),
+        "region_mask": ops.expand_dims(images["region_mask"], 1),
+    }
+    if "global" in texts:
+        blocks["text_global"] = ops.expand_dims(texts["global"], 1)
+    if "global" in images:
+        blocks["image_global"] = ops.expand_dims(images["global"], 1)
+    return blocks
 
 
 def _mgcn(config: ModelConfig, dtype: keras.DTypePolicy, name: str) -> MGCN | None:

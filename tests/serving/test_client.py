@@ -1,23 +1,17 @@
-"""The client against a process that serves the SavedModel, and against servers that fail."""
+"""The client against a process that serves the SavedModel."""
 
-import http.server
 import importlib.util
 import json
-import socket
 import subprocess
 import sys
-import threading
-import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from hslm_tf.client import Client, RowError, ServerError
-from hslm_tf.serving import transport
 from hslm_tf.serving.status import Status
 from tests.serving.exported import BAD_ROWS, CAPTIONS, MAX_TOKENS, float32_images, good_request
 
@@ -224,116 +218,6 @@ def test_concurrent_good_and_bad_requests(exported, rest_url):
         else:
             assert answer is not None and answer[0], number
             assert answer[1] == pytest.approx(expected[number % 7][0], abs=1e-5)
-
-
-@contextmanager
-def failing_server(*codes, pause=0.0):
-    """Answers with one code after the other, then with encodings of nothing."""
-    waiting = list(codes)
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            time.sleep(pause)
-            code = waiting.pop(0) if waiting else 200
-            body = {"error": "not now"} if code != 200 else {"outputs": {"status": [0]}}
-            payload = json.dumps(body).encode()
-            self.send_response(code)
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
-
-        def log_message(self, *values):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", waiting
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@contextmanager
-def answering_server(body, length=None):
-    """Answers everything with the same bytes, of which it may promise more."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.send_header("Content-Length", str(length or len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *values):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@pytest.fixture
-def no_pauses(monkeypatch):
-    monkeypatch.setattr(transport, "_FIRST_PAUSE", 0.0)
-
-
-def test_a_busy_server_is_asked_again(no_pauses):
-    with failing_server(503, 429) as (url, waiting):
-        assert Client(url, retries=2).encode_text(["a dog"]) == {}
-    assert waiting == []
-    with failing_server(503, 503) as (url, _), pytest.raises(ServerError, match="503 not now"):
-        Client(url, retries=1).encode_text(["a dog"])
-
-
-def test_a_refused_request_is_not_sent_again(no_pauses):
-    with failing_server(400, 400) as (url, waiting):
-        with pytest.raises(ServerError, match="400 not now"):
-            Client(url, retries=5).encode_text(["a dog"])
-        assert waiting == [400]
-
-
-@pytest.mark.parametrize("body", [b"<html>", b"[1]", b'{"predictions": []}', b'{"outputs": 3}'])
-def test_an_answer_that_is_none_is_an_error_of_the_server(body):
-    with answering_server(body) as url, pytest.raises(ServerError, match="the answer"):
-        Client(url).encode_text(["a"])
-
-
-def test_a_connection_that_ends_within_the_answer(no_pauses):
-    with (
-        answering_server(b'{"outp', length=100) as url,
-        pytest.raises(ServerError, match="Incompl"),
-    ):
-        Client(url).encode_text(["a"])
-
-
-def test_time_out():
-    with (
-        failing_server(pause=1.0) as (url, _),
-        pytest.raises(TimeoutError, match=r"no answer within 0\.05 s"),
-    ):
-        Client(url, timeout=0.05).encode_text(["a dog"])
-
-
-@pytest.mark.parametrize("scheme", ["http", "grpc"])
-def test_nobody_there(no_pauses, scheme):
-    if scheme == "grpc" and not HAS_GRPC:
-        pytest.skip("needs the extra `client`")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"{scheme}://127.0.0.1:{free.getsockname()[1]}"
-        with pytest.raises(ServerError):
-            Client(url, retries=1, timeout=5).encode_text(["a dog"])
 
 
 def test_other_urls():
