@@ -130,7 +130,7 @@ def test_wrong_shapes_are_never_sent(url):
             client.encode_image(np.zeros(shape))
     with pytest.raises(ValueError, match="one caption an image"):
         client.score(np.zeros((2, 6, 12)), ["a"])
-    with pytest.raises(ValueError, match="one number an image"):
+    with pytest.raises(ValueError, match="one whole number an image"):
         client.score(np.zeros((2, 6, 12)), ["a", "b"], [6])
     with pytest.raises(ValueError, match="list of captions"):
         client.encode_text("a dog")
