@@ -120,8 +120,7 @@ class Searcher:
                 or are not finite, or a number is less than 1.
         """
         if isinstance(images, np.ndarray) and images.dtype.kind == "f":
-            _check_regions(images, region_mask)
-            encoded = self.model.encode_image(images, region_mask)
+            encoded = self.model.encode_image(*_checked(images, region_mask))
             queries = self.shortlist.image_vectors(encoded)
         else:
             rows = self.contents.rows_of(images)
@@ -142,13 +141,16 @@ class Searcher:
         return self._indexes[side]
 
 
-def _check_regions(regions: np.ndarray, mask: np.ndarray | None) -> None:
+def _checked(regions: np.ndarray, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Region features with zeros for padding, whatever stood there, and their mask."""
     if mask is None:
         mask = np.ones(regions.shape[:2], bool)
-    if mask.shape != regions.shape[:2] or not mask.any(axis=1).all():
+    if regions.ndim != 3 or mask.shape != regions.shape[:2] or not mask.any(axis=1).all():
         raise ValueError(
-            "`region_mask` must be [images, regions], with a region in every image. "
+            "Region features must be [images, regions, region_dim] and `region_mask` "
+            "[images, regions], with a region in every image. "
             f"Received: region_mask.shape={mask.shape}, regions.shape={regions.shape}"
         )
     if not np.isfinite(regions[mask]).all():
         raise ValueError("Region features must be finite. Received: NaN or infinity")
+    return np.where(mask[..., None], regions, 0), mask

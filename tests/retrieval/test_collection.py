@@ -169,12 +169,16 @@ def test_queries_are_refused(collection):
         collection.search_by_image(["x"])
     with pytest.raises(ValueError, match="12"):
         collection.search_by_image(np.ones((1, 6, 5), np.float32))
+    with pytest.raises(ValueError, match=r"\[images, regions, region_dim\].*\(12, 12\)"):
+        collection.search_by_image(np.ones((12, 12), np.float32))
     images = np.ones((2, 6, 12), np.float32)
     images[1, 4] = np.nan
     with pytest.raises(ValueError, match="must be finite"):
         collection.search_by_image(images)
     mask = np.arange(6) < np.array([[6], [4]])
-    assert len(collection.search_by_image(images, region_mask=mask)) == 2
+    padded = np.where(mask[..., None], images, 7)
+    found, expected = (collection.search_by_image(x, 4, None, mask) for x in (images, padded))
+    assert found == expected and np.isfinite([hit.score for hits in found for hit in hits]).all()
     with pytest.raises(ValueError, match="a region in every image"):
         collection.search_by_image(images, region_mask=mask & [[True], [False]])
 
