@@ -110,13 +110,14 @@ def test_ruff_is_content(command):
     run(sys.executable, "-m", "ruff", *command, ".", cwd=ROOT)
 
 
-def test_retrieval_gives_what_it_names_without_loading_tensorflow_before():
+def test_retrieval_gives_its_collection_without_loading_tensorflow_before():
     script = """
 import sys
 from hslm_tf import retrieval
 assert "tensorflow" not in sys.modules
-for name in retrieval.__all__:
+for name in (*retrieval.__all__, "Collection", "Hit", "Shortlist", "load_shortlist"):
     assert hasattr(retrieval, name), name
+assert retrieval.ImageEncodings is not retrieval.CaptionEncodings
 assert "tensorflow" in sys.modules
 try:
     retrieval.nothing

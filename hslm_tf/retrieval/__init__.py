@@ -17,25 +17,20 @@ from hslm_tf.retrieval.streaming_ranks import StreamingRanks
 from hslm_tf.retrieval.table import report_table
 
 if TYPE_CHECKING:
-    from hslm_tf.retrieval.caption_encodings import CaptionEncodings
-    from hslm_tf.retrieval.collection import Collection
-    from hslm_tf.retrieval.image_encodings import ImageEncodings
-    from hslm_tf.retrieval.shortlist import Shortlist, load_shortlist
-    from hslm_tf.retrieval.two_stages import Hit
+    from hslm_tf.retrieval.caption_encodings import CaptionEncodings as CaptionEncodings
+    from hslm_tf.retrieval.collection import Collection as Collection
+    from hslm_tf.retrieval.image_encodings import ImageEncodings as ImageEncodings
+    from hslm_tf.retrieval.shortlist import Shortlist as Shortlist
+    from hslm_tf.retrieval.shortlist import load_shortlist as load_shortlist
+    from hslm_tf.retrieval.two_stages import Hit as Hit
 
 __all__ = [
-    "CaptionEncodings",
-    "Collection",
     "DirectionReport",
-    "Hit",
-    "ImageEncodings",
     "Protocol",
     "RecallReport",
-    "Shortlist",
     "StreamingRanks",
     "evaluate_scores",
     "fold_report",
-    "load_shortlist",
     "mean_report",
     "recall_report",
     "report_table",
