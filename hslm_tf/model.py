@@ -79,7 +79,8 @@ class HSLM(RetrievalTrainer):
         self.tokenizer = CaptionTokenizer(self.vocabulary, max_tokens=config.max_tokens)
 
         # === Graphs for inference, traced once for all sizes ===
-        # A second graph for other sizes could round otherwise, and break ties otherwise.
+        # A graph for other sizes could round otherwise, and break ties otherwise: which of the two
+        # that score is taken is the caller's word.
         images, texts = _specs(image_encoder.output), _specs(text_encoder.output)
         count = tf.TensorSpec([], tf.int32)
         self._encode_images = tf.function(
@@ -111,8 +112,7 @@ class HSLM(RetrievalTrainer):
         Returns:
             Float32 `[n]`.
         """
-        pairs = aligned_blocks(images, texts)
-        return self._match(pairs)[:, 0, 0]
+        return self._match(aligned_blocks(images, texts))[:, 0, 0]
 
     def score_rows(
         self, images: Encoding, texts: Encoding, image_rows: tf.Tensor, text_rows: tf.Tensor
