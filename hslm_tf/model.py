@@ -16,10 +16,13 @@ from hslm_tf.networks import (
     build_text_encoder,
 )
 from hslm_tf.text.tokenizer import CaptionTokenizer
+from hslm_tf.training.blockwise_scores import score_blockwise
 from hslm_tf.training.chosen_pairs import score_by_length
 from hslm_tf.training.trainer import RetrievalTrainer
 
 Encoding = Mapping[str, tf.Tensor]
+# Of the largest tensor between encodings and scores while training on all pairs: 256 MiB.
+BLOCK_NUMBERS = 2**26
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -140,6 +143,34 @@ class HSLM(RetrievalTrainer):
             Float32 `[n, m]`.
         """
         images = self._with_region_products(images) if region_products else images
+        captions = self._packed(texts)
+        count = tf.shape(images["regions"])[0]
+        blocks = -(-count // images_at_once)
+        rows = tf.reshape(tf.range(blocks * images_at_once) % count, [blocks, images_at_once])
+
+        def score_block(block_rows: tf.Tensor) -> tf.Tensor:
+            block = {key: tf.gather(value, block_rows) for key, value in images.items()}
+            return self._match_block(block, captions)
+
+        dtype = self.matcher.output["scores"].dtype
+        scores = tf.map_fn(score_block, rows, fn_output_signature=dtype, parallel_iterations=2)
+        return tf.reshape(scores, [blocks * images_at_once, -1])[:count]
+
+    def score_matrix(self, images: Encoding, texts: Encoding) -> tf.Tensor:
+        """Scores all images against all captions, to be differentiated (see `score_blockwise`)."""
+        captions = self._packed(texts)
+        numbers_per_image = self.config.joint_dim
+        if self.config.cross_attention:
+            numbers_per_image *= tf.shape(captions["words"])[1]
+        return score_blockwise(
+            self._match_block,
+            self._with_region_products(images),
+            captions,
+            tf.maximum(BLOCK_NUMBERS // numbers_per_image, 1),
+        )
+
+    def _packed(self, texts: Encoding) -> dict[str, tf.Tensor]:
+        """The captions of one block, as the matcher takes them."""
         captions = {}
         if self.config.cross_attention:
             captions["words"], captions["caption_index"] = pack_words(
@@ -147,21 +178,14 @@ class HSLM(RetrievalTrainer):
             )
         if self.config.global_alignment:
             captions["text_global"] = texts["global"][None]
+        return captions
 
-        count = tf.shape(images["regions"])[0]
-        blocks = -(-count // images_at_once)
-        rows = tf.reshape(tf.range(blocks * images_at_once) % count, [blocks, images_at_once])
-
-        def score_block(block_rows: tf.Tensor) -> tf.Tensor:
-            block = {key: tf.gather(value, block_rows)[None] for key, value in images.items()}
-            if "global" in block:
-                block["image_global"] = block["global"]
-            inputs = {**block, **captions}
-            return self._match(inputs)[0]
-
-        dtype = self.matcher.output["scores"].dtype
-        scores = tf.map_fn(score_block, rows, fn_output_signature=dtype, parallel_iterations=2)
-        return tf.reshape(scores, [blocks * images_at_once, -1])[:count]
+    def _match_block(self, images: Encoding, captions: Encoding) -> tf.Tensor:
+        """Scores the images of a block against its captions, `[images, captions]`."""
+        block = {key: value[None] for key, value in images.items()}
+        if "global" in block:
+            block["image_global"] = block["global"]
+        return self._match({**block, **captions})[0]
 
     def _match(self, inputs: Encoding) -> tf.Tensor:
         return self.matcher({key: inputs.get(key) for key in self.matcher.input})["scores"]

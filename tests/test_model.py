@@ -171,7 +171,7 @@ def test_file_round_trip(row, ablated, tmp_path):
     assert type(loaded) is HSLM
     assert loaded.config == ablated.config and loaded.vocabulary == WORDS
     np.testing.assert_array_equal(matrix(loaded), matrix(ablated))
-    assert loaded.triplet_loss.get_config() == loss.get_config()
+    assert loaded.retrieval_loss.get_config() == loss.get_config()
     assert loaded.optimizer.get_config() == optimizer.get_config()
     assert loaded.optimizer.iterations == 1
     pairs = zip(loaded.optimizer.variables, optimizer.variables, strict=True)

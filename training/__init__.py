@@ -1,6 +1,13 @@
 """How a retrieval model learns."""
 
+from hslm_tf.training.contrastive_loss import ContrastiveLoss
 from hslm_tf.training.curriculum import NegativeCurriculum
+from hslm_tf.training.loss_curriculum import LossCurriculum
 from hslm_tf.training.triplet_loss import HardestNegativeTripletLoss
 
-__all__ = ["HardestNegativeTripletLoss", "NegativeCurriculum"]
+__all__ = [
+    "ContrastiveLoss",
+    "HardestNegativeTripletLoss",
+    "LossCurriculum",
+    "NegativeCurriculum",
+]

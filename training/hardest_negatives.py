@@ -3,20 +3,32 @@
 import tensorflow as tf
 
 
-def admissible_negatives(image_index: tf.Tensor, same_image_negatives: bool = False) -> tf.Tensor:
+def admissible_negatives(
+    image_index: tf.Tensor,
+    same_image_negatives: bool = False,
+    token_ids: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Says which pairs of a batch are negatives.
 
     Args:
         image_index: int `[batch]`; pairs with the same value show the same image.
         same_image_negatives: lets other captions of the same image be negatives, as older code
             does; the pair itself never is.
+        token_ids: int `[batch, tokens]`, the captions. Two images whose captions are the same are
+            then no negatives: either caption describes both. None: captions are not compared.
 
     Returns:
         Boolean `[batch, batch]`, images x captions, symmetric.
     """
     if same_image_negatives:
-        return ~tf.eye(tf.shape(image_index)[0], dtype=tf.bool)
-    return image_index[:, None] != image_index[None, :]
+        admissible = ~tf.eye(tf.shape(image_index)[0], dtype=tf.bool)
+    else:
+        admissible = image_index[:, None] != image_index[None, :]
+    if token_ids is not None:
+        same_image = image_index[:, None] == image_index[None, :]
+        same_text = tf.reduce_all(token_ids[:, None] == token_ids[None, :], axis=-1)
+        admissible &= same_image | ~same_text
+    return admissible
 
 
 def draw_candidates(admissible: tf.Tensor, share: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:

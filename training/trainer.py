@@ -1,27 +1,31 @@
 """Training and test step of a retrieval model."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
 from hslm_tf.training.chosen_pairs import rows_of
 from hslm_tf.training.curriculum import NegativeCurriculum
-from hslm_tf.training.triplet_loss import HardestNegativeTripletLoss, TripletLosses
+from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss
+from hslm_tf.training.triplet_loss import HardestNegativeTripletLoss
 
 WATCHED = ("loss", "active_hinges", "positive_score", "negative_score")
 
 
 class RetrievalTrainer(keras.Model):
-    """A Keras model that learns from the hardest negatives of the batch.
+    """A Keras model that learns from the other pairs of the batch.
 
     Subclasses have `image_encoder`, `text_encoder`, `score_pairs(images, texts)` and
-    `score_all(images, texts)`. The encoders run once a step; all pairs are scored without gradient
-    to choose negatives, and only the pairs that the loss touches are scored again with gradient.
+    `score_all(images, texts)`. The encoders run once a step. A triplet loss scores all pairs
+    without gradient to choose negatives, and only the pairs that it touches again with gradient; a
+    contrastive loss scores all pairs with gradient (`score_matrix`).
     """
 
     def compile(
         self,
         optimizer: str | keras.Optimizer = "adam",
-        loss: HardestNegativeTripletLoss | None = None,
+        loss: RetrievalLoss | None = None,
         jit_compile: bool = False,
         **kwargs,
     ) -> None:
@@ -35,13 +39,15 @@ class RetrievalTrainer(keras.Model):
             **kwargs: further arguments of `keras.Model.compile`.
         """
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
-        if loss is not None and not isinstance(loss, HardestNegativeTripletLoss):
+        if loss is not None and not isinstance(loss, RetrievalLoss):
             raise ValueError(
-                f"`loss` must be a HardestNegativeTripletLoss or None. Received: loss={loss}"
+                "`loss` must be a ContrastiveLoss, a HardestNegativeTripletLoss, a LossCurriculum "
+                f"or None. Received: loss={loss}"
             )
         if loss is None:
             loss = HardestNegativeTripletLoss(curriculum=NegativeCurriculum())
-        self.triplet_loss = loss
+        self.retrieval_loss = loss
+        exclude_from_weight_decay(self.optimizer, self.trainable_variables)
         self._watched = {name: keras.metrics.Mean(name=name) for name in WATCHED}
         self._gradient_norm = keras.metrics.Mean(name="gradient_norm")
         self._negative_share = keras.metrics.Mean(name="negative_share")
@@ -66,7 +72,7 @@ class RetrievalTrainer(keras.Model):
         """
         data, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         step = self.optimizer.iterations
-        share = self.triplet_loss.share(step)
+        share = self.retrieval_loss.share(step)
         with tf.GradientTape() as tape:
             losses = self._batch_losses(data, step, training=True)
             scaled_loss = self.optimizer.scale_loss(losses.loss)
@@ -93,22 +99,33 @@ class RetrievalTrainer(keras.Model):
 
     def _batch_losses(
         self, data: dict[str, tf.Tensor], step: tf.Tensor, training: bool
-    ) -> TripletLosses:
+    ) -> BatchLosses:
         images = self.image_encoder(
             {"regions": data["regions"], "region_mask": data["region_mask"]}, training=training
         )
         texts = self.text_encoder({"token_ids": data["token_ids"]}, training=training)
-        negatives = self.triplet_loss.choose(
-            lambda: self.score_all(_constant(images), _constant(texts)), data["image_index"], step
+        scores = BatchScores(
+            matrix=lambda: self.score_matrix(images, texts),
+            constant_matrix=lambda: self.score_all(_constant(images), _constant(texts)),
+            rows=lambda image_rows, text_rows: self.score_rows(
+                images, texts, image_rows, text_rows
+            ),
         )
-        batch = tf.range(tf.shape(data["image_index"])[0])
-        scores = self.score_rows(
-            images,
-            texts,
-            image_rows=tf.concat([batch, batch, negatives.image], axis=0),
-            text_rows=tf.concat([batch, negatives.caption, batch], axis=0),
-        )
-        return self.triplet_loss(*tf.split(scores, 3), negatives)
+        return self.retrieval_loss.on_batch(scores, data["image_index"], data["token_ids"], step)
+
+    def score_matrix(
+        self, images: dict[str, tf.Tensor], texts: dict[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """Scores all images against all captions, to be differentiated.
+
+        Args:
+            images: output of `image_encoder` for n images.
+            texts: output of `text_encoder` for m captions.
+
+        Returns:
+            `[n, m]`.
+        """
+        return self.score_all(images, texts)
 
     def score_rows(
         self,
@@ -130,7 +147,7 @@ class RetrievalTrainer(keras.Model):
         """
         return self.score_pairs(rows_of(images, image_rows), rows_of(texts, text_rows))
 
-    def _report(self, losses: TripletLosses) -> dict[str, tf.Tensor]:
+    def _report(self, losses: BatchLosses) -> dict[str, tf.Tensor]:
         for name, metric in self._watched.items():
             metric.update_state(getattr(losses, name))
         return {metric.name: metric.result() for metric in self.metrics}
@@ -140,7 +157,7 @@ class RetrievalTrainer(keras.Model):
             return {}
         return {
             "optimizer": keras.saving.serialize_keras_object(self.optimizer),
-            "loss": keras.saving.serialize_keras_object(self.triplet_loss),
+            "loss": keras.saving.serialize_keras_object(self.retrieval_loss),
         }
 
     def compile_from_config(self, config: dict) -> None:
@@ -148,6 +165,20 @@ class RetrievalTrainer(keras.Model):
             return
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
+
+
+def exclude_from_weight_decay(
+    optimizer: keras.Optimizer, variables: Sequence[keras.Variable]
+) -> None:
+    """Spares biases, norms and scales, everything that is no matrix, from weight decay.
+
+    Args:
+        optimizer: an optimizer that is not built yet, or a wrapper for loss scaling around one.
+        variables: the variables that it will train.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if inner.weight_decay:
+        inner.exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])
 
 
 def _constant(encoding: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -7,7 +7,8 @@ import keras
 import tensorflow as tf
 
 from hslm_tf.training.curriculum import NegativeCurriculum
-from hslm_tf.training.hardest_negatives import admissible_negatives, draw_candidates, hardest
+from hslm_tf.training.hardest_negatives import draw_candidates, hardest
+from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss
 
 
 class Negatives(NamedTuple):
@@ -19,24 +20,15 @@ class Negatives(NamedTuple):
     has_image: tf.Tensor
 
 
-class TripletLosses(NamedTuple):
-    """Loss of a batch, the share of its hinges that are active, and mean scores (scalars)."""
-
-    loss: tf.Tensor
-    active_hinges: tf.Tensor
-    positive_score: tf.Tensor
-    negative_score: tf.Tensor
-
-
 @keras.saving.register_keras_serializable(package="hslm_tf")
-class HardestNegativeTripletLoss:
+class HardestNegativeTripletLoss(RetrievalLoss):
     """Bi-directional triplet loss on the hardest negatives of the batch (HSLM Eq. 23).
 
     For a pair (I, C) `[margin - S(I, C) + S(I, C')]_+ + [margin - S(I, C) + S(I', C)]_+` with C'
     the hardest caption for I and I' the hardest image for C; the mean over the batch. A collapsed
-    model, whose scores are all equal, has a loss of twice the margin. Captions of the same image
-    are not negatives of one another. A query without an admissible negative contributes 0 and
-    still counts in the mean.
+    model, whose scores are all equal, has a loss of twice the margin. Captions of the same image,
+    and captions with the same tokens, are not negatives of one another. A query without an
+    admissible negative contributes 0 and still counts in the mean.
 
     Only the hardest negatives receive a gradient. So the loss is split: `choose` picks them from
     scores without gradient, `__call__` sees the three scores of each pair that it touches.
@@ -45,6 +37,7 @@ class HardestNegativeTripletLoss:
         margin: the margin beta.
         curriculum: share of the negatives to choose from by step; None for all from the start.
         same_image_negatives: lets other captions of the same image be negatives.
+        same_text_negatives: lets captions with the same tokens be negatives.
         seed: seed of the drawn negatives.
 
     Raises:
@@ -57,30 +50,30 @@ class HardestNegativeTripletLoss:
         curriculum: NegativeCurriculum | None = None,
         same_image_negatives: bool = False,
         seed: int = 0,
+        same_text_negatives: bool = False,
     ) -> None:
+        super().__init__(same_image_negatives, same_text_negatives)
         if margin <= 0:
             raise ValueError(f"`margin` must be positive. Received: margin={margin}")
         self.margin = margin
         self.curriculum = curriculum
-        self.same_image_negatives = same_image_negatives
         self.seed = seed
 
     def share(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the share of negatives that the hardest is chosen from, a scalar."""
         return tf.constant(1.0) if self.curriculum is None else self.curriculum(step)
 
-    def candidates(self, image_index: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def candidates(self, admissible: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Draws the negatives to choose from, a pure function of the seed and the step.
 
         Args:
-            image_index: int `[batch]`; pairs with the same value show the same image.
+            admissible: boolean `[batch, batch]`, which pairs are negatives.
             step: the training step, an integer scalar.
 
         Returns:
             Two boolean `[batch, batch]`, queries x candidates: captions for each image and images
             for each caption, drawn separately.
         """
-        admissible = admissible_negatives(image_index, self.same_image_negatives)
         if self.curriculum is None:
             return admissible, admissible
         noise = tf.random.stateless_uniform(
@@ -93,21 +86,33 @@ class HardestNegativeTripletLoss:
             draw_candidates(admissible, share, noise[1]),
         )
 
+    def on_batch(
+        self, scores: BatchScores, image_index: tf.Tensor, token_ids: tf.Tensor, step: tf.Tensor
+    ) -> BatchLosses:
+        admissible = self.admissible(image_index, token_ids)
+        negatives = self.choose(scores.constant_matrix, admissible, step)
+        batch = tf.range(tf.shape(image_index)[0])
+        chosen = scores.rows(
+            tf.concat([batch, batch, negatives.image], axis=0),
+            tf.concat([batch, negatives.caption, batch], axis=0),
+        )
+        return self(*tf.split(chosen, 3), negatives)
+
     def choose(
-        self, score_all: Callable[[], tf.Tensor], image_index: tf.Tensor, step: tf.Tensor
+        self, score_all: Callable[[], tf.Tensor], admissible: tf.Tensor, step: tf.Tensor
     ) -> Negatives:
         """Chooses a negative caption and a negative image for every pair of the batch.
 
         Args:
             score_all: gives the scores of all images x captions, `[batch, batch]`; not called
                 while every query has a single random candidate.
-            image_index: int `[batch]`; pairs with the same value show the same image.
+            admissible: boolean `[batch, batch]`, which pairs are negatives.
             step: the training step, an integer scalar.
 
         Returns:
             The negatives.
         """
-        captions, images = self.candidates(image_index, step)
+        captions, images = self.candidates(admissible, step)
         shape = tf.shape(captions)
         scores = tf.cond(
             self.share(step) > 0,
@@ -127,7 +132,7 @@ class HardestNegativeTripletLoss:
         negative_caption: tf.Tensor,
         negative_image: tf.Tensor,
         negatives: Negatives,
-    ) -> TripletLosses:
+    ) -> BatchLosses:
         """Computes the loss from the three scores of each pair.
 
         Args:
@@ -143,7 +148,7 @@ class HardestNegativeTripletLoss:
         negative = tf.stack([negative_caption, negative_image])
         hinges = tf.where(active, tf.nn.relu(self.margin - positive + negative), 0.0)
         count = tf.maximum(tf.math.count_nonzero(active, dtype=positive.dtype), 1.0)
-        return TripletLosses(
+        return BatchLosses(
             loss=tf.reduce_mean(tf.reduce_sum(hinges, axis=0)),
             active_hinges=tf.math.count_nonzero(hinges, dtype=positive.dtype) / count,
             positive_score=tf.reduce_mean(positive),
@@ -154,8 +159,8 @@ class HardestNegativeTripletLoss:
         return {
             "margin": self.margin,
             "curriculum": keras.saving.serialize_keras_object(self.curriculum),
-            "same_image_negatives": self.same_image_negatives,
             "seed": self.seed,
+            **super().get_config(),
         }
 
     @classmethod

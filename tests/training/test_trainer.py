@@ -87,7 +87,7 @@ def dense_gradients(model: ScalarProduct, data: dict) -> list[np.ndarray]:
         scores = model.score_all(
             model.image_encoder(images), model.text_encoder({"token_ids": data["token_ids"]})
         )
-    expected = triplet_loss(scores, data["image_index"].numpy(), model.triplet_loss.margin)
+    expected = triplet_loss(scores, data["image_index"].numpy(), model.retrieval_loss.margin)
     slopes = tf.constant(expected.score_gradient, tf.float32)
     gradients = tape.gradient(scores, model.trainable_variables, output_gradients=slopes)
     return [tf.convert_to_tensor(gradient).numpy() for gradient in gradients]
@@ -233,7 +233,7 @@ def test_two_runs_with_the_same_seed_are_equal():
 def test_default_loss_has_the_curriculum():
     model = ScalarProduct()
     model.compile()
-    assert isinstance(model.triplet_loss.curriculum, NegativeCurriculum)
+    assert isinstance(model.retrieval_loss.curriculum, NegativeCurriculum)
     assert isinstance(model.optimizer, keras.optimizers.Adam)
 
 
@@ -249,4 +249,4 @@ def test_compile_config():
     twin.compile_from_config(config)
     assert twin.get_compile_config() == config
     assert twin.optimizer.global_clipnorm == 3.0 and twin.optimizer.learning_rate == 0.25
-    assert twin.triplet_loss.get_config() == loss.get_config()
+    assert twin.retrieval_loss.get_config() == loss.get_config()

@@ -11,6 +11,7 @@ import tensorflow as tf
 from hslm_tf.config import ModelConfig
 from hslm_tf.model import HSLM
 from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
+from hslm_tf.training.hardest_negatives import admissible_negatives
 from hslm_tf.training.triplet_loss import Negatives
 from tests.layer_test import assert_close
 from tests.oracles.triplet_loss import triplet_loss
@@ -41,9 +42,9 @@ class Case(NamedTuple):
 class LossWithoutSomeCandidates(HardestNegativeTripletLoss):
     """Leaves some queries without a negative, as the curriculum alone never does."""
 
-    def candidates(self, image_index, step):
-        captions, images = super().candidates(image_index, step)
-        places = tf.range(tf.shape(image_index)[0])[:, None]
+    def candidates(self, admissible, step):
+        captions, images = super().candidates(admissible, step)
+        places = tf.range(tf.shape(admissible)[0])[:, None]
         return captions & (places % 3 != 0), images & (places % 4 != 0)
 
 
@@ -124,7 +125,7 @@ def replayed(model: HSLM, function: Callable[[], Formulation]) -> Formulation:
 
 def through_pairs(model: HSLM, data: dict, case: Case) -> Formulation:
     """The product's: what `train_step` differentiates."""
-    model.triplet_loss = case.loss
+    model.retrieval_loss = case.loss
     with tf.GradientTape() as tape:
         losses = model._batch_losses(data, tf.constant(case.step, tf.int64), case.training)
     return Formulation(
@@ -150,9 +151,10 @@ def first_maximum(scores: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
 
 def through_matrix(model: HSLM, data: dict, case: Case) -> Formulation:
     """The full computation; the oracle confirms its loss and the slopes of its scores."""
-    candidates = case.loss.candidates(
-        tf.constant(data["image_index"]), tf.constant(case.step, tf.int64)
+    admissible = case.loss.admissible(
+        tf.constant(data["image_index"]), tf.constant(data["token_ids"])
     )
+    candidates = case.loss.candidates(admissible, tf.constant(case.step, tf.int64))
     with tf.GradientTape(persistent=True) as tape:
         scores = score_matrix(model, data, case.training)
         positive = tf.linalg.diag_part(scores)[:, None]
@@ -279,8 +281,9 @@ def test_choose_equals_the_oracle():
         loss = curriculum_loss(same_image_negatives=same_image)
         for step in (150, 180, 300):
             index, step = tf.constant(image_index), tf.constant(step, tf.int64)
-            candidates = loss.candidates(index, step)
-            negatives = loss.choose(lambda: tf.constant(scores, tf.float32), index, step)
+            admissible = admissible_negatives(index, same_image)
+            candidates = loss.candidates(admissible, step)
+            negatives = loss.choose(lambda: tf.constant(scores, tf.float32), admissible, step)
             assert np.all(negatives.has_caption) and np.all(negatives.has_image)
             expected = triplet_loss(
                 scores, image_index, 0.2, not same_image, *map(np.array, candidates)
@@ -293,19 +296,19 @@ def test_random_negatives_need_no_scores():
     def unwanted() -> tf.Tensor:
         raise AssertionError
 
-    loss, index = curriculum_loss(), tf.constant([0, 0, 1, 2, 3])
-    negatives = loss.choose(unwanted, index, tf.constant(0, tf.int64))
-    captions, images = loss.candidates(index, tf.constant(0, tf.int64))
+    loss, admissible = curriculum_loss(), admissible_negatives(tf.constant([0, 0, 1, 2, 3]))
+    negatives = loss.choose(unwanted, admissible, tf.constant(0, tf.int64))
+    captions, images = loss.candidates(admissible, tf.constant(0, tf.int64))
     np.testing.assert_array_equal(negatives.caption, np.argmax(captions, axis=1))
     np.testing.assert_array_equal(negatives.image, np.argmax(images, axis=1))
 
 
 def test_candidates_depend_on_seed_and_step_alone():
-    index = tf.range(40)
+    admissible = admissible_negatives(tf.range(40))
 
     def drawn(seed: int, step: int) -> np.ndarray:
         loss = HardestNegativeTripletLoss(curriculum=NegativeCurriculum(9, 9), seed=seed)
-        return np.stack(loss.candidates(index, tf.constant(step, tf.int64)))
+        return np.stack(loss.candidates(admissible, tf.constant(step, tf.int64)))
 
     np.testing.assert_array_equal(drawn(0, 4), drawn(0, 4))
     for other in (drawn(0, 5), drawn(1, 4)):
@@ -319,7 +322,8 @@ def test_candidates_depend_on_seed_and_step_alone():
 def test_without_curriculum_all_negatives_compete():
     loss = HardestNegativeTripletLoss()
     assert loss.share(tf.constant(0, tf.int64)) == 1
-    for drawn in loss.candidates(tf.constant([7, 7, 8]), tf.constant(0, tf.int64)):
+    admissible = admissible_negatives(tf.constant([7, 7, 8]))
+    for drawn in loss.candidates(admissible, tf.constant(0, tf.int64)):
         np.testing.assert_array_equal(drawn, [[0, 0, 1], [0, 0, 1], [1, 1, 0]])
 
 

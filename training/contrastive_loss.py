@@ -1,0 +1,82 @@
+"""Contrastive loss over all pairs of the batch."""
+
+import keras
+import tensorflow as tf
+
+from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss
+
+
+@keras.saving.register_keras_serializable(package="hslm_tf")
+class ContrastiveLoss(RetrievalLoss):
+    """Cross-entropy of finding each image's caption and each caption's image in the batch.
+
+    With scores S and scale t the loss is the mean over the pairs i of
+    `-(log softmax_j(t S_ij)[i] + log softmax_j(t S_ji)[i]) / 2`, where j runs over the pair and its
+    negatives (InfoNCE, as in CLIP). Captions of the same image, and captions with the same tokens,
+    are not negatives of one another. A model whose scores are all alike has a loss of log(batch).
+
+    All pairs receive a gradient. So it learns fast from a random start, where hardest negatives
+    alone collapse.
+
+    Args:
+        scale: the scale t at the start. It is fixed, but the score's last linear map is trained,
+            and with its length the scale in effect.
+        same_image_negatives: lets other captions of the same image be negatives.
+        same_text_negatives: lets captions with the same tokens be negatives.
+
+    Raises:
+        ValueError: if `scale` is not positive.
+    """
+
+    def __init__(
+        self,
+        scale: float = 10.0,
+        same_image_negatives: bool = False,
+        same_text_negatives: bool = False,
+    ) -> None:
+        super().__init__(same_image_negatives, same_text_negatives)
+        if scale <= 0:
+            raise ValueError(f"`scale` must be positive. Received: scale={scale}")
+        self.scale = scale
+
+    def on_batch(
+        self, scores: BatchScores, image_index: tf.Tensor, token_ids: tf.Tensor, step: tf.Tensor
+    ) -> BatchLosses:
+        return self(scores.matrix(), self.admissible(image_index, token_ids))
+
+    def __call__(self, scores: tf.Tensor, admissible: tf.Tensor) -> BatchLosses:
+        """Computes the loss from the matrix of scores.
+
+        Args:
+            scores: `[batch, batch]`, images x captions, the pairs on the diagonal.
+            admissible: boolean `[batch, batch]`, which pairs are negatives.
+
+        Returns:
+            The loss and what is worth watching about it.
+        """
+        positive = tf.linalg.diag_part(scores)
+        entropies, hardest = [], []
+        for queries, allowed in ((scores, admissible), (tf.transpose(scores), admissible)):
+            negatives = tf.where(allowed, queries, -1e30)
+            logits = self.scale * tf.linalg.set_diag(negatives, positive)
+            entropies.append(tf.reduce_logsumexp(logits, axis=1) - self.scale * positive)
+            hardest.append(tf.reduce_max(negatives, axis=1))
+        has_negative = tf.reduce_any(admissible, axis=1)[None]
+        hardest = tf.where(has_negative, tf.stack(hardest), 0)
+        count = 2 * tf.math.count_nonzero(has_negative, dtype=scores.dtype)
+        above = has_negative & (hardest > positive)
+        return BatchLosses(
+            loss=tf.reduce_mean(tf.add_n(entropies)) / 2,
+            active_hinges=tf.math.divide_no_nan(
+                tf.math.count_nonzero(above, dtype=scores.dtype), count
+            ),
+            positive_score=tf.reduce_mean(positive),
+            negative_score=tf.math.divide_no_nan(tf.reduce_sum(hardest), count),
+        )
+
+    def get_config(self) -> dict:
+        return {"scale": self.scale, **super().get_config()}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "ContrastiveLoss":
+        return cls(**config)

@@ -1,0 +1,91 @@
+"""What a loss on image-caption pairs is given, and what it gives."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from hslm_tf.training.hardest_negatives import admissible_negatives
+
+
+class BatchScores(NamedTuple):
+    """Ways to score the pairs of a batch; a loss calls those that it needs.
+
+    Attributes:
+        matrix: all images x captions with gradient, `[batch, batch]`.
+        constant_matrix: the same without gradient, which takes less time and memory.
+        rows: called with int32 `image_rows` and `text_rows` `[pairs]`; scores of these pairs with
+            gradient, `[pairs]`.
+    """
+
+    matrix: Callable[[], tf.Tensor]
+    constant_matrix: Callable[[], tf.Tensor]
+    rows: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+class BatchLosses(NamedTuple):
+    """Loss of a batch and what is worth watching about it, all scalars.
+
+    Attributes:
+        loss: what is minimized.
+        active_hinges: share of the queries that still have a negative too near: within the margin
+            in a triplet loss, above the pair itself in a contrastive loss.
+        positive_score: mean score of the pairs.
+        negative_score: mean score of the hardest negatives.
+    """
+
+    loss: tf.Tensor
+    active_hinges: tf.Tensor
+    positive_score: tf.Tensor
+    negative_score: tf.Tensor
+
+
+class RetrievalLoss(ABC):
+    """A loss on the pairs of a batch, pair i being image i and caption i.
+
+    Args:
+        same_image_negatives: lets other captions of the same image be negatives.
+        same_text_negatives: lets captions with the very same tokens be negatives of one another's
+            images.
+    """
+
+    def __init__(
+        self, same_image_negatives: bool = False, same_text_negatives: bool = False
+    ) -> None:
+        self.same_image_negatives = same_image_negatives
+        self.same_text_negatives = same_text_negatives
+
+    @abstractmethod
+    def on_batch(
+        self, scores: BatchScores, image_index: tf.Tensor, token_ids: tf.Tensor, step: tf.Tensor
+    ) -> BatchLosses:
+        """Computes the loss.
+
+        Args:
+            scores: ways to score the batch.
+            image_index: int `[batch]`; pairs with the same value show the same image.
+            token_ids: int `[batch, tokens]`, the captions, 0 for padding.
+            step: the training step, an integer scalar.
+
+        Returns:
+            The loss and what is worth watching about it.
+        """
+
+    def share(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the share of the negatives that takes part at a step, a scalar in [0, 1]."""
+        return tf.constant(1.0)
+
+    def admissible(self, image_index: tf.Tensor, token_ids: tf.Tensor) -> tf.Tensor:
+        """Says which pairs are negatives, boolean `[batch, batch]`, images x captions."""
+        return admissible_negatives(
+            image_index,
+            self.same_image_negatives,
+            None if self.same_text_negatives else token_ids,
+        )
+
+    def get_config(self) -> dict:
+        return {
+            "same_image_negatives": self.same_image_negatives,
+            "same_text_negatives": self.same_text_negatives,
+        }
