@@ -6,21 +6,26 @@ from pathlib import Path
 import keras
 
 from hslm_tf.run_directory import RunDirectory
+from hslm_tf.training.averaging import averaged_weights
 
 
 class RunCheckpoint(keras.callbacks.Callback):
     """Saves the model after every epoch, and keeps the one with the best validation rsum.
 
-    Each file appears in one piece. The record of progress is written last: a run that is killed
-    while saving resumes from the epoch before.
+    The best model has the averaged weights where the optimizer keeps an average; the last one has
+    the weights that training goes on with. Each file appears in one piece. The record of progress
+    is written last: a run that is killed while saving resumes from the epoch before.
 
     Args:
         run: the run's directory.
+        patience: epochs without a better rsum after which training stops; None: it never does. It
+            counts from the record of progress, so a resumed run stops where it would have.
     """
 
-    def __init__(self, run: RunDirectory) -> None:
+    def __init__(self, run: RunDirectory, patience: int | None = None) -> None:
         super().__init__()
         self.run = run
+        self.patience = patience
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         # A .keras file always carries the optimizer, three times the weights: the copy has none.
@@ -30,10 +35,14 @@ class RunCheckpoint(keras.callbacks.Callback):
         progress = {**self.run.progress, "epochs": epoch + 1}
         if logs["val_rsum"] > progress["best_rsum"]:
             progress |= {"best_epoch": epoch + 1, "best_rsum": logs["val_rsum"]}
-            self._bare.set_weights(self.model.get_weights())
+            with averaged_weights(self.model):
+                self._bare.set_weights(self.model.get_weights())
             save_whole(self._bare, self.run.best_model)
         save_whole(self.model, self.run.last_model)
         self.run.write_progress(progress)
+        if self.patience is not None:
+            waited = progress["epochs"] - progress["best_epoch"]
+            self.model.stop_training = waited >= self.patience
 
 
 def save_whole(model: keras.Model, path: Path) -> None:

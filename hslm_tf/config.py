@@ -45,12 +45,21 @@ class ModelConfig:
     """relation matrix: divided by the number of nodes, as printed, or softmax"""
     mgcn_normalization: Literal["l2", "layer"] | None = "l2"
     """what holds the scale after every graph convolution"""
+    mgcn_shared: bool = False
+    """one set of weights for all graph convolutions"""
+    mgcn_dropout: float = 0.0
+    """dropout on the relation matrices"""
     attention: Literal["sigmoid", "softmax", "dot_sigmoid"] = "sigmoid"
     """cross-attention weights: of a scaled cosine, or dot_sigmoid as printed"""
     attention_scale: float = 10.0
     """initial scale gamma of the cosine"""
+    image_global: Literal["regions", "attended"] = "regions"
+    """what cross-attention models pool to the image's global vector: the regions, as SGRAF does, or
+    the vectors that the words attend to, as the paper does"""
     normalize_fusion: bool = True
     """scale the gated sum to unit length; the paper does not"""
+    similarity_start: Literal["distance", "random"] = "distance"
+    """start of Eq. 17 and 22: a score that falls with the distance, or random"""
 
     word_dropout: float = 0.4
     """dropout on the word vectors"""
@@ -83,10 +92,17 @@ class ModelConfig:
             "word_dropout",
             "region_dropout",
             "feature_dropout",
+            "mgcn_dropout",
             "drop_regions",
             "drop_words",
         ):
             _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
+
+    @property
+    def pools_regions(self) -> bool:
+        """Whether the image has a global vector of its own, the same for every caption."""
+        attended = self.cross_attention and self.image_global == "attended"
+        return self.global_alignment and not attended
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +124,9 @@ class DataConfig:
     min_count: int = 4
     """how often a word must occur to enter a vocabulary built here"""
     word_vectors: str | None = None
-    """GloVe or word2vec text file that the word embedding starts from"""
+    """GloVe or word2vec text file, or .npz, that the word embedding starts from"""
+    rescale_word_vectors: bool = True
+    """scale pretrained vectors to the deviation of the random start"""
 
     def __post_init__(self) -> None:
         _require(self, "min_count", self.min_count >= 1, "at least 1")
@@ -124,24 +142,38 @@ class TrainingConfig:
     """image-caption pairs a step"""
     learning_rate: float = 2e-4
     """initial learning rate of Adam"""
+    schedule: Literal["step", "cosine"] = "step"
+    """learning rate: drops every decay_epochs as in the paper, or warms up and falls to zero"""
+    warmup_steps: int = 100
+    """steps in which the learning rate of the cosine schedule rises from zero"""
     decay_epochs: int = 20
-    """epochs after which the learning rate is multiplied by decay_rate"""
+    """epochs after which the learning rate of the step schedule is multiplied by decay_rate"""
     decay_rate: float = 0.1
     """factor of the learning rate every decay_epochs"""
     weight_decay: float = 0.0
-    """decoupled weight decay"""
+    """decoupled weight decay of everything but biases, norms and scales"""
+    ema: float = 0.0
+    """momentum of the averaged weights, which are validated and kept as the best; 0: no average"""
+    patience: int | None = None
+    """stop after so many epochs without a better dev rsum"""
     gradient_clip: float = 2.0
     """largest global norm of the gradient"""
     margin: float = 0.2
     """margin of the triplet loss"""
+    contrastive_epochs: float = 0.0
+    """epochs with a contrastive loss over all pairs, before the triplet loss"""
+    contrastive_scale: float = 10.0
+    """what scores are multiplied by in the contrastive loss"""
     curriculum: bool = True
-    """random negatives first, then the hardest of a growing share, then of all"""
+    """triplet loss: random negatives first, then the hardest of a growing share, then of all"""
     random_epochs: float = 2.0
     """epochs with one random negative a query"""
     growing_epochs: float = 2.0
     """epochs in which the share of candidates grows to all"""
     same_image_negatives: bool = False
     """let captions of the same image be negatives, as older code does"""
+    same_text_negatives: bool = False
+    """let identical captions of different images be negatives, as older code does"""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     """Keras precision policy"""
     seed: int = 0
@@ -155,7 +187,16 @@ class TrainingConfig:
         _require(self, "decay_epochs", self.decay_epochs >= 1, "at least 1")
         _require(self, "gradient_clip", self.gradient_clip > 0, "positive")
         _require(self, "margin", self.margin > 0, "positive")
-        for name in ("weight_decay", "random_epochs", "growing_epochs"):
+        _require(self, "contrastive_scale", self.contrastive_scale > 0, "positive")
+        _require(self, "ema", 0 <= self.ema < 1, "in [0, 1)")
+        _require(self, "patience", self.patience is None or self.patience >= 1, "at least 1")
+        for name in (
+            "warmup_steps",
+            "weight_decay",
+            "contrastive_epochs",
+            "random_epochs",
+            "growing_epochs",
+        ):
             _require(self, name, getattr(self, name) >= 0, "0 or more")
 
 

@@ -27,16 +27,22 @@ from hslm_tf.text.token_cache import cached_tokens
 from hslm_tf.text.tokenization import tokenize
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.text.word_vectors import load_word_vectors
-from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
+from hslm_tf.training import (
+    ContrastiveLoss,
+    HardestNegativeTripletLoss,
+    LossCurriculum,
+    NegativeCurriculum,
+)
 from hslm_tf.training.callbacks import (
     CollapseWarning,
     FirstStep,
+    LearningRateLog,
     SeedOfEpoch,
     StopOnNaN,
     Throughput,
     Validation,
 )
-from hslm_tf.training.schedules import step_decay
+from hslm_tf.training.retrieval_loss import RetrievalLoss
 
 logger = logging.getLogger("hslm_tf")
 
@@ -124,9 +130,11 @@ def train(
         )
     if done:
         model = keras.saving.load_model(run.last_model)
+        # The number of epochs may have changed, and with it the schedule.
+        model.optimizer.learning_rate = _schedule(training, steps)
     else:
         model = new_model(config, splits.train.captions)
-        model.compile(optimizer=_optimizer(training), loss=_loss(training, steps))
+        model.compile(optimizer=_optimizer(training, steps), loss=_loss(training, steps))
     run.write_config(config)
     run.trim_log()
     Vocabulary(model.vocabulary).save(run.vocabulary_file)
@@ -150,7 +158,7 @@ def train(
                 *_callbacks(config, splits),
                 keras.callbacks.TensorBoard(run.tensorboard, profile_batch=profiled_steps or 0),
                 keras.callbacks.CSVLogger(run.log_file, append=True),
-                RunCheckpoint(run),
+                RunCheckpoint(run, training.patience),
             ],
         )
     except tf.errors.InvalidArgumentError as error:
@@ -223,39 +231,83 @@ def new_model(config: RunConfig, captions: Sequence[str]) -> HSLM:
     model = HSLM(config.model, vocabulary.words, dtype=config.training.precision)
     if config.data.word_vectors is not None:
         vectors, found = load_word_vectors(
-            config.data.word_vectors, vocabulary.words, config.model.word_dim
+            config.data.word_vectors,
+            vocabulary.words,
+            config.model.word_dim,
+            config.training.seed,
+            config.data.rescale_word_vectors,
         )
         model.text_encoder.get_layer("word_embedding").set_weights([vectors])
-        logger.info("%d of %d words have pretrained vectors", found, len(vocabulary))
+        missing = [word for word, known in zip(vocabulary.words, found, strict=True) if not known]
+        logger.info(
+            "%d of %d words have pretrained vectors; %d (%.1f%%) start random: %s",
+            len(vocabulary) - len(missing),
+            len(vocabulary),
+            len(missing),
+            100 * len(missing) / len(vocabulary),
+            " ".join(missing[:10]) + (" ..." if len(missing) > 10 else ""),
+        )
     return model
 
 
-def _optimizer(training: TrainingConfig) -> keras.Optimizer:
+def _optimizer(training: TrainingConfig, steps: int) -> keras.Optimizer:
     return keras.optimizers.Adam(
-        training.learning_rate,
+        _schedule(training, steps),
         weight_decay=training.weight_decay or None,
         global_clipnorm=training.gradient_clip,
+        use_ema=training.ema > 0,
+        ema_momentum=training.ema,
     )
 
 
-def _loss(training: TrainingConfig, steps: int) -> HardestNegativeTripletLoss:
+def _schedule(
+    training: TrainingConfig, steps: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate by step, with so many steps in an epoch."""
+    if training.schedule == "step":
+        return keras.optimizers.schedules.ExponentialDecay(
+            training.learning_rate,
+            decay_steps=training.decay_epochs * steps,
+            decay_rate=training.decay_rate,
+            staircase=True,
+        )
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        decay_steps=max(training.epochs * steps - training.warmup_steps, 1),
+        warmup_target=training.learning_rate,
+        warmup_steps=training.warmup_steps,
+    )
+
+
+def _loss(training: TrainingConfig, steps: int) -> RetrievalLoss:
+    """The losses by step, with so many steps in an epoch."""
     curriculum = None
     if training.curriculum:
         curriculum = NegativeCurriculum(
             random_steps=round(training.random_epochs * steps),
             growing_steps=round(training.growing_epochs * steps),
         )
-    return HardestNegativeTripletLoss(
-        training.margin, curriculum, training.same_image_negatives, training.seed
+    negatives = {
+        "same_image_negatives": training.same_image_negatives,
+        "same_text_negatives": training.same_text_negatives,
+    }
+    triplet = HardestNegativeTripletLoss(
+        training.margin, curriculum, seed=training.seed, **negatives
+    )
+    if not training.contrastive_epochs:
+        return triplet
+    return LossCurriculum(
+        ContrastiveLoss(training.contrastive_scale, **negatives),
+        triplet,
+        first_steps=round(training.contrastive_epochs * steps),
     )
 
 
 def _callbacks(config: RunConfig, splits: Splits) -> list[keras.callbacks.Callback]:
     training = config.training
-    schedule = step_decay(training.learning_rate, training.decay_epochs, training.decay_rate)
     return [
         SeedOfEpoch(training.seed),
-        keras.callbacks.LearningRateScheduler(schedule),
+        LearningRateLog(),
         StopOnNaN(),
         Throughput(splits.train.num_captions),
         CollapseWarning(training.margin),

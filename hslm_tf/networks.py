@@ -30,8 +30,8 @@ def build_image_encoder(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.
     Returns:
         A functional model. Inputs: `"regions"` `[batch, regions, region_dim]` and boolean
         `"region_mask"` `[batch, regions]`. Outputs: `"regions"` `[batch, regions, joint_dim]`,
-        `"region_mask"` (less what was dropped in training), and without cross-attention also
-        `"global"` `[batch, joint_dim]`.
+        `"region_mask"` (less what was dropped in training), and where the image's global vector
+        pools the regions, `"global"` `[batch, joint_dim]`.
     """
     # === Layers ===
     dropping = RegionDropping(config.drop_regions, dtype=dtype, name="region_dropping")
@@ -53,7 +53,7 @@ def build_image_encoder(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.
     if config.normalize_features and not (config.mgcn and config.mgcn_normalization == "l2"):
         regions = L2Normalization(dtype=dtype, name="local_image_features")(regions, mask=mask)
     outputs = {"regions": regions, "region_mask": mask}
-    if config.global_alignment and not config.cross_attention:
+    if config.pools_regions:
         pooling = AttentionPooling(dtype=dtype, name="image_pooling")
         outputs["global"] = pooling(regions, mask=mask)
     return keras.Model(
@@ -126,11 +126,11 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
     Returns:
         A functional model. Inputs: `"words"` `[blocks, words, joint_dim]`, int32 `"caption_index"`
         `[blocks, words]` (-1 for padding), `"regions"` `[blocks, images, regions, joint_dim]`,
-        boolean `"region_mask"` `[blocks, images, regions]`; with global alignment `"text_global"`
-        `[blocks, captions, joint_dim]`, and without cross-attention `"image_global"`
-        `[blocks, images, joint_dim]` instead of words and regions; with both cross-attention and
-        global alignment also `"region_products"` `[blocks, images, regions + 1, regions]` or None,
-        see `AttentionPooling.region_products`. Output: `"scores"` `[blocks, images, captions]`,
+        boolean `"region_mask"` `[blocks, images, regions]`, all four with cross-attention; with
+        global alignment `"text_global"` `[blocks, captions, joint_dim]`, and `"image_global"`
+        `[blocks, images, joint_dim]` where it pools the regions, or where it pools attended vectors
+        `"region_products"` `[blocks, images, regions + 1, regions]` or None, see
+        `AttentionPooling.region_products`. Output: `"scores"` `[blocks, images, captions]`,
         float32.
     """
     # In the dtype in which the encoders give them, so that nothing is cast back and forth.
@@ -153,12 +153,12 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
         )(inputs["words"], inputs["regions"], inputs["region_mask"])
     if config.local_alignment:
         similarities["local"] = SimilarityRepresentation(
-            config.similarity_dim, dtype=dtype, name="local_similarity"
+            config.similarity_dim, config.similarity_start, dtype=dtype, name="local_similarity"
         )(ops.expand_dims(inputs["words"], 1), attended)
         similarities["caption_index"] = inputs["caption_index"]
     if config.global_alignment:
         inputs["text_global"] = keras.Input((None, width), dtype=narrow, name="text_global")
-        if config.cross_attention:
+        if not config.pools_regions:
             inputs["region_products"] = keras.Input(
                 (None, None, None), dtype=narrow, name="region_products", optional=True
             )
@@ -172,9 +172,11 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
             inputs["image_global"] = keras.Input((None, width), dtype=narrow, name="image_global")
             image_global = ops.expand_dims(inputs["image_global"], 2)
         similarities["global"] = SimilarityRepresentation(
-            config.similarity_dim, dtype=dtype, name="global_similarity"
+            config.similarity_dim, config.similarity_start, dtype=dtype, name="global_similarity"
         )(ops.expand_dims(inputs["text_global"], 1), image_global)
-    fusion = SimilarityFusion(config.normalize_fusion, dtype=dtype, name="similarity_fusion")
+    fusion = SimilarityFusion(
+        config.normalize_fusion, config.similarity_start, dtype=dtype, name="similarity_fusion"
+    )
     matcher = keras.Model(inputs, {"scores": fusion(similarities)}, name="matcher")
     # Masks come as inputs of their own; this silences the warning about those attached to tensors.
     matcher.supports_masking = True
@@ -213,6 +215,8 @@ def _mgcn(config: ModelConfig, dtype: keras.DTypePolicy, name: str) -> MGCN | No
         config.mgcn_layers,
         affinity=config.mgcn_affinity,
         normalization=config.mgcn_normalization,
+        shared=config.mgcn_shared,
+        affinity_dropout=config.mgcn_dropout,
         dtype=dtype,
         name=name,
     )

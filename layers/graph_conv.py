@@ -21,11 +21,13 @@ class GraphConv(keras.layers.Layer):
         affinity: what becomes of A. `"mean"` divides by the number of real nodes (as VSRN does),
             `"dot"` leaves it as the paper prints it, `"softmax"` normalizes each row of
             `A / sqrt(width)`.
+        dropout: share of the relations that are left out while training.
         **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         nodes: `[batch, nodes, width]`, region or word features.
         mask: boolean `[batch, nodes]`, True for real nodes; None where all are real.
+        training: drops relations at training time only.
 
     Returns:
         `[batch, nodes, width]`; rows of padding nodes are zero.
@@ -34,13 +36,15 @@ class GraphConv(keras.layers.Layer):
         ValueError: if `affinity` is unknown.
     """
 
-    def __init__(self, affinity: str = "mean", **kwargs) -> None:
+    def __init__(self, affinity: str = "mean", dropout: float = 0.0, **kwargs) -> None:
         super().__init__(**kwargs)
         if affinity not in AFFINITIES:
             raise ValueError(
                 f"`affinity` must be one of {', '.join(AFFINITIES)}. Received: affinity={affinity}"
             )
         self.affinity = affinity
+        self.dropout = dropout
+        self.relation_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         self.supports_masking = True
 
     def build(self, input_shape: tuple) -> None:
@@ -56,17 +60,23 @@ class GraphConv(keras.layers.Layer):
         return keras.layers.Dense(width, dtype=self.dtype_policy, name=name, **kwargs)
 
     def call(
-        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None = None
+        self,
+        nodes: keras.KerasTensor,
+        mask: keras.KerasTensor | None = None,
+        training: bool = False,
     ) -> keras.KerasTensor:
-        return mask_rows(self.convolve(nodes, mask), mask)
+        return mask_rows(self.convolve(nodes, mask, training), mask)
 
     def convolve(
-        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None
+        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None, training: bool = False
     ) -> keras.KerasTensor:
         """`call`, but what rows of padding nodes hold is not defined."""
         # A (R W_g + b_g) W_r = A (R W_g W_r + b_g W_r).
         message = _chain(nodes, self.message.kernel, self.update.kernel, self.message.bias)
-        received = ops.matmul(self._relations(nodes, mask), message)
+        relations = self._relations(nodes, mask)
+        if self.dropout:
+            relations = self.relation_dropout(relations, training=training)
+        received = ops.matmul(relations, message)
         return tf.nn.bias_add(received, self.update.bias) + nodes
 
     def _relations(
@@ -100,7 +110,7 @@ class GraphConv(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "affinity": self.affinity}
+        return {**super().get_config(), "affinity": self.affinity, "dropout": self.dropout}
 
 
 def _chain(

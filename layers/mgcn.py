@@ -21,11 +21,15 @@ class MGCN(keras.layers.Layer):
         affinity: see `GraphConv`.
         normalization: what follows every graph convolution: `"l2"` scales each row to unit
             length, `"layer"` is layer normalization, None is the paper to the letter.
+        shared: one set of weights for all graph convolutions, as in a recurrence; the paper has one
+            for each.
+        affinity_dropout: share of the relations that are left out while training.
         **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         nodes: `[batch, nodes, width]`, region or word features.
         mask: boolean `[batch, nodes]`, True for real nodes; None where all are real.
+        training: drops relations at training time only.
 
     Returns:
         `[batch, nodes, width]`; rows of padding nodes are zero.
@@ -39,6 +43,8 @@ class MGCN(keras.layers.Layer):
         num_layers: int = 4,
         affinity: str = "mean",
         normalization: str | None = "l2",
+        shared: bool = False,
+        affinity_dropout: float = 0.0,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -52,10 +58,14 @@ class MGCN(keras.layers.Layer):
         self.num_layers = num_layers
         self.affinity = affinity
         self.normalization = normalization
+        self.shared = shared
+        self.affinity_dropout = affinity_dropout
         self.supports_masking = True
         self.convolutions = [
-            GraphConv(affinity, dtype=self.dtype_policy, name=f"graph_conv_{i + 1}")
-            for i in range(num_layers)
+            GraphConv(
+                affinity, affinity_dropout, dtype=self.dtype_policy, name=f"graph_conv_{i + 1}"
+            )
+            for i in range(1 if shared else num_layers)
         ]
         self.norms = [
             # Layer normalization computes its statistics in float32 whatever the policy.
@@ -68,11 +78,15 @@ class MGCN(keras.layers.Layer):
             layer.build(input_shape)
 
     def call(
-        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None = None
+        self,
+        nodes: keras.KerasTensor,
+        mask: keras.KerasTensor | None = None,
+        training: bool = False,
     ) -> keras.KerasTensor:
         # Padding nodes reach no others, so that masking once, at the end, is enough.
-        for i, convolution in enumerate(self.convolutions):
-            nodes = convolution.convolve(nodes, mask)
+        for i in range(self.num_layers):
+            convolution = self.convolutions[0 if self.shared else i]
+            nodes = convolution.convolve(nodes, mask, training)
             if i + 1 == self.num_layers and self.normalization != "layer":
                 nodes = mask_rows(nodes, mask)
             if self.normalization == "l2":
@@ -90,4 +104,6 @@ class MGCN(keras.layers.Layer):
             "num_layers": self.num_layers,
             "affinity": self.affinity,
             "normalization": self.normalization,
+            "shared": self.shared,
+            "affinity_dropout": self.affinity_dropout,
         }

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from hslm_tf.layers.distance_start import STARTS, DistanceBias, DistanceKernel
 from hslm_tf.layers.numerics import l2_normalize, wide_dtype
 
 
@@ -16,6 +17,8 @@ class SimilarityRepresentation(keras.layers.Layer):
 
     Args:
         units: width of the similarity vector; the paper gives none, SGRAF uses 256.
+        start: how W and b start. `"distance"`: so that the vector shows how far apart the two are,
+            see `distance_start`; `"random"`: W as a Dense layer, b zero.
         **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -26,11 +29,14 @@ class SimilarityRepresentation(keras.layers.Layer):
         `[..., units]`, unit vectors in float32 (float64 in a float64 layer).
     """
 
-    def __init__(self, units: int = 256, **kwargs) -> None:
+    def __init__(self, units: int = 256, start: str = "distance", **kwargs) -> None:
         super().__init__(**kwargs)
+        if start not in STARTS:
+            raise ValueError(f"`start` must be one of {', '.join(STARTS)}. Received: start={start}")
         if units < 1:
             raise ValueError(f"`units` must be at least 1. Received: units={units}")
         self.units = units
+        self.start = start
 
     def build(self, text_shape: tuple, image_shape: tuple) -> None:
         if text_shape[-1] != image_shape[-1]:
@@ -38,7 +44,15 @@ class SimilarityRepresentation(keras.layers.Layer):
                 "Both vectors must have the same width. "
                 f"Received: text_shape={text_shape}, image_shape={image_shape}"
             )
-        self.projection = keras.layers.Dense(self.units, dtype=self.dtype_policy, name="projection")
+        initializers = {}
+        if self.start == "distance":
+            initializers = {
+                "kernel_initializer": DistanceKernel(),
+                "bias_initializer": DistanceBias(),
+            }
+        self.projection = keras.layers.Dense(
+            self.units, dtype=self.dtype_policy, name="projection", **initializers
+        )
         self.projection.build((*image_shape[:-1], text_shape[-1]))
 
     def call(self, text: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
@@ -46,4 +60,4 @@ class SimilarityRepresentation(keras.layers.Layer):
         return l2_normalize(ops.cast(projected, wide_dtype(projected)))
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "units": self.units}
+        return {**super().get_config(), "units": self.units, "start": self.start}

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from hslm_tf.layers.distance_start import STARTS, FallingScore
 from hslm_tf.layers.numerics import l2_normalize
 from hslm_tf.layers.packed_words import sum_by_caption
 
@@ -20,6 +21,8 @@ class SimilarityFusion(keras.layers.Layer):
             length of the caption; dividing by the sum of the gates before, as SGRAF does, changes
             nothing. Without it, Eq. 21 to the letter. The gate of a single vector would cancel, so
             with global vectors alone there is none.
+        start: how the weights of the score start. `"distance"`: falling with the distance, see
+            `distance_start`; `"random"`: as a Dense layer.
         **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -31,15 +34,20 @@ class SimilarityFusion(keras.layers.Layer):
         Scores `[blocks, images, captions]`, float32 (float64 in a float64 layer).
 
     Raises:
-        ValueError: if there are neither local nor global vectors, or local ones without an index.
+        ValueError: if there are neither local nor global vectors, or local ones without an index,
+            or `start` is unknown.
     """
 
-    def __init__(self, normalize: bool = True, **kwargs) -> None:
+    def __init__(self, normalize: bool = True, start: str = "distance", **kwargs) -> None:
         super().__init__(**kwargs)
+        if start not in STARTS:
+            raise ValueError(f"`start` must be one of {', '.join(STARTS)}. Received: start={start}")
         self.normalize = normalize
+        self.start = start
         wide = "float64" if self.compute_dtype == "float64" else "float32"
         self.gate = keras.layers.Dense(1, activation="sigmoid", dtype=wide, name="gate")
-        self.score = keras.layers.Dense(1, dtype=wide, name="score")
+        initializer = FallingScore() if start == "distance" else "glorot_uniform"
+        self.score = keras.layers.Dense(1, kernel_initializer=initializer, dtype=wide, name="score")
         # The layer's own autocast would round float32 similarity vectors to float16.
         self.autocast = False
 
@@ -73,4 +81,4 @@ class SimilarityFusion(keras.layers.Layer):
         return self.gate(vectors) * vectors if self.has_gates else vectors
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "normalize": self.normalize}
+        return {**super().get_config(), "normalize": self.normalize, "start": self.start}

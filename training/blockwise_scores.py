@@ -117,6 +117,4 @@ def _in_blocks(
 
         return scores, gradient
 
-    return scores_of(
-        *(images[key] for key in image_keys), *(captions[key] for key in caption_keys)
-    )
+    return scores_of(*(images[key] for key in image_keys), *(captions[key] for key in caption_keys))

@@ -8,11 +8,15 @@ from collections.abc import Callable, Mapping
 import keras
 import numpy as np
 
+from hslm_tf.training.averaging import averaged_weights
+
 logger = logging.getLogger("hslm_tf")
 
 
 class Validation(keras.callbacks.Callback):
     """Adds measurements of the model to the logs of every epoch, as `val_...`.
+
+    Where the optimizer averages the weights, the average is measured.
 
     Args:
         measure: called with the model; returns numbers by name, such as recalls and rsum.
@@ -23,7 +27,19 @@ class Validation(keras.callbacks.Callback):
         self.measure = measure
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        logs.update({f"val_{name}": value for name, value in self.measure(self.model).items()})
+        with averaged_weights(self.model):
+            measured = self.measure(self.model)
+        logs.update({f"val_{name}": value for name, value in measured.items()})
+
+
+class LearningRateLog(keras.callbacks.Callback):
+    """Adds `learning_rate`, that of the first step of an epoch, to the epoch's logs."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._rate = float(self.model.optimizer.learning_rate)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs["learning_rate"] = self._rate
 
 
 class SeedOfEpoch(keras.callbacks.Callback):

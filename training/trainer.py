@@ -113,9 +113,7 @@ class RetrievalTrainer(keras.Model):
         )
         return self.retrieval_loss.on_batch(scores, data["image_index"], data["token_ids"], step)
 
-    def score_matrix(
-        self, images: dict[str, tf.Tensor], texts: dict[str, tf.Tensor]
-    ) -> tf.Tensor:
+    def score_matrix(self, images: dict[str, tf.Tensor], texts: dict[str, tf.Tensor]) -> tf.Tensor:
         """Scores all images against all captions, to be differentiated.
 
         Args:

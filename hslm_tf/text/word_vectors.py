@@ -1,69 +1,144 @@
-"""Initial word embeddings from GloVe and word2vec text files."""
+"""Initial word embeddings from files of pretrained word vectors."""
 
 import os
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+# Words without a vector start uniform in +-0.1, as the whole embedding does without a file.
+LARGEST_RANDOM = 0.1
+RANDOM_DEVIATION = LARGEST_RANDOM / 3**0.5
+
 
 def load_word_vectors(
-    path: str | os.PathLike[str], words: Sequence[str], dim: int, seed: int = 0
-) -> tuple[np.ndarray, int]:
-    """Looks up the vectors of a vocabulary in a text file.
+    path: str | os.PathLike[str],
+    words: Sequence[str],
+    dim: int,
+    seed: int = 0,
+    rescale: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Makes an embedding of a vocabulary from pretrained vectors.
 
-    Every line is a word and its `dim` numbers, separated by single spaces (GloVe); a first line
-    of two integers, the number of vectors and their width, is the header of the word2vec format.
-    Words are compared byte by byte, without lower-casing; of a repeated word the first vector
-    counts. The file is read line by line and never held in memory.
+    Published vectors are long (GloVe's have a norm near 6), and the self-attention of Eq. 6 is
+    cubic in its input: as they are, they make a model collapse. So all found values are scaled by
+    one factor to the standard deviation of the random start.
 
     Args:
-        path: the text file, UTF-8.
+        path: a file that `read_word_vectors` reads.
         words: the V words of the vocabulary, in the order of their ids.
-        dim: width of a vector.
-        seed: of the values of words that are not in the file.
+        dim: width of the embedding. Narrower vectors fill its first columns, and the others start
+            random.
+        seed: of the values that are not in the file.
+        rescale: whether found vectors are scaled.
 
     Returns:
-        The matrix, float32 `[V, dim]`, uniform(-0.1, 0.1) where the file has no vector, and the
-        number of words found.
+        The matrix, float32 `[V, dim]`, uniform(-0.1, 0.1) where the file has no value; and boolean
+        `[V]`, which words were found.
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: if a line has the wrong width or a value that is not a finite number, or if
-            the file has fewer or more vectors than its header says; the message names file and
-            line.
+        ValueError: as `read_word_vectors`.
     """
-    matrix = np.random.default_rng(seed).uniform(-0.1, 0.1, (len(words), dim)).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    matrix = rng.uniform(-LARGEST_RANDOM, LARGEST_RANDOM, (len(words), dim)).astype(np.float32)
+    found = np.zeros(len(words), bool)
+    vectors = read_word_vectors(path, words, dim)
+    if vectors:
+        rows = list(vectors)
+        values = np.stack([vectors[row] for row in rows])
+        deviation = values.std(dtype=np.float64)
+        if rescale and deviation > 0:
+            values = values * np.float32(RANDOM_DEVIATION / deviation)
+        matrix[rows, : values.shape[1]] = values
+        found[rows] = True
+    return matrix, found
+
+
+def read_word_vectors(
+    path: str | os.PathLike[str], words: Sequence[str], largest_width: int
+) -> Mapping[int, np.ndarray]:
+    """Looks up the vectors of a vocabulary in a file.
+
+    Two formats are read. Text, UTF-8: every line is a word and its numbers, separated by single
+    spaces (GloVe); a first line of two integers, the number of vectors and their width, is the
+    header that word2vec and gensim write. And `.npz` with the arrays `words`, strings `[n]`, and
+    `vectors` `[n, width]`. Words are compared byte by byte, without lower-casing; of a repeated
+    word the first vector counts. Text is read line by line and never held in memory.
+
+    Args:
+        path: the file.
+        words: the vocabulary, in the order of its ids.
+        largest_width: width of the embedding, which vectors must not exceed.
+
+    Returns:
+        Float32 vectors by id, all of one width.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if the vectors are too wide, have different widths or values that are no finite
+            numbers, or if there are fewer or more than the header says; the message names the file
+            and the line or the row.
+    """
+    name = os.fspath(path)
     wanted = {word.encode(): row for row, word in enumerate(words)}
-    num_words = len(wanted)
-    announced = None
-    number = 0
-    with open(path, "rb") as lines:
+    vectors: dict[int, np.ndarray] = {}
+    entries = _of_npz(name) if name.endswith(".npz") else _of_text(name)
+    for place, word, values in entries:
+        if len(values) > largest_width:
+            raise ValueError(
+                f"{place}: vectors of width {len(values)}, expected at most {largest_width} "
+                "(--word-dim)"
+            )
+        if word in wanted:
+            vectors[wanted.pop(word)] = _vector(values, place)
+    return vectors
+
+
+def _of_text(name: str) -> Iterator[tuple[str, bytes, Sequence[bytes]]]:
+    announced = width = None
+    vectors = 0
+    with open(name, "rb") as lines:
         for number, line in enumerate(lines, start=1):
-            place = f"{os.fspath(path)}, line {number}"
+            place = f"{name}, line {number}"
             line = line.rstrip()
             if number == 1 and (header := _header(line)):
                 announced, width = header
-                if width != dim:
-                    raise ValueError(f"{place}: vectors of width {width}, expected {dim}")
                 continue
-            if line.count(b" ") != dim:
+            vectors += 1
+            width = width or _width(line)
+            if line.count(b" ") != width:
                 # The GloVe files contain words with spaces, such as ". . ."; no token does.
-                if _has_spaced_word(line, dim):
+                if _has_spaced_word(line, width):
                     continue
                 raise ValueError(
-                    f"{place}: {line.count(b' ')} values, expected a word and {dim} values"
+                    f"{place}: {line.count(b' ')} values, expected a word and {width} values"
                 )
-            word, _, values = line.partition(b" ")
-            if word in wanted:
-                matrix[wanted.pop(word)] = _vector(values.split(b" "), place)
-    vectors = number - (announced is not None)
+            word, *values = line.split(b" ")
+            yield place, word, values
     if announced not in (None, vectors):
-        raise ValueError(
-            f"{os.fspath(path)}: {vectors} vectors, expected {announced} as in its first line"
-        )
+        raise ValueError(f"{name}: {vectors} vectors, expected {announced} as in its first line")
     if not vectors:
-        raise ValueError(f"{os.fspath(path)}: no vectors, expected words and their {dim} values")
-    return matrix, num_words - len(wanted)
+        raise ValueError(f"{name}: no vectors, expected lines of a word and its values")
+
+
+def _of_npz(name: str) -> Iterator[tuple[str, bytes, np.ndarray]]:
+    try:
+        with np.load(name, allow_pickle=False) as arrays:
+            words, vectors = arrays["words"], arrays["vectors"]
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{name}: expected the arrays `words` (strings) and `vectors`, found {error}"
+        ) from error
+    if words.dtype.kind != "U" or vectors.dtype.kind != "f" or vectors.shape[:1] != words.shape:
+        raise ValueError(
+            f"{name}: `words` {words.dtype}{list(words.shape)} and `vectors` "
+            f"{vectors.dtype}{list(vectors.shape)}, expected strings [n] and floats [n, width]"
+        )
+    if vectors.ndim != 2 or not len(vectors):
+        raise ValueError(f"{name}: `vectors` {list(vectors.shape)}, expected [n, width]")
+    for row, (word, vector) in enumerate(zip(words.tolist(), vectors, strict=True)):
+        yield f"{name}, row {row}", word.encode(), vector
 
 
 def _header(line: bytes) -> tuple[int, int] | None:
@@ -73,18 +148,30 @@ def _header(line: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _has_spaced_word(line: bytes, dim: int) -> bool:
-    word = line.rsplit(b" ", dim)[0].split(b" ")
-    if len(word) == 1:
-        return False
+def _width(line: bytes) -> int:
+    """Number of values on a line whose word may have spaces, or be a number itself."""
+    fields = line.split(b" ")[1:]
+    numbers = 0
+    while numbers < len(fields) and _is_number(fields[-1 - numbers]):
+        numbers += 1
+    # A line that is no vector at all: the error should count what is there.
+    return numbers or len(fields)
+
+
+def _has_spaced_word(line: bytes, width: int) -> bool:
+    word = line.rsplit(b" ", width)[0].split(b" ")
+    return len(word) > 1 and not _is_number(word[-1])
+
+
+def _is_number(field: bytes) -> bool:
     try:
-        float(word[-1])
+        float(field)
     except ValueError:
-        return True
-    return False
+        return False
+    return True
 
 
-def _vector(values: list[bytes], place: str) -> np.ndarray:
+def _vector(values: Sequence[bytes] | np.ndarray, place: str) -> np.ndarray:
     try:
         vector = np.array([float(value) for value in values], np.float32)
     except ValueError as error:

@@ -15,17 +15,54 @@ def written(tmp_path, text: str):
 @pytest.mark.parametrize("header", ["", "4 3\n"], ids=["glove", "word2vec"])
 def test_known_words_get_their_vectors(header, tmp_path):
     text = header + "dog 1 -2 3e-1\nthe 9 9 9\nnaïve 4 5 6 \ndog 7 7 7\n"
-    matrix, found = load_word_vectors(written(tmp_path, text), WORDS, dim=3)
-    assert found == 2
+    matrix, found = load_word_vectors(written(tmp_path, text), WORDS, dim=3, rescale=False)
+    np.testing.assert_array_equal(found, [False, True, True, False])
     assert matrix.shape == (4, 3) and matrix.dtype == np.float32
     np.testing.assert_array_equal(matrix[1], np.float32([1, -2, 0.3]))
     np.testing.assert_array_equal(matrix[2], [4, 5, 6])
 
 
+def test_npz_equals_text(tmp_path):
+    path = tmp_path / "vectors.npz"
+    vectors = np.array([[1, -2, 0.3], [9, 9, 9], [4, 5, 6], [7, 7, 7]], np.float64)
+    np.savez(path, words=np.array(["dog", "the", "naïve", "dog"]), vectors=vectors)
+    text = "dog 1 -2 3e-1\nthe 9 9 9\nnaïve 4 5 6\ndog 7 7 7\n"
+    for actual, expected in zip(
+        load_word_vectors(path, WORDS, dim=4),
+        load_word_vectors(written(tmp_path, text), WORDS, dim=4),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(actual, expected)
+
+
+def test_found_vectors_get_the_deviation_of_the_random_start(tmp_path):
+    rng = np.random.default_rng(0)
+    lines = [f"{word} {' '.join(map(str, 5 * rng.normal(size=50)))}" for word in ("dog", "cat")]
+    path = written(tmp_path, "\n".join(lines))
+    as_published, _ = load_word_vectors(path, WORDS, dim=50, rescale=False)
+    matrix, found = load_word_vectors(path, WORDS, dim=50)
+    assert matrix[found].std() == pytest.approx(0.1 / 3**0.5, rel=1e-4)
+    ratio = matrix[found] / as_published[found]
+    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-5)
+    np.testing.assert_array_equal(matrix[~found], as_published[~found])
+
+
+def test_narrower_vectors_fill_the_first_columns(tmp_path):
+    path = written(tmp_path, "dog 1 2\ncat 3 4\n")
+    matrix, found = load_word_vectors(path, WORDS, dim=5, rescale=False)
+    np.testing.assert_array_equal(matrix[found][:, :2], [[1, 2], [3, 4]])
+    assert 0 < np.abs(matrix[:, 2:]).max() <= 0.1
+
+
+def test_a_word_that_is_a_number_counts_as_a_word(tmp_path):
+    matrix, found = load_word_vectors(written(tmp_path, "7 1 2\n"), ["7"], dim=2, rescale=False)
+    np.testing.assert_array_equal(matrix, [[1, 2]])
+
+
 def test_other_words_are_uniform_and_seeded(tmp_path):
     path = written(tmp_path, "the " + "9 " * 1000 + "\n")
     matrix, found = load_word_vectors(path, WORDS, dim=1000)
-    assert found == 0
+    assert not found.any()
     assert -0.1 <= matrix.min() < -0.09 and 0.09 < matrix.max() <= 0.1
     again, _ = load_word_vectors(path, WORDS, dim=1000)
     other, _ = load_word_vectors(path, WORDS, dim=1000, seed=1)
@@ -36,8 +73,8 @@ def test_other_words_are_uniform_and_seeded(tmp_path):
 def test_words_with_spaces_and_unusual_bytes_are_passed_over(tmp_path):
     path = tmp_path / "vectors.txt"
     path.write_bytes(b". . . 1 2\n\xff\x85 3 4\ncat 5 6\n")
-    matrix, found = load_word_vectors(path, WORDS, dim=2)
-    assert found == 1
+    matrix, found = load_word_vectors(path, WORDS, dim=2, rescale=False)
+    np.testing.assert_array_equal(found, [False, False, False, True])
     np.testing.assert_array_equal(matrix[3], [5, 6])
 
 
@@ -45,14 +82,38 @@ def test_words_with_spaces_and_unusual_bytes_are_passed_over(tmp_path):
     ("text", "message"),
     [
         ("the 1 2 3\ncow 1 2\n", "line 2: 2 values, expected a word and 3 values"),
-        ("the 1 2 3 4\n", "line 1: 4 values, expected a word and 3 values"),
-        ("2 4\nthe 1 2 3 4\n", "line 1: vectors of width 4, expected 3"),
+        ("the 1 2 3 4\n", "line 1: vectors of width 4, expected at most 3"),
+        ("1 4\nthe 1 2 3 4\n", "line 2: vectors of width 4, expected at most 3"),
         ("the 1 2 3\ncat 1 x 3\n", "line 2: .*'x', expected numbers separated by spaces"),
         ("cat 1 nan 3\n", "line 1: NaN or infinity, expected finite numbers"),
         ("3 3\nthe 1 2 3\n", "1 vectors, expected 3 as in its first line"),
-        ("", "no vectors, expected words and their 3 values"),
+        ("", "no vectors, expected lines of a word and its values"),
     ],
 )
 def test_errors_name_the_file_and_the_line(text, message, tmp_path):
     with pytest.raises(ValueError, match=rf"vectors\.txt.*{message}"):
         load_word_vectors(written(tmp_path, text), WORDS, dim=3)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"words": ["dog"]}, "expected the arrays `words` .strings. and `vectors`"),
+        ({"words": ["dog"], "vectors": [[1, 2]]}, "expected strings .n. and floats"),
+        ({"words": [1.0], "vectors": [[1.0]]}, "expected strings .n. and floats"),
+        ({"words": ["dog"], "vectors": [[1.0], [2.0]]}, "expected strings .n. and floats"),
+        ({"words": ["dog"], "vectors": [1.0]}, "`vectors` .1., expected .n, width."),
+        ({"words": ["dog"], "vectors": [[np.inf]]}, "row 0: NaN or infinity"),
+        ({"words": ["dog"], "vectors": [[1.0, 2, 3, 4]]}, "row 0: vectors of width 4, expected"),
+    ],
+)
+def test_errors_of_npz_name_the_file(arrays, message, tmp_path):
+    np.savez(tmp_path / "vectors.npz", **{k: np.array(v) for k, v in arrays.items()})
+    with pytest.raises(ValueError, match=rf"vectors\.npz.*{message}"):
+        load_word_vectors(tmp_path / "vectors.npz", WORDS, dim=3)
+
+
+def test_a_file_that_is_no_npz_is_named(tmp_path):
+    (tmp_path / "vectors.npz").write_bytes(b"dog 1 2 3")
+    with pytest.raises(ValueError, match=r"vectors\.npz: expected the arrays"):
+        load_word_vectors(tmp_path / "vectors.npz", WORDS, dim=3)

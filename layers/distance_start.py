@@ -1,0 +1,65 @@
+"""A start of Eq. 17 and 22 from which the score falls with the distance of two vectors.
+
+The l2 norm of Eq. 17 removes the length of `W (m1 - m2)^2`. With b = 0 the distance
+D = |m1 - m2|^2 is gone: at a random start the score cannot see how far apart two vectors are.
+So half of W's columns start near 1 with b = 0, and measure D; the other half starts near 0 with
+b = 1, and is a constant to compare with. With the score's weights -1 on the first half and 1 on the
+second, over the root of the half, the score starts as `(1 - D) / sqrt(1 + D^2)`. The equations stay
+the paper's; only the start differs.
+"""
+
+import keras
+from keras import ops
+
+STARTS = ("distance", "random")
+NOISE = 0.1
+
+
+@keras.saving.register_keras_serializable(package="hslm_tf")
+class DistanceKernel(keras.initializers.Initializer):
+    """Starts W of Eq. 17 `[width, units]`: the first half of its columns near 1, the rest near 0.
+
+    Args:
+        seed: of the deviations from 1 and 0.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = seed
+        self.random = keras.initializers.RandomNormal(stddev=NOISE, seed=seed)
+
+    def __call__(self, shape: tuple, dtype: str | None = None) -> keras.KerasTensor:
+        return self.random(shape, dtype=dtype) + _first_half(shape, dtype)
+
+    def get_config(self) -> dict:
+        return {"seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="hslm_tf")
+class DistanceBias(keras.initializers.Initializer):
+    """Starts b of Eq. 17 `[units]`: 0 where columns measure the distance, 1 elsewhere."""
+
+    def __call__(self, shape: tuple, dtype: str | None = None) -> keras.KerasTensor:
+        return 1 - _first_half(shape, dtype)
+
+    def get_config(self) -> dict:
+        return {}
+
+
+@keras.saving.register_keras_serializable(package="hslm_tf")
+class FallingScore(keras.initializers.Initializer):
+    """Starts the weights of the score `[units, 1]`: the less distance, the more score."""
+
+    def __call__(self, shape: tuple, dtype: str | None = None) -> keras.KerasTensor:
+        units = shape[0]
+        falling = 1 - 2 * _first_half((units,), dtype)
+        return ops.reshape(falling, shape) * max(units // 2, 1) ** -0.5
+
+    def get_config(self) -> dict:
+        return {}
+
+
+def _first_half(shape: tuple, dtype: str | None) -> keras.KerasTensor:
+    """1 in the first half of the last axis, 0 in the rest."""
+    units = shape[-1]
+    first = ops.cast(ops.arange(units) < units // 2, dtype or keras.config.floatx())
+    return ops.broadcast_to(first, shape)
