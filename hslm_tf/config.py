@@ -53,9 +53,11 @@ class ModelConfig:
     """cross-attention weights: of a scaled cosine, or dot_sigmoid as printed"""
     attention_scale: float = 10.0
     """initial scale gamma of the cosine"""
-    image_global: Literal["regions", "attended"] = "regions"
-    """what cross-attention models pool to the image's global vector: the regions, as SGRAF does, or
-    the vectors that the words attend to, as the paper does"""
+    attention_threshold: float = 0.0
+    """cosine at which a region gets half a weight (sigmoid)"""
+    image_global: Literal["attended", "regions"] = "attended"
+    """what models with cross-attention pool to the image's global vector: the vectors that the
+    words attend to, as the paper does, or the regions, as SGRAF does"""
     normalize_fusion: bool = True
     """scale the gated sum to unit length; the paper does not"""
     similarity_start: Literal["distance", "random"] = "distance"

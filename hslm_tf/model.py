@@ -1,7 +1,7 @@
 """HSLM, a functional Keras model that trains on pairs, encodes, and scores."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -16,8 +16,9 @@ from hslm_tf.networks import (
     build_text_encoder,
 )
 from hslm_tf.text.tokenizer import CaptionTokenizer
-from hslm_tf.training.blockwise_scores import score_blockwise
 from hslm_tf.training.chosen_pairs import score_by_length
+from hslm_tf.training.matrix_loss import matrix_loss
+from hslm_tf.training.retrieval_loss import BatchLosses
 from hslm_tf.training.trainer import RetrievalTrainer
 
 Encoding = Mapping[str, tf.Tensor]
@@ -156,16 +157,20 @@ class HSLM(RetrievalTrainer):
         scores = tf.map_fn(score_block, rows, fn_output_signature=dtype, parallel_iterations=2)
         return tf.reshape(scores, [blocks * images_at_once, -1])[:count]
 
-    def score_matrix(self, images: Encoding, texts: Encoding) -> tf.Tensor:
-        """Scores all images against all captions, to be differentiated (see `score_blockwise`)."""
+    def matrix_loss(
+        self, loss: Callable[[tf.Tensor], BatchLosses], images: Encoding, texts: Encoding
+    ) -> BatchLosses:
+        """Computes a loss on all scores in blocks, see `training.matrix_loss`."""
         captions = self._packed(texts)
         numbers_per_image = self.config.joint_dim
         if self.config.cross_attention:
             numbers_per_image *= tf.shape(captions["words"])[1]
-        return score_blockwise(
+        return matrix_loss(
+            loss,
             self._match_block,
             self._with_region_products(images),
             captions,
+            self.matcher.trainable_variables,
             tf.maximum(BLOCK_NUMBERS // numbers_per_image, 1),
         )
 

@@ -146,6 +146,7 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
         attended, weights = CrossAttention(
             activation=config.attention,
             scale=config.attention_scale,
+            threshold=config.attention_threshold,
             normalize=config.normalize_features,
             unit_inputs=config.normalize_features,
             dtype=dtype,

@@ -3,22 +3,7 @@
 import dataclasses
 
 from hslm_tf.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
-
-# Table 4 of the paper: MGCN, Self-Attn, Cross-Attn, Glob, Loc.
-ABLATIONS: dict[int, tuple[bool, bool, bool, bool, bool]] = {
-    1: (False, False, False, True, False),
-    2: (False, True, False, True, False),
-    3: (True, False, False, True, False),
-    4: (True, True, False, True, False),
-    5: (False, False, True, False, True),
-    6: (False, True, True, False, True),
-    7: (True, False, True, False, True),
-    8: (True, True, True, False, True),
-    9: (False, False, True, True, True),
-    10: (False, True, True, True, True),
-    11: (True, False, True, True, True),
-    12: (True, True, True, True, True),
-}
+from hslm_tf.table4 import TABLE_4
 
 _FLICKR30K = RunConfig(
     data=DataConfig(dataset="data/f30k_precomp", vocabulary="data/f30k_precomp_vocab.json")
@@ -69,15 +54,7 @@ _SAMPLE = RunConfig(
 
 
 def _ablation(row: int) -> RunConfig:
-    mgcn, self_attention, cross_attention, global_alignment, local_alignment = ABLATIONS[row]
-    model = dataclasses.replace(
-        _FLICKR30K.model,
-        mgcn=mgcn,
-        self_attention=self_attention,
-        cross_attention=cross_attention,
-        global_alignment=global_alignment,
-        local_alignment=local_alignment,
-    )
+    model = dataclasses.replace(_FLICKR30K.model, **TABLE_4[row].parts)
     return dataclasses.replace(_FLICKR30K, model=model)
 
 
@@ -86,7 +63,7 @@ PRESETS: dict[str, RunConfig] = {
     "flickr8k": _FLICKR8K,
     "flickr30k": _FLICKR30K,
     "coco": _COCO,
-    **{f"ablation/{row}": _ablation(row) for row in ABLATIONS},
+    **{f"ablation/{row}": _ablation(row) for row in TABLE_4},
 }
 
 

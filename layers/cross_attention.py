@@ -16,10 +16,12 @@ class CrossAttention(keras.layers.Layer):
     Row j of `R_a*` is `sum_i a_ji r_i`, with one weight for word j and region i.
 
     Args:
-        activation: `"sigmoid"` is `sigmoid(gamma cos(t_j, r_i))`, `"softmax"` a softmax of
-            `gamma cos(t_j, r_i)` over the regions (SCAN), `"dot_sigmoid"` the paper to the letter,
-            `sigmoid(t_j . r_i)`.
+        activation: `"sigmoid"` is `sigmoid(gamma (cos(t_j, r_i) - threshold))`, `"softmax"` a
+            softmax of `gamma cos(t_j, r_i)` over the regions (SCAN), `"dot_sigmoid"` the paper to
+            the letter, `sigmoid(t_j . r_i)`.
         scale: initial gamma, a trainable scalar; `"dot_sigmoid"` has none.
+        threshold: the cosine that a region must exceed to get half a weight, for `"sigmoid"`. At 0
+            every region starts with half a weight, and every word sees the mean of the image.
         normalize: scales the attended vectors to unit length.
         unit_inputs: says that words and real regions are unit vectors already, so that their dot
             product is their cosine.
@@ -43,6 +45,7 @@ class CrossAttention(keras.layers.Layer):
         self,
         activation: str = "sigmoid",
         scale: float = 10.0,
+        threshold: float = 0.0,
         normalize: bool = True,
         unit_inputs: bool = False,
         **kwargs,
@@ -55,6 +58,7 @@ class CrossAttention(keras.layers.Layer):
             )
         self.activation = activation
         self.scale = scale
+        self.threshold = threshold
         self.normalize = normalize
         self.unit_inputs = unit_inputs
         self.supports_masking = True
@@ -112,6 +116,8 @@ class CrossAttention(keras.layers.Layer):
         mask = None if region_mask is None else region_mask[..., None, :]
         if self.activation == "softmax":
             return masked_softmax(logits, mask)
+        if self.activation == "sigmoid" and self.threshold:
+            logits = logits - ops.cast(self.gamma, logits.dtype) * self.threshold
         weights = ops.sigmoid(logits)
         return weights if mask is None else ops.where(mask, weights, 0.0)
 
@@ -127,6 +133,7 @@ class CrossAttention(keras.layers.Layer):
             **super().get_config(),
             "activation": self.activation,
             "scale": self.scale,
+            "threshold": self.threshold,
             "normalize": self.normalize,
             "unit_inputs": self.unit_inputs,
         }

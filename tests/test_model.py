@@ -11,7 +11,8 @@ import tensorflow as tf
 from hslm_tf.config import ModelConfig
 from hslm_tf.data import RetrievalDataset
 from hslm_tf.model import HSLM
-from hslm_tf.presets import ABLATIONS, preset
+from hslm_tf.presets import preset
+from hslm_tf.table4 import TABLE_4
 from hslm_tf.retrieval.scoring import encode_images, score_matrix
 from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
 from tests.layer_test import assert_close
@@ -39,7 +40,7 @@ def built(config: ModelConfig, seed: int = 0, **kwargs) -> HSLM:
     return model
 
 
-@pytest.fixture(scope="module", params=ABLATIONS)
+@pytest.fixture(scope="module", params=TABLE_4)
 def row(request) -> int:
     return request.param
 
@@ -91,7 +92,9 @@ def test_every_variable_learns(row, ablated):
 
 
 def test_parts_of_every_row(row, ablated):
-    mgcn, self_attention, cross_attention, global_alignment, local_alignment = ABLATIONS[row]
+    mgcn, self_attention, cross_attention, global_alignment, local_alignment = TABLE_4[
+        row
+    ].parts.values()
     paths = " ".join(variable.path for variable in ablated.trainable_variables)
     assert ("image_mgcn" in paths) == ("text_mgcn" in paths) == mgcn
     assert ("self_attention" in paths) == self_attention

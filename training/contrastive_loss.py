@@ -42,7 +42,8 @@ class ContrastiveLoss(RetrievalLoss):
     def on_batch(
         self, scores: BatchScores, image_index: tf.Tensor, token_ids: tf.Tensor, step: tf.Tensor
     ) -> BatchLosses:
-        return self(scores.matrix(), self.admissible(image_index, token_ids))
+        admissible = self.admissible(image_index, token_ids)
+        return scores.matrix_loss(lambda matrix: self(matrix, admissible))
 
     def __call__(self, scores: tf.Tensor, admissible: tf.Tensor) -> BatchLosses:
         """Computes the loss from the matrix of scores.

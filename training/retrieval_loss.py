@@ -13,13 +13,15 @@ class BatchScores(NamedTuple):
     """Ways to score the pairs of a batch; a loss calls those that it needs.
 
     Attributes:
-        matrix: all images x captions with gradient, `[batch, batch]`.
-        constant_matrix: the same without gradient, which takes less time and memory.
+        matrix_loss: called with a function from the scores of all images x captions,
+            `[batch, batch]`, to a loss; returns the loss, with gradient.
+        constant_matrix: the scores of all images x captions without gradient, which takes less time
+            and memory.
         rows: called with int32 `image_rows` and `text_rows` `[pairs]`; scores of these pairs with
             gradient, `[pairs]`.
     """
 
-    matrix: Callable[[], tf.Tensor]
+    matrix_loss: Callable[[Callable[[tf.Tensor], "BatchLosses"]], "BatchLosses"]
     constant_matrix: Callable[[], tf.Tensor]
     rows: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 

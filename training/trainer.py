@@ -1,6 +1,6 @@
 """Training and test step of a retrieval model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -19,7 +19,7 @@ class RetrievalTrainer(keras.Model):
     Subclasses have `image_encoder`, `text_encoder`, `score_pairs(images, texts)` and
     `score_all(images, texts)`. The encoders run once a step. A triplet loss scores all pairs
     without gradient to choose negatives, and only the pairs that it touches again with gradient; a
-    contrastive loss scores all pairs with gradient (`score_matrix`).
+    contrastive loss scores all pairs with gradient (`matrix_loss`).
     """
 
     def compile(
@@ -105,7 +105,7 @@ class RetrievalTrainer(keras.Model):
         )
         texts = self.text_encoder({"token_ids": data["token_ids"]}, training=training)
         scores = BatchScores(
-            matrix=lambda: self.score_matrix(images, texts),
+            matrix_loss=lambda loss: self.matrix_loss(loss, images, texts),
             constant_matrix=lambda: self.score_all(_constant(images), _constant(texts)),
             rows=lambda image_rows, text_rows: self.score_rows(
                 images, texts, image_rows, text_rows
@@ -113,17 +113,23 @@ class RetrievalTrainer(keras.Model):
         )
         return self.retrieval_loss.on_batch(scores, data["image_index"], data["token_ids"], step)
 
-    def score_matrix(self, images: dict[str, tf.Tensor], texts: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Scores all images against all captions, to be differentiated.
+    def matrix_loss(
+        self,
+        loss: Callable[[tf.Tensor], BatchLosses],
+        images: dict[str, tf.Tensor],
+        texts: dict[str, tf.Tensor],
+    ) -> BatchLosses:
+        """Computes a loss on the scores of all images and captions, to be differentiated.
 
         Args:
+            loss: called with the scores, `[n, m]`.
             images: output of `image_encoder` for n images.
             texts: output of `text_encoder` for m captions.
 
         Returns:
-            `[n, m]`.
+            What `loss` returned.
         """
-        return self.score_all(images, texts)
+        return loss(self.score_all(images, texts))
 
     def score_rows(
         self,

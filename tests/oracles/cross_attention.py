@@ -6,7 +6,11 @@ from tests.oracles.numerics import cosine, sigmoid, softmax
 
 
 def attention_weights(
-    words: np.ndarray, regions: np.ndarray, activation: str = "sigmoid", gamma: float = 10.0
+    words: np.ndarray,
+    regions: np.ndarray,
+    activation: str = "sigmoid",
+    gamma: float = 10.0,
+    threshold: float = 0.0,
 ) -> np.ndarray:
     """Eq. 16: the weight `a_ji` of region i `[N, d]` for word j `[M, d]`, `[M, N]`."""
     logits = np.zeros((len(words), len(regions)))
@@ -16,7 +20,7 @@ def attention_weights(
             logits[j, i] = word @ region if dot else gamma * cosine(word, region)
     if activation == "softmax":
         return np.stack([softmax(row) for row in logits])
-    return sigmoid(logits)
+    return sigmoid(logits - gamma * threshold)
 
 
 def cross_attention(
@@ -26,9 +30,10 @@ def cross_attention(
     gamma: float = 10.0,
     normalize: bool = True,
     epsilon: float = 1e-12,
+    threshold: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Eq. 15: one attended image vector per word, `[M, d]`, and its weights, `[M, N]`."""
-    weights = attention_weights(words, regions, activation, gamma)
+    weights = attention_weights(words, regions, activation, gamma, threshold)
     attended = np.zeros(words.shape)
     for j in range(len(words)):
         for i in range(len(regions)):

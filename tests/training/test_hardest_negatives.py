@@ -100,3 +100,15 @@ def test_hardest_equals_the_oracle_with_ties(dtype):
     result = hardest(tf.constant(scores), tf.constant(candidates))
     assert -1 in expected
     np.testing.assert_array_equal(result, np.maximum(expected, 0))
+
+
+def test_images_with_the_same_caption_are_no_negatives():
+    index = tf.constant([0, 0, 1, 2])
+    token_ids = tf.constant([[5, 6, 0], [7, 8, 0], [7, 8, 0], [7, 8, 9]])
+    found = admissible_negatives(index, token_ids=token_ids)
+    # Caption 2 is that of image 0, too; caption 3 is longer.
+    expected = [[0, 0, 1, 1], [0, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 0]]
+    np.testing.assert_array_equal(found, np.array(expected, bool))
+    # Where captions of the same image may be negatives, equal ones may, too.
+    same = admissible_negatives(index, True, tf.constant([[5], [5], [5], [6]]))
+    np.testing.assert_array_equal(same[0], [False, True, False, True])

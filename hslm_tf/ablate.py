@@ -1,0 +1,118 @@
+"""`python -m hslm_tf.ablate`: trains the rows of the paper's Table 4 and compares them with it."""
+
+import argparse
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from hslm_tf.command_line import one_line_errors
+from hslm_tf.config import RunConfig
+from hslm_tf.presets import preset
+from hslm_tf.run_directory import RunDirectory
+from hslm_tf.table4 import TABLE_4
+
+
+@dataclasses.dataclass(frozen=True)
+class AblateArguments:
+    """Train the rows of the paper's Table 4 one after another and print the table beside ours.
+
+    The same command again continues where it was stopped. Recall is that of each run's best model
+    on the test split, or on the dev split where there is no test split.
+    """
+
+    config: RunConfig
+    preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "flickr8k"
+    """where the defaults below come from; its parts are replaced by those of the rows"""
+    rows: Annotated[str, tyro.conf.arg(metavar="ROWS")] = "1-12"
+    """rows of Table 4, such as 1-12 or 1,5,9-12"""
+    seeds: int = 1
+    """seeds of each row, counted from 0"""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """directory of the runs; by default runs/ablation- and the preset"""
+    quiet: bool = False
+    """no progress bar"""
+
+
+def parse_rows(text: str) -> list[int]:
+    """Reads a list of rows such as "1,5,9-12".
+
+    Args:
+        text: numbers and ranges, separated by commas.
+
+    Returns:
+        The rows in order, each once.
+
+    Raises:
+        ValueError: if it is no such list, or a row is not in Table 4.
+    """
+    rows = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or not (last.isdecimal() if dash else True):
+            raise ValueError(f"--rows takes numbers and ranges such as 1,5,9-12. Received: {text}")
+        rows |= set(range(int(first), int(last or first) + 1))
+    if not rows or not rows <= set(TABLE_4):
+        raise ValueError(f"--rows takes rows of Table 4, 1 to 12. Received: {text}")
+    return sorted(rows)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: the arguments, by default those of the command line.
+    """
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("hslm_tf").setLevel(logging.INFO)
+    with one_line_errors():
+        first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        first.add_argument("--preset", default="flickr8k")
+        chosen, _ = first.parse_known_args(args)
+        arguments = tyro.cli(
+            tyro.conf.OmitArgPrefixes[AblateArguments],
+            prog="python -m hslm_tf.ablate",
+            args=args,
+            default=AblateArguments(config=preset(chosen.preset)),
+        )
+        _run(arguments)
+
+
+def _run(arguments: AblateArguments) -> None:
+    rows = parse_rows(arguments.rows)
+    if arguments.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1. Received: {arguments.seeds}")
+    # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
+    import rich
+
+    from hslm_tf.ablation import ablation_table, ordering_table, row_config, run_row
+    from hslm_tf.data.loading import find_splits
+    from hslm_tf.experiment import Splits, dataset_path, load_split
+
+    config = arguments.config.with_absolute_paths()
+    data = config.data
+    splits = Splits(load_split(config, data.train_split), load_split(config, data.dev_split))
+    measured = splits.dev
+    if data.test_split in find_splits(dataset_path(config)):
+        measured = load_split(config, data.test_split)
+    out = arguments.out or Path("runs") / f"ablation-{arguments.preset.replace('/', '-')}"
+    reports: dict = {}
+    # Seed by seed: every row has been seen before the first is repeated.
+    for seed in range(arguments.seeds):
+        for row in rows:
+            run = RunDirectory(out / f"row-{row}-seed-{seed}")
+            print(f"Row {row}, seed {seed}: {run.path}", flush=True)
+            verbose = 0 if arguments.quiet else 1
+            report = run_row(row_config(config, row, seed), run, splits, measured, verbose)
+            print(f"Row {row}, seed {seed}: rsum {report.rsum:.1f}", flush=True)
+            reports.setdefault(row, []).append(report)
+    title = f"{measured.name}, {measured.num_images} images; paper: Flickr30K test, 1,000 images"
+    rich.print(ablation_table(reports, title))
+    rich.print(ordering_table(reports))
+
+
+if __name__ == "__main__":
+    main()

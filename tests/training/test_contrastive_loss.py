@@ -1,0 +1,128 @@
+"""The contrastive loss, in one block and in many, against the whole matrix of scores."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import hslm_tf.model
+from hslm_tf.config import ModelConfig
+from hslm_tf.model import HSLM
+from hslm_tf.training import ContrastiveLoss
+from tests.layer_test import assert_close
+from tests.oracles.contrastive_loss import contrastive_loss
+from tests.tiny_model import SIZES, WORDS, random_batch, randomize_model
+
+# Repeated images; pairs 4 and 9 of different images have the same caption.
+IMAGE_INDEX = np.array([0, 1, 2, 3, 4, 0, 5, 6, 2, 7, 8, 9, 10], "int32")
+ROWS = {
+    "local and global": {},
+    "attended global": {"image_global": "attended"},
+    "global alone": {"cross_attention": False, "local_alignment": False},
+    "local alone": {"global_alignment": False},
+}
+# The loss does not see what is added to all scores.
+WITHOUT_GRADIENT = "similarity_fusion/score/bias"
+
+
+def data() -> dict[str, tf.Tensor]:
+    batch = random_batch(IMAGE_INDEX)
+    rows = np.arange(len(IMAGE_INDEX))
+    rows[9] = 4
+    return {**batch, "token_ids": tf.gather(batch["token_ids"], rows)}
+
+
+def test_equals_the_oracle():
+    batch = data()
+    scores = np.random.default_rng(1).normal(size=(13, 13))
+    loss = ContrastiveLoss(3.0)
+    matrix = tf.constant(scores)
+    with tf.GradientTape() as tape:
+        tape.watch(matrix)
+        losses = loss(matrix, loss.admissible(batch["image_index"], batch["token_ids"]))
+    expected = contrastive_loss(scores, IMAGE_INDEX, batch["token_ids"].numpy(), 3.0)
+    assert_close(losses.loss, expected.loss, 1e-10)
+    assert_close(tape.gradient(losses.loss, matrix), expected.score_gradient, 1e-10)
+    assert float(losses.active_hinges) == pytest.approx(expected.above)
+    assert_close(losses.positive_score, np.mean(np.diag(scores)), 1e-10)
+
+
+def test_equal_scores_cost_the_logarithm_of_the_batch():
+    loss = ContrastiveLoss()
+    losses = loss(tf.zeros([8, 8]), ~tf.eye(8, dtype=tf.bool))
+    assert_close(losses.loss, np.log(8), 1e-6)
+    assert losses.active_hinges == 0
+
+
+def test_without_negatives_there_is_no_loss():
+    losses = ContrastiveLoss()(tf.zeros([3, 3]), tf.zeros([3, 3], tf.bool))
+    assert [float(value) for value in losses] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("precision", [("float32", 1e-5), ("float64", 1e-10)], ids=lambda p: p[0])
+@pytest.mark.parametrize("row", ROWS)
+def test_gradient_of_a_step_equals_that_of_the_whole_matrix(row, precision, monkeypatch):
+    """Every variable's, with one block of all images and with blocks that do not divide them."""
+    dtype, tolerance = precision
+    model = HSLM(ModelConfig(**SIZES, word_dropout=0.0, **ROWS[row]), WORDS, dtype=dtype)
+    randomize_model(model)
+    batch = data()
+    batch["regions"] = tf.cast(batch["regions"], dtype)
+    with tf.GradientTape() as tape:
+        scores = model.score_all(
+            model.image_encoder({key: batch[key] for key in ("regions", "region_mask")}),
+            model.text_encoder({"token_ids": batch["token_ids"]}),
+        )
+    oracle = contrastive_loss(scores, IMAGE_INDEX, batch["token_ids"].numpy(), 10.0)
+    slopes = tf.constant(oracle.score_gradient, dtype)
+    expected = tape.gradient(scores, model.trainable_variables, slopes)
+    largest = max(np.max(np.abs(tf.convert_to_tensor(gradient))) for gradient in expected)
+
+    words = int(tf.math.count_nonzero(batch["token_ids"])) if "global alone" != row else 1
+    for images_of_a_block in (len(IMAGE_INDEX), 5):
+        monkeypatch.setattr(
+            hslm_tf.model, "BLOCK_NUMBERS", images_of_a_block * words * SIZES["joint_dim"]
+        )
+        model.compile(keras.optimizers.SGD(1.0), ContrastiveLoss())
+
+        @tf.function
+        def gradients(batch):
+            with tf.GradientTape() as tape:
+                losses = model._batch_losses(batch, tf.constant(0, tf.int64), training=False)
+            return losses.loss, tape.gradient(losses.loss, model.trainable_variables)
+
+        loss, actual = gradients(batch)
+        assert_close(loss, oracle.loss, tolerance)
+        for variable, a, b in zip(model.trainable_variables, actual, expected, strict=True):
+            a, b = np.asarray(tf.convert_to_tensor(a)), np.asarray(tf.convert_to_tensor(b))
+            if variable.path == WITHOUT_GRADIENT:
+                assert np.max(np.abs(a)) <= tolerance * largest
+                continue
+            assert np.max(np.abs(b)) > 1e-7 * largest, variable.path
+            assert_close(a, b, tolerance)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_steps_learn(policy):
+    model = HSLM(ModelConfig(**SIZES), WORDS, dtype=policy)
+    model.compile(keras.optimizers.Adam(1e-2, global_clipnorm=2.0), ContrastiveLoss())
+    step = tf.function(model.train_step)
+    losses = []
+    for _ in range(20):
+        step(data())
+        losses.append(float(model.evaluate(data(), verbose=0, return_dict=True)["loss"]))
+    assert np.all(np.isfinite(losses)) and losses[-1] < 0.7 * losses[0]
+
+
+def test_config():
+    loss = ContrastiveLoss(7.0, same_image_negatives=True, same_text_negatives=True)
+    revived = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert type(revived) is ContrastiveLoss
+    assert revived.get_config() == loss.get_config()
+    assert (revived.scale, revived.same_image_negatives, revived.same_text_negatives) == (7, 1, 1)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0])
+def test_scale_must_be_positive(scale):
+    with pytest.raises(ValueError, match=f"`scale`.*Received: scale={scale}$"):
+        ContrastiveLoss(scale)

@@ -1,0 +1,84 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hslm_tf.config import ModelConfig
+from hslm_tf.model import HSLM
+from hslm_tf.training import (
+    ContrastiveLoss,
+    HardestNegativeTripletLoss,
+    LossCurriculum,
+    NegativeCurriculum,
+)
+from tests.layer_test import assert_close
+from tests.tiny_model import SIZES, WORDS, random_batch, randomize_model
+
+FIRST_STEPS = 3
+
+
+def curriculum() -> LossCurriculum:
+    then = HardestNegativeTripletLoss(0.3, NegativeCurriculum(2, 4), seed=7)
+    return LossCurriculum(ContrastiveLoss(5.0), then, FIRST_STEPS)
+
+
+def step_of(model: HSLM, loss, step: int) -> tuple[list[float], list[np.ndarray]]:
+    model.compile(keras.optimizers.SGD(1.0), loss)
+    batch = random_batch(np.arange(12) // 2)
+
+    @tf.function
+    def gradients(step):
+        with tf.GradientTape() as tape:
+            losses = model._batch_losses(batch, step, training=False)
+        return losses, tape.gradient(losses.loss, model.trainable_variables)
+
+    losses, found = gradients(tf.constant(step, tf.int64))
+    return losses, [tf.convert_to_tensor(gradient).numpy() for gradient in found]
+
+
+@pytest.mark.parametrize("step", [0, 2, 3, 4, 100])
+def test_step_is_that_of_the_loss_whose_turn_it_is(step):
+    model = HSLM(ModelConfig(**SIZES), WORDS, dtype="float64")
+    randomize_model(model)
+    loss = curriculum()
+    losses, gradients = step_of(model, loss, step)
+    if step < FIRST_STEPS:
+        expected, expected_gradients = step_of(model, loss.first, step)
+    else:
+        expected, expected_gradients = step_of(model, loss.then, step - FIRST_STEPS)
+    assert_close(losses.loss, expected.loss, 1e-10)
+    np.testing.assert_array_equal(losses.active_hinges, expected.active_hinges)
+    for a, b in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12)
+
+
+def test_share_follows_the_triplet_loss_after_the_first_steps():
+    loss = curriculum()
+    shares = [float(loss.share(tf.constant(step, tf.int64))) for step in (0, 2, 3, 4, 9, 50)]
+    assert shares == [1, 1, 0, 0, 1, 1]
+    assert 0 < float(loss.share(tf.constant(6, tf.int64))) < 1
+
+
+def test_fit_passes_from_one_loss_to_the_other():
+    model = HSLM(ModelConfig(**SIZES), WORDS)
+    model.compile(keras.optimizers.Adam(1e-3), curriculum())
+    batches = tf.data.Dataset.from_tensors(random_batch(np.arange(12)))
+    history = model.fit(batches.repeat(4), epochs=3, steps_per_epoch=1, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert history["negative_share"] == [1, 1, 1]
+    history = model.fit(batches.repeat(2), epochs=2, steps_per_epoch=1, verbose=0).history
+    assert history["negative_share"] == [0, 0]
+
+
+def test_config():
+    loss = curriculum()
+    revived = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert type(revived) is LossCurriculum
+    assert revived.get_config() == loss.get_config()
+    assert (type(revived.first), type(revived.then)) == (type(loss.first), type(loss.then))
+    assert revived.first_steps == FIRST_STEPS
+
+
+def test_first_steps_must_not_be_negative():
+    with pytest.raises(ValueError, match="`first_steps`.*Received: first_steps=-1$"):
+        LossCurriculum(ContrastiveLoss(), HardestNegativeTripletLoss(), -1)
