@@ -12,8 +12,8 @@ from hslm_tf.config import ModelConfig
 from hslm_tf.data import RetrievalDataset
 from hslm_tf.model import HSLM
 from hslm_tf.presets import preset
-from hslm_tf.table4 import TABLE_4
 from hslm_tf.retrieval.scoring import encode_images, score_matrix
+from hslm_tf.table4 import TABLE_4
 from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
 from tests.layer_test import assert_close
 from tests.tiny_model import SIZES, WORDS, random_batch, random_images, randomize_model
