@@ -8,13 +8,17 @@ and to the weights. docs/performance.md explains every line.
 from hslm_tf.config import ModelConfig
 
 
-def training_step_work(config: ModelConfig, batch_size: int, tokens: int) -> dict[str, float]:
-    """Counts the work of a training step in which all pairs are mined.
+def training_step_work(
+    config: ModelConfig, batch_size: int, tokens: int, loss: str = "triplet"
+) -> dict[str, float]:
+    """Counts the work of a training step on all pairs of the batch.
 
     Args:
         config: sizes; all parts of the model are there.
         batch_size: pairs of an image and a caption.
         tokens: real tokens of all captions together.
+        loss: `"triplet"` mines all pairs and has the gradient of three a query, `"contrastive"` has
+            the gradient of all pairs.
 
     Returns:
         GFLOP by part.
@@ -41,11 +45,17 @@ def training_step_work(config: ModelConfig, batch_size: int, tokens: int) -> dic
         "text pooling": 3 * _product(tokens, width, width),
         "region products": _product(rows, width, width)
         + batch_size * _product(regions, regions, width),
-        "mining": batch_size * batch_size * pair_work(config, mean_tokens),
-        "chosen pairs": 3
-        * pairs
-        * (pair_work(config, mean_tokens) + 2 * _product(1, width, width)),
     }
+    all_pairs = batch_size * batch_size * pair_work(config, mean_tokens)
+    if loss == "contrastive":
+        # Region products have a gradient, too.
+        parts["region products"] *= 3
+        parts["all pairs"] = 3 * all_pairs
+    else:
+        parts["mining"] = all_pairs
+        parts["chosen pairs"] = (
+            3 * pairs * (pair_work(config, mean_tokens) + 2 * _product(1, width, width))
+        )
     return {name: operations / 1e9 for name, operations in parts.items()}
 
 

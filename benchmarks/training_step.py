@@ -3,8 +3,10 @@
     python -m benchmarks.training_step
     python -m benchmarks.training_step --precision mixed_bfloat16
     python -m benchmarks.training_step --batch-size 1024 --steps 1
+    python -m benchmarks.training_step --loss contrastive
 
-The batch is random, the hardest negatives are taken from all others, as at the end of training.
+The batch is random, the hardest negatives are taken from all others, as at the end of training; or
+all pairs take part in a contrastive loss, as at its beginning.
 Time is compared with what the necessary matrix products would take at the speed of one large one.
 """
 
@@ -45,6 +47,9 @@ class Arguments:
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     """Keras precision policy."""
 
+    loss: Literal["triplet", "contrastive"] = "triplet"
+    """Hardest of all negatives, or all pairs of the batch."""
+
     batch_size: int | None = None
     """Pairs of a batch, instead of the preset's."""
 
@@ -59,6 +64,7 @@ class Measurement:
     Args:
         preset: Configuration.
         precision: Keras precision policy.
+        loss: Loss.
         batch_size: Pairs of a batch.
         tokens: Real tokens of the batch.
         first_s: Seconds of the first step, which compiles.
@@ -72,6 +78,7 @@ class Measurement:
 
     preset: str
     precision: str
+    loss: str
     batch_size: int
     tokens: int
     first_s: float
@@ -143,7 +150,7 @@ def measure(arguments: Arguments) -> Measurement:
     import tensorflow as tf
 
     from hslm_tf.model import HSLM
-    from hslm_tf.training import HardestNegativeTripletLoss
+    from hslm_tf.training import ContrastiveLoss, HardestNegativeTripletLoss
 
     if arguments.threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
@@ -154,7 +161,9 @@ def measure(arguments: Arguments) -> Measurement:
         keras.optimizers.Adam(
             run.training.learning_rate, global_clipnorm=run.training.gradient_clip
         ),
-        HardestNegativeTripletLoss(run.training.margin),
+        ContrastiveLoss(run.training.contrastive_scale)
+        if arguments.loss == "contrastive"
+        else HardestNegativeTripletLoss(run.training.margin),
     )
     model.optimizer.build(model.trainable_variables)
     batch_size = arguments.batch_size or run.training.batch_size
@@ -171,10 +180,11 @@ def measure(arguments: Arguments) -> Measurement:
         raise FloatingPointError(f"The loss is not finite. Received: loss={loss}")
     step, memory = statistics.median(seconds[2:]), peak_memory()
     after = gemm_ceiling(arguments.precision)
-    work = sum(training_step_work(run.model, batch_size, tokens).values())
+    work = sum(training_step_work(run.model, batch_size, tokens, arguments.loss).values())
     return Measurement(
         preset=arguments.preset,
         precision=arguments.precision,
+        loss=arguments.loss,
         batch_size=batch_size,
         tokens=tokens,
         first_s=seconds[0],
@@ -200,7 +210,7 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(f"error: --steps must be at least 1, not {arguments.steps}")
     found = measure(arguments)
     sizes = preset(arguments.preset).model
-    table = Table(title=f"Training step, {found.preset}, {found.precision}")
+    table = Table(title=f"Training step, {found.preset}, {found.precision}, {found.loss} loss")
     table.add_column("quantity")
     table.add_column("value", justify="right")
     table.add_row("pairs of a batch", f"{found.batch_size}")

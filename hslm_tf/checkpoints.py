@@ -40,9 +40,7 @@ class RunCheckpoint(keras.callbacks.Callback):
             save_whole(self._bare, self.run.best_model)
         save_whole(self.model, self.run.last_model)
         self.run.write_progress(progress)
-        if self.patience is not None:
-            waited = progress["epochs"] - progress["best_epoch"]
-            self.model.stop_training = waited >= self.patience
+        self.model.stop_training = self.run.out_of_patience(self.patience)
 
 
 def save_whole(model: keras.Model, path: Path) -> None:

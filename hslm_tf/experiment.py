@@ -13,13 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.checkpoints import RunCheckpoint
-from hslm_tf.config import RunConfig, TrainingConfig
+from hslm_tf.config import RunConfig
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.loading import load
 from hslm_tf.data.pipeline import steps_per_epoch, training_batches
 from hslm_tf.data.sample import sample_folder
 from hslm_tf.model import HSLM
+from hslm_tf.recipe import loss_of, optimizer_of, schedule_of
 from hslm_tf.retrieval.evaluation import evaluate_models
 from hslm_tf.retrieval.ranks import RecallReport
 from hslm_tf.run_directory import RunDirectory
@@ -27,12 +28,6 @@ from hslm_tf.text.token_cache import cached_tokens
 from hslm_tf.text.tokenization import tokenize
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.text.word_vectors import load_word_vectors
-from hslm_tf.training import (
-    ContrastiveLoss,
-    HardestNegativeTripletLoss,
-    LossCurriculum,
-    NegativeCurriculum,
-)
 from hslm_tf.training.callbacks import (
     CollapseWarning,
     FirstStep,
@@ -42,7 +37,6 @@ from hslm_tf.training.callbacks import (
     Throughput,
     Validation,
 )
-from hslm_tf.training.retrieval_loss import RetrievalLoss
 
 logger = logging.getLogger("hslm_tf")
 
@@ -131,10 +125,10 @@ def train(
     if done:
         model = keras.saving.load_model(run.last_model)
         # The number of epochs may have changed, and with it the schedule.
-        model.optimizer.learning_rate = _schedule(training, steps)
+        model.optimizer.learning_rate = schedule_of(training, steps)
     else:
         model = new_model(config, splits.train.captions)
-        model.compile(optimizer=_optimizer(training, steps), loss=_loss(training, steps))
+        model.compile(optimizer=optimizer_of(training, steps), loss=loss_of(training, steps))
     run.write_config(config)
     run.trim_log()
     Vocabulary(model.vocabulary).save(run.vocabulary_file)
@@ -146,6 +140,9 @@ def train(
             len(tokens),
             config.model.max_tokens,
         )
+    if done and run.out_of_patience(training.patience):
+        logger.info("No better epoch since epoch %d: nothing to do", run.progress["best_epoch"])
+        return model
     try:
         model.fit(
             training_batches(splits.train, tokens, training.batch_size, training.seed, done),
@@ -248,59 +245,6 @@ def new_model(config: RunConfig, captions: Sequence[str]) -> HSLM:
             " ".join(missing[:10]) + (" ..." if len(missing) > 10 else ""),
         )
     return model
-
-
-def _optimizer(training: TrainingConfig, steps: int) -> keras.Optimizer:
-    return keras.optimizers.Adam(
-        _schedule(training, steps),
-        weight_decay=training.weight_decay or None,
-        global_clipnorm=training.gradient_clip,
-        use_ema=training.ema > 0,
-        ema_momentum=training.ema,
-    )
-
-
-def _schedule(
-    training: TrainingConfig, steps: int
-) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate by step, with so many steps in an epoch."""
-    if training.schedule == "step":
-        return keras.optimizers.schedules.ExponentialDecay(
-            training.learning_rate,
-            decay_steps=training.decay_epochs * steps,
-            decay_rate=training.decay_rate,
-            staircase=True,
-        )
-    return keras.optimizers.schedules.CosineDecay(
-        0.0,
-        decay_steps=max(training.epochs * steps - training.warmup_steps, 1),
-        warmup_target=training.learning_rate,
-        warmup_steps=training.warmup_steps,
-    )
-
-
-def _loss(training: TrainingConfig, steps: int) -> RetrievalLoss:
-    """The losses by step, with so many steps in an epoch."""
-    curriculum = None
-    if training.curriculum:
-        curriculum = NegativeCurriculum(
-            random_steps=round(training.random_epochs * steps),
-            growing_steps=round(training.growing_epochs * steps),
-        )
-    negatives = {
-        "same_image_negatives": training.same_image_negatives,
-        "same_text_negatives": training.same_text_negatives,
-    }
-    triplet = HardestNegativeTripletLoss(
-        training.margin, curriculum, seed=training.seed, **negatives
-    )
-    if not training.contrastive_epochs:
-        return triplet
-    return LossCurriculum(
-        ContrastiveLoss(training.contrastive_scale, **negatives),
-        triplet,
-        first_steps=round(training.contrastive_epochs * steps),
-    )
 
 
 def _callbacks(config: RunConfig, splits: Splits) -> list[keras.callbacks.Callback]:

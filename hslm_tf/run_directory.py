@@ -78,6 +78,11 @@ class RunDirectory:
         draft.write_text(json.dumps(progress, indent=2) + "\n", "utf-8")
         os.replace(draft, self.path / "progress.json")
 
+    def out_of_patience(self, patience: int | None) -> bool:
+        """Says whether the best epoch is so many complete epochs ago; never without a patience."""
+        progress = self.progress
+        return patience is not None and progress["epochs"] - progress["best_epoch"] >= patience
+
     def trim_log(self) -> None:
         """Drops lines of the log that a run wrote before it was killed in saving their epoch."""
         if not self.log_file.exists():

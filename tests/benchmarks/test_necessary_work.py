@@ -26,6 +26,16 @@ def test_work_at_the_papers_sizes():
     assert sum(work.values()) == pytest.approx(640, abs=0.5)
 
 
+def test_contrastive_work_is_three_times_that_of_all_pairs():
+    config = preset("flickr30k").model
+    triplet = training_step_work(config, 128, 1848)
+    contrastive = training_step_work(config, 128, 1848, "contrastive")
+    assert contrastive.pop("all pairs") == pytest.approx(3 * triplet.pop("mining"))
+    assert contrastive.pop("region products") == pytest.approx(3 * triplet.pop("region products"))
+    triplet.pop("chosen pairs")
+    assert contrastive == triplet
+
+
 def test_work_grows_with_the_sizes():
     config = preset("flickr30k").model
     wider = dataclasses.replace(config, similarity_dim=512)

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
 from hslm_tf.model import HSLM
-from hslm_tf.presets import preset
 from hslm_tf.training import HardestNegativeTripletLoss
 from hslm_tf.training.callbacks import (
     CollapseWarning,
@@ -17,7 +16,6 @@ from hslm_tf.training.callbacks import (
     Throughput,
     Validation,
 )
-from hslm_tf.training.schedules import step_decay
 from tests.tiny_model import SIZES, WORDS, random_batch
 
 COLLAPSED = {
@@ -26,16 +24,6 @@ COLLAPSED = {
     "positive_score": 0.5,
     "negative_score": 0.5003,
 }
-
-
-def test_step_decay_of_flickr30k_and_coco():
-    for name, drop in (("flickr30k", 20), ("coco", 15)):
-        training = preset(name).training
-        schedule = step_decay(training.learning_rate, training.decay_epochs, training.decay_rate)
-        rates = [schedule(epoch) for epoch in range(training.epochs)]
-        assert rates[:drop] == [2e-4] * drop, name
-        np.testing.assert_allclose(rates[drop : 2 * drop], [2e-5] * min(drop, 40 - drop))
-        np.testing.assert_allclose(rates[2 * drop :], [2e-6] * (40 - 2 * drop))
 
 
 def test_stop_on_nan_names_epoch_and_step():

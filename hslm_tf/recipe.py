@@ -1,0 +1,90 @@
+"""What a `TrainingConfig` says: the optimizer, its learning rate and the losses by step."""
+
+import keras
+
+from hslm_tf.config import TrainingConfig
+from hslm_tf.training import (
+    ContrastiveLoss,
+    HardestNegativeTripletLoss,
+    LossCurriculum,
+    NegativeCurriculum,
+)
+from hslm_tf.training.retrieval_loss import RetrievalLoss
+
+
+def optimizer_of(training: TrainingConfig, steps: int) -> keras.Optimizer:
+    """Makes the optimizer.
+
+    Args:
+        training: how a model learns.
+        steps: steps in an epoch.
+
+    Returns:
+        Adam (HSLM Sec. 4.2), with whatever else is configured.
+    """
+    return keras.optimizers.Adam(
+        schedule_of(training, steps),
+        weight_decay=training.weight_decay or None,
+        global_clipnorm=training.gradient_clip,
+        use_ema=training.ema > 0,
+        ema_momentum=training.ema,
+    )
+
+
+def schedule_of(
+    training: TrainingConfig, steps: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Makes the schedule of the learning rate.
+
+    Args:
+        training: how a model learns.
+        steps: steps in an epoch.
+
+    Returns:
+        The learning rate by step.
+    """
+    if training.schedule == "step":
+        return keras.optimizers.schedules.ExponentialDecay(
+            training.learning_rate,
+            decay_steps=training.decay_epochs * steps,
+            decay_rate=training.decay_rate,
+            staircase=True,
+        )
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        decay_steps=max(training.epochs * steps - training.warmup_steps, 1),
+        warmup_target=training.learning_rate,
+        warmup_steps=training.warmup_steps,
+    )
+
+
+def loss_of(training: TrainingConfig, steps: int) -> RetrievalLoss:
+    """Makes the loss, or the losses one after another.
+
+    Args:
+        training: how a model learns.
+        steps: steps in an epoch.
+
+    Returns:
+        The loss.
+    """
+    curriculum = None
+    if training.curriculum:
+        curriculum = NegativeCurriculum(
+            random_steps=round(training.random_epochs * steps),
+            growing_steps=round(training.growing_epochs * steps),
+        )
+    negatives = {
+        "same_image_negatives": training.same_image_negatives,
+        "same_text_negatives": training.same_text_negatives,
+    }
+    triplet = HardestNegativeTripletLoss(
+        training.margin, curriculum, seed=training.seed, **negatives
+    )
+    if not training.contrastive_epochs:
+        return triplet
+    return LossCurriculum(
+        ContrastiveLoss(training.contrastive_scale, **negatives),
+        triplet,
+        first_steps=round(training.contrastive_epochs * steps),
+    )
