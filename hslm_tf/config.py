@@ -60,6 +60,8 @@ class ModelConfig:
     words attend to, as the paper does, or the regions, as SGRAF does"""
     normalize_fusion: bool = True
     """scale the gated sum to unit length; the paper does not"""
+    balance_fusion: bool = False
+    """weigh the global vector as much as all words together; the paper does not"""
     similarity_start: Literal["distance", "random"] = "distance"
     """start of Eq. 17 and 22: a score that falls with the distance, or random"""
 
@@ -164,6 +166,9 @@ class TrainingConfig:
     """margin of the triplet loss"""
     contrastive_epochs: float = 0.0
     """epochs with a contrastive loss over all pairs, before the triplet loss"""
+    contrastive_on: Literal["score", "global"] = "score"
+    """what the contrastive loss compares: the whole score, or the global vectors alone, at a
+    fraction of the time; models whose image has no global vector of its own take the score"""
     contrastive_scale: float = 10.0
     """what scores are multiplied by in the contrastive loss"""
     curriculum: bool = True

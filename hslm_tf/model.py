@@ -24,6 +24,8 @@ from hslm_tf.training.trainer import RetrievalTrainer
 Encoding = Mapping[str, tf.Tensor]
 # Of the largest tensor between encodings and scores while training on all pairs: 256 MiB.
 BLOCK_NUMBERS = 2**26
+# What scores the global vectors.
+GLOBAL_LAYERS = ("global_similarity", "similarity_fusion")
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -158,21 +160,33 @@ class HSLM(RetrievalTrainer):
         return tf.reshape(scores, [blocks * images_at_once, -1])[:count]
 
     def matrix_loss(
-        self, loss: Callable[[tf.Tensor], BatchLosses], images: Encoding, texts: Encoding
+        self,
+        loss: Callable[[tf.Tensor], BatchLosses],
+        images: Encoding,
+        texts: Encoding,
+        on: str = "score",
     ) -> BatchLosses:
         """Computes a loss on all scores in blocks, see `training.matrix_loss`."""
-        captions = self._packed(texts)
-        numbers_per_image = self.config.joint_dim
-        if self.config.cross_attention:
-            numbers_per_image *= tf.shape(captions["words"])[1]
-        return matrix_loss(
-            loss,
-            self._match_block,
-            self._with_region_products(images),
-            captions,
-            self.matcher.trainable_variables,
-            tf.maximum(BLOCK_NUMBERS // numbers_per_image, 1),
-        )
+        if on == "global" and self.config.pools_regions:
+            layers = [self.matcher.get_layer(name) for name in GLOBAL_LAYERS]
+            variables = [variable for layer in layers for variable in layer.trainable_variables]
+            numbers_per_image = self.config.joint_dim * tf.shape(texts["global"])[0]
+            images, captions = {"global": images["global"]}, {"text_global": texts["global"][None]}
+            score_block = self._match_global
+        else:
+            variables = self.matcher.trainable_variables
+            images, captions = self._with_region_products(images), self._packed(texts)
+            rows = captions["words" if self.config.cross_attention else "text_global"]
+            numbers_per_image = self.config.joint_dim * tf.shape(rows)[1]
+            score_block = self._match_block
+        block_size = tf.maximum(BLOCK_NUMBERS // numbers_per_image, 1)
+        return matrix_loss(loss, score_block, images, captions, variables, block_size)
+
+    def _match_global(self, images: Encoding, captions: Encoding) -> tf.Tensor:
+        """Scores by the global vectors alone, `[images, captions]`."""
+        similarity, fusion = (self.matcher.get_layer(name) for name in GLOBAL_LAYERS)
+        vectors = similarity(captions["text_global"][:, None], images["global"][None, :, None])
+        return fusion({"global": vectors})[0]
 
     def _packed(self, texts: Encoding) -> dict[str, tf.Tensor]:
         """The captions of one block, as the matcher takes them."""

@@ -176,7 +176,11 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
             config.similarity_dim, config.similarity_start, dtype=dtype, name="global_similarity"
         )(ops.expand_dims(inputs["text_global"], 1), image_global)
     fusion = SimilarityFusion(
-        config.normalize_fusion, config.similarity_start, dtype=dtype, name="similarity_fusion"
+        config.normalize_fusion,
+        config.balance_fusion,
+        config.similarity_start,
+        dtype=dtype,
+        name="similarity_fusion",
     )
     matcher = keras.Model(inputs, {"scores": fusion(similarities)}, name="matcher")
     # Masks come as inputs of their own; this silences the warning about those attached to tensors.

@@ -84,7 +84,7 @@ def loss_of(training: TrainingConfig, steps: int) -> RetrievalLoss:
     if not training.contrastive_epochs:
         return triplet
     return LossCurriculum(
-        ContrastiveLoss(training.contrastive_scale, **negatives),
+        ContrastiveLoss(training.contrastive_scale, training.contrastive_on, **negatives),
         triplet,
         first_steps=round(training.contrastive_epochs * steps),
     )

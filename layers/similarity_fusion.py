@@ -21,6 +21,8 @@ class SimilarityFusion(keras.layers.Layer):
             length of the caption; dividing by the sum of the gates before, as SGRAF does, changes
             nothing. Without it, Eq. 21 to the letter. The gate of a single vector would cancel, so
             with global vectors alone there is none.
+        balance: weighs the global vector as much as all words of the caption together. Without it,
+            as the paper prints it, it is one vector among 14 or so.
         start: how the weights of the score start. `"distance"`: falling with the distance, see
             `distance_start`; `"random"`: as a Dense layer.
         **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
@@ -38,11 +40,14 @@ class SimilarityFusion(keras.layers.Layer):
             or `start` is unknown.
     """
 
-    def __init__(self, normalize: bool = True, start: str = "distance", **kwargs) -> None:
+    def __init__(
+        self, normalize: bool = True, balance: bool = False, start: str = "distance", **kwargs
+    ) -> None:
         super().__init__(**kwargs)
         if start not in STARTS:
             raise ValueError(f"`start` must be one of {', '.join(STARTS)}. Received: start={start}")
         self.normalize = normalize
+        self.balance = balance
         self.start = start
         wide = "float64" if self.compute_dtype == "float64" else "float32"
         self.gate = keras.layers.Dense(1, activation="sigmoid", dtype=wide, name="gate")
@@ -70,7 +75,10 @@ class SimilarityFusion(keras.layers.Layer):
             gated = self._gated(inputs["local"])
             enhanced += sum_by_caption(gated, inputs["caption_index"])
         if "global" in inputs:
-            enhanced += self._gated(inputs["global"])
+            share = self._gated(inputs["global"])
+            if self.balance and "local" in inputs:
+                share *= _word_counts(inputs["local"], inputs["caption_index"], share.dtype)
+            enhanced += share
         if self.normalize:
             enhanced = l2_normalize(enhanced)
         return tf.squeeze(self.score(enhanced), axis=-1)
@@ -81,4 +89,14 @@ class SimilarityFusion(keras.layers.Layer):
         return self.gate(vectors) * vectors if self.has_gates else vectors
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "normalize": self.normalize, "start": self.start}
+        return {
+            **super().get_config(),
+            "normalize": self.normalize,
+            "balance": self.balance,
+            "start": self.start,
+        }
+
+
+def _word_counts(local: tf.Tensor, caption_index: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Words of each caption, `[blocks, 1, captions, 1]`."""
+    return sum_by_caption(tf.ones_like(local[:, :1, :, :1], dtype), caption_index)

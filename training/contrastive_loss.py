@@ -21,29 +21,35 @@ class ContrastiveLoss(RetrievalLoss):
     Args:
         scale: the scale t at the start. It is fixed, but the score's last linear map is trained,
             and with its length the scale in effect.
+        on: `"score"` compares whole scores; `"global"` compares those of the global vectors alone,
+            which costs a fraction. A model without separate global vectors takes the score.
         same_image_negatives: lets other captions of the same image be negatives.
         same_text_negatives: lets captions with the same tokens be negatives.
 
     Raises:
-        ValueError: if `scale` is not positive.
+        ValueError: if `scale` is not positive or `on` is unknown.
     """
 
     def __init__(
         self,
         scale: float = 10.0,
+        on: str = "score",
         same_image_negatives: bool = False,
         same_text_negatives: bool = False,
     ) -> None:
         super().__init__(same_image_negatives, same_text_negatives)
         if scale <= 0:
             raise ValueError(f"`scale` must be positive. Received: scale={scale}")
+        if on not in ("score", "global"):
+            raise ValueError(f"`on` must be 'score' or 'global'. Received: on={on}")
         self.scale = scale
+        self.on = on
 
     def on_batch(
         self, scores: BatchScores, image_index: tf.Tensor, token_ids: tf.Tensor, step: tf.Tensor
     ) -> BatchLosses:
         admissible = self.admissible(image_index, token_ids)
-        return scores.matrix_loss(lambda matrix: self(matrix, admissible))
+        return scores.matrix_loss(lambda matrix: self(matrix, admissible), self.on)
 
     def __call__(self, scores: tf.Tensor, admissible: tf.Tensor) -> BatchLosses:
         """Computes the loss from the matrix of scores.
@@ -76,7 +82,7 @@ class ContrastiveLoss(RetrievalLoss):
         )
 
     def get_config(self) -> dict:
-        return {"scale": self.scale, **super().get_config()}
+        return {"scale": self.scale, "on": self.on, **super().get_config()}
 
     @classmethod
     def from_config(cls, config: dict) -> "ContrastiveLoss":

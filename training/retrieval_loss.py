@@ -14,14 +14,15 @@ class BatchScores(NamedTuple):
 
     Attributes:
         matrix_loss: called with a function from the scores of all images x captions,
-            `[batch, batch]`, to a loss; returns the loss, with gradient.
+            `[batch, batch]`, to a loss, and with what to score: `"score"` is the whole model,
+            `"global"` its global vectors alone; returns the loss, with gradient.
         constant_matrix: the scores of all images x captions without gradient, which takes less time
             and memory.
         rows: called with int32 `image_rows` and `text_rows` `[pairs]`; scores of these pairs with
             gradient, `[pairs]`.
     """
 
-    matrix_loss: Callable[[Callable[[tf.Tensor], "BatchLosses"]], "BatchLosses"]
+    matrix_loss: Callable[[Callable[[tf.Tensor], "BatchLosses"], str], "BatchLosses"]
     constant_matrix: Callable[[], tf.Tensor]
     rows: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 

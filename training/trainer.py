@@ -77,8 +77,14 @@ class RetrievalTrainer(keras.Model):
             losses = self._batch_losses(data, step, training=True)
             scaled_loss = self.optimizer.scale_loss(losses.loss)
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
-        # One slice per word would be squared slice by slice when clipping and in Adam's moments.
-        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        gradients = [
+            # A contrastive loss on global vectors does not reach what is local.
+            tf.zeros(variable.shape, variable.dtype)
+            if gradient is None
+            # One slice a word would be squared slice by slice when clipping and in Adam's moments.
+            else tf.convert_to_tensor(gradient)
+            for gradient, variable in zip(gradients, self.trainable_variables, strict=True)
+        ]
         # Under mixed_float16 the gradients still carry the loss scale.
         norm = tf.linalg.global_norm(gradients) / self.optimizer.scale_loss(1.0)
         self.optimizer.apply(gradients, self.trainable_variables)
@@ -105,7 +111,7 @@ class RetrievalTrainer(keras.Model):
         )
         texts = self.text_encoder({"token_ids": data["token_ids"]}, training=training)
         scores = BatchScores(
-            matrix_loss=lambda loss: self.matrix_loss(loss, images, texts),
+            matrix_loss=lambda loss, on: self.matrix_loss(loss, images, texts, on),
             constant_matrix=lambda: self.score_all(_constant(images), _constant(texts)),
             rows=lambda image_rows, text_rows: self.score_rows(
                 images, texts, image_rows, text_rows
@@ -118,6 +124,7 @@ class RetrievalTrainer(keras.Model):
         loss: Callable[[tf.Tensor], BatchLosses],
         images: dict[str, tf.Tensor],
         texts: dict[str, tf.Tensor],
+        on: str = "score",
     ) -> BatchLosses:
         """Computes a loss on the scores of all images and captions, to be differentiated.
 
@@ -125,6 +132,7 @@ class RetrievalTrainer(keras.Model):
             loss: called with the scores, `[n, m]`.
             images: output of `image_encoder` for n images.
             texts: output of `text_encoder` for m captions.
+            on: what to score, `"score"` or `"global"`; a model without both looks away.
 
         Returns:
             What `loss` returned.

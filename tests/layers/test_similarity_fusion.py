@@ -76,6 +76,35 @@ def test_equals_oracle(dtype, tolerance, branch, normalize):
     assert_close(scores, expected, tolerance)
 
 
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-10)])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_balanced_global_vector_equals_oracle(dtype, tolerance, normalize):
+    inputs = draw_inputs(dtype)
+    layer = SimilarityFusion(normalize, balance=True, dtype=dtype)
+    layer(inputs)
+    randomize(layer)
+    scores = np.asarray(layer(inputs))
+    plain = SimilarityFusion(normalize, dtype=dtype)
+    plain(inputs)
+    plain.set_weights(layer.get_weights())
+    assert np.max(np.abs(scores - plain(inputs))) > 1e-3
+    for g, num_captions in enumerate((3, 2)):
+        for b, t in np.ndindex(4, num_captions):
+            local = inputs["local"][g, b, inputs["caption_index"][g] == t]
+            expected = similarity_fusion(
+                np.stack([*local, inputs["global"][g, b, t]]),
+                affine(layer.gate),
+                affine(layer.score),
+                normalize,
+                balance=True,
+            )
+            assert_close(scores[g, b, t], expected, tolerance)
+    # Alone, nothing is to be weighed against.
+    alone = layer({"global": inputs["global"]})
+    assert_close(alone, plain({"global": inputs["global"]}), tolerance)
+    assert SimilarityFusion.from_config(layer.get_config()).balance
+
+
 @pytest.mark.parametrize("keys", [[], ["local"], ["caption_index"], ["caption_index", "global"]])
 def test_incomplete_inputs(keys):
     inputs = draw_inputs()
