@@ -1,0 +1,157 @@
+"""Trains a list of configurations one after another and keeps one table of them.
+
+    python -m benchmarks.sweep benchmarks/diagnosis.txt --out runs/diagnosis
+
+Each line of the list is a name, a colon and flags of `python -m hslm_tf.train`; empty lines and
+lines that begin with # are left out. Every configuration is trained with each seed in a process of
+its own, its output beside its run. The same command again continues where it was stopped, and the
+table, `table.md`, is written anew after every run.
+"""
+
+import csv
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from hslm_tf.command_line import one_line_errors
+from hslm_tf.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train a list of configurations one after another."""
+
+    list: Annotated[Path, tyro.conf.Positional]
+    """File of names and flags."""
+
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder of the runs and of the table."""
+
+    seeds: int = 1
+    """Seeds of each configuration, counted from 0."""
+
+    flags: str = ""
+    """Flags for all configurations, before their own."""
+
+
+def read_list(path: Path) -> dict[str, list[str]]:
+    """Reads a list of configurations.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Flags by name, in the order of the file.
+
+    Raises:
+        ValueError: A line has no name or flags that no shell would read, or a name stands twice.
+    """
+    found: dict[str, list[str]] = {}
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, colon, flags = line.partition(":")
+        name = name.strip()
+        if not colon or not name or "/" in name or name in found:
+            raise ValueError(f"{path}, line {number}: expected a new name, a colon and flags")
+        try:
+            found[name] = shlex.split(flags)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+    return found
+
+
+def train(flags: list[str], run: RunDirectory) -> None:
+    """Trains one run, or goes on with it, in a process of its own.
+
+    Args:
+        flags: Flags of the training command.
+        run: The run's directory; what the process prints is in `output.txt` there.
+
+    Raises:
+        ChildProcessError: The process failed.
+    """
+    place = ["--resume", str(run.path)] if run.progress["epochs"] else ["--out", str(run.path)]
+    command = [sys.executable, "-m", "hslm_tf.train", *place, "--quiet"]
+    run.path.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    with open(run.path / "output.txt", "a", encoding="utf-8") as output:
+        done = subprocess.run(
+            command + ([] if run.progress["epochs"] else flags),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        raise ChildProcessError(f"{shlex.join(command)} failed: see {run.path / 'output.txt'}")
+    minutes = (time.perf_counter() - started) / 60
+    (run.path / "done").write_text(f"{minutes:.2f}\n", "utf-8")
+
+
+def table(runs: dict[str, list[RunDirectory]]) -> str:
+    """Writes what the runs have reached as a Markdown table.
+
+    Args:
+        runs: The runs of each configuration, one a seed; those not begun are left out.
+
+    Returns:
+        A line a configuration: best dev rsum of each seed and its mean, rsum by epoch, loss of the
+        last epoch, mean minutes of the processes that ended its runs.
+    """
+    lines = [
+        "| configuration | best dev rsum | mean | by epoch (first seed) | last loss | minutes |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, found in runs.items():
+        logs = [_rows(run) for run in found if run.log_file.exists()]
+        logs = [rows for rows in logs if rows]
+        if not logs:
+            continue
+        best = [max(float(row["val_rsum"]) for row in rows) for rows in logs]
+        curve = ", ".join(f"{float(row['val_rsum']):.0f}" for row in logs[0])
+        ended = [run.path / "done" for run in found if (run.path / "done").exists()]
+        minutes = statistics.mean(float(path.read_text()) for path in ended) if ended else 0.0
+        lines.append(
+            f"| {name} | {', '.join(f'{rsum:.1f}' for rsum in best)} "
+            f"| {statistics.mean(best):.1f} | {curve} | {float(logs[0][-1]['loss']):.3f} "
+            f"| {minutes:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _rows(run: RunDirectory) -> list[dict[str, str]]:
+    with open(run.log_file, encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: The arguments, by default those of the command line.
+    """
+    arguments = tyro.cli(Arguments, prog="python -m benchmarks.sweep", args=args)
+    with one_line_errors():
+        configurations = read_list(arguments.list)
+        runs: dict[str, list[RunDirectory]] = {name: [] for name in configurations}
+        for seed in range(arguments.seeds):
+            for name, flags in configurations.items():
+                run = RunDirectory(arguments.out / f"{name}-{seed}")
+                runs[name].append(run)
+                if not (run.path / "done").exists():
+                    print(f"{name}, seed {seed}", flush=True)
+                    shared = shlex.split(arguments.flags)
+                    train([*shared, *flags, "--seed", str(seed)], run)
+                (arguments.out / "table.md").write_text(table(runs), "utf-8")
+        print(table(runs))
+
+
+if __name__ == "__main__":
+    main()
