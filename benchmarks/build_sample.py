@@ -1,16 +1,26 @@
 """Cuts the packaged sample from Flickr8k in the precomputed format.
 
-Usage: python benchmarks/build_sample.py FLICKR8K_FOLDER [TARGET_FOLDER]
+Usage:
+
+    python -m benchmarks.build_sample FLICKR8K_FOLDER [--target FOLDER] [--glove FILE]
+
+With `--glove`, a text file or .npz of GloVe vectors, those of the sample's vocabulary are cut, too.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
+import tyro
+
+from hslm_tf.text.tokenization import tokenize
+from hslm_tf.text.vocabulary import Vocabulary
+from hslm_tf.text.word_vectors import read_word_vectors
 
 SLICES = {"train": ("train", 0, 1000), "dev": ("dev", 0, 100), "test": ("dev", 100, 200)}
 COLUMNS = 128
 CAPTIONS_PER_IMAGE = 5
+MIN_COUNT, GLOVE_WIDTH = 4, 100
 TARGET = Path(__file__).resolve().parents[1] / "hslm_tf" / "data" / "sample"
 
 
@@ -33,5 +43,39 @@ def build_sample(source: Path, target: Path) -> None:
             (target / f"{split}_{part}.txt").write_bytes(b"".join(kept))
 
 
+def cut_word_vectors(glove: Path, target: Path) -> None:
+    """Writes the vectors of the sample's vocabulary.
+
+    Args:
+        glove: File of GloVe vectors with 100 dimensions.
+        target: Folder of the sample.
+    """
+    captions = (target / "train_caps.txt").read_text("utf-8").splitlines()
+    words = tokenize(tf.constant(captions)).flat_values.numpy().astype(bytes)
+    vocabulary = Vocabulary.build([np.char.decode(words, "utf-8").tolist()], MIN_COUNT).words
+    found = read_word_vectors(glove, vocabulary, GLOVE_WIDTH)
+    rows = sorted(found)
+    np.savez_compressed(
+        target / "word_vectors.npz",
+        words=np.array([vocabulary[row] for row in rows]),
+        vectors=np.stack([found[row] for row in rows]).astype(np.float16),
+    )
+
+
+def main(
+    source: tyro.conf.Positional[Path], target: Path = TARGET, glove: Path | None = None
+) -> None:
+    """Writes the sample.
+
+    Args:
+        source: Folder with Flickr8k's training and development split.
+        target: Folder to write to.
+        glove: File of GloVe vectors; without it none are cut.
+    """
+    build_sample(source, target)
+    if glove is not None:
+        cut_word_vectors(glove, target)
+
+
 if __name__ == "__main__":
-    build_sample(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else TARGET)
+    tyro.cli(main)

@@ -128,7 +128,8 @@ class DataConfig:
     min_count: int = 4
     """how often a word must occur to enter a vocabulary built here"""
     word_vectors: str | None = None
-    """GloVe or word2vec text file, or .npz, that the word embedding starts from"""
+    """GloVe or word2vec text file, or .npz, that the word embedding starts from; "sample" is the
+    packaged slice of GloVe for the words of the built-in sample"""
     rescale_word_vectors: bool = True
     """scale pretrained vectors to the deviation of the random start"""
 

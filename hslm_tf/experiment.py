@@ -18,7 +18,7 @@ from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.loading import load
 from hslm_tf.data.pipeline import steps_per_epoch, training_batches
-from hslm_tf.data.sample import sample_folder
+from hslm_tf.data.sample import sample_folder, sample_word_vectors
 from hslm_tf.model import HSLM
 from hslm_tf.recipe import loss_of, optimizer_of, schedule_of
 from hslm_tf.retrieval.evaluation import evaluate_models
@@ -227,8 +227,9 @@ def new_model(config: RunConfig, captions: Sequence[str]) -> HSLM:
         vocabulary = Vocabulary.load(config.data.vocabulary)
     model = HSLM(config.model, vocabulary.words, dtype=config.training.precision)
     if config.data.word_vectors is not None:
+        path = config.data.word_vectors
         vectors, found = load_word_vectors(
-            config.data.word_vectors,
+            sample_word_vectors() if path == "sample" else path,
             vocabulary.words,
             config.model.word_dim,
             config.training.seed,

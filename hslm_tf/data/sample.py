@@ -16,6 +16,15 @@ def sample_folder() -> Path:
     return Path(str(files("hslm_tf.data") / "sample"))
 
 
+def sample_word_vectors() -> Path:
+    """Where the GloVe vectors of the sample's words lie (PDDL, see `NOTICE`).
+
+    Returns:
+        A `.npz` file for `load_word_vectors`, 100 dimensions.
+    """
+    return sample_folder() / "word_vectors.npz"
+
+
 def load_sample(split: str) -> RetrievalDataset:
     """Opens a split of the built-in sample.
 

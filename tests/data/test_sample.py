@@ -1,12 +1,13 @@
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.build_sample import build_sample
+from benchmarks.build_sample import build_sample, cut_word_vectors
 from hslm_tf.data import load_precomputed, load_sample
-from hslm_tf.data.sample import sample_folder
+from hslm_tf.data.sample import sample_folder, sample_word_vectors
 
 IMAGES = {"train": 1000, "dev": 100, "test": 100}
 
@@ -34,10 +35,26 @@ def test_splits_share_no_photograph():
 def test_size_and_terms():
     files = list(sample_folder().iterdir())
     assert sum(path.stat().st_size for path in files) <= 14e6
-    assert {path.suffix for path in files} == {".npy", ".txt", ""}
+    assert {path.suffix for path in files} == {".npy", ".npz", ".txt", ""}
     notice = (sample_folder() / "NOTICE").read_text()
     assert "non-commercial research and education" in notice
     assert "Framing Image Description as a Ranking Task" in notice
+    assert "Public Domain Dedication and License" in notice and "word_vectors.npz" in notice
+
+
+def test_word_vectors_are_those_of_the_samples_vocabulary(tmp_path):
+    """Cut again from the slice itself, it stays as it is: every word of it is in the vocabulary."""
+    for name in ("train_caps.txt", "word_vectors.npz"):
+        shutil.copy(sample_folder() / name, tmp_path)
+    cut_word_vectors(sample_word_vectors(), tmp_path)
+    with (
+        np.load(tmp_path / "word_vectors.npz") as again,
+        np.load(sample_word_vectors()) as packaged,
+    ):
+        assert len(packaged["words"]) == 1096
+        for part in ("words", "vectors"):
+            np.testing.assert_array_equal(again[part], packaged[part])
+        assert {"dog", "snow", "running"} <= set(packaged["words"].tolist())
 
 
 @pytest.mark.skipif("HSLM_TF_DATA" not in os.environ, reason="HSLM_TF_DATA is not set")
