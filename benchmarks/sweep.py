@@ -114,7 +114,7 @@ def table(runs: dict[str, list[RunDirectory]]) -> str:
         logs = [rows for rows in logs if rows]
         if not logs:
             continue
-        best = [max(float(row["val_rsum"]) for row in rows) for rows in logs]
+        best = [run.progress["best_rsum"] for run in found if run.log_file.exists()]
         curve = ", ".join(f"{float(row['val_rsum']):.0f}" for row in logs[0])
         ended = [run.path / "done" for run in found if (run.path / "done").exists()]
         minutes = statistics.mean(float(path.read_text()) for path in ended) if ended else 0.0

@@ -159,6 +159,8 @@ class TrainingConfig:
     """decoupled weight decay of everything but biases, norms and scales"""
     ema: float = 0.0
     """momentum of the averaged weights, which are validated and kept as the best; 0: no average"""
+    validate_every: int = 1
+    """epochs between validations on dev; the last epoch is always validated"""
     patience: int | None = None
     """stop after so many epochs without a better dev rsum"""
     gradient_clip: float = 2.0
@@ -197,6 +199,7 @@ class TrainingConfig:
         _require(self, "margin", self.margin > 0, "positive")
         _require(self, "contrastive_scale", self.contrastive_scale > 0, "positive")
         _require(self, "ema", 0 <= self.ema < 1, "in [0, 1)")
+        _require(self, "validate_every", self.validate_every >= 1, "at least 1")
         _require(self, "patience", self.patience is None or self.patience >= 1, "at least 1")
         for name in (
             "warmup_steps",

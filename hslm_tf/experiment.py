@@ -256,5 +256,9 @@ def _callbacks(config: RunConfig, splits: Splits) -> list[keras.callbacks.Callba
         StopOnNaN(),
         Throughput(splits.train.num_captions),
         CollapseWarning(training.margin),
-        Validation(lambda model: measure(model, splits.dev).as_dict()),
+        Validation(
+            lambda model: measure(model, splits.dev).as_dict(),
+            training.validate_every,
+            RecallReport.names(),
+        ),
     ]

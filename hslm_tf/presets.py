@@ -5,6 +5,16 @@ import dataclasses
 from hslm_tf.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
 from hslm_tf.table4 import TABLE_4
 
+# What won on the development split of Flickr8k, see docs/results.md.
+_MEASURED_PARTS = {
+    "mgcn": False,
+    "self_attention": False,
+    "attention": "softmax",
+    "attention_scale": 20.0,
+    "image_global": "regions",
+    "balance_fusion": True,
+}
+
 _FLICKR30K = RunConfig(
     data=DataConfig(dataset="data/f30k_precomp", vocabulary="data/f30k_precomp_vocab.json")
 )
@@ -19,36 +29,57 @@ _COCO = RunConfig(
 _FLICKR8K = RunConfig(
     model=ModelConfig(
         region_dim=256,
-        joint_dim=192,
-        word_dim=200,
+        joint_dim=256,
+        word_dim=256,
         similarity_dim=64,
-        word_dropout=0.3,
-        region_dropout=0.1,
-        feature_dropout=0.1,
+        **_MEASURED_PARTS,
+        word_dropout=0.5,
+        region_dropout=0.4,
+        feature_dropout=0.4,
         drop_regions=0.2,
         drop_words=0.1,
     ),
     data=DataConfig(dataset="data/flickr8k"),
     training=TrainingConfig(
-        epochs=11, learning_rate=1e-3, decay_epochs=8, random_epochs=2, growing_epochs=3
+        epochs=12,
+        batch_size=256,
+        learning_rate=3e-3,
+        schedule="cosine",
+        warmup_steps=100,
+        ema=0.997,
+        contrastive_epochs=10,
+        contrastive_on="global",
+        random_epochs=0,
+        growing_epochs=0,
+        validate_every=3,
     ),
 )
 _SAMPLE = RunConfig(
     model=ModelConfig(
         region_dim=128,
-        joint_dim=128,
-        word_dim=128,
+        joint_dim=256,
+        word_dim=256,
         similarity_dim=64,
+        **_MEASURED_PARTS,
+        word_dropout=0.5,
+        region_dropout=0.4,
+        feature_dropout=0.5,
         drop_regions=0.2,
         drop_words=0.1,
     ),
+    data=DataConfig(word_vectors="sample"),
     training=TrainingConfig(
-        epochs=10,
-        batch_size=64,
-        learning_rate=1e-3,
-        decay_epochs=8,
-        random_epochs=4,
-        growing_epochs=3,
+        epochs=18,
+        batch_size=256,
+        learning_rate=3e-3,
+        schedule="cosine",
+        warmup_steps=50,
+        ema=0.99,
+        contrastive_epochs=15,
+        contrastive_on="global",
+        random_epochs=0,
+        growing_epochs=0,
+        validate_every=3,
     ),
 )
 

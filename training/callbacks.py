@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -20,15 +20,28 @@ class Validation(keras.callbacks.Callback):
 
     Args:
         measure: called with the model; returns numbers by name, such as recalls and rsum.
+        every: epochs from one measurement to the next; the last epoch is always measured.
+        names: names of the numbers, which are NaN after the other epochs; needed unless `every`
+            is 1.
     """
 
-    def __init__(self, measure: Callable[[keras.Model], Mapping[str, float]]) -> None:
+    def __init__(
+        self,
+        measure: Callable[[keras.Model], Mapping[str, float]],
+        every: int = 1,
+        names: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         self.measure = measure
+        self.every = every
+        self.names = names
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        with averaged_weights(self.model):
-            measured = self.measure(self.model)
+        if (epoch + 1) % self.every and epoch + 1 != self.params.get("epochs"):
+            measured = dict.fromkeys(self.names, math.nan)
+        else:
+            with averaged_weights(self.model):
+                measured = self.measure(self.model)
         logs.update({f"val_{name}": value for name, value in measured.items()})
 
 

@@ -42,6 +42,12 @@ class RecallReport:
         """Sum of the six recalls, at most 600."""
         return sum(side.r1 + side.r5 + side.r10 for side in (self.i2t, self.t2i))
 
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names of `as_dict`."""
+        nothing = DirectionReport(0.0, 0.0, 0.0, 0.0, 0.0)
+        return tuple(cls(nothing, nothing).as_dict())
+
     def as_dict(self) -> dict[str, float]:
         """All numbers under flat names.
 

@@ -113,3 +113,17 @@ def test_dropout_of_an_epoch_depends_on_seed_and_epoch_alone():
     assert drawn(7, 3, before=5) == masks
     assert not set(masks) & set(drawn(7, 4))
     assert not set(masks) & set(drawn(8, 3))
+
+
+def test_validation_every_third_epoch_and_the_last():
+    measured = []
+    validation = Validation(lambda model: measured.append(1) or {"rsum": 7.0}, 3, ["rsum"])
+    validation.set_model(keras.Model())
+    validation.set_params({"epochs": 5})
+    found = []
+    for epoch in range(5):
+        logs = {}
+        validation.on_epoch_end(epoch, logs)
+        found.append(logs["val_rsum"])
+    np.testing.assert_array_equal(found, [np.nan, np.nan, 7, np.nan, 7])
+    assert len(measured) == 2
