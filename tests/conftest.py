@@ -7,6 +7,7 @@ from hslm_tf.run_directory import RunDirectory
 from tests.tiny_run import SIZES, write_dataset
 
 # Everything random is on: what a resumed run must carry over.
+PARTS = "--mgcn --self-attention --word-vectors None --validate-every 1".split()
 RANDOM = "--drop-words 0.2 --drop-regions 0.2 --region-dropout 0.1 --feature-dropout 0.1".split()
 CURRICULUM = "--contrastive-epochs 0 --random-epochs 1 --growing-epochs 2 --ema 0".split()
 CURRICULUM += "--schedule step --decay-epochs 3 --seed 7".split()
@@ -33,7 +34,7 @@ def dataset_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def run_flags(dataset_folder):
-    return ["--dataset", str(dataset_folder), *SIZES, *RANDOM, *CURRICULUM]
+    return ["--dataset", str(dataset_folder), *SIZES, *PARTS, *RANDOM, *CURRICULUM]
 
 
 @pytest.fixture(scope="session")

@@ -298,7 +298,8 @@ def test_word_vectors_start_the_embedding(run_flags, tmp_path, caplog):
     vectors = tmp_path / "vectors.txt"
     lines = {"photo": np.arange(8.0), "sea": -np.arange(8.0), "unheard-of": np.ones(8)}
     vectors.write_text("".join(f"{word} {' '.join(map(str, v))}\n" for word, v in lines.items()))
-    config = train.parse([*run_flags, "--word-vectors", str(vectors)]).config
+    flags = ["--word-vectors", str(vectors), "--no-rescale-word-vectors"]
+    config = train.parse([*run_flags, *flags]).config
     captions = experiment.load_split(config, "train").captions
     with caplog.at_level("INFO", "hslm_tf"):
         model = experiment.new_model(config, captions)
