@@ -161,9 +161,14 @@ class Pool:
         repeated = np.arange(items) % self._count
         mask = np.ones((items, self._regions.shape[1]), bool)
         starts = np.cumsum(self._lengths) - self._lengths
+        pooled = Rows([self._pooled], repeated)
         contents = Contents(
             ids=[str(image) for image in range(items)],
-            images=ImageEncodings(Rows([self._regions], repeated), mask),
+            images=ImageEncodings(
+                Rows([self._regions], repeated),
+                mask,
+                pooled if model.config.pools_regions else None,
+            ),
             vectors=self._unit((items, heads.dim)),
             captions=[f"caption {caption}" for caption in range(items)],
             caption_to_image=np.arange(items),
@@ -171,7 +176,7 @@ class Pool:
                 Rows([self._words]),
                 starts[repeated],
                 self._lengths[repeated],
-                Rows([self._pooled], repeated),
+                pooled,
             ),
             caption_vectors=self._unit((items, heads.dim)),
         )
@@ -219,9 +224,10 @@ def _sizes(collection: "Collection") -> dict[str, float]:
     images, texts = contents.images, contents.texts
     bytes_a_number = images.regions.dtype.itemsize
     words = float(texts.lengths.mean()) + 1  # the global vector
+    pooled = 0 if images.pooled is None else images.pooled.shape[1]
     return {
         "memory_an_image": float(contents.vectors[0].nbytes + images.region_mask[0].nbytes),
-        "disk_an_image": float(np.prod(images.regions.shape[1:]) * bytes_a_number),
+        "disk_an_image": float((np.prod(images.regions.shape[1:]) + pooled) * bytes_a_number),
         # Start and length of the words, and the row of the image, are eight bytes each.
         "memory_a_caption": float(contents.caption_vectors[0].nbytes + 3 * 8),
         "disk_a_caption": words * texts.words.shape[1] * bytes_a_number,

@@ -25,7 +25,7 @@ class ImageEncodings:
     Args:
         regions: `[n, N, d]`, float16 or float32.
         region_mask: bool `[n, N]`.
-        pooled: `[n, d]`, the global features of a model without cross-attention, else None.
+        pooled: `[n, d]`, the global features of a model that pools its regions, else None.
     """
 
     regions: Rows

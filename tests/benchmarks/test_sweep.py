@@ -1,3 +1,5 @@
+import shlex
+
 import pytest
 
 from benchmarks import sweep
@@ -31,7 +33,8 @@ def test_same_name_twice(tmp_path):
 def test_sweep_trains_writes_a_table_and_continues(run_flags, tmp_path, capsys, monkeypatch):
     path = tmp_path / "list.txt"
     path.write_text("short: --epochs 1\n")
-    arguments = [str(path), "--out", str(tmp_path / "out"), "--flags", " ".join(run_flags)]
+    flags = f"--flags={shlex.join(run_flags)}"
+    arguments = [str(path), "--out", str(tmp_path / "out"), flags]
     sweep.main(arguments)
     table = (tmp_path / "out" / "table.md").read_text()
     assert table.splitlines()[2].startswith("| short | ")
