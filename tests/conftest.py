@@ -10,7 +10,7 @@ from tests.tiny_run import SIZES, write_dataset
 PARTS = "--mgcn --self-attention --word-vectors None --validate-every 1".split()
 RANDOM = "--drop-words 0.2 --drop-regions 0.2 --region-dropout 0.1 --feature-dropout 0.1".split()
 CURRICULUM = "--contrastive-epochs 0 --random-epochs 1 --growing-epochs 2 --ema 0".split()
-CURRICULUM += "--schedule step --decay-epochs 3 --seed 7".split()
+CURRICULUM += "--schedule step --learning-rate 1e-3 --decay-epochs 3 --seed 7".split()
 
 
 @pytest.fixture(autouse=True)

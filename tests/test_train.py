@@ -56,7 +56,9 @@ def test_a_run_leaves_everything(finished_run, run_flags):
     assert rows[0]["negative_share"] == 0
     assert 0 < rows[1]["negative_share"] < rows[2]["negative_share"] < rows[3]["negative_share"]
     assert rows[3]["negative_share"] == 1
-    np.testing.assert_allclose([row["learning_rate"] for row in rows], [1e-3] * 3 + [1e-4])
+    rates = [row["learning_rate"] for row in rows]
+    # After an epoch's last step: three epochs are over, and the rate has dropped.
+    np.testing.assert_allclose(rates, [1e-3] * 2 + [1e-4] * 2, rtol=1e-5)
     warning = CollapseWarning(run.config().training.margin)
     assert not any(warning.collapsed(row) for row in rows)
 

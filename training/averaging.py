@@ -16,7 +16,7 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     Yields:
         Nothing. Afterwards the model has the weights that it is trained on.
     """
-    optimizer = model.optimizer
+    optimizer = getattr(model, "optimizer", None)
     if not getattr(getattr(optimizer, "inner_optimizer", optimizer), "use_ema", False):
         yield
         return

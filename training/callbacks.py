@@ -46,13 +46,10 @@ class Validation(keras.callbacks.Callback):
 
 
 class LearningRateLog(keras.callbacks.Callback):
-    """Adds `learning_rate`, that of the first step of an epoch, to the epoch's logs."""
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._rate = float(self.model.optimizer.learning_rate)
+    """Adds `learning_rate`, that of the step to come, to the logs, as Keras's TensorBoard does."""
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        logs["learning_rate"] = self._rate
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
 
 class SeedOfEpoch(keras.callbacks.Callback):
