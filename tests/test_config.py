@@ -59,10 +59,11 @@ def test_twelve_rows_of_table_4():
 
 
 @pytest.mark.parametrize("name", ["sample", "flickr8k"])
-def test_small_presets_are_the_full_architecture(name):
+def test_small_presets_are_row_9_of_table_4(name):
+    """Graph convolutions and self-attention do not help on so little data (docs/results.md)."""
     model = preset(name).model
-    assert model.mgcn and model.self_attention and model.cross_attention
-    assert model.global_alignment and model.local_alignment and model.mgcn_layers == 4
+    assert {part: getattr(model, part) for part in TABLE_4[9].parts} == TABLE_4[9].parts
+    assert model.mgcn_layers == 4
     assert model.region_dim == {"sample": 128, "flickr8k": 256}[name]
 
 
