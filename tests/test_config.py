@@ -23,6 +23,39 @@ def test_presets_of_the_paper(name, decay_epochs):
     assert (training.learning_rate, training.decay_epochs) == (2e-4, decay_epochs)
     assert (training.decay_rate, training.margin, training.gradient_clip) == (0.1, 0.2, 2.0)
     assert training.curriculum and not training.same_image_negatives
+    # What the paper does not state.
+    assert training.schedule == "step"
+    assert (training.contrastive_epochs, training.random_epochs, training.ema) == (2, 0, 0.999)
+
+
+@pytest.mark.parametrize("name", ["flickr30k", "coco"])
+def test_letter_of_the_paper(name):
+    """Sizes, parts and schedule are those of the other preset, the equations as printed."""
+    letter, run = preset(f"paper/{name}"), preset(name)
+    assert letter.data == run.data
+    model = letter.model
+    assert (model.attention, model.mgcn_affinity, model.mgcn_normalization) == (
+        "dot_sigmoid",
+        "dot",
+        None,
+    )
+    assert not (model.self_attention_residual or model.normalize_features or model.normalize_fusion)
+    assert (model.image_global, model.similarity_start) == ("attended", "random")
+    changed = {field.name for field in dataclasses.fields(model)} - {
+        "attention",
+        "mgcn_affinity",
+        "mgcn_normalization",
+        "self_attention_residual",
+        "normalize_features",
+        "normalize_fusion",
+        "similarity_start",
+    }
+    for field in changed:
+        assert getattr(model, field) == getattr(run.model, field), field
+    training = letter.training
+    assert not training.curriculum and training.contrastive_epochs == 0 and training.ema == 0
+    for field in ("epochs", "batch_size", "learning_rate", "decay_epochs", "margin", "schedule"):
+        assert getattr(training, field) == getattr(run.training, field), field
 
 
 def test_twelve_rows_of_table_4():
