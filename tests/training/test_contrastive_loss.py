@@ -1,5 +1,7 @@
 """The contrastive loss, in one block and in many, against the whole matrix of scores."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -126,3 +128,58 @@ def test_config():
 def test_scale_must_be_positive(scale):
     with pytest.raises(ValueError, match=f"`scale`.*Received: scale={scale}$"):
         ContrastiveLoss(scale)
+
+
+@pytest.mark.parametrize("images_of_a_block", [13, 5])
+def test_on_global_vectors_it_is_the_loss_of_row_1(images_of_a_block, monkeypatch):
+    """A model of global vectors alone, with the same weights, has the same loss and gradient."""
+    config = ModelConfig(**SIZES, word_dropout=0.0, image_global="regions", balance_fusion=True)
+    model = HSLM(config, WORDS, dtype="float64")
+    randomize_model(model)
+    row_1 = HSLM(
+        dataclasses.replace(config, cross_attention=False, local_alignment=False),
+        WORDS,
+        dtype="float64",
+    )
+    by_path = {variable.path: variable for variable in model.trainable_variables}
+    for variable in row_1.trainable_variables:
+        variable.assign(by_path[variable.path])
+    batch = data()
+    batch["regions"] = tf.cast(batch["regions"], "float64")
+    blocks = images_of_a_block * len(IMAGE_INDEX) * SIZES["joint_dim"]
+    monkeypatch.setattr(hslm_tf.model, "BLOCK_NUMBERS", blocks)
+    found = {}
+    for part, on in ((model, "global"), (row_1, "score")):
+        part.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on=on))
+        with tf.GradientTape() as tape:
+            losses = part._batch_losses(batch, tf.constant(0, tf.int64), training=False)
+        gradients = tape.gradient(losses.loss, part.trainable_variables)
+        paths = [variable.path for variable in part.trainable_variables]
+        found[on] = losses.loss, dict(zip(paths, gradients, strict=True))
+    assert_close(found["global"][0], found["score"][0], 1e-10)
+    for path, gradient in found["global"][1].items():
+        expected = found["score"][1].get(path)
+        if expected is None or path == WITHOUT_GRADIENT:
+            # What is local, and the gate, which cancels for a single vector.
+            size = 0 if gradient is None else np.max(np.abs(tf.convert_to_tensor(gradient)))
+            assert size < 1e-12, path
+        else:
+            assert_close(tf.convert_to_tensor(gradient), tf.convert_to_tensor(expected), 1e-9)
+
+
+def test_a_step_on_global_vectors_moves_nothing_local():
+    model = HSLM(ModelConfig(**SIZES, image_global="regions"), WORDS)
+    model.compile(keras.optimizers.Adam(1e-2), ContrastiveLoss(on="global"))
+    before = {v.path: np.asarray(v).copy() for v in model.trainable_variables}
+    model.train_step(data())
+    moved = {v.path for v in model.trainable_variables if np.any(np.asarray(v) != before[v.path])}
+    still = {path for path in before if path not in moved}
+    assert any("local_similarity" in path for path in still)
+    assert any("cross_attention" in path for path in still)
+    assert any("global_similarity" in path for path in moved)
+    assert any("word_embedding" in path for path in moved)
+
+
+def test_unknown_on():
+    with pytest.raises(ValueError, match="`on`.*Received: on=local$"):
+        ContrastiveLoss(on="local")
