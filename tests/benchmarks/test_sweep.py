@@ -1,9 +1,13 @@
 import shlex
+from pathlib import Path
 
 import pytest
 
 from benchmarks import sweep
+from hslm_tf import train
+from hslm_tf.presets import preset
 from hslm_tf.run_directory import RunDirectory
+from hslm_tf.table4 import TABLE_4
 
 
 def test_list(tmp_path):
@@ -44,3 +48,16 @@ def test_sweep_trains_writes_a_table_and_continues(run_flags, tmp_path, capsys, 
     monkeypatch.setattr(sweep, "train", None)
     sweep.main(arguments)
     assert (tmp_path / "out" / "table.md").read_text() == table
+
+
+def test_the_diagnosis_is_a_list_of_configurations():
+    path = Path(sweep.__file__).with_name("diagnosis.txt")
+    configs = {
+        name: train.parse(["--preset", "flickr8k", *flags]).config
+        for name, flags in sweep.read_list(path).items()
+    }
+    assert configs["row-9"] == preset("flickr8k")
+    assert len(set(map(repr, configs.values()))) == len(configs)
+    for name, config in configs.items():
+        row = TABLE_4[int(name.split("-")[1])]
+        assert {part: getattr(config.model, part) for part in row.parts} == row.parts, name
