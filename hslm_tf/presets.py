@@ -36,8 +36,8 @@ _COCO = RunConfig(
 _FLICKR8K = RunConfig(
     model=ModelConfig(
         region_dim=256,
-        joint_dim=256,
-        word_dim=256,
+        joint_dim=512,
+        word_dim=300,
         similarity_dim=64,
         **_MEASURED_PARTS,
         word_dropout=0.5,
