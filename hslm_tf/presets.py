@@ -48,7 +48,7 @@ _FLICKR8K = RunConfig(
     ),
     data=DataConfig(dataset="data/flickr8k"),
     training=TrainingConfig(
-        epochs=12,
+        epochs=10,
         batch_size=256,
         learning_rate=3e-3,
         schedule="cosine",
@@ -58,7 +58,7 @@ _FLICKR8K = RunConfig(
         contrastive_on="global",
         random_epochs=0,
         growing_epochs=0,
-        validate_every=3,
+        validate_every=5,
     ),
 )
 _SAMPLE = RunConfig(
