@@ -180,7 +180,8 @@ class HSLM(RetrievalTrainer):
             numbers_per_image = self.config.joint_dim * tf.shape(rows)[1]
             score_block = self._match_block
         block_size = tf.maximum(BLOCK_NUMBERS // numbers_per_image, 1)
-        return matrix_loss(loss, score_block, images, captions, variables, block_size)
+        scale = self.optimizer.scale_loss(1.0)
+        return matrix_loss(loss, score_block, images, captions, variables, block_size, scale)
 
     def _match_global(self, images: Encoding, captions: Encoding) -> tf.Tensor:
         """Scores by the global vectors alone, `[images, captions]`."""

@@ -17,6 +17,7 @@ def matrix_loss(
     captions: Tensors,
     variables: Sequence[keras.Variable],
     block_size: tf.Tensor,
+    loss_scale: tf.Tensor | float = 1.0,
 ) -> BatchLosses:
     """Computes a loss on the scores of all images and captions, and its gradient with it.
 
@@ -32,6 +33,8 @@ def matrix_loss(
         captions: the captions, whole for every block.
         variables: the trainable variables that `score_block` uses.
         block_size: int scalar, images of a block.
+        loss_scale: scalar that the loss is multiplied by while its gradient is computed, and the
+            gradient divided by afterwards, so that it does not vanish in float16.
 
     Returns:
         What `loss` returned.
@@ -54,7 +57,8 @@ def matrix_loss(
             with tf.GradientTape() as tape:
                 tape.watch(values)
                 losses = loss(score_block(found_images, found_captions))
-            return tuple(losses), _gradients(tape, losses.loss, [*values, *sources])
+                scaled = losses.loss * tf.cast(loss_scale, losses.loss.dtype)
+            return tuple(losses), _gradients(tape, scaled, [*values, *sources])
 
         def in_blocks() -> tuple:
             blocks = -(-count // block_size)
@@ -76,7 +80,8 @@ def matrix_loss(
             with tf.GradientTape() as tape:
                 tape.watch(scores)
                 losses = loss(scores)
-            slopes = tape.gradient(losses.loss, scores)
+                scaled = losses.loss * tf.cast(loss_scale, dtype)
+            slopes = tape.gradient(scaled, scores)
             slopes = tf.pad(slopes, [[0, blocks * block_size - count], [0, 0]])
             slopes = tf.reshape(slopes, [blocks, block_size, -1])
 
@@ -102,7 +107,8 @@ def matrix_loss(
         def gradient(
             slope: tf.Tensor, *_: tf.Tensor, variables: Sequence[tf.Variable] = ()
         ) -> tuple:
-            scaled = [slope_times(slope, x) for x in gradients]
+            slope /= tf.cast(loss_scale, slope.dtype)
+            scaled = [_times(slope, x) for x in gradients]
             by_variable = {
                 source.ref(): x for source, x in zip(sources, scaled[len(values) :], strict=True)
             }
@@ -115,8 +121,8 @@ def matrix_loss(
     return BatchLosses(*with_gradient(*inputs))
 
 
-def slope_times(slope: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """Scales a gradient in float32 at least: a loss scale need not fit into its dtype."""
+def _times(slope: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """Scales a gradient in the dtype of the loss, since the slope need not fit into its own."""
     return tf.cast(tf.cast(x, slope.dtype) * slope, x.dtype)
 
 

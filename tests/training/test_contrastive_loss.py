@@ -11,6 +11,7 @@ import hslm_tf.model
 from hslm_tf.config import ModelConfig
 from hslm_tf.model import HSLM
 from hslm_tf.training import ContrastiveLoss
+from hslm_tf.training.matrix_loss import matrix_loss
 from tests.layer_test import assert_close
 from tests.oracles.contrastive_loss import contrastive_loss
 from tests.tiny_model import SIZES, WORDS, random_batch, randomize_model
@@ -183,3 +184,31 @@ def test_a_step_on_global_vectors_moves_nothing_local():
 def test_unknown_on():
     with pytest.raises(ValueError, match="`on`.*Received: on=local$"):
         ContrastiveLoss(on="local")
+
+
+@pytest.mark.parametrize("images_of_a_block", [13, 5])
+def test_loss_scale_does_not_change_the_gradient(images_of_a_block):
+    rng = np.random.default_rng(2)
+    images = {"vector": tf.constant(rng.normal(size=(13, 4)))}
+    captions = {"vector": tf.constant(rng.normal(size=(13, 4)))}
+    weight = keras.Variable(rng.normal(size=(4, 4)), dtype="float64")
+    loss = ContrastiveLoss(3.0)
+    admissible = ~tf.eye(13, dtype=tf.bool)
+
+    def gradients(loss_scale: float) -> list[tf.Tensor]:
+        sources = [images["vector"], captions["vector"], weight.value]
+        with tf.GradientTape() as tape:
+            tape.watch(sources)
+            losses = matrix_loss(
+                lambda scores: loss(scores, admissible),
+                lambda a, b: tf.matmul(a["vector"] @ weight.value, b["vector"], transpose_b=True),
+                images,
+                captions,
+                [weight],
+                tf.constant(images_of_a_block),
+                loss_scale,
+            )
+        return tape.gradient(losses.loss, sources)
+
+    for a, b in zip(gradients(1.0), gradients(2.0**15), strict=True):
+        assert_close(b, a, 1e-10)
