@@ -49,8 +49,9 @@ class ModelConfig:
     """one set of weights for all graph convolutions"""
     mgcn_dropout: float = 0.0
     """dropout on the relation matrices"""
-    attention: Literal["sigmoid", "softmax", "dot_sigmoid"] = "sigmoid"
-    """cross-attention weights: of a scaled cosine, or dot_sigmoid as printed"""
+    attention: Literal["sigmoid", "softmax", "leaky_softmax", "dot_sigmoid"] = "sigmoid"
+    """cross-attention weights: of a scaled cosine (leaky_softmax as SGRAF), or dot_sigmoid as
+    printed"""
     attention_scale: float = 10.0
     """initial scale gamma of the cosine"""
     attention_threshold: float = 0.0

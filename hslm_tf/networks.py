@@ -151,7 +151,7 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
             unit_inputs=config.normalize_features,
             dtype=dtype,
             name="cross_attention",
-        )(inputs["words"], inputs["regions"], inputs["region_mask"])
+        )(inputs["words"], inputs["regions"], inputs["region_mask"], inputs["caption_index"])
     if config.local_alignment:
         similarities["local"] = SimilarityRepresentation(
             config.similarity_dim, config.similarity_start, dtype=dtype, name="local_similarity"

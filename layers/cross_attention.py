@@ -5,8 +5,11 @@ import tensorflow as tf
 from keras import ops
 
 from hslm_tf.layers.numerics import l2_normalize, masked_softmax, wide_dtype
+from hslm_tf.layers.packed_words import spread_to_words, sum_by_caption
 
-ACTIVATIONS = ("sigmoid", "softmax", "dot_sigmoid")
+ACTIVATIONS = ("sigmoid", "softmax", "leaky_softmax", "dot_sigmoid")
+# Slope of negative cosines in `"leaky_softmax"`, as SCAN and SGRAF have it.
+_LEAK = 0.1
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -17,8 +20,10 @@ class CrossAttention(keras.layers.Layer):
 
     Args:
         activation: `"sigmoid"` is `sigmoid(gamma (cos(t_j, r_i) - threshold))`, `"softmax"` a
-            softmax of `gamma cos(t_j, r_i)` over the regions (SCAN), `"dot_sigmoid"` the paper to
-            the letter, `sigmoid(t_j . r_i)`.
+            softmax of `gamma cos(t_j, r_i)` over the regions, `"leaky_softmax"` the same after
+            negative cosines are cut to a tenth and the cosines of each region are scaled to unit
+            length over the words of the caption (SCAN, text to image, and SGRAF), `"dot_sigmoid"`
+            the paper to the letter, `sigmoid(t_j . r_i)`.
         scale: initial gamma, a trainable scalar; `"dot_sigmoid"` has none.
         threshold: the cosine that a region must exceed to get half a weight, for `"sigmoid"`. At 0
             every region starts with half a weight, and every word sees the mean of the image.
@@ -31,6 +36,8 @@ class CrossAttention(keras.layers.Layer):
         words: `[blocks, words, width]`, local text features E*, packed.
         regions: `[blocks, images, regions, width]`, local image features R*.
         region_mask: boolean `[blocks, images, regions]`, True for real regions, or None.
+        caption_index: int32 `[blocks, words]`, the caption of each word, -1 for padding; None: all
+            words of a block are one caption. Only `"leaky_softmax"` looks at it.
 
     Returns:
         The attended vectors `[blocks, images, words, width]` and the weights
@@ -66,7 +73,13 @@ class CrossAttention(keras.layers.Layer):
     def compute_mask(self, words: keras.KerasTensor, mask: keras.KerasTensor | None) -> None:
         """Padding words stay in place; the caption index tells them, not a mask."""
 
-    def build(self, words_shape: tuple, regions_shape: tuple, region_mask_shape=None) -> None:
+    def build(
+        self,
+        words_shape: tuple,
+        regions_shape: tuple,
+        region_mask_shape=None,
+        caption_index_shape=None,
+    ) -> None:
         if words_shape[-1] != regions_shape[-1]:
             raise ValueError(
                 "Words and regions must have the same width. "
@@ -82,8 +95,9 @@ class CrossAttention(keras.layers.Layer):
         words: keras.KerasTensor,
         regions: keras.KerasTensor,
         region_mask: keras.KerasTensor | None = None,
+        caption_index: keras.KerasTensor | None = None,
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        weights = self._weights(words, regions, region_mask)
+        weights = self._weights(words, regions, region_mask, caption_index)
         if self.normalize:
             weights = weights * self._reciprocal_lengths(weights, regions)
         return ops.matmul(ops.cast(weights, regions.dtype), regions), weights
@@ -105,16 +119,19 @@ class CrossAttention(keras.layers.Layer):
         words: keras.KerasTensor,
         regions: keras.KerasTensor,
         region_mask: keras.KerasTensor | None,
+        caption_index: keras.KerasTensor | None,
     ) -> keras.KerasTensor:
         """The weights a_ji of Eq. 16 in float32, `[blocks, images, words, regions]`."""
         if self.activation != "dot_sigmoid" and not self.unit_inputs:
             words, regions = l2_normalize(words), l2_normalize(regions)
         logits = ops.einsum("gwd,gbnd->gbwn", words, regions)
         logits = ops.cast(logits, wide_dtype(logits))
+        if self.activation == "leaky_softmax":
+            logits = _scale_over_words(ops.maximum(logits, _LEAK * logits), caption_index)
         if self.activation != "dot_sigmoid":
             logits = logits * ops.cast(self.gamma, logits.dtype)
         mask = None if region_mask is None else region_mask[..., None, :]
-        if self.activation == "softmax":
+        if self.activation in ("softmax", "leaky_softmax"):
             return masked_softmax(logits, mask)
         if self.activation == "sigmoid" and self.threshold:
             logits = logits - ops.cast(self.gamma, logits.dtype) * self.threshold
@@ -122,7 +139,11 @@ class CrossAttention(keras.layers.Layer):
         return weights if mask is None else ops.where(mask, weights, 0.0)
 
     def compute_output_shape(
-        self, words_shape: tuple, regions_shape: tuple, region_mask_shape=None
+        self,
+        words_shape: tuple,
+        regions_shape: tuple,
+        region_mask_shape=None,
+        caption_index_shape=None,
     ) -> tuple[tuple, tuple]:
         blocks, num_words, width = words_shape
         images, num_regions = regions_shape[1:3]
@@ -137,6 +158,15 @@ class CrossAttention(keras.layers.Layer):
             "normalize": self.normalize,
             "unit_inputs": self.unit_inputs,
         }
+
+
+def _scale_over_words(cosines: tf.Tensor, caption_index: tf.Tensor | None) -> tf.Tensor:
+    """Unit length for the cosines of each region and all words of a caption."""
+    if caption_index is None:
+        squares = ops.sum(ops.square(cosines), axis=2, keepdims=True)
+        return cosines * ops.rsqrt(ops.maximum(squares, 1e-12))
+    squares = sum_by_caption(ops.square(cosines), caption_index)
+    return cosines * spread_to_words(ops.rsqrt(ops.maximum(squares, 1e-12)), caption_index)
 
 
 @tf.custom_gradient

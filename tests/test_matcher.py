@@ -19,6 +19,7 @@ PARTS = {
     "attended global": {"local_alignment": False},
     "global": {"local_alignment": False, "cross_attention": False},
     "softmax": {"attention": "softmax", "attention_scale": 9.0},
+    "leaky softmax": {"attention": "leaky_softmax", "attention_scale": 9.0},
     "letter of the paper": {
         "attention": "dot_sigmoid",
         "normalize_features": False,

@@ -9,7 +9,7 @@ from tests.packed_example import packed_example
 WIDTH = 8
 OPTIONS = [
     (activation, normalize)
-    for activation in ("sigmoid", "softmax", "dot_sigmoid")
+    for activation in ("sigmoid", "softmax", "leaky_softmax", "dot_sigmoid")
     for normalize in (True, False)
 ]
 
@@ -25,6 +25,7 @@ def test_layer(activation, normalize):
             "words": example.words[:, :8],
             "regions": example.regions[:, :, :5],
             "region_mask": example.region_mask[:, :, :5],
+            "caption_index": example.caption_index[:, :8],
         },
         expected_output_shape=((2, 4, 8, WIDTH), (2, 4, 8, 5)),
         expected_num_weights=0 if activation == "dot_sigmoid" else 1,
@@ -33,6 +34,9 @@ def test_layer(activation, normalize):
             "words": np.concatenate([example.words[:, :8], padded.words], axis=1),
             "regions": padded.regions,
             "region_mask": padded.region_mask,
+            "caption_index": np.concatenate(
+                [example.caption_index[:, :8], np.full((2, 10), -1, "int32")], axis=1
+            ),
         },
         unpad=lambda outputs: (outputs[0][:, :, :8], outputs[1][:, :, :8, :5]),
     )
@@ -43,10 +47,11 @@ def test_layer(activation, normalize):
 def test_equals_oracle(dtype, tolerance, activation, normalize):
     example = packed_example(WIDTH, dtype)
     layer = CrossAttention(activation, normalize=normalize, dtype=dtype)
-    layer(example.words, example.regions, example.region_mask)
+    inputs = example.words, example.regions, example.region_mask, example.caption_index
+    layer(*inputs)
     randomize(layer)
     gamma = 0.0 if activation == "dot_sigmoid" else float(layer.gamma)
-    attended, weights = layer(example.words, example.regions, example.region_mask)
+    attended, weights = layer(*inputs)
     assert_close(attended, np.asarray(weights) @ example.regions, tolerance)
     for g, captions in enumerate(example.captions):
         for t, words in enumerate(captions):
@@ -93,7 +98,7 @@ def test_gamma_starts_at_the_scale():
 
 def test_image_without_regions_is_attended_by_nothing():
     example = packed_example(WIDTH)
-    for activation in ("sigmoid", "softmax", "dot_sigmoid"):
+    for activation in ("sigmoid", "softmax", "leaky_softmax", "dot_sigmoid"):
         layer = CrossAttention(activation)
         mask = np.zeros_like(example.region_mask)
         attended, weights = layer(example.words, example.regions, mask)

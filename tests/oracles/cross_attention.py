@@ -17,8 +17,14 @@ def attention_weights(
     for j, word in enumerate(np.float64(words)):
         for i, region in enumerate(np.float64(regions)):
             dot = activation == "dot_sigmoid"
-            logits[j, i] = word @ region if dot else gamma * cosine(word, region)
-    if activation == "softmax":
+            logits[j, i] = word @ region if dot else cosine(word, region)
+    if activation == "leaky_softmax":
+        logits = np.where(logits < 0, 0.1 * logits, logits)
+        for i in range(len(regions)):
+            logits[:, i] /= np.sqrt(max(logits[:, i] @ logits[:, i], 1e-12))
+    if activation != "dot_sigmoid":
+        logits *= gamma
+    if activation.endswith("softmax"):
         return np.stack([softmax(row) for row in logits])
     return sigmoid(logits - gamma * threshold)
 

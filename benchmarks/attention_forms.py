@@ -1,0 +1,108 @@
+"""Recall of one trained model under other forms of cross-attention, without training again.
+
+    python -m benchmarks.attention_forms RUN --split dev
+
+A model that learnt on the global vectors has words and regions in one space, but no part of its
+local alignment was trained. So the forms can be exchanged, and the table says what local alignment
+adds to the global vectors before it has learnt anything.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import keras
+import rich
+import tyro
+
+from hslm_tf.command_line import one_line_errors
+from hslm_tf.experiment import measure, open_split
+from hslm_tf.model import HSLM
+from hslm_tf.retrieval import report_table
+from hslm_tf.run_directory import RunDirectory
+
+FORMS: dict[str, dict[str, Any]] = {
+    "global vectors alone": {"cross_attention": False, "local_alignment": False},
+    "sigmoid, 10": {"attention": "sigmoid", "attention_scale": 10.0, "attention_threshold": 0.0},
+    "sigmoid, 20, threshold 0.3": {
+        "attention": "sigmoid",
+        "attention_scale": 20.0,
+        "attention_threshold": 0.3,
+    },
+    "softmax, 10": {"attention": "softmax", "attention_scale": 10.0},
+    "softmax, 20": {"attention": "softmax", "attention_scale": 20.0},
+    "softmax, 40": {"attention": "softmax", "attention_scale": 40.0},
+    "leaky softmax, 9 (SGRAF)": {"attention": "leaky_softmax", "attention_scale": 9.0},
+    "leaky softmax, 20": {"attention": "leaky_softmax", "attention_scale": 20.0},
+    "softmax, 20, not balanced": {
+        "attention": "softmax",
+        "attention_scale": 20.0,
+        "balance_fusion": False,
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Measure one trained model under other forms of cross-attention."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Directory of a run whose image has a global vector of its own."""
+
+    split: str = "dev"
+    """Split to measure on."""
+
+    dataset: str | None = None
+    """Folder or HDF5 file, instead of the one that the run was trained on."""
+
+
+def with_form(model: HSLM, changes: dict[str, Any]) -> HSLM:
+    """Makes a model with the weights of another one and another form of attention.
+
+    Args:
+        model: The trained model; its image has a global vector of its own.
+        changes: Fields of its configuration to replace.
+
+    Returns:
+        The model. The scale of attention is that of the configuration, not the trained one.
+
+    Raises:
+        ValueError: The image has no global vector of its own.
+    """
+    if not model.config.pools_regions:
+        raise ValueError(
+            "Forms of attention can be exchanged where the image's global vector pools its regions "
+            f"(--image-global regions). Received: image_global={model.config.image_global}"
+        )
+    changed = HSLM(
+        dataclasses.replace(model.config, **changes), model.vocabulary, dtype=model.policy_name
+    )
+    changed.image_encoder.set_weights(model.image_encoder.get_weights())
+    changed.text_encoder.set_weights(model.text_encoder.get_weights())
+    trained = {variable.path: variable for variable in model.matcher.variables}
+    for variable in changed.matcher.variables:
+        if not variable.path.startswith("cross_attention"):
+            variable.assign(trained[variable.path])
+    return changed
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: The arguments, by default those of the command line.
+    """
+    arguments = tyro.cli(Arguments, prog="python -m benchmarks.attention_forms", args=args)
+    with one_line_errors():
+        run = RunDirectory(arguments.run)
+        data = open_split(run, arguments.split, arguments.dataset)
+        model = keras.saving.load_model(run.best_model)
+        reports = {}
+        for name, changes in FORMS.items():
+            reports[name] = measure(with_form(model, changes), data)
+            print(f"{name}: rsum {reports[name].rsum:.1f}", flush=True)
+        rich.print(report_table(reports, title=f"{arguments.run}, {data.name}"))
+
+
+if __name__ == "__main__":
+    main()
