@@ -5,7 +5,7 @@
 Each line of the list is a name, a colon and flags of `python -m hslm_tf.train`; empty lines and
 lines that begin with # are left out. Every configuration is trained with each seed in a process of
 its own, its output beside its run. The same command again continues where it was stopped, and the
-table, `table.md`, is written anew after every run.
+table, `table.md`, is written anew after every run. A run that fails does not stop the others.
 """
 
 import csv
@@ -22,6 +22,7 @@ import tyro
 
 from hslm_tf.command_line import one_line_errors
 from hslm_tf.run_directory import RunDirectory
+from hslm_tf.train import parse
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def read_list(path: Path) -> dict[str, list[str]]:
 
 
 def train(flags: list[str], run: RunDirectory) -> None:
-    """Trains one run, or goes on with it, in a process of its own.
+    """Trains one run, or goes on with it, in a process of its own; one that is done stays as it is.
 
     Args:
         flags: Flags of the training command.
@@ -77,14 +78,23 @@ def train(flags: list[str], run: RunDirectory) -> None:
 
     Raises:
         ChildProcessError: The process failed.
+        ValueError: The directory holds a run with other flags.
     """
-    place = ["--resume", str(run.path)] if run.progress["epochs"] else ["--out", str(run.path)]
-    command = [sys.executable, "-m", "hslm_tf.train", *place, "--quiet"]
+    if run.config_file.exists():
+        if run.config() != parse(flags).config.with_absolute_paths():
+            raise ValueError(f"{run.path} holds a run with other flags: choose another --out")
+        if (run.path / "done").exists():
+            return
+        flags = ["--resume", str(run.path)]
+    else:
+        flags = [*flags, "--out", str(run.path)]
+    command = [sys.executable, "-m", "hslm_tf.train", *flags, "--quiet"]
+    print(run.path, flush=True)
     run.path.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     with open(run.path / "output.txt", "a", encoding="utf-8") as output:
         done = subprocess.run(
-            command + ([] if run.progress["epochs"] else flags),
+            command,
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
@@ -102,25 +112,29 @@ def table(runs: dict[str, list[RunDirectory]]) -> str:
         runs: The runs of each configuration, one a seed; those not begun are left out.
 
     Returns:
-        A line a configuration: best dev rsum of each seed and its mean, rsum by epoch, loss of the
-        last epoch, mean minutes of the processes that ended its runs.
+        A line a configuration: best dev rsum of each seed and its mean, rsum by epoch where it was
+        measured, loss of the last epoch, mean minutes of the processes that ended its runs.
     """
     lines = [
         "| configuration | best dev rsum | mean | by epoch (first seed) | last loss | minutes |",
         "|---|---|---|---|---|---|",
     ]
     for name, found in runs.items():
-        logs = [_rows(run) for run in found if run.log_file.exists()]
-        logs = [rows for rows in logs if rows]
-        if not logs:
+        found = [run for run in found if run.progress["measured_epoch"]]
+        if not found:
             continue
-        best = [run.progress["best_rsum"] for run in found if run.log_file.exists()]
-        curve = ", ".join(f"{float(row['val_rsum']):.0f}" for row in logs[0])
+        rows = _rows(found[0])
+        best = [run.progress["best_rsum"] for run in found]
+        curve = ", ".join(
+            f"{float(row['val_rsum']):.0f} ({int(row['epoch']) + 1})"
+            for row in rows
+            if row["val_rsum"] != "nan"
+        )
         ended = [run.path / "done" for run in found if (run.path / "done").exists()]
         minutes = statistics.mean(float(path.read_text()) for path in ended) if ended else 0.0
         lines.append(
             f"| {name} | {', '.join(f'{rsum:.1f}' for rsum in best)} "
-            f"| {statistics.mean(best):.1f} | {curve} | {float(logs[0][-1]['loss']):.3f} "
+            f"| {statistics.mean(best):.1f} | {curve} | {float(rows[-1]['loss']):.3f} "
             f"| {minutes:.1f} |"
         )
     return "\n".join(lines) + "\n"
@@ -139,18 +153,27 @@ def main(args: list[str] | None = None) -> None:
     """
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.sweep", args=args)
     with one_line_errors():
+        if arguments.seeds < 1:
+            raise ValueError(f"--seeds must be at least 1. Received: {arguments.seeds}")
         configurations = read_list(arguments.list)
+        shared, failures = shlex.split(arguments.flags), []
+        for flags in configurations.values():
+            # A mistake in the last line should not wait for all the others.
+            parse([*shared, *flags])
         runs: dict[str, list[RunDirectory]] = {name: [] for name in configurations}
         for seed in range(arguments.seeds):
             for name, flags in configurations.items():
                 run = RunDirectory(arguments.out / f"{name}-{seed}")
                 runs[name].append(run)
-                if not (run.path / "done").exists():
-                    print(f"{name}, seed {seed}", flush=True)
-                    shared = shlex.split(arguments.flags)
+                try:
                     train([*shared, *flags, "--seed", str(seed)], run)
+                except ChildProcessError as error:
+                    print(error, flush=True)
+                    failures.append(name)
                 (arguments.out / "table.md").write_text(table(runs), "utf-8")
         print(table(runs))
+        if failures:
+            raise ChildProcessError(f"{len(failures)} runs failed: {', '.join(failures)}")
 
 
 if __name__ == "__main__":

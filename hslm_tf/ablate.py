@@ -20,7 +20,8 @@ from hslm_tf.table4 import TABLE_4
 class AblateArguments:
     """Train the rows of the paper's Table 4 one after another and print the table beside ours.
 
-    The same command again continues where it was stopped. Recall is that of each run's best model
+    A contrastive start compares whole scores, whatever the preset says. The same command again
+    continues where it was stopped. Recall is that of each run's best model
     on the test split, or on the dev split where there is no test split.
     """
 
@@ -30,7 +31,7 @@ class AblateArguments:
     rows: Annotated[str, tyro.conf.arg(metavar="ROWS")] = "1-12"
     """rows of Table 4, such as 1-12 or 1,5,9-12"""
     seeds: int = 1
-    """seeds of each row, counted from 0"""
+    """seeds of each row, counted from --seed"""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """directory of the runs; by default runs/ablation- and the preset"""
     quiet: bool = False
@@ -52,11 +53,12 @@ def parse_rows(text: str) -> list[int]:
     rows = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or not (last.isdecimal() if dash else True):
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
             raise ValueError(f"--rows takes numbers and ranges such as 1,5,9-12. Received: {text}")
-        rows |= set(range(int(first), int(last or first) + 1))
-    if not rows or not rows <= set(TABLE_4):
-        raise ValueError(f"--rows takes rows of Table 4, 1 to 12. Received: {text}")
+        if not {int(first), int(last)} <= set(TABLE_4):
+            raise ValueError(f"--rows takes rows of Table 4, 1 to 12. Received: {text}")
+        rows |= set(range(int(first), int(last) + 1))
     return sorted(rows)
 
 

@@ -22,12 +22,22 @@ _RECALLS = tuple(f"{side}_r{k}" for side in ("i2t", "t2i") for k in (1, 5, 10))
 
 
 def row_config(config: RunConfig, row: int, seed: int) -> RunConfig:
-    """The configuration of one run: the parts of a row, everything else as given."""
-    return dataclasses.replace(
-        config,
-        model=dataclasses.replace(config.model, **TABLE_4[row].parts),
-        training=dataclasses.replace(config.training, seed=seed),
+    """Makes the configuration of one run.
+
+    Args:
+        config: what all rows share.
+        row: row of Table 4, whose parts the model has.
+        seed: added to the configured seed.
+
+    Returns:
+        The configuration. A contrastive start compares whole scores: on global vectors alone, rows
+        without them could not be trained alike, and what is local would not be trained at all.
+    """
+    training = dataclasses.replace(
+        config.training, seed=config.training.seed + seed, contrastive_on="score"
     )
+    model = dataclasses.replace(config.model, **TABLE_4[row].parts)
+    return dataclasses.replace(config, model=model, training=training)
 
 
 def run_row(

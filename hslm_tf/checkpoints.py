@@ -1,5 +1,6 @@
 """Checkpoints of a run: the last epoch, to resume from, and the best, to use."""
 
+import math
 import os
 from pathlib import Path
 
@@ -18,8 +19,9 @@ class RunCheckpoint(keras.callbacks.Callback):
 
     Args:
         run: the run's directory.
-        patience: epochs without a better rsum after which training stops; None: it never does. It
-            counts from the record of progress, so a resumed run stops where it would have.
+        patience: epochs without a better rsum after which training stops, always after an epoch
+            that was measured; None: it never does. It counts from the record of progress, so a
+            resumed run stops where it would have.
     """
 
     def __init__(self, run: RunDirectory, patience: int | None = None) -> None:
@@ -33,6 +35,9 @@ class RunCheckpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         progress = {**self.run.progress, "epochs": epoch + 1}
+        measured = not math.isnan(logs["val_rsum"])
+        if measured:
+            progress["measured_epoch"] = epoch + 1
         if logs["val_rsum"] > progress["best_rsum"]:
             progress |= {"best_epoch": epoch + 1, "best_rsum": logs["val_rsum"]}
             with averaged_weights(self.model):
@@ -40,7 +45,8 @@ class RunCheckpoint(keras.callbacks.Callback):
             save_whole(self._bare, self.run.best_model)
         save_whole(self.model, self.run.last_model)
         self.run.write_progress(progress)
-        self.model.stop_training = self.run.out_of_patience(self.patience)
+        if measured and self.run.out_of_patience(self.patience):
+            self.model.stop_training = True
 
 
 def save_whole(model: keras.Model, path: Path) -> None:

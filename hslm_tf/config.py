@@ -9,7 +9,11 @@ from typing import Any, Literal
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Sizes and parts of HSLM. The defaults are the paper's sizes and the measured best choices."""
+    """Sizes and parts of HSLM.
+
+    The defaults are the paper's sizes and parts, read so that they train (docs/design.md says where
+    that is not the letter). Presets change what did better on real data.
+    """
 
     region_dim: int = 2048
     """width F of a region feature"""
@@ -172,7 +176,7 @@ class TrainingConfig:
     """epochs with a contrastive loss over all pairs, before the triplet loss"""
     contrastive_on: Literal["score", "global"] = "score"
     """what the contrastive loss compares: the whole score, or the global vectors alone, at a
-    fraction of the time; models whose image has no global vector of its own take the score"""
+    fraction of the time, where the image has one of its own (image_global)"""
     contrastive_scale: float = 10.0
     """what scores are multiplied by in the contrastive loss"""
     curriculum: bool = True
@@ -219,6 +223,19 @@ class RunConfig:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        on_global = (
+            self.training.contrastive_epochs > 0 and self.training.contrastive_on == "global"
+        )
+        if on_global and not self.model.pools_regions:
+            raise ValueError(
+                "A contrastive loss on global vectors needs an image with a global vector of its "
+                "own: choose contrastive_on=score, or image_global=regions with global_alignment. "
+                f"Received: contrastive_on={self.training.contrastive_on}, "
+                f"image_global={self.model.image_global}, "
+                f"global_alignment={self.model.global_alignment}"
+            )
 
     def with_absolute_paths(self) -> "RunConfig":
         """Returns the configuration with paths that hold from any working directory."""

@@ -103,7 +103,8 @@ def train(
         profiled_steps: first and last step, counted from 1, of which to write a TensorBoard trace.
 
     Returns:
-        The model after the last epoch.
+        The model after the last epoch, with averaged weights where the optimizer averages; of a run
+        that is out of patience, as `last.keras` holds it.
 
     Raises:
         DataError: if region features are not finite.

@@ -32,9 +32,9 @@ GLOBAL_LAYERS = ("global_similarity", "similarity_fusion")
 class HSLM(RetrievalTrainer):
     """Hierarchical semantic learning model for image-text retrieval (HSLM, Figure 2).
 
-    A functional model of aligned pairs, made of `image_encoder`, `text_encoder` and `matcher`, with
-    the hardest-negative training of `RetrievalTrainer`. It carries its vocabulary, so a saved model
-    answers captions as strings.
+    A functional model of aligned pairs, made of `image_encoder`, `text_encoder` and `matcher`,
+    which learns from the other pairs of the batch (`RetrievalTrainer`). It carries its vocabulary,
+    so a saved model answers captions as strings.
 
     Args:
         config: sizes and parts.
@@ -228,8 +228,9 @@ class HSLM(RetrievalTrainer):
             region_mask: boolean `[n, regions]`, True for real regions; None where all are real.
 
         Returns:
-            Dict of `"regions"` `[n, regions, joint_dim]`, `"region_mask"`, without
-            cross-attention `"global"`, and where the matcher takes them `"region_products"`.
+            Dict of `"regions"` `[n, regions, joint_dim]`, `"region_mask"`, `"global"` where the
+            image has a global vector of its own, and `"region_products"` where the matcher takes
+            them.
 
         Raises:
             ValueError: if `regions` has another rank or width.

@@ -66,11 +66,14 @@ class RunDirectory:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """How far the run has come: `epochs` complete, `best_epoch` and its `best_rsum`."""
+        """How far the run has come.
+
+        `epochs` complete, the last of them that was measured (`measured_epoch`), the best
+        (`best_epoch`) and its `best_rsum`.
+        """
         file = self.path / "progress.json"
-        if not file.exists():
-            return {"epochs": 0, "best_epoch": 0, "best_rsum": float("-inf")}
-        return json.loads(file.read_text("utf-8"))
+        progress = {"epochs": 0, "measured_epoch": 0, "best_epoch": 0, "best_rsum": float("-inf")}
+        return progress | (json.loads(file.read_text("utf-8")) if file.exists() else {})
 
     def write_progress(self, progress: dict[str, Any]) -> None:
         """Replaces the record of how far the run has come, in one piece."""
@@ -79,9 +82,14 @@ class RunDirectory:
         os.replace(draft, self.path / "progress.json")
 
     def out_of_patience(self, patience: int | None) -> bool:
-        """Says whether the best epoch is so many complete epochs ago; never without a patience."""
+        """Says whether the best epoch lies so far before the last measured one.
+
+        Args:
+            patience: number of epochs; None: it never does.
+        """
         progress = self.progress
-        return patience is not None and progress["epochs"] - progress["best_epoch"] >= patience
+        waited = progress["measured_epoch"] - progress["best_epoch"]
+        return patience is not None and waited >= patience
 
     def trim_log(self) -> None:
         """Drops lines of the log that a run wrote before it was killed in saving their epoch."""

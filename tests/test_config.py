@@ -49,7 +49,10 @@ def test_letter_of_the_paper(name):
         "normalize_features",
         "normalize_fusion",
         "similarity_start",
+        "drop_regions",
+        "drop_words",
     }
+    assert (model.drop_regions, model.drop_words) == (0, 0)
     for field in changed:
         assert getattr(model, field) == getattr(run.model, field), field
     training = letter.training
@@ -211,3 +214,11 @@ def test_absolute_paths(tmp_path, monkeypatch):
     assert absolute.vocabulary == str(tmp_path / "words.json")
     assert absolute.word_vectors is None
     assert RunConfig().with_absolute_paths() == RunConfig()
+
+
+def test_contrastive_start_on_global_vectors_needs_one_of_the_image():
+    training = TrainingConfig(contrastive_epochs=1, contrastive_on="global")
+    RunConfig(model=ModelConfig(image_global="regions"), training=training)
+    for model in (ModelConfig(), ModelConfig(global_alignment=False, image_global="regions")):
+        with pytest.raises(ValueError, match="Received: contrastive_on=global, image_global="):
+            RunConfig(model=model, training=training)

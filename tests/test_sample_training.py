@@ -23,16 +23,16 @@ def _trained_rsum(path, config: RunConfig, train_data: RetrievalDataset) -> floa
     return evaluate_runs({"run": [run]}, load_sample("test"))["run"].rsum
 
 
-def _with_seed(seed: int) -> RunConfig:
+def _with(**training) -> RunConfig:
     config = preset("sample")
-    return dataclasses.replace(config, training=dataclasses.replace(config.training, seed=seed))
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **training))
 
 
 @pytest.mark.parametrize(
     "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
 )
 def test_sample_preset_learns(tmp_path, seed):
-    assert _trained_rsum(tmp_path, _with_seed(seed), load_sample("train")) >= 360
+    assert _trained_rsum(tmp_path, _with(seed=seed), load_sample("train")) >= 360
 
 
 def test_shuffled_captions_teach_nothing(tmp_path):
@@ -41,12 +41,14 @@ def test_shuffled_captions_teach_nothing(tmp_path):
     captions = np.array(data.captions, dtype=object).reshape(data.num_images, -1)
     others = np.random.default_rng(0).permutation(data.num_images)
     shuffled = dataclasses.replace(data, captions=captions[others].ravel().tolist())
-    assert _trained_rsum(tmp_path, _with_seed(0), shuffled) < 60
+    # Four such epochs bring the right captions past 240 on the dev split.
+    config = _with(epochs=4, contrastive_epochs=3, warmup_steps=10)
+    assert _trained_rsum(tmp_path, config, shuffled) < 60
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_untrained_model_is_at_chance(seed):
-    config = _with_seed(seed)
+    config = _with(seed=seed)
     keras.utils.set_random_seed(seed)
     model = new_model(config, load_sample("train").captions)
     assert measure(model, load_sample("test")).rsum < 1.5 * CHANCE

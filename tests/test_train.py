@@ -89,7 +89,12 @@ def test_checkpoint_keeps_the_best_epoch(tmp_path):
     for epoch, rsum in enumerate([10.0, 30.0, 20.0, 30.0]):
         model.set_weights([np.full((1, 1), float(epoch))])
         callback.on_epoch_end(epoch, {"val_rsum": rsum})
-    assert run.progress == {"epochs": 4, "best_epoch": 2, "best_rsum": 30.0}
+    assert run.progress == {
+        "epochs": 4,
+        "measured_epoch": 4,
+        "best_epoch": 2,
+        "best_rsum": 30.0,
+    }
     assert keras.saving.load_model(run.best_model).get_weights()[0] == 1.0
     assert keras.saving.load_model(run.last_model).get_weights()[0] == 3.0
     assert not list(tmp_path.glob("draft-*"))

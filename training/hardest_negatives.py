@@ -14,8 +14,9 @@ def admissible_negatives(
         image_index: int `[batch]`; pairs with the same value show the same image.
         same_image_negatives: lets other captions of the same image be negatives, as older code
             does; the pair itself never is.
-        token_ids: int `[batch, tokens]`, the captions. Two images whose captions are the same are
-            then no negatives: either caption describes both. None: captions are not compared.
+        token_ids: int `[batch, tokens]`, the captions. A caption that stands beside an image
+            anywhere in the batch, word for word, is then no negative of the image. None: captions
+            are not compared.
 
     Returns:
         Boolean `[batch, batch]`, images x captions, symmetric.
@@ -27,7 +28,9 @@ def admissible_negatives(
     if token_ids is not None:
         same_image = image_index[:, None] == image_index[None, :]
         same_text = tf.reduce_all(token_ids[:, None] == token_ids[None, :], axis=-1)
-        admissible &= same_image | ~same_text
+        # Image i has some caption with the words of caption j.
+        described = tf.matmul(tf.cast(same_image, tf.float32), tf.cast(same_text, tf.float32)) > 0
+        admissible &= same_image | ~(described | tf.transpose(described))
     return admissible
 
 

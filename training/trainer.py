@@ -97,7 +97,7 @@ class RetrievalTrainer(keras.Model):
         return self._report(losses)
 
     def test_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Measures the loss of one batch against the hardest of all its negatives."""
+        """Measures the loss of one batch, the one that training ends with, over all negatives."""
         data, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         losses = self._batch_losses(data, step=tf.int64.max, training=False)
         results = self._report(losses)
@@ -132,7 +132,8 @@ class RetrievalTrainer(keras.Model):
             loss: called with the scores, `[n, m]`.
             images: output of `image_encoder` for n images.
             texts: output of `text_encoder` for m captions.
-            on: what to score, `"score"` or `"global"`; a model without both looks away.
+            on: what to score, `"score"` or `"global"`; a model without separate global vectors
+                takes the score.
 
         Returns:
             What `loss` returned.
@@ -182,7 +183,9 @@ class RetrievalTrainer(keras.Model):
 def exclude_from_weight_decay(
     optimizer: keras.Optimizer, variables: Sequence[keras.Variable]
 ) -> None:
-    """Spares biases, norms and scales, everything that is no matrix, from weight decay.
+    """Spares biases, norms and scales from weight decay.
+
+    Everything that is no matrix, and the biases of recurrent layers, which are.
 
     Args:
         optimizer: an optimizer that is not built yet, or a wrapper for loss scaling around one.
@@ -190,7 +193,8 @@ def exclude_from_weight_decay(
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if inner.weight_decay:
-        inner.exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])
+        spared = [v for v in variables if len(v.shape) < 2 or v.path.endswith("/bias")]
+        inner.exclude_from_weight_decay(spared)
 
 
 def _constant(encoding: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

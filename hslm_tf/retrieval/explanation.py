@@ -48,7 +48,8 @@ class Explainer:
         if model.config.local_alignment:
             local = matcher.get_layer("local_similarity").output
             outputs["gates"] = matcher.get_layer("similarity_fusion").gate(local)
-        inputs = {name: matcher.input[name] for name in ("words", "regions", "region_mask")}
+        names = ("words", "caption_index", "regions", "region_mask")
+        inputs = {name: matcher.input[name] for name in names}
         self._model = model
         self._weights = keras.Model(inputs, outputs)
 
@@ -68,6 +69,7 @@ class Explainer:
         weights = self._weights(
             {
                 "words": texts["words"][:, :count],
+                "caption_index": tf.zeros([1, count], tf.int32),
                 "regions": image["regions"][None],
                 "region_mask": image["region_mask"][None],
             }

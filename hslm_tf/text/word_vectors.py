@@ -107,6 +107,8 @@ def _of_text(name: str) -> Iterator[tuple[str, bytes, Sequence[bytes]]]:
                 continue
             vectors += 1
             width = width or _width(line)
+            if not width:
+                raise ValueError(f"{place}: no values, expected a word and its values")
             if line.count(b" ") != width:
                 # The GloVe files contain words with spaces, such as ". . ."; no token does.
                 if _has_spaced_word(line, width):
@@ -126,7 +128,8 @@ def _of_npz(name: str) -> Iterator[tuple[str, bytes, np.ndarray]]:
     try:
         with np.load(name, allow_pickle=False) as arrays:
             words, vectors = arrays["words"], arrays["vectors"]
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    # A single array under this name is no archive: TypeError.
+    except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{name}: expected the arrays `words` (strings) and `vectors`, found {error}"
         ) from error

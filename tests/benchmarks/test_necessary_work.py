@@ -36,6 +36,25 @@ def test_contrastive_work_is_three_times_that_of_all_pairs():
     assert contrastive == triplet
 
 
+def test_parts_that_are_not_there_are_no_work():
+    config = dataclasses.replace(
+        preset("flickr30k").model, mgcn=False, self_attention=False, image_global="regions"
+    )
+    work = training_step_work(config, 128, 1848)
+    whole = training_step_work(preset("flickr30k").model, 128, 1848)
+    assert set(whole) - set(work) == {
+        "image MGCN",
+        "text MGCN",
+        "self-attention",
+        "region products",
+    }
+    # Keys of 4,608 regions, with gradient.
+    assert work["image pooling"] == pytest.approx(3 * 2 * 4608 * 1024**2 / 1e9)
+    assert work["mining"] == pytest.approx(whole["mining"] - 2 * 128 * 128 * 36 * 1024 / 1e9)
+    row_1 = dataclasses.replace(config, cross_attention=False, local_alignment=False)
+    assert pair_work(row_1, 14) == 2 * 1024 * 256
+
+
 def test_work_grows_with_the_sizes():
     config = preset("flickr30k").model
     wider = dataclasses.replace(config, similarity_dim=512)

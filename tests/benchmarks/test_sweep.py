@@ -9,6 +9,9 @@ from hslm_tf.presets import preset
 from hslm_tf.run_directory import RunDirectory
 from hslm_tf.table4 import TABLE_4
 
+# Row 1 of Table 4, which builds fastest.
+LIGHT = "--no-mgcn --no-self-attention --no-cross-attention --no-local-alignment".split()
+
 
 def test_list(tmp_path):
     path = tmp_path / "list.txt"
@@ -36,18 +39,39 @@ def test_same_name_twice(tmp_path):
 
 def test_sweep_trains_writes_a_table_and_continues(run_flags, tmp_path, capsys, monkeypatch):
     path = tmp_path / "list.txt"
-    path.write_text("short: --epochs 1\n")
-    flags = f"--flags={shlex.join(run_flags)}"
-    arguments = [str(path), "--out", str(tmp_path / "out"), flags]
-    sweep.main(arguments)
-    table = (tmp_path / "out" / "table.md").read_text()
-    assert table.splitlines()[2].startswith("| short | ")
+    path.write_text("broken: --word-vectors nothing.txt\nshort: --epochs 1\n")
+    flags = [*run_flags, *LIGHT]
+    arguments = [str(path), "--out", str(tmp_path / "out"), f"--flags={shlex.join(flags)}"]
+    # As if the first run had been killed in its first epoch.
     run = RunDirectory(tmp_path / "out" / "short-0")
+    run.write_config(
+        train.parse([*flags, "--epochs", "1", "--seed", "0"]).config.with_absolute_paths()
+    )
+    with pytest.raises(SystemExit, match="1 runs failed: broken"):
+        sweep.main(arguments)
+    assert "nothing.txt" in (tmp_path / "out" / "broken-0" / "output.txt").read_text()
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert len(table.splitlines()) == 3 and table.splitlines()[2].startswith("| short | ")
     assert run.progress["epochs"] == 1
-    assert f"{run.progress['best_rsum']:.1f}" in table
-    monkeypatch.setattr(sweep, "train", None)
+    assert f"| {run.progress['best_rsum']:.1f} |" in table and "(1) |" in table
+
+    path.write_text("short: --epochs 1\n")
+    monkeypatch.setattr(sweep.subprocess, "run", None)
     sweep.main(arguments)
     assert (tmp_path / "out" / "table.md").read_text() == table
+    path.write_text("short: --epochs 2\n")
+    with pytest.raises(SystemExit, match="short-0 holds a run with other flags"):
+        sweep.main(arguments)
+
+
+def test_mistakes_end_a_sweep_before_it_begins(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("right: --epochs 1\nwrong: --no-such-flag 1\n")
+    with pytest.raises(SystemExit):
+        sweep.main([str(path), "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="--seeds must be at least 1. Received: 0"):
+        sweep.main([str(path), "--out", str(tmp_path / "out"), "--seeds", "0"])
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_diagnosis_is_a_list_of_configurations():

@@ -26,13 +26,19 @@ def contrastive_loss(
     """
     scores = np.float64(scores)
     size = len(scores)
+
+    def describes(caption: int, pair: int) -> bool:
+        """Whether the pair's image has some caption with these words."""
+        return any(
+            image_index[other] == image_index[pair]
+            and list(token_ids[other]) == list(token_ids[caption])
+            for other in range(size)
+        )
+
     loss, gradient, queries, above = 0.0, np.zeros_like(scores), 0, 0
     for k in range(size):
-        others = [
-            j
-            for j in range(size)
-            if image_index[j] != image_index[k] and list(token_ids[j]) != list(token_ids[k])
-        ]
+        # A pair with the same image is among those whose caption describes it.
+        others = [j for j in range(size) if not (describes(j, k) or describes(k, j))]
         for places in ([(k, j) for j in [k, *others]], [(j, k) for j in [k, *others]]):
             powers = np.array([np.exp(scale * scores[place]) for place in places])
             shares = powers / powers.sum()

@@ -88,6 +88,7 @@ def test_words_with_spaces_and_unusual_bytes_are_passed_over(tmp_path):
         ("cat 1 nan 3\n", "line 1: NaN or infinity, expected finite numbers"),
         ("3 3\nthe 1 2 3\n", "1 vectors, expected 3 as in its first line"),
         ("", "no vectors, expected lines of a word and its values"),
+        ("dog\ncat\n", "line 1: no values, expected a word and its values"),
     ],
 )
 def test_errors_name_the_file_and_the_line(text, message, tmp_path):
@@ -113,7 +114,12 @@ def test_errors_of_npz_name_the_file(arrays, message, tmp_path):
         load_word_vectors(tmp_path / "vectors.npz", WORDS, dim=3)
 
 
-def test_a_file_that_is_no_npz_is_named(tmp_path):
-    (tmp_path / "vectors.npz").write_bytes(b"dog 1 2 3")
+@pytest.mark.parametrize("kind", ["text", "a single array"])
+def test_a_file_that_is_no_npz_is_named(kind, tmp_path):
+    if kind == "text":
+        (tmp_path / "vectors.npz").write_bytes(b"dog 1 2 3")
+    else:
+        with open(tmp_path / "vectors.npz", "wb") as file:
+            np.save(file, np.zeros((2, 3)))
     with pytest.raises(ValueError, match=r"vectors\.npz: expected the arrays"):
         load_word_vectors(tmp_path / "vectors.npz", WORDS, dim=3)

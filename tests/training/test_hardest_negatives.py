@@ -106,8 +106,9 @@ def test_images_with_the_same_caption_are_no_negatives():
     index = tf.constant([0, 0, 1, 2])
     token_ids = tf.constant([[5, 6, 0], [7, 8, 0], [7, 8, 0], [7, 8, 9]])
     found = admissible_negatives(index, token_ids=token_ids)
-    # Caption 2 is that of image 0, too; caption 3 is longer.
-    expected = [[0, 0, 1, 1], [0, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 0]]
+    # Caption 2 is one of image 0's, too, so that it describes it, and caption 0 the same image;
+    # caption 3 is longer.
+    expected = [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 1], [1, 1, 1, 0]]
     np.testing.assert_array_equal(found, np.array(expected, bool))
     # Where captions of the same image may be negatives, equal ones may, too.
     same = admissible_negatives(index, True, tf.constant([[5], [5], [5], [6]]))

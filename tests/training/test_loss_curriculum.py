@@ -22,30 +22,32 @@ def curriculum() -> LossCurriculum:
     return LossCurriculum(ContrastiveLoss(5.0), then, FIRST_STEPS)
 
 
-def step_of(model: HSLM, loss, step: int) -> tuple[list[float], list[np.ndarray]]:
-    model.compile(keras.optimizers.SGD(1.0), loss)
+@pytest.fixture(scope="module")
+def steps() -> dict:
+    """Losses and gradients by step: of the curriculum, of its first loss, and of the other."""
+    config = ModelConfig(**SIZES, mgcn=False, self_attention=False)
+    model = HSLM(config, WORDS, dtype="float64")
+    randomize_model(model)
     batch = random_batch(np.arange(12) // 2)
+    whole, found = curriculum(), {}
+    for name, loss in (("whole", whole), ("first", whole.first), ("then", whole.then)):
+        model.compile(keras.optimizers.SGD(1.0), loss)
 
-    @tf.function
-    def gradients(step):
-        with tf.GradientTape() as tape:
-            losses = model._batch_losses(batch, step, training=False)
-        return losses, tape.gradient(losses.loss, model.trainable_variables)
+        def gradients(step):
+            with tf.GradientTape() as tape:
+                losses = model._batch_losses(batch, step, training=False)
+            gradients = tape.gradient(losses.loss, model.trainable_variables)
+            return losses, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
-    losses, found = gradients(tf.constant(step, tf.int64))
-    return losses, [tf.convert_to_tensor(gradient).numpy() for gradient in found]
+        found[name] = tf.function(gradients).get_concrete_function(tf.TensorSpec([], tf.int64))
+    return found
 
 
 @pytest.mark.parametrize("step", [0, 2, 3, 4, 100])
-def test_step_is_that_of_the_loss_whose_turn_it_is(step):
-    model = HSLM(ModelConfig(**SIZES), WORDS, dtype="float64")
-    randomize_model(model)
-    loss = curriculum()
-    losses, gradients = step_of(model, loss, step)
-    if step < FIRST_STEPS:
-        expected, expected_gradients = step_of(model, loss.first, step)
-    else:
-        expected, expected_gradients = step_of(model, loss.then, step - FIRST_STEPS)
+def test_step_is_that_of_the_loss_whose_turn_it_is(step, steps):
+    losses, gradients = steps["whole"](tf.constant(step, tf.int64))
+    turn, since = ("first", step) if step < FIRST_STEPS else ("then", step - FIRST_STEPS)
+    expected, expected_gradients = steps[turn](tf.constant(since, tf.int64))
     assert_close(losses.loss, expected.loss, 1e-10)
     np.testing.assert_array_equal(losses.active_hinges, expected.active_hinges)
     for a, b in zip(gradients, expected_gradients, strict=True):
@@ -60,7 +62,7 @@ def test_share_follows_the_triplet_loss_after_the_first_steps():
 
 
 def test_fit_passes_from_one_loss_to_the_other():
-    model = HSLM(ModelConfig(**SIZES), WORDS)
+    model = HSLM(ModelConfig(**SIZES, mgcn=False, self_attention=False), WORDS)
     model.compile(keras.optimizers.Adam(1e-3), curriculum())
     batches = tf.data.Dataset.from_tensors(random_batch(np.arange(12)))
     history = model.fit(batches.repeat(4), epochs=3, steps_per_epoch=1, verbose=0).history
