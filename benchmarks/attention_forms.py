@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import keras
-import rich
 import tyro
 
-from hslm_tf.command_line import one_line_errors
+from hslm_tf.command_line import one_line_errors, print_table
 from hslm_tf.experiment import measure, open_split
 from hslm_tf.model import HSLM
 from hslm_tf.retrieval import report_table
@@ -101,7 +100,7 @@ def main(args: list[str] | None = None) -> None:
         for name, changes in FORMS.items():
             reports[name] = measure(with_form(model, changes), data)
             print(f"{name}: rsum {reports[name].rsum:.1f}", flush=True)
-        rich.print(report_table(reports, title=f"{arguments.run}, {data.name}"))
+        print_table(report_table(reports, title=f"{arguments.run}, {data.name}"))
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rich
 import tyro
 from scipy.linalg import cholesky, solve_triangular
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from hslm_tf.command_line import print_table
 from hslm_tf.data import RetrievalDataset, load, load_sample
 from hslm_tf.retrieval import RecallReport, evaluate_scores, report_table
 
@@ -178,7 +178,7 @@ def main(data: Path | None = None, split: str = "test", settings: Settings = _DE
     """
     load_split = load_sample if data is None else lambda name: load(data, name)
     reports = baseline(load_split("train"), load_split(split), settings)
-    rich.print(report_table(reports, title=f"Linear CCA, {data or 'packaged sample'}, {split}"))
+    print_table(report_table(reports, title=f"Linear CCA, {data or 'packaged sample'}, {split}"))
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from typing import Literal
 
 import keras
 import numpy as np
-import rich
 import tensorflow as tf
 import tyro
 
+from hslm_tf.command_line import print_table
 from hslm_tf.data import RetrievalDataset, load, load_sample
 from hslm_tf.data.pipeline import steps_per_epoch, training_batches
 from hslm_tf.layers import (
@@ -206,7 +206,7 @@ def main(data: Path | None = None, split: str = "test", settings: Settings = _DE
     """
     load_split = load_sample if data is None else lambda name: load(data, name)
     report = baseline(load_split("train"), load_split(split), settings)
-    rich.print(report_table({"global model": report}, title=f"{data or 'sample'}, {split}"))
+    print_table(report_table({"global model": report}, title=f"{data or 'sample'}, {split}"))
 
 
 if __name__ == "__main__":

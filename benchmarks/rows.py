@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from hslm_tf.command_line import print_table
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], out: Path | None = None) -> None:
@@ -21,9 +22,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], out: Path | None = None) -> No
     for row in rows:
         cells = (row.get(name, "") for name in columns)
         table.add_row(*(f"{c:.2f}" if isinstance(c, float) else str(c) for c in cells))
-    # As wide as it needs to be: cells that are cut off say nothing.
-    needed = Console(width=10_000).measure(table).maximum
-    Console(width=max(Console().width, needed)).print(table)
+    print_table(table)
     if out is not None:
         with open(out, "a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)

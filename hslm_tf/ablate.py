@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from hslm_tf.command_line import one_line_errors
+from hslm_tf.command_line import one_line_errors, print_table
 from hslm_tf.config import RunConfig
 from hslm_tf.presets import preset
 from hslm_tf.run_directory import RunDirectory
@@ -112,7 +112,7 @@ def _run(arguments: AblateArguments) -> None:
             print(f"Row {row}, seed {seed}: rsum {report.rsum:.1f}", flush=True)
             reports.setdefault(row, []).append(report)
     title = f"{measured.name}, {measured.num_images} images; paper: Flickr30K test, 1,000 images"
-    rich.print(ablation_table(reports, title))
+    print_table(ablation_table(reports, title))
     rich.print(ordering_table(reports))
 
 

@@ -1,8 +1,12 @@
-"""How every command ends when something goes wrong."""
+"""What the commands have in common: tables as wide as they are, errors of one line."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @contextmanager
@@ -18,3 +22,15 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(130)
     except (OSError, ValueError, ImportError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
+
+
+def print_table(table: "Table") -> None:
+    """Prints a table at its full width: rich would cut numbers off where lines are short.
+
+    Args:
+        table: the table.
+    """
+    from rich.console import Console
+
+    needed = Console(width=10_000).measure(table).maximum
+    Console(width=max(needed, Console().width)).print(table)

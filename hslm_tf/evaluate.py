@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from hslm_tf.command_line import one_line_errors
+from hslm_tf.command_line import one_line_errors, print_table
 from hslm_tf.retrieval.protocols import Protocol
 from hslm_tf.run_directory import RunDirectory
 
@@ -63,7 +63,6 @@ def _run(arguments: EvaluateArguments) -> None:
         raise FileNotFoundError(f"{arguments.save_scores}: there is no such folder")
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     import numpy as np
-    import rich
 
     from hslm_tf.experiment import open_split
     from hslm_tf.retrieval.protocols import check_protocol
@@ -90,7 +89,7 @@ def _run(arguments: EvaluateArguments) -> None:
         groups, dataset, arguments.protocol, arguments.save_scores, arguments.restart
     )
     title = f"{dataset.name}, {dataset.num_images} images, protocol {arguments.protocol}"
-    rich.print(report_table(reports, title=title, mean=True))
+    print_table(report_table(reports, title=title, mean=True))
 
 
 if __name__ == "__main__":

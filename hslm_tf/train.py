@@ -11,7 +11,7 @@ from typing import Annotated
 
 import tyro
 
-from hslm_tf.command_line import one_line_errors
+from hslm_tf.command_line import one_line_errors, print_table
 from hslm_tf.config import RunConfig
 from hslm_tf.presets import preset
 from hslm_tf.run_directory import RunDirectory
@@ -122,7 +122,6 @@ def _run(arguments: TrainArguments) -> None:
         run.require_new()
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     import keras
-    import rich
 
     from hslm_tf.data.loading import find_splits
     from hslm_tf.experiment import Splits, dataset_path, load_split, measure, train
@@ -151,7 +150,7 @@ def _run(arguments: TrainArguments) -> None:
             print(f"\nInterrupted after {run.progress['epochs']} complete epochs. Continue with:")
             print(f"  python -m hslm_tf.train --resume {shlex.quote(str(run.path))}")
         raise
-    rich.print(
+    print_table(
         report_table(
             reports, title=f"Epoch {run.progress['best_epoch']}, best on {config.data.dev_split}"
         )
