@@ -15,10 +15,11 @@ import keras
 import tyro
 
 from hslm_tf.command_line import one_line_errors, print_table
-from hslm_tf.experiment import measure, open_split
-from hslm_tf.model import HSLM
-from hslm_tf.retrieval import report_table
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf.evaluation import report_table
+from hslm_tf.evaluation.exact_recall import evaluate
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.runs.splits import open_split
 
 FORMS: dict[str, dict[str, Any]] = {
     "global vectors alone": {"cross_attention": False, "local_alignment": False},
@@ -98,7 +99,7 @@ def main(args: list[str] | None = None) -> None:
         model = keras.saving.load_model(run.best_model)
         reports = {}
         for name, changes in FORMS.items():
-            reports[name] = measure(with_form(model, changes), data)
+            reports[name] = evaluate(with_form(model, changes), data)
             print(f"{name}: rsum {reports[name].rsum:.1f}", flush=True)
         print_table(report_table(reports, title=f"{arguments.run}, {data.name}"))
 

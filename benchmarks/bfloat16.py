@@ -18,7 +18,7 @@ import rich
 import tyro
 from rich.table import Table
 
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf.runs.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ def measure(arguments: Arguments) -> dict[str, dict[str, float]]:
     import keras
 
     from hslm_tf.data.pipeline import training_batches
-    from hslm_tf.experiment import load_split, measure, open_split
-    from hslm_tf.model import HSLM
+    from hslm_tf.evaluation.exact_recall import evaluate
+    from hslm_tf.models.hslm import HSLM
+    from hslm_tf.runs.splits import load_split, open_split
     from hslm_tf.training import HardestNegativeTripletLoss
 
     run = RunDirectory(arguments.run)
@@ -66,7 +67,7 @@ def measure(arguments: Arguments) -> dict[str, dict[str, float]]:
         compare_batch(wide, narrow, loss, batch) for batch in batches.take(arguments.batches)
     ]
     dataset = open_split(run, arguments.split)
-    reports = {model.policy_name: measure(model, dataset).as_dict() for model in (wide, narrow)}
+    reports = {model.policy_name: evaluate(model, dataset).as_dict() for model in (wide, narrow)}
     names = ("other_negative", "score_lost", "gradient_distance", "gradient_cosine")
     return {"mining": dict(zip(names, np.mean(compared, axis=0).tolist(), strict=True)), **reports}
 
@@ -89,7 +90,9 @@ def compare_batch(wide, narrow, triplet_loss, batch) -> tuple[float, float, floa
     from hslm_tf.training.triplet_loss import Negatives
 
     def encode(model):
-        images = model.image_encoder({key: batch[key] for key in ("regions", "region_mask")})
+        images = model.image_encoder(
+            {key: batch[key] for key in ("region_features", "region_mask")}
+        )
         return images, model.text_encoder({"token_ids": batch["token_ids"]})
 
     admissible = admissible_negatives(batch["image_index"])

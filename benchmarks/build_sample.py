@@ -10,11 +10,9 @@ With `--glove`, a text file or .npz of GloVe vectors, those of the sample's voca
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 import tyro
 
-from hslm_tf.text.tokenization import tokenize
-from hslm_tf.text.vocabulary import Vocabulary
+from hslm_tf.text.tokenizer import build_vocabulary
 from hslm_tf.text.word_vectors import read_word_vectors
 
 SLICES = {"train": ("train", 0, 1000), "dev": ("dev", 0, 100), "test": ("dev", 100, 200)}
@@ -51,8 +49,7 @@ def cut_word_vectors(glove: Path, target: Path) -> None:
         target: Folder of the sample.
     """
     captions = (target / "train_caps.txt").read_text("utf-8").splitlines()
-    words = tokenize(tf.constant(captions)).flat_values.numpy().astype(bytes)
-    vocabulary = Vocabulary.build([np.char.decode(words, "utf-8").tolist()], MIN_COUNT).words
+    vocabulary = build_vocabulary(captions, MIN_COUNT).words
     found = read_word_vectors(glove, vocabulary, GLOVE_WIDTH)
     rows = sorted(found)
     np.savez_compressed(

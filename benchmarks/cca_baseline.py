@@ -20,8 +20,8 @@ from scipy.linalg import cholesky, solve_triangular
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from hslm_tf.command_line import print_table
-from hslm_tf.data import RetrievalDataset, load, load_sample
-from hslm_tf.retrieval import RecallReport, evaluate_scores, report_table
+from hslm_tf.data import RetrievalDataset, load_dataset, load_sample
+from hslm_tf.evaluation import RecallReport, evaluate_scores, report_table
 
 _IMAGES_PER_READ = 500
 
@@ -176,7 +176,7 @@ def main(data: Path | None = None, split: str = "test", settings: Settings = _DE
         split: Split to measure on.
         settings: Settings of the baseline.
     """
-    load_split = load_sample if data is None else lambda name: load(data, name)
+    load_split = load_sample if data is None else lambda name: load_dataset(data, name)
     reports = baseline(load_split("train"), load_split(split), settings)
     print_table(report_table(reports, title=f"Linear CCA, {data or 'packaged sample'}, {split}"))
 

@@ -19,7 +19,7 @@ import tyro
 from benchmarks.rows import print_rows
 from benchmarks.serving_requests import model_to_export, own_scores, random_request
 from hslm_tf.command_line import one_line_errors
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf.runs.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def measure(arguments: Arguments) -> list[dict]:
     """
     import tensorflow as tf
 
-    from hslm_tf.experiment import measure as recall_of
-    from hslm_tf.experiment import open_split
+    from hslm_tf.evaluation.exact_recall import evaluate as recall_of
+    from hslm_tf.runs.splits import open_split
     from hslm_tf.serving.precision import Precision, StoredWeights
     from hslm_tf.serving.savedmodel import export_model
 

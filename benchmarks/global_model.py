@@ -19,8 +19,10 @@ import tensorflow as tf
 import tyro
 
 from hslm_tf.command_line import print_table
-from hslm_tf.data import RetrievalDataset, load, load_sample
+from hslm_tf.data import RetrievalDataset, load_dataset, load_sample
+from hslm_tf.data.blocks import row_blocks
 from hslm_tf.data.pipeline import steps_per_epoch, training_batches
+from hslm_tf.evaluation import RecallReport, evaluate_scores, report_table
 from hslm_tf.layers import (
     AttentionPooling,
     BidirectionalGRU,
@@ -28,15 +30,12 @@ from hslm_tf.layers import (
     SimilarityFusion,
     SimilarityRepresentation,
 )
-from hslm_tf.retrieval import RecallReport, evaluate_scores, report_table
-from hslm_tf.text.tokenization import tokenize
-from hslm_tf.text.tokenizer import CaptionTokenizer
-from hslm_tf.text.vocabulary import Vocabulary
+from hslm_tf.text.tokenizer import CaptionTokenizer, build_vocabulary
 from hslm_tf.text.word_vectors import load_word_vectors
 from hslm_tf.training import ContrastiveLoss
 from hslm_tf.training.trainer import RetrievalTrainer
 
-_IMAGES_AT_ONCE = 250
+_IMAGE_BLOCK_SIZE = 250
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class GlobalModel(RetrievalTrainer):
     """
 
     def __init__(self, settings: Settings, region_dim: int, vocabulary_size: int) -> None:
-        regions = keras.Input((None, region_dim), name="regions")
+        regions = keras.Input((None, region_dim), name="region_features")
         region_mask = keras.Input((None,), dtype="bool", name="region_mask")
         token_ids = keras.Input((None,), dtype="int32", name="token_ids")
         word_mask = keras.ops.not_equal(token_ids, 0)
@@ -118,7 +117,7 @@ class GlobalModel(RetrievalTrainer):
             score = fusion({"global": vectors})[:, 0, 0]
         else:
             score = keras.layers.Dot(axes=-1)([text, image])
-        image_inputs = {"regions": regions, "region_mask": region_mask}
+        image_inputs = {"region_features": regions, "region_mask": region_mask}
         super().__init__({**image_inputs, "token_ids": token_ids}, {"score": score})
         self.similarity, self.fusion = similarity, fusion
         self.image_encoder = keras.Model(image_inputs, {"vector": image})
@@ -157,9 +156,7 @@ def baseline(
         The recall.
     """
     keras.utils.set_random_seed(settings.seed)
-    words = tokenize(tf.constant(train.captions))
-    words = np.char.decode(words.flat_values.numpy().astype(bytes), "utf-8").tolist()
-    vocabulary = Vocabulary.build([words], min_count=4).words
+    vocabulary = build_vocabulary(train.captions).words
     tokenizer = CaptionTokenizer(vocabulary)
     model = GlobalModel(settings, train.region_dim, len(vocabulary))
     if settings.word_vectors is not None:
@@ -188,10 +185,9 @@ def scores(model: GlobalModel, test: RetrievalDataset, tokenizer: CaptionTokeniz
     tokens = tokenizer.tokenize_all(test.captions).padded(np.arange(test.num_captions))
     texts = model.text_encoder({"token_ids": tf.constant(tokens)})
     blocks = []
-    for first in range(0, test.num_images, _IMAGES_AT_ONCE):
-        rows = np.arange(first, min(first + _IMAGES_AT_ONCE, test.num_images))
+    for rows in row_blocks(test.num_images, _IMAGE_BLOCK_SIZE):
         regions, mask = test.read_images(rows)
-        inputs = {"regions": tf.cast(regions, tf.float32), "region_mask": tf.constant(mask)}
+        inputs = {"region_features": tf.cast(regions, tf.float32), "region_mask": tf.constant(mask)}
         blocks.append(model.score_all(model.image_encoder(inputs), texts).numpy())
     return np.concatenate(blocks)
 
@@ -204,7 +200,7 @@ def main(data: Path | None = None, split: str = "test", settings: Settings = _DE
         split: Split to measure on.
         settings: What the model is made of and how it learns.
     """
-    load_split = load_sample if data is None else lambda name: load(data, name)
+    load_split = load_sample if data is None else lambda name: load_dataset(data, name)
     report = baseline(load_split("train"), load_split(split), settings)
     print_table(report_table({"global model": report}, title=f"{data or 'sample'}, {split}"))
 

@@ -25,10 +25,10 @@ import rich
 import tyro
 from rich.table import Table
 
-from hslm_tf.data import RetrievalDataset, load, load_sample
+from hslm_tf.data import RetrievalDataset, load_dataset, load_sample
 
 _CAPTIONS_PER_IMAGE = 5
-_IMAGES_AT_ONCE = 500
+_IMAGE_BLOCK_SIZE = 500
 _MATRIX = 2048
 # Batches that the pipeline may have ready before anyone asks.
 _WARM_UP = 4
@@ -98,7 +98,7 @@ def write_features(arguments: Arguments) -> Path:
     from hslm_tf.data.precomputed import write_precomputed
 
     random = np.random.default_rng(0)
-    block = random.standard_normal((_IMAGES_AT_ONCE, 36, 2048), np.float32)
+    block = random.standard_normal((_IMAGE_BLOCK_SIZE, 36, 2048), np.float32)
 
     class Random:
         """Rows of a random block, each time with other factors."""
@@ -108,7 +108,7 @@ def write_features(arguments: Arguments) -> Path:
 
         def __getitem__(self, rows: np.ndarray) -> np.ndarray:
             factor = 1 + rows[:, None, None] / arguments.images
-            return block[rows % _IMAGES_AT_ONCE] * factor.astype(np.float32)
+            return block[rows % _IMAGE_BLOCK_SIZE] * factor.astype(np.float32)
 
     name = f"hslm-input-{arguments.images}"
     target = arguments.folder / (f"{name}.h5" if arguments.hdf5 else name)
@@ -196,7 +196,7 @@ def measure_waiting(
     from hslm_tf.text.tokenizer import CaptionTokenizer
     from hslm_tf.text.vocabulary import SPECIAL_WORDS
 
-    dataset = load(data, "train")
+    dataset = load_dataset(data, "train")
     tokens = CaptionTokenizer(SPECIAL_WORDS).tokenize_all(dataset.captions)
     batches = training_batches(dataset, tokens, arguments.batch_size)
     count = min(arguments.steps, len(batches) - 1)
@@ -270,7 +270,7 @@ def main(args: list[str] | None = None) -> None:
         work = fixed_work(arguments.step_seconds)
         before = resident_memory()
         rows = [measure_waiting(data, arguments, work, before, cache) for cache in ("cold", "warm")]
-        captions = load(data, "train").captions
+        captions = load_dataset(data, "train").captions
         tokens = measure_tokens(captions)
     finally:
         if not arguments.keep:

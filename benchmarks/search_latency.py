@@ -47,12 +47,12 @@ class Arguments:
     """queries of each measurement, after five that warm up"""
     exhaustive: int = 3
     """queries that are scored exhaustively, in collections of at most 100,000; 0 for none"""
-    shortlist: int = 100
-    """length of the shortlist"""
+    candidates: int = 100
+    """items that are scored exactly"""
     pool: int = 10000
     """images and captions whose local features are on disk; a larger collection repeats them"""
     dim: int = 256
-    """width of the shortlist vectors"""
+    """width of the vectors of the projection heads"""
     folder: Path | None = None
     """where the local features are written, 0.1 MB an item; by default the temporary folder"""
     out: Path | None = None
@@ -70,13 +70,13 @@ def measure(arguments: Arguments) -> list[dict]:
     """
     import keras
 
-    from hslm_tf.model import HSLM
-    from hslm_tf.retrieval.shortlist import new_shortlist
+    from hslm_tf.models.hslm import HSLM
+    from hslm_tf.retrieval.projection_heads import new_heads
 
     keras.utils.set_random_seed(0)
     random = np.random.default_rng(0)
     config, words = preset(arguments.preset).model, random_words()
-    model, heads = HSLM(config, words), new_shortlist(config.joint_dim, arguments.dim)
+    model, heads = HSLM(config, words), new_heads(config.joint_dim, arguments.dim)
     captions = [" ".join(random.choice(words[4:], random.integers(8, 15))) for _ in range(100)]
     rows = []
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
@@ -89,11 +89,11 @@ def measure(arguments: Arguments) -> list[dict]:
                 collection.use_index(lambda side, name=name: open_index(name))
                 for direction, asked in queries.items():
                     started = time.perf_counter()
-                    ask(collection, direction, asked[0], arguments.shortlist)
+                    ask(collection, direction, asked[0], arguments.candidates)
                     row = {"items": items, "direction": direction, "index": name}
                     row |= {"first_s": time.perf_counter() - started}
-                    count, shortlist = arguments.queries, arguments.shortlist
-                    rows.append(row | _times(collection, direction, asked, count, shortlist))
+                    count, num_candidates = arguments.queries, arguments.candidates
+                    rows.append(row | _times(collection, direction, asked, count, num_candidates))
             if items <= _MOST_EXHAUSTIVE and arguments.exhaustive:
                 for direction, asked in queries.items():
                     row = {"items": items, "direction": direction, "index": "none: exhaustive"}
@@ -104,7 +104,7 @@ def measure(arguments: Arguments) -> list[dict]:
 
 
 def ask(
-    collection: "Collection", direction: Direction, query: str, shortlist: int | None
+    collection: "Collection", direction: Direction, query: str, num_candidates: int | None
 ) -> list[list]:
     """One query for ten answers.
 
@@ -112,14 +112,14 @@ def ask(
         collection: the collection.
         direction: what is looked for.
         query: a caption, or the id of an image.
-        shortlist: items that are scored exactly; None for all.
+        num_candidates: items that are scored exactly; None for all.
 
     Returns:
         What the collection answers.
     """
     if direction == "caption to images":
-        return collection.search([query], 10, shortlist)
-    return collection.search_by_image([query], 10, shortlist)
+        return collection.search([query], 10, num_candidates)
+    return collection.search_by_image([query], 10, num_candidates)
 
 
 class Pool:
@@ -154,7 +154,7 @@ class Pool:
         """
         from hslm_tf.retrieval.caption_encodings import CaptionEncodings
         from hslm_tf.retrieval.collection import Collection
-        from hslm_tf.retrieval.contents import Contents
+        from hslm_tf.retrieval.encoded_dataset import EncodedDataset
         from hslm_tf.retrieval.image_encodings import ImageEncodings
         from hslm_tf.retrieval.rows import Rows
 
@@ -162,7 +162,7 @@ class Pool:
         mask = np.ones((items, self._regions.shape[1]), bool)
         starts = np.cumsum(self._lengths) - self._lengths
         pooled = Rows([self._pooled], repeated)
-        contents = Contents(
+        encoded = EncodedDataset(
             ids=[str(image) for image in range(items)],
             images=ImageEncodings(
                 Rows([self._regions], repeated),
@@ -180,7 +180,7 @@ class Pool:
             ),
             caption_vectors=self._unit((items, heads.dim)),
         )
-        return Collection(model, heads, contents)
+        return Collection(model, heads, encoded)
 
     def _write(self, path: Path, shape: tuple[int, ...]) -> np.ndarray:
         array = np.lib.format.open_memmap(path, "w+", np.float16, shape)
@@ -201,14 +201,14 @@ def _times(
     direction: Direction,
     queries: list[str],
     count: int,
-    shortlist: int | None,
+    num_candidates: int | None,
 ) -> dict[str, float]:
     # An exhaustive query takes seconds, and the others have warmed up before it.
-    warm_up = 1 if shortlist is None else _WARM_UP
+    warm_up = 1 if num_candidates is None else _WARM_UP
     seconds = []
     for number in range(warm_up + count):
         started = time.perf_counter()
-        ask(collection, direction, queries[number % len(queries)], shortlist)
+        ask(collection, direction, queries[number % len(queries)], num_candidates)
         seconds.append(time.perf_counter() - started)
     milliseconds = 1000 * np.array(seconds[warm_up:])
     return {
@@ -220,16 +220,16 @@ def _times(
 
 def _sizes(collection: "Collection") -> dict[str, float]:
     """Bytes in memory (vectors, masks) and on disk (local features) of an image and a caption."""
-    contents = collection.contents
-    images, texts = contents.images, contents.texts
+    encoded = collection.encoded
+    images, texts = encoded.images, encoded.texts
     bytes_a_number = images.regions.dtype.itemsize
     words = float(texts.lengths.mean()) + 1  # the global vector
     pooled = 0 if images.pooled is None else images.pooled.shape[1]
     return {
-        "memory_an_image": float(contents.vectors[0].nbytes + images.region_mask[0].nbytes),
+        "memory_an_image": float(encoded.vectors[0].nbytes + images.region_mask[0].nbytes),
         "disk_an_image": float((np.prod(images.regions.shape[1:]) + pooled) * bytes_a_number),
         # Start and length of the words, and the row of the image, are eight bytes each.
-        "memory_a_caption": float(contents.caption_vectors[0].nbytes + 3 * 8),
+        "memory_a_caption": float(encoded.caption_vectors[0].nbytes + 3 * 8),
         "disk_a_caption": words * texts.words.shape[1] * bytes_a_number,
     }
 

@@ -1,4 +1,4 @@
-"""What a shortlist loses against scoring everything.
+"""What candidates lose against scoring everything.
 
     python -m benchmarks.search_recall runs/flickr8k --split dev
 
@@ -15,15 +15,15 @@ import tyro
 
 from benchmarks.rows import print_rows
 from hslm_tf.command_line import one_line_errors
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf.runs.run_directory import RunDirectory
 
-# What a shortlist has to reach: shares of the exact first and of the exact first ten, R@1 lost.
+# What candidates have to reach: shares of the exact first and of the exact first ten, R@1 lost.
 _TOP1, _TOP10, _R1 = 99.0, 97.0, 0.3
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a shortlist finds of what exhaustive scoring finds."""
+    """What candidates find of what exhaustive scoring finds."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """directory of a run, with projection heads or without"""
@@ -31,24 +31,24 @@ class Arguments:
     """folder or HDF5 file; by default the one that the run was trained on"""
     split: str | None = None
     """split; by default the run's test split"""
-    shortlist: int = 100
-    """length of the shortlist"""
+    candidates: int = 100
+    """items that are scored exactly"""
     scores: Path | None = None
     """file for the matrix of exact scores; read if it exists, else written"""
     out: Path | None = None
     """file to append JSON lines to"""
 
 
-def shortlist_row(scores: np.ndarray, products: np.ndarray, size: int) -> dict[str, float]:
-    """What a shortlist by inner products finds of the best by score.
+def candidates_row(scores: np.ndarray, products: np.ndarray, size: int) -> dict[str, float]:
+    """What candidates by inner products hold of the best by score.
 
     Args:
         scores: `[queries, items]`, exact.
-        products: `[queries, items]`, what the shortlist is made by.
-        size: length of the shortlist.
+        products: `[queries, items]`, what the candidates are found by.
+        size: number of candidates.
 
     Returns:
-        Percentages of the exact first and of the exact first ten that the shortlist has, and the
+        Percentages of the exact first and of the exact first ten that are candidates, and the
         smallest lengths that reach 99% and 97% of them.
     """
     best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
@@ -80,16 +80,16 @@ def smallest_size(places: np.ndarray, percentage: float) -> int:
 def recall_at_1(
     scores: np.ndarray, products: np.ndarray, size: int, right: Callable[[int, int], bool]
 ) -> float:
-    """R@1 of exact scores within a shortlist.
+    """R@1 of exact scores among candidates.
 
     Args:
         scores: `[queries, items]`, exact.
-        products: `[queries, items]`, what the shortlist is made by.
-        size: length of the shortlist.
+        products: `[queries, items]`, what the candidates are found by.
+        size: number of candidates.
         right: whether an item answers a query.
 
     Returns:
-        Percentage of queries whose best item of the shortlist is right.
+        Percentage of queries whose best candidate is right.
     """
     size = min(size, scores.shape[1])
     hits = 0
@@ -110,22 +110,22 @@ def measure(arguments: Arguments) -> list[dict]:
     """
     import keras
 
-    from hslm_tf.experiment import open_split
+    from hslm_tf.evaluation.scoring import score_matrix
     from hslm_tf.retrieval.collection import Collection
-    from hslm_tf.retrieval.scoring import score_matrix
-    from hslm_tf.retrieval.shortlist import load_shortlist
+    from hslm_tf.runs.opening import load_heads
+    from hslm_tf.runs.splits import open_split
 
     run = RunDirectory(arguments.run)
     dataset = open_split(run, arguments.split, arguments.dataset)
     model = keras.saving.load_model(run.best_model)
-    collection = Collection.build(model, dataset, load_shortlist(run, model))
+    collection = Collection.build(model, dataset, load_heads(run.path, model))
     if arguments.scores is not None and arguments.scores.exists():
         scores = np.load(arguments.scores)
     else:
         scores = score_matrix(model, dataset)
         if arguments.scores is not None:
             np.save(arguments.scores, scores)
-    products = collection.contents.vectors @ collection.contents.caption_vectors.T
+    products = collection.encoded.vectors @ collection.encoded.caption_vectors.T
     owner = dataset.caption_to_image
     sides = {
         "caption to images": (scores.T, products.T, lambda query, item: owner[query] == item),
@@ -133,9 +133,12 @@ def measure(arguments: Arguments) -> list[dict]:
     }
     rows = []
     for name, (exact, shortened, right) in sides.items():
-        row = shortlist_row(exact, shortened, arguments.shortlist)
+        row = candidates_row(exact, shortened, arguments.candidates)
         r1 = recall_at_1(exact, shortened, exact.shape[1], right)
-        row |= {"r1": r1, "r1_shortlist": recall_at_1(exact, shortened, arguments.shortlist, right)}
+        row |= {
+            "r1": r1,
+            "r1_candidates": recall_at_1(exact, shortened, arguments.candidates, right),
+        }
         size = max(row["needed_top1"], row["needed_top10"])
         while abs(recall_at_1(exact, shortened, size, right) - r1) > _R1:
             size = min(size + 10, exact.shape[1])

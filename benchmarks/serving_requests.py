@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.training_step import random_words
 from hslm_tf.presets import preset
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.serving.status import Status
 
 Request = dict[str, np.ndarray]
@@ -26,7 +26,7 @@ def model_to_export(name: str, run: Path | None) -> Any:
     """
     import keras
 
-    from hslm_tf.model import HSLM
+    from hslm_tf.models.hslm import HSLM
     from hslm_tf.serving.savedmodel import in_float32
 
     if run is None:

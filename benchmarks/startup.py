@@ -86,7 +86,9 @@ def main(args: list[str] | None = None) -> None:
     measured = {
         "help": lambda: seconds_of("-m", "hslm_tf.train", "--help"),
         "import tensorflow": lambda: seconds_of("-c", "import tensorflow"),
-        "import hslm_tf.experiment": lambda: seconds_of("-c", "import hslm_tf.experiment"),
+        "import hslm_tf.runs.experiment": lambda: seconds_of(
+            "-c", "import hslm_tf.runs.experiment"
+        ),
         f"first step, {arguments.preset}": lambda: seconds_to_first_step(arguments.preset),
     }
     table = Table(title=f"Start, median of {arguments.runs}")

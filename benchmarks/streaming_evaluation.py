@@ -158,9 +158,9 @@ def measure(arguments: Arguments) -> Measurement:
     import keras
     import tensorflow as tf
 
-    from hslm_tf.model import HSLM
-    from hslm_tf.retrieval.scoring import CAPTIONS_AT_ONCE, caption_order, score_blocks
-    from hslm_tf.retrieval.streaming_ranks import StreamingRanks
+    from hslm_tf.evaluation.scoring import CAPTION_BLOCK_SIZE, caption_order, score_blocks
+    from hslm_tf.evaluation.streaming_ranks import StreamingRanks
+    from hslm_tf.models.hslm import HSLM
 
     if arguments.threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
@@ -169,7 +169,7 @@ def measure(arguments: Arguments) -> Measurement:
     before = gemm_ceiling(arguments.precision)
     model = HSLM(config, random_words(), dtype=arguments.precision)
     dataset = random_dataset(config, arguments.images)
-    order = blocks_to_score(caption_order(model, dataset), arguments.captions, CAPTIONS_AT_ONCE)
+    order = blocks_to_score(caption_order(model, dataset), arguments.captions, CAPTION_BLOCK_SIZE)
     ranks = StreamingRanks(dataset.caption_to_image, dataset.num_images)
     moments, sizes, most = [time.perf_counter()], [], 0
     for captions, scores in score_blocks([model], dataset, order):

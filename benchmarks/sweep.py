@@ -21,7 +21,7 @@ from typing import Annotated
 import tyro
 
 from hslm_tf.command_line import one_line_errors
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.train import parse
 
 

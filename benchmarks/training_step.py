@@ -125,7 +125,7 @@ def random_batch(config: ModelConfig, batch_size: int) -> dict[str, np.ndarray]:
     real = np.arange(_LONGEST) < caption_lengths(batch_size)[:, None]
     shape = (batch_size, config.max_regions, config.region_dim)
     return {
-        "regions": random.standard_normal(shape, np.float32),
+        "region_features": random.standard_normal(shape, np.float32),
         "region_mask": np.ones(shape[:2], bool),
         "token_ids": np.where(real, token_ids, 0).astype(np.int32),
         "image_index": np.arange(batch_size, dtype=np.int32),
@@ -150,7 +150,7 @@ def measure(arguments: Arguments) -> Measurement:
     import keras
     import tensorflow as tf
 
-    from hslm_tf.model import HSLM
+    from hslm_tf.models.hslm import HSLM
     from hslm_tf.training import ContrastiveLoss, HardestNegativeTripletLoss
 
     if arguments.threads is not None:

@@ -16,10 +16,10 @@ import rich
 import tyro
 from rich.table import Table
 
-from hslm_tf.data.loading import load
-from hslm_tf.experiment import dataset_path
-from hslm_tf.model import HSLM
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf.data.loading import load_dataset
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.runs.splits import dataset_path
 
 FUNCTION_WORDS = (
     "a an the is are was be been being am in on of at to and with from by for as it its there "
@@ -84,7 +84,9 @@ def main() -> None:
     arguments = tyro.cli(Arguments)
     run = RunDirectory(arguments.run)
     model = keras.saving.load_model(run.best_model)
-    captions = load(arguments.dataset or dataset_path(run.config()), arguments.split).captions
+    captions = load_dataset(
+        arguments.dataset or dataset_path(run.config()), arguments.split
+    ).captions
     before, after = function_word_ratio(model, captions)
     table = Table("weight of a function word / of another word", "before", "after")
     table.add_row(f"{arguments.split}, {len(captions)} captions", f"{before:.2f}", f"{after:.2f}")

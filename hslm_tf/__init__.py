@@ -1,15 +1,64 @@
 """HSLM: hierarchical semantic correspondences for image-text retrieval, on Keras 3 and TensorFlow.
 
+What most scripts need is here by name: `HSLM`, `load_dataset`, `evaluate`, `Collection` and more.
+A name is imported when it is first asked for: `import hslm_tf` alone does not load TensorFlow.
+
 The layers are `hslm_tf.layers`, the training method `hslm_tf.training`; in a checkout their folders
-`layers/` and `training/` lie beside this one. Importing `hslm_tf` alone does not load TensorFlow.
+`layers/` and `training/` lie beside this one.
 """
 
+import importlib
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# Run from the root of a checkout, ./hslm_tf shadows an installed package and would lack its wings.
-# The root holds this package again: without its name in the condition, walking it would not end.
+if TYPE_CHECKING:
+    from hslm_tf import layers as layers
+    from hslm_tf import training as training
+    from hslm_tf.config import ModelConfig as ModelConfig
+    from hslm_tf.data.loading import load_dataset as load_dataset
+    from hslm_tf.data.pipeline import training_batches as training_batches
+    from hslm_tf.data.sample import load_sample as load_sample
+    from hslm_tf.evaluation.exact_recall import evaluate as evaluate
+    from hslm_tf.models.hslm import HSLM as HSLM
+    from hslm_tf.presets import preset as preset
+    from hslm_tf.retrieval.collection import Collection as Collection
+    from hslm_tf.runs.opening import load_model as load_model
+    from hslm_tf.text.tokenizer import build_vocabulary as build_vocabulary
+
+_MODULES = {
+    "Collection": "retrieval.collection",
+    "HSLM": "models.hslm",
+    "ModelConfig": "config",
+    "build_vocabulary": "text.tokenizer",
+    "evaluate": "evaluation.exact_recall",
+    "load_dataset": "data.loading",
+    "load_model": "runs.opening",
+    "load_sample": "data.sample",
+    "preset": "presets",
+    "training_batches": "data.pipeline",
+}
+_PACKAGES = ("layers", "training")
+
+
+def __getattr__(name: str) -> Any:
+    # Found anew each time: a command is a module of this package, too, and `hslm_tf.evaluate` is
+    # the function for all who have not imported the command.
+    if name in _PACKAGES:
+        return importlib.import_module(f"hslm_tf.{name}")
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"hslm_tf.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES, *_PACKAGES])
+
+
+# Run from the root of a checkout, ./hslm_tf hides an installed package, and layers/ and training/
+# are not inside it but beside it. The root holds this package again: without its name in the
+# condition, walking it would not end.
 _checkout = pathlib.Path(__file__).resolve().parent.parent
 if (
     __name__ == "hslm_tf"

@@ -11,9 +11,8 @@ import tyro
 
 from hslm_tf.command_line import one_line_errors, print_table
 from hslm_tf.config import RunConfig
-from hslm_tf.presets import preset
-from hslm_tf.run_directory import RunDirectory
-from hslm_tf.table4 import TABLE_4
+from hslm_tf.presets import ABLATION_PARTS, preset
+from hslm_tf.runs.run_directory import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +55,7 @@ def parse_rows(text: str) -> list[int]:
         last = last if dash else first
         if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
             raise ValueError(f"--rows takes numbers and ranges such as 1,5,9-12. Received: {text}")
-        if not {int(first), int(last)} <= set(TABLE_4):
+        if not {int(first), int(last)} <= set(ABLATION_PARTS):
             raise ValueError(f"--rows takes rows of Table 4, 1 to 12. Received: {text}")
         rows |= set(range(int(first), int(last) + 1))
     return sorted(rows)
@@ -90,9 +89,10 @@ def _run(arguments: AblateArguments) -> None:
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     import rich
 
-    from hslm_tf.ablation import ablation_table, ordering_table, row_config, run_row
     from hslm_tf.data.loading import find_splits
-    from hslm_tf.experiment import Splits, dataset_path, load_split
+    from hslm_tf.report.ablation_tables import ablation_table, ordering_table
+    from hslm_tf.runs.ablation import row_config, run_row
+    from hslm_tf.runs.splits import Splits, dataset_path, load_split
 
     config = arguments.config.with_absolute_paths()
     data = config.data

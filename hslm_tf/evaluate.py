@@ -9,8 +9,8 @@ from typing import Annotated
 import tyro
 
 from hslm_tf.command_line import one_line_errors, print_table
-from hslm_tf.retrieval.protocols import Protocol
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf.evaluation.protocols import Protocol
+from hslm_tf.runs.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ def _run(arguments: EvaluateArguments) -> None:
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     import numpy as np
 
-    from hslm_tf.experiment import open_split
-    from hslm_tf.retrieval.protocols import check_protocol
-    from hslm_tf.retrieval.table import report_table
-    from hslm_tf.run_evaluation import evaluate_runs
+    from hslm_tf.evaluation.protocols import check_protocol
+    from hslm_tf.evaluation.table import report_table
+    from hslm_tf.runs.evaluation import evaluate_runs
+    from hslm_tf.runs.splits import open_split
 
     runs = [RunDirectory(path) for path in arguments.runs]
     # Scoring takes long: everything that could be refused is looked at before.

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from hslm_tf.command_line import one_line_errors
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf.runs.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ExportArguments:
     """collection of images to bake in, for the endpoint search"""
     top_k: int = 10
     """number of answers of search"""
-    shortlist: int = 100
+    candidates: int = 100
     """number of images that search scores exactly"""
 
 
@@ -59,9 +59,8 @@ def _run(arguments: ExportArguments) -> None:
     import keras
     import tensorflow as tf
 
-    import hslm_tf.model  # noqa: F401 - Keras finds the class of the saved model by its name
     from hslm_tf.retrieval.collection import Collection
-    from hslm_tf.retrieval.shortlist import load_shortlist
+    from hslm_tf.runs.opening import load_heads
     from hslm_tf.serving.savedmodel import export_model
     from hslm_tf.serving.search_index import SearchIndex
 
@@ -69,14 +68,12 @@ def _run(arguments: ExportArguments) -> None:
     tf.config.set_visible_devices([], "GPU")
     model = keras.saving.load_model(run.best_model, compile=False)
     if arguments.collection is None:
-        shortlist, index = load_shortlist(run, model), None
+        heads, index = load_heads(run.path, model), None
     else:
         collection = Collection.load(arguments.collection, model)
-        shortlist = collection.shortlist
-        index = SearchIndex.of(collection, arguments.top_k, arguments.shortlist)
-    path = export_model(
-        model, arguments.out, arguments.version, arguments.precision, shortlist, index
-    )
+        heads = collection.heads
+        index = SearchIndex.from_collection(collection, arguments.top_k, arguments.candidates)
+    path = export_model(model, arguments.out, arguments.version, arguments.precision, heads, index)
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     print(f"{path}: {arguments.precision}, {size / 1e6:.1f} MB")
 

@@ -9,7 +9,7 @@ import tyro
 
 from hslm_tf.command_line import one_line_errors
 from hslm_tf.retrieval.distillation_config import DistillationConfig
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf.runs.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class IndexArguments:
     """Distil a run's scores into projection heads, or encode a split as a collection to search.
 
     Without --collection the heads are fitted on the training split and written to
-    RUN/shortlist.keras; the model stays as it is. With --collection the images and captions of a
-    split are encoded with the model and the heads and written to that file.
+    RUN/projection_heads.keras; the model stays as it is. With --collection the images and captions
+    of a split are encoded with the model and the heads and written to that file.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -54,7 +54,7 @@ def _run(arguments: IndexArguments) -> None:
     run = RunDirectory(arguments.run)
     data = run.config().data
     split = arguments.split or (data.test_split if arguments.collection else data.train_split)
-    target = arguments.collection or run.shortlist
+    target = arguments.collection or run.projection_heads
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder, a file is written")
     if target.exists() and not arguments.overwrite:
@@ -67,10 +67,10 @@ def _run(arguments: IndexArguments) -> None:
     import keras
     from tqdm import tqdm
 
-    from hslm_tf.experiment import open_split
     from hslm_tf.retrieval.collection import Collection
     from hslm_tf.retrieval.distillation import distill
-    from hslm_tf.retrieval.shortlist import load_shortlist
+    from hslm_tf.runs.opening import load_heads
+    from hslm_tf.runs.splits import open_split
 
     captions_optional = arguments.collection is not None
     dataset = open_split(run, split, arguments.dataset, captions_optional)
@@ -84,20 +84,20 @@ def _run(arguments: IndexArguments) -> None:
 
             distill(model, dataset, arguments.heads, advance).save(target)
     else:
-        shortlist = load_shortlist(run, model)
-        if not shortlist.teacher:
-            print(f"{run.path} has no projection heads: plain means make the shortlists")
+        heads = load_heads(run.path, model)
+        if not heads.teacher_fingerprint:
+            print(f"{run.path} has no projection heads: plain means find the candidates")
         total = dataset.num_images + dataset.num_captions
         with tqdm(total=total, unit=" items", disable=None) as bar:
             collection = Collection.build(
                 model,
                 dataset,
-                shortlist,
+                heads,
                 arguments.dtype,
                 arguments.images,
                 run.path,
                 bar.update,
-                spool=target.parent,
+                memmap_dir=target.parent,
             )
         collection.save(target)
     print(target)

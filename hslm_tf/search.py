@@ -10,7 +10,7 @@ import tyro
 
 from hslm_tf.command_line import one_line_errors
 from hslm_tf.retrieval.indexes import Backend, open_index
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from hslm_tf.retrieval.collection import Collection, Hit
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class SearchArguments:
     """Search a collection: with captions for images, with --image for captions.
 
-    A shortlist by one vector an item, then the model's exact score. `python -m hslm_tf.index`
-    trains the vectors and writes collections. A run is searched in its collection.h5; without one,
-    its test split is encoded on the spot.
+    Inner products of one vector an item find candidates, then the model scores these exactly.
+    `python -m hslm_tf.index` trains projection heads for the vectors and writes collections. Of a
+    run its collection.h5 is searched; without one, its test split is encoded first.
     """
 
     where: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_COLLECTION")]
@@ -35,7 +35,7 @@ class SearchArguments:
     """id of an image of the collection to find captions for; may be given more than once"""
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
     """answers to a query"""
-    shortlist: int = 100
+    candidates: int = 100
     """items whose exact score is computed; 0 for all"""
     run: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """run whose model a collection was built with, where it has moved"""
@@ -44,11 +44,12 @@ class SearchArguments:
     dataset: str | None = None
     """folder or HDF5 file of that split; by default the one that the run was trained on"""
     index: Backend = "brute-force"
-    """what makes the shortlist; faiss and milvus are extras"""
+    """what finds the candidates; faiss and milvus are extras"""
     uri: str | None = None
     """for milvus: a file ending in .db, or http://host:port"""
     name: str = "hslm"
-    """for milvus: what the names of the vectors there begin with, one for every collection"""
+    """for milvus: prefix of the names under which it stores vectors; use another for every
+    collection"""
     json: bool = False
     """print JSON"""
     html: Annotated[Path | None, tyro.conf.arg(metavar="FILE.html")] = None
@@ -71,8 +72,8 @@ def main(args: Sequence[str] | None = None) -> None:
 def _run(arguments: SearchArguments) -> None:
     if bool(arguments.captions) == bool(arguments.image):
         raise ValueError("ask with captions, or with --image, not both")
-    if arguments.k < 1 or arguments.shortlist < 0:
-        raise ValueError("-k is at least 1, and --shortlist at least 0")
+    if arguments.k < 1 or arguments.candidates < 0:
+        raise ValueError("-k is at least 1, and --candidates at least 0")
     if not arguments.where.exists():
         raise FileNotFoundError(f"{arguments.where}: there is no such run or collection")
     chosen = arguments.split or arguments.dataset
@@ -91,7 +92,7 @@ def _run(arguments: SearchArguments) -> None:
     collection.use_index(
         lambda side: open_index(arguments.index, arguments.uri, f"{arguments.name}_{side}")
     )
-    limits = arguments.k, arguments.shortlist or None
+    limits = arguments.k, arguments.candidates or None
     if arguments.captions:
         queries, answers = arguments.captions, collection.search(arguments.captions, *limits)
     else:
@@ -111,33 +112,30 @@ def _run(arguments: SearchArguments) -> None:
 
 def _open(arguments: SearchArguments) -> "Collection":
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
-    import keras
-
-    from hslm_tf.experiment import open_split
     from hslm_tf.retrieval.collection import Collection
-    from hslm_tf.retrieval.shortlist import load_shortlist
+    from hslm_tf.runs.opening import load_heads, load_model, open_collection
+    from hslm_tf.runs.splits import open_split
 
     if not arguments.where.is_dir():
-        model = arguments.run and keras.saving.load_model(RunDirectory(arguments.run).best_model)
-        return Collection.load(arguments.where, model)
+        return open_collection(arguments.where, arguments.run)
     run = RunDirectory(arguments.where)
     chosen = arguments.split or arguments.dataset
     if run.collection.exists() and not chosen:
-        return Collection.load(run.collection, keras.saving.load_model(run.best_model))
+        return open_collection(run.collection, run.path)
     dataset = open_split(run, arguments.split, arguments.dataset, captions_optional=True)
-    model = keras.saving.load_model(run.best_model)
-    return Collection.build(model, dataset, load_shortlist(run, model), run=run.path)
+    model = load_model(run.path)
+    return Collection.build(model, dataset, load_heads(run.path, model), run=run.path)
 
 
 def _as_dict(collection: "Collection", hit: "Hit", arguments: SearchArguments) -> dict:
     if arguments.captions:
         return {"image": hit.item, "score": hit.score, "captions": _captions(collection, hit.row)}
-    image = collection.ids[collection.contents.caption_to_image[hit.row]]
+    image = collection.ids[collection.encoded.caption_to_image[hit.row]]
     return {"caption": hit.item, "score": hit.score, "image": image}
 
 
 def _captions(collection: "Collection", image: int) -> list[str]:
-    own = (collection.contents.caption_to_image == image).nonzero()[0]
+    own = (collection.encoded.caption_to_image == image).nonzero()[0]
     return [collection.captions[row] for row in own]
 
 
@@ -168,10 +166,10 @@ def _write_html(
 ) -> None:
     import numpy as np
 
-    from hslm_tf.retrieval.explanation import Explainer
-    from hslm_tf.retrieval.gallery import Answer, write_gallery
+    from hslm_tf.report.explanation import Explainer
+    from hslm_tf.report.gallery import Answer, write_gallery
 
-    contents = collection.contents
+    encoded = collection.encoded
     explainer = Explainer(collection.model) if collection.model.config.cross_attention else None
     pages = []
     for query, hits in found:
@@ -180,8 +178,8 @@ def _write_html(
             asked = bool(arguments.captions)
             row = np.array([hit.row if asked else collection.ids.index(query)])
             caption = query if asked else hit.item
-            explanation = explainer and explainer.explain(contents.images.read(row), caption)
-            boxes = None if contents.boxes is None else contents.boxes[row][0]
+            explanation = explainer and explainer.explain(encoded.images.read(row), caption)
+            boxes = None if encoded.boxes is None else encoded.boxes[row][0]
             image = collection.ids[row[0]]
             answers.append(Answer(image, caption, hit.score, explanation, boxes))
         pages.append((query, answers))

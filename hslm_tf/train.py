@@ -14,7 +14,7 @@ import tyro
 from hslm_tf.command_line import one_line_errors, print_table
 from hslm_tf.config import RunConfig
 from hslm_tf.presets import preset
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf.runs.run_directory import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +124,10 @@ def _run(arguments: TrainArguments) -> None:
     import keras
 
     from hslm_tf.data.loading import find_splits
-    from hslm_tf.experiment import Splits, dataset_path, load_split, measure, train
-    from hslm_tf.retrieval.table import report_table
+    from hslm_tf.evaluation.exact_recall import evaluate
+    from hslm_tf.evaluation.table import report_table
+    from hslm_tf.runs.experiment import train
+    from hslm_tf.runs.splits import Splits, dataset_path, load_split
 
     config = arguments.config.with_absolute_paths()
     splits = Splits(
@@ -144,7 +146,7 @@ def _run(arguments: TrainArguments) -> None:
             profiled_steps=arguments.profiled_steps,
         )
         best = keras.saving.load_model(run.best_model)
-        reports = {split: measure(best, dataset) for split, dataset in measured.items()}
+        reports = {split: evaluate(best, dataset) for split, dataset in measured.items()}
     except KeyboardInterrupt:
         if run.config_file.exists():
             print(f"\nInterrupted after {run.progress['epochs']} complete epochs. Continue with:")

@@ -7,7 +7,7 @@ from keras import ops
 from hslm_tf.layers.numerics import (
     l2_normalize,
     masked_softmax,
-    real_count,
+    num_valid,
     wide_dtype,
 )
 from hslm_tf.layers.packed_words import softmax_by_caption, spread_to_words, sum_by_caption
@@ -27,10 +27,11 @@ class AttentionPooling(keras.layers.Layer):
     Call arguments:
         vectors: `[..., rows, width]`, local features.
         mask: boolean `[..., rows]`, True for real rows (or regions); None where all are real.
-        weights: `[blocks, images, words, regions]`, to pool attended vectors instead: word w's
-            is `weights_w @ vectors`, with `vectors` the regions `[blocks, images, regions, width]`.
-            Padding regions weigh 0, so `mask` is not looked at.
-        caption_index: int32 `[blocks, words]`, needed with `weights`; see `packed_words`.
+        weights: `[blocks, images, words, regions]`, attention weights of words. With them the layer
+            pools attended vectors: that of word w is `weights[w] @ vectors`, and `vectors` are the
+            regions, `[blocks, images, regions, width]`. `mask` is ignored then, because padding
+            regions have the weight 0.
+        segment_ids: int32 `[blocks, words]`, needed with `weights`; see `packed_words`.
         region_products: `[blocks, images, regions + 1, regions]`, what `region_products` gave for
             the regions. Worth it with `weights` of more captions than there are regions.
 
@@ -41,11 +42,11 @@ class AttentionPooling(keras.layers.Layer):
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
-        # The layer's own autocast would round float32 weights.
+        # Keras would cast the float32 attention weights to the compute dtype, and round them.
         self.autocast = False
 
     def compute_mask(self, vectors: keras.KerasTensor, mask: keras.KerasTensor | None) -> None:
-        """The rows are gone from the output, and so is their mask."""
+        """Returns no mask: the output has one row, which is never padding."""
 
     def build(self, vectors_shape: tuple) -> None:
         width = vectors_shape[-1]
@@ -59,15 +60,15 @@ class AttentionPooling(keras.layers.Layer):
         vectors: keras.KerasTensor,
         mask: keras.KerasTensor | None = None,
         weights: keras.KerasTensor | None = None,
-        caption_index: keras.KerasTensor | None = None,
+        segment_ids: keras.KerasTensor | None = None,
         region_products: keras.KerasTensor | None = None,
     ) -> keras.KerasTensor:
         vectors = ops.cast(vectors, self.compute_dtype)
         if weights is not None:
-            if caption_index is None:
-                raise ValueError("`weights` need `caption_index`. Received: caption_index=None")
-            return self._pool_attended(weights, vectors, caption_index, region_products)
-        count = real_count(mask, vectors, wide_dtype(vectors))
+            if segment_ids is None:
+                raise ValueError("`weights` need `segment_ids`. Received: segment_ids=None")
+            return self._pool_attended(weights, vectors, segment_ids, region_products)
+        count = num_valid(mask, vectors, wide_dtype(vectors))
         # Padding rows weigh 0; a masked copy of all rows would be kept for the gradient.
         real = ops.ones_like(vectors[..., 0]) if mask is None else ops.cast(mask, vectors.dtype)
         total = ops.matmul(real[..., None, :], vectors)
@@ -108,24 +109,28 @@ class AttentionPooling(keras.layers.Layer):
         self,
         weights: tf.Tensor,
         regions: tf.Tensor,
-        caption_index: tf.Tensor,
+        segment_ids: tf.Tensor,
         region_products: tf.Tensor | None,
     ) -> tf.Tensor:
         """Pools attended image vectors caption by caption without ever forming keys for them."""
         weights = tf.cast(weights, wide_dtype(weights))
-        counts = sum_by_caption(tf.ones_like(weights[:, :1, :, :1]), caption_index)
-        mean = tf.math.divide_no_nan(sum_by_caption(weights, caption_index), counts)
+        counts = sum_by_caption(tf.ones_like(weights[:, :1, :, :1]), segment_ids)
+        mean = tf.math.divide_no_nan(sum_by_caption(weights, segment_ids), counts)
         if region_products is None:
             vectors = tf.matmul(tf.cast(mean, regions.dtype), regions)
             queries = tf.matmul(self._key_queries(vectors), regions, transpose_b=True)
         else:
             mean = tf.concat([mean, tf.ones_like(mean[..., :1])], axis=-1)
             queries = tf.matmul(tf.cast(mean, region_products.dtype), region_products)
-        queries = spread_to_words(tf.cast(queries, weights.dtype), caption_index)
+        queries = spread_to_words(tf.cast(queries, weights.dtype), segment_ids)
         logits = tf.reduce_sum(queries * weights, axis=-1)
-        attention = softmax_by_caption(self._scaled(logits, regions.shape[-1]), caption_index)
-        pooled = sum_by_caption(attention[..., None] * weights, caption_index)
+        attention = softmax_by_caption(self._scaled(logits, regions.shape[-1]), segment_ids)
+        pooled = sum_by_caption(attention[..., None] * weights, segment_ids)
         return l2_normalize(tf.matmul(tf.cast(pooled, regions.dtype), regions))
 
     def _scaled(self, logits: keras.KerasTensor, width: int) -> keras.KerasTensor:
         return ops.cast(logits, wide_dtype(logits)) * width**-0.5
+
+    def get_config(self) -> dict:
+        # Without this method Keras refuses to save a layer whose dtype is a policy object.
+        return super().get_config()

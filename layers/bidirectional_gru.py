@@ -14,9 +14,9 @@ class BidirectionalGRU(keras.layers.Layer):
     """Mean of a forward and a backward GRU (HSLM Eq. 12-14).
 
     Holds the weights of `keras.layers.Bidirectional(GRU(units), merge_mode="ave")` and computes
-    the same. On a CPU Keras's loop computes padding words as well and the gradient of the recurrent
-    kernel step by step; here captions are packed, see
-    `packed_gru`.
+    the same, but faster on a CPU: Keras also computes the padding words, and adds to the gradient
+    of the recurrent kernel in every step. Here padding is left out and the gradient is one
+    product, see `packed_gru`.
 
     Args:
         units: width of each direction, and of the mean.
@@ -71,7 +71,8 @@ class BidirectionalGRU(keras.layers.Layer):
         cells = (self.bidirectional.forward_layer.cell, self.bidirectional.backward_layer.cell)
         inputs = tf.gather(tf.reshape(words, [-1, words.shape[-1]]), pack.words)
         inputs = (inputs, tf.gather(inputs, pack.reversed))
-        # Only the recurrent bias of the candidate cannot join that of the input.
+        # Input and recurrent biases are added up where both are simply added. That of the candidate
+        # state is not: the reset gate scales it.
         biases = [tf.split(tf.convert_to_tensor(cell.bias), 3, axis=1) for cell in cells]
         joined = [tf.concat([z[0] + z[1], r[0] + r[1], c[0]], axis=0) for z, r, c in biases]
         forward, backward = packed_bidirectional_gru(

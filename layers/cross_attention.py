@@ -36,7 +36,7 @@ class CrossAttention(keras.layers.Layer):
         words: `[blocks, words, width]`, local text features E*, packed.
         regions: `[blocks, images, regions, width]`, local image features R*.
         region_mask: boolean `[blocks, images, regions]`, True for real regions, or None.
-        caption_index: int32 `[blocks, words]`, the caption of each word, -1 for padding; None: all
+        segment_ids: int32 `[blocks, words]`, the caption of each word, -1 for padding; None: all
             words of a block are one caption. Only `"leaky_softmax"` looks at it.
 
     Returns:
@@ -71,14 +71,14 @@ class CrossAttention(keras.layers.Layer):
         self.supports_masking = True
 
     def compute_mask(self, words: keras.KerasTensor, mask: keras.KerasTensor | None) -> None:
-        """Padding words stay in place; the caption index tells them, not a mask."""
+        """Returns no mask: `segment_ids` says which words are padding."""
 
     def build(
         self,
         words_shape: tuple,
         regions_shape: tuple,
         region_mask_shape=None,
-        caption_index_shape=None,
+        segment_ids_shape=None,
     ) -> None:
         if words_shape[-1] != regions_shape[-1]:
             raise ValueError(
@@ -95,9 +95,9 @@ class CrossAttention(keras.layers.Layer):
         words: keras.KerasTensor,
         regions: keras.KerasTensor,
         region_mask: keras.KerasTensor | None = None,
-        caption_index: keras.KerasTensor | None = None,
+        segment_ids: keras.KerasTensor | None = None,
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        weights = self._weights(words, regions, region_mask, caption_index)
+        weights = self._weights(words, regions, region_mask, segment_ids)
         if self.normalize:
             weights = weights * self._reciprocal_lengths(weights, regions)
         return ops.matmul(ops.cast(weights, regions.dtype), regions), weights
@@ -119,7 +119,7 @@ class CrossAttention(keras.layers.Layer):
         words: keras.KerasTensor,
         regions: keras.KerasTensor,
         region_mask: keras.KerasTensor | None,
-        caption_index: keras.KerasTensor | None,
+        segment_ids: keras.KerasTensor | None,
     ) -> keras.KerasTensor:
         """The weights a_ji of Eq. 16 in float32, `[blocks, images, words, regions]`."""
         if self.activation != "dot_sigmoid" and not self.unit_inputs:
@@ -127,7 +127,7 @@ class CrossAttention(keras.layers.Layer):
         logits = ops.einsum("gwd,gbnd->gbwn", words, regions)
         logits = ops.cast(logits, wide_dtype(logits))
         if self.activation == "leaky_softmax":
-            logits = _scale_over_words(ops.maximum(logits, _LEAK * logits), caption_index)
+            logits = _scale_over_words(ops.maximum(logits, _LEAK * logits), segment_ids)
         if self.activation != "dot_sigmoid":
             logits = logits * ops.cast(self.gamma, logits.dtype)
         mask = None if region_mask is None else region_mask[..., None, :]
@@ -143,7 +143,7 @@ class CrossAttention(keras.layers.Layer):
         words_shape: tuple,
         regions_shape: tuple,
         region_mask_shape=None,
-        caption_index_shape=None,
+        segment_ids_shape=None,
     ) -> tuple[tuple, tuple]:
         blocks, num_words, width = words_shape
         images, num_regions = regions_shape[1:3]
@@ -160,13 +160,13 @@ class CrossAttention(keras.layers.Layer):
         }
 
 
-def _scale_over_words(cosines: tf.Tensor, caption_index: tf.Tensor | None) -> tf.Tensor:
+def _scale_over_words(cosines: tf.Tensor, segment_ids: tf.Tensor | None) -> tf.Tensor:
     """Unit length for the cosines of each region and all words of a caption."""
-    if caption_index is None:
+    if segment_ids is None:
         squares = ops.sum(ops.square(cosines), axis=2, keepdims=True)
         return cosines * ops.rsqrt(ops.maximum(squares, 1e-12))
-    squares = sum_by_caption(ops.square(cosines), caption_index)
-    return cosines * spread_to_words(ops.rsqrt(ops.maximum(squares, 1e-12)), caption_index)
+    squares = sum_by_caption(ops.square(cosines), segment_ids)
+    return cosines * spread_to_words(ops.rsqrt(ops.maximum(squares, 1e-12)), segment_ids)
 
 
 @tf.custom_gradient

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from hslm_tf.layers.numerics import mask_rows, masked_softmax, real_count
+from hslm_tf.layers.numerics import mask_rows, masked_softmax, num_valid
 
 AFFINITIES = ("mean", "dot", "softmax")
 
@@ -91,7 +91,7 @@ class GraphConv(keras.layers.Layer):
         offsets = ops.tensordot(nodes, ops.matmul(self.mu.kernel, self.nu.bias[:, None]), 1)
         offsets = offsets + ops.sum(self.mu.bias * self.nu.bias)
         if self.affinity == "mean":
-            scale = 1 / real_count(mask, nodes, nodes.dtype)
+            scale = 1 / num_valid(mask, nodes, nodes.dtype)
         else:
             scale = nodes.shape[-1] ** -0.5 if self.affinity == "softmax" else 1.0
         if self.compute_dtype == "float16":

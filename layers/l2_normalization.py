@@ -32,3 +32,7 @@ class L2Normalization(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
+
+    def get_config(self) -> dict:
+        # Without this method Keras refuses to save a layer whose dtype is a policy object.
+        return super().get_config()

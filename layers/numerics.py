@@ -69,7 +69,7 @@ def masked_softmax(
     return ops.where(mask, weights, 0.0)
 
 
-def real_count(
+def num_valid(
     mask: keras.KerasTensor | None, x: keras.KerasTensor, dtype: str
 ) -> keras.KerasTensor:
     """Counts the real rows of each matrix, the M and N of the paper's denominators.

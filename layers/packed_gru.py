@@ -86,7 +86,7 @@ def packed_bidirectional_gru(
     units = forward_kernel.shape[0]
     inputs, kernels = (forward_input, backward_input), tf.stack([forward_kernel, backward_kernel])
     steps = tf.size(counts)
-    # What a loop saves of a step is one piece, the rows of one direction after the other's.
+    # The loop saves one array a step: the rows of the forward direction, then the backward rows.
     step_of_word = tf.repeat(tf.range(steps), counts)
     forward_rows = tf.range(tf.size(step_of_word)) + tf.gather(starts, step_of_word)
     rows = (forward_rows, forward_rows + tf.gather(counts, step_of_word))
@@ -133,7 +133,7 @@ def packed_bidirectional_gru(
     states, previous, all_gates, candidates, inners = (saved.concat() for saved in loop[2:])
 
     def gradient(*d_states: tf.Tensor) -> tuple:
-        # What gathers rows of an output sends back slices.
+        # A layer that gathered rows of an output returns its gradient as sparse slices.
         d_states = [tf.convert_to_tensor(d_state) for d_state in d_states]
 
         def backward(i, d_state, d_candidates, d_recurrents):

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 
-def num_captions(caption_index: tf.Tensor) -> tf.Tensor:
+def num_captions(segment_ids: tf.Tensor) -> tf.Tensor:
     """Returns the number of captions in a block, the largest of all blocks (a scalar)."""
-    return tf.reduce_max(caption_index) + 1
+    return tf.reduce_max(segment_ids) + 1
 
 
 def pack_words(words: tf.Tensor, word_mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -46,10 +46,10 @@ class _Segments(NamedTuple):
     shape: tf.Tensor
 
 
-def _segments(caption_index: tf.Tensor, images: tf.Tensor) -> _Segments:
-    blocks, captions = tf.shape(caption_index)[0], num_captions(caption_index)
+def _segments(segment_ids: tf.Tensor, images: tf.Tensor) -> _Segments:
+    blocks, captions = tf.shape(segment_ids)[0], num_captions(segment_ids)
     lists = tf.reshape(tf.range(blocks * images), [blocks, images, 1])
-    places = tf.where(caption_index < 0, captions, caption_index)[:, None] + 1
+    places = tf.where(segment_ids < 0, captions, segment_ids)[:, None] + 1
     ids = lists * (captions + 1) + places
     return _Segments(tf.reshape(ids, [-1]), tf.stack([blocks, images, captions + 1]))
 
@@ -73,55 +73,55 @@ def _spread(per_caption: tf.Tensor, segments: _Segments) -> tf.Tensor:
     return tf.gather(rows, tf.minimum(segments.ids, tf.shape(rows)[0] - 1))
 
 
-def sum_by_caption(x: tf.Tensor, caption_index: tf.Tensor) -> tf.Tensor:
+def sum_by_caption(x: tf.Tensor, segment_ids: tf.Tensor) -> tf.Tensor:
     """Sums the packed words of each caption.
 
     Args:
         x: `[blocks, images, words, width]`.
-        caption_index: int32 `[blocks, words]`, -1 for padding.
+        segment_ids: int32 `[blocks, words]`, -1 for padding.
 
     Returns:
         `[blocks, images, captions, width]` in the dtype of `x`.
     """
-    return _reduce(tf.math.segment_sum, x, _segments(caption_index, tf.shape(x)[1]))
+    return _reduce(tf.math.segment_sum, x, _segments(segment_ids, tf.shape(x)[1]))
 
 
-def spread_to_words(per_caption: tf.Tensor, caption_index: tf.Tensor) -> tf.Tensor:
+def spread_to_words(per_caption: tf.Tensor, segment_ids: tf.Tensor) -> tf.Tensor:
     """Gives every packed word the vector of its caption.
 
     Args:
         per_caption: `[blocks, images, captions, width]`.
-        caption_index: int32 `[blocks, words]`; what padding words get is not defined.
+        segment_ids: int32 `[blocks, words]`; what padding words get is not defined.
 
     Returns:
         `[blocks, images, words, width]`.
     """
     images, width = tf.shape(per_caption)[1], tf.shape(per_caption)[3]
-    rows = _spread(per_caption, _segments(caption_index, images))
-    blocks, words = tf.unstack(tf.shape(caption_index))
+    rows = _spread(per_caption, _segments(segment_ids, images))
+    blocks, words = tf.unstack(tf.shape(segment_ids))
     spread = tf.reshape(rows, [blocks, images, words, width])
     return tf.ensure_shape(
         spread,
-        [per_caption.shape[0], per_caption.shape[1], caption_index.shape[1], per_caption.shape[3]],
+        [per_caption.shape[0], per_caption.shape[1], segment_ids.shape[1], per_caption.shape[3]],
     )
 
 
-def softmax_by_caption(logits: tf.Tensor, caption_index: tf.Tensor) -> tf.Tensor:
+def softmax_by_caption(logits: tf.Tensor, segment_ids: tf.Tensor) -> tf.Tensor:
     """Softmax over the packed words of each caption.
 
     Args:
         logits: `[blocks, images, words]`, float32 or float64.
-        caption_index: int32 `[blocks, words]`, -1 for padding.
+        segment_ids: int32 `[blocks, words]`, -1 for padding.
 
     Returns:
         Weights `[blocks, images, words]`; padding words weigh 0.
     """
     x = logits[..., None]
-    segments = _segments(caption_index, tf.shape(logits)[1])
+    segments = _segments(segment_ids, tf.shape(logits)[1])
     # The softmax does not depend on the shift, so no gradient goes through it.
     largest = tf.stop_gradient(_reduce(tf.math.segment_max, x, segments))
     shifted = logits - tf.reshape(_spread(largest, segments), tf.shape(logits))
-    real = (caption_index >= 0)[:, None]
+    real = (segment_ids >= 0)[:, None]
     powers = tf.where(real, tf.exp(tf.where(real, shifted, 0)), 0)
     totals = _spread(_reduce(tf.math.segment_sum, powers[..., None], segments), segments)
     return tf.math.divide_no_nan(powers, tf.reshape(totals, tf.shape(powers)))

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from hslm_tf.layers.numerics import mask_rows, real_count
+from hslm_tf.layers.numerics import mask_rows, num_valid
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -46,7 +46,7 @@ class SelfAttention(keras.layers.Layer):
     ) -> keras.KerasTensor:
         words = mask_rows(words, mask)
         # Scaled before the product, which keeps float16 in range on long captions.
-        key = self.key(words) / real_count(mask, words, words.dtype)
+        key = self.key(words) / num_valid(mask, words, words.dtype)
         correlation = ops.matmul(key, ops.swapaxes(self.query(words), -1, -2))
         enhanced = ops.matmul(correlation, self.value(words))
         return enhanced + words if self.residual else enhanced

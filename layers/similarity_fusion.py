@@ -29,7 +29,7 @@ class SimilarityFusion(keras.layers.Layer):
 
     Call arguments:
         inputs: dict of the similarity vectors there are: `"local"`, float
-            `[blocks, images, words, width]`, with `"caption_index"`, int32 `[blocks, words]`
+            `[blocks, images, words, width]`, with `"segment_ids"`, int32 `[blocks, words]`
             (-1 for padding); and (or) `"global"`, float `[blocks, images, captions, width]`.
 
     Returns:
@@ -58,9 +58,9 @@ class SimilarityFusion(keras.layers.Layer):
 
     def build(self, input_shape: dict) -> None:
         keys = set(input_shape)
-        if not keys & {"local", "global"} or ("local" in keys) != ("caption_index" in keys):
+        if not keys & {"local", "global"} or ("local" in keys) != ("segment_ids" in keys):
             raise ValueError(
-                "`inputs` must have 'local' with 'caption_index', or 'global', or all three. "
+                "`inputs` must have 'local' with 'segment_ids', or 'global', or all three. "
                 f"Received: inputs={sorted(keys)}"
             )
         width = input_shape["local" if "local" in keys else "global"][-1]
@@ -73,11 +73,11 @@ class SimilarityFusion(keras.layers.Layer):
         enhanced = 0.0
         if "local" in inputs:
             gated = self._gated(inputs["local"])
-            enhanced += sum_by_caption(gated, inputs["caption_index"])
+            enhanced += sum_by_caption(gated, inputs["segment_ids"])
         if "global" in inputs:
             share = self._gated(inputs["global"])
             if self.balance and "local" in inputs:
-                share *= _word_counts(inputs["local"], inputs["caption_index"], share.dtype)
+                share *= _word_counts(inputs["local"], inputs["segment_ids"], share.dtype)
             enhanced += share
         if self.normalize:
             enhanced = l2_normalize(enhanced)
@@ -97,6 +97,6 @@ class SimilarityFusion(keras.layers.Layer):
         }
 
 
-def _word_counts(local: tf.Tensor, caption_index: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+def _word_counts(local: tf.Tensor, segment_ids: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Words of each caption, `[blocks, 1, captions, 1]`."""
-    return sum_by_caption(tf.ones_like(local[:, :1, :, :1], dtype), caption_index)
+    return sum_by_caption(tf.ones_like(local[:, :1, :, :1], dtype), segment_ids)

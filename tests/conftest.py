@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from hslm_tf import train
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf.runs.run_directory import RunDirectory
 from tests.tiny_run import SIZES, write_dataset
 
 # Everything random is on: what a resumed run must carry over.

@@ -13,7 +13,7 @@ class PackedExample(NamedTuple):
 
     Attributes:
         words: `[2, 10, width]`, captions packed; the second block has one caption less.
-        caption_index: int32 `[2, 10]`, -1 for padding.
+        segment_ids: int32 `[2, 10]`, -1 for padding.
         regions: `[2, 4, 7, width]`.
         region_mask: boolean `[2, 4, 7]`.
         captions: `captions[g][t]` are the words `[M, width]` of caption t of block g.
@@ -21,7 +21,7 @@ class PackedExample(NamedTuple):
     """
 
     words: np.ndarray
-    caption_index: np.ndarray
+    segment_ids: np.ndarray
     regions: np.ndarray
     region_mask: np.ndarray
     captions: list[list[np.ndarray]]
@@ -40,7 +40,7 @@ def packed_example(
     rng = np.random.default_rng(7)
     words = garbage * rng.normal(size=(2, 10, width)).astype(dtype)
     regions = garbage * rng.normal(size=(2, 4, 7, width)).astype(dtype)
-    caption_index = np.full((2, 10), -1, dtype="int32")
+    segment_ids = np.full((2, 10), -1, dtype="int32")
     region_mask = np.zeros((2, 4, 7), dtype=bool)
     captions, images = [], []
     # The same draws whatever the garbage is.
@@ -51,11 +51,11 @@ def packed_example(
         for caption, length in enumerate(CAPTION_LENGTHS[block]):
             captions[block].append(draw(length))
             words[block, first : first + length] = captions[block][caption]
-            caption_index[block, first : first + length] = caption
+            segment_ids[block, first : first + length] = caption
             first += length
         images.append([])
         for image, count in enumerate(REGION_COUNTS[block]):
             images[block].append(draw(count))
             regions[block, image, :count] = images[block][image]
             region_mask[block, image, :count] = True
-    return PackedExample(words, caption_index, regions, region_mask, captions, images)
+    return PackedExample(words, segment_ids, regions, region_mask, captions, images)

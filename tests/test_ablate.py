@@ -3,11 +3,13 @@ import json
 
 import pytest
 
-from hslm_tf import ablate, ablation
-from hslm_tf.presets import preset
-from hslm_tf.retrieval.ranks import DirectionReport, RecallReport
-from hslm_tf.run_directory import RunDirectory
-from hslm_tf.table4 import ORDERINGS, TABLE_4
+from hslm_tf import ablate
+from hslm_tf.evaluation.ranks import DirectionReport, RecallReport
+from hslm_tf.presets import ABLATION_PARTS, preset
+from hslm_tf.report.ablation_tables import ablation_table, ordering_table
+from hslm_tf.report.table4 import ORDERINGS, TABLE_4
+from hslm_tf.runs import ablation
+from hslm_tf.runs.run_directory import RunDirectory
 
 
 def report(rsum: float) -> RecallReport:
@@ -45,7 +47,7 @@ def test_orderings_compare_rows_that_differ_in_what_they_claim():
         if claim not in parts:
             continue
         for better, worse in pairs:
-            first, second = TABLE_4[better].parts, TABLE_4[worse].parts
+            first, second = ABLATION_PARTS[better], ABLATION_PARTS[worse]
             assert {name for name in first if first[name] != second[name]} == {parts[claim]}
             assert first[parts[claim]]
 
@@ -71,10 +73,9 @@ def test_rows_differ_in_their_parts_and_nothing_else():
     config = dataclasses.replace(
         config, training=dataclasses.replace(config.training, seed=7, contrastive_on="global")
     )
-    for row, found in TABLE_4.items():
+    for row, parts in ABLATION_PARTS.items():
         run = ablation.row_config(config, row, seed=2)
-        assert {part: getattr(run.model, part) for part in found.parts} == found.parts
-        assert dataclasses.replace(config.model, **found.parts) == run.model
+        assert dataclasses.replace(config.model, **parts) == run.model
         # Rows without global vectors could not learn on them.
         expected = dataclasses.replace(config.training, seed=9, contrastive_on="score")
         assert run.training == expected
@@ -82,15 +83,15 @@ def test_rows_differ_in_their_parts_and_nothing_else():
 
 def test_tables_set_ours_beside_the_papers():
     reports = {1: [report(200), report(204)], 9: [report(230), report(231)], 11: [report(229)] * 2}
-    table = printed(ablation.ablation_table(reports, "title"))
+    table = printed(ablation_table(reports, "title"))
     assert "202.0±2.8" in table and "431.0" in table
-    orderings = printed(ablation.ordering_table(reports))
+    orderings = printed(ordering_table(reports))
     assert "11 > 9: -1.5 (+10.0)" in orderings
     assert "9 > 1: +28.5 (+53.6)" in orderings
     # Two seeds far apart: the difference of their means says little.
     unsure = {1: [report(200), report(260)], 9: [report(220), report(250)]}
-    assert "9 > 1: +5.0~ (+53.6)" in printed(ablation.ordering_table(unsure))
-    assert "global adds" not in printed(ablation.ordering_table({1: [report(200)]}))
+    assert "9 > 1: +5.0~ (+53.6)" in printed(ordering_table(unsure))
+    assert "global adds" not in printed(ordering_table({1: [report(200)]}))
 
 
 def test_command_trains_rows_and_continues(run_flags, tmp_path, capsys, monkeypatch):
@@ -100,8 +101,8 @@ def test_command_trains_rows_and_continues(run_flags, tmp_path, capsys, monkeypa
     assert "Row 9, seed 0" in table and "cross-attention and local add to global" in table
     for row in (1, 9):
         run = RunDirectory(tmp_path / f"row-{row}-seed-0")
-        parts = {name: getattr(run.config().model, name) for name in TABLE_4[row].parts}
-        assert parts == TABLE_4[row].parts
+        parts = {name: getattr(run.config().model, name) for name in ABLATION_PARTS[row]}
+        assert parts == ABLATION_PARTS[row]
         assert run.progress["epochs"] == 1
         assert json.loads((run.path / "recall.json").read_text())["rsum"] > 0
     # What is done is read, not trained again.

@@ -6,8 +6,7 @@ import sys
 import pytest
 
 from hslm_tf.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
-from hslm_tf.presets import PRESETS, preset
-from hslm_tf.table4 import TABLE_4
+from hslm_tf.presets import ABLATION_PARTS, PRESETS, preset
 
 
 @pytest.mark.parametrize("name, decay_epochs", [("flickr30k", 20), ("coco", 15)])
@@ -81,7 +80,7 @@ def test_twelve_rows_of_table_4():
     for line in marks.strip().splitlines():
         row, *columns = line.split()
         table[int(row)] = tuple(mark == "x" for mark in columns)
-    assert table == {row: tuple(found.parts.values()) for row, found in TABLE_4.items()}
+    assert table == {row: tuple(parts.values()) for row, parts in ABLATION_PARTS.items()}
     switches = ("mgcn", "self_attention", "cross_attention", "global_alignment", "local_alignment")
     flickr30k = preset("flickr30k")
     for row, parts in table.items():
@@ -98,7 +97,7 @@ def test_twelve_rows_of_table_4():
 def test_small_presets_are_row_9_of_table_4(name):
     """Graph convolutions and self-attention do not help on so little data (docs/results.md)."""
     model = preset(name).model
-    assert {part: getattr(model, part) for part in TABLE_4[9].parts} == TABLE_4[9].parts
+    assert {part: getattr(model, part) for part in ABLATION_PARTS[9]} == ABLATION_PARTS[9]
     assert model.mgcn_layers == 4
     assert model.region_dim == {"sample": 128, "flickr8k": 256}[name]
 

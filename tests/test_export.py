@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from hslm_tf import export
-from hslm_tf.experiment import open_split
 from hslm_tf.retrieval.collection import Collection
+from hslm_tf.runs.splits import open_split
 
 
 def test_exports_a_run(finished_run, tmp_path, capsys):
@@ -31,10 +31,10 @@ def test_bakes_a_collection_in(finished_run, tmp_path):
     model = keras.saving.load_model(finished_run.best_model)
     collection = Collection.build(model, open_split(finished_run), dtype="float32")
     collection.save(tmp_path / "collection.h5")
-    flags = ["--collection", str(tmp_path / "collection.h5"), "--top-k", "2", "--shortlist", "5"]
+    flags = ["--collection", str(tmp_path / "collection.h5"), "--top-k", "2", "--candidates", "5"]
     export.main([str(finished_run.path), "--out", str(tmp_path / "served"), *flags])
     captions = ["A photo of thing3 here.", "A photo of thing5 again."]
-    expected = collection.search(captions, k=2, shortlist=5)
+    expected = collection.search(captions, k=2, num_candidates=5)
     loaded = tf.saved_model.load(str(tmp_path / "served" / "1"))
     answer = loaded.signatures["search"](captions=tf.constant(captions))
     ids = [[hit.item.encode() for hit in hits] for hits in expected]

@@ -80,7 +80,7 @@ assert "tensorflow" not in sys.modules
 assert hslm_tf.__path__ == [{str(site / "hslm_tf")!r}], hslm_tf.__path__
 from hslm_tf.data import load_sample
 assert load_sample("test").num_images == 100
-import hslm_tf.layers, hslm_tf.training, hslm_tf.text, hslm_tf.retrieval
+import hslm_tf.layers, hslm_tf.training, hslm_tf.text, hslm_tf.evaluation, hslm_tf.retrieval
 for package in (hslm_tf.layers, hslm_tf.training):
     assert package.__file__.startswith({str(site)!r}), package.__file__
 for name in ("layers", "training"):
@@ -89,7 +89,7 @@ for name in ("layers", "training"):
     run(sys.executable, "-c", script, cwd=empty)
 
 
-def test_checkout_finds_its_wings_from_the_root(wheel, tmp_path):
+def test_checkout_finds_its_folders_from_the_root(wheel, tmp_path):
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index")
     run(*pip, "--target", tmp_path, wheel, cwd=ROOT)
     script = f"""
@@ -100,7 +100,7 @@ for name in ("layers", "training"):
 """
     found = run(sys.executable, "-c", script, cwd=ROOT).splitlines()
     assert [Path(name) for name in found] == [
-        ROOT / wing / "__init__.py" for wing in ("layers", "training")
+        ROOT / folder / "__init__.py" for folder in ("layers", "training")
     ]
 
 
@@ -110,14 +110,16 @@ def test_ruff_is_content(command):
     run(sys.executable, "-m", "ruff", *command, ".", cwd=ROOT)
 
 
-def test_retrieval_gives_its_collection_without_loading_tensorflow_before():
+def test_retrieval_and_evaluation_load_tensorflow_when_it_is_needed():
     script = """
 import sys
-from hslm_tf import retrieval
+from hslm_tf import evaluation, retrieval
 assert "tensorflow" not in sys.modules
-for name in (*retrieval.__all__, "Collection", "Hit", "Shortlist", "load_shortlist"):
-    assert hasattr(retrieval, name), name
-assert retrieval.ImageEncodings is not retrieval.CaptionEncodings
+for name in evaluation.__all__:
+    assert hasattr(evaluation, name), name
+assert "tensorflow" not in sys.modules
+for name in ("CaptionEncodings", "Collection", "Hit", "ImageEncodings", "ProjectionHeads"):
+    assert getattr(retrieval, name).__name__ == name
 assert "tensorflow" in sys.modules
 try:
     retrieval.nothing

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hslm_tf import experiment, index, search
+from hslm_tf import index, search
+from hslm_tf.evaluation.scoring import score_matrix
 from hslm_tf.retrieval.collection import Collection
+from hslm_tf.retrieval.projection_heads import read_heads
 from hslm_tf.retrieval.rows import Rows
-from hslm_tf.retrieval.scoring import score_matrix
-from hslm_tf.retrieval.shortlist import open_shortlist
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf.runs import splits
+from hslm_tf.runs.opening import open_collection
+from hslm_tf.runs.run_directory import RunDirectory
 
 HEADS = "--steps 3 --dim 8 --concepts 8 --images-a-step 6 --captions-a-step 12".split()
 
@@ -38,7 +40,7 @@ def run(finished_run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def searched_split(run):
-    return experiment.load_split(run.config(), "test")
+    return splits.load_split(run.config(), "test")
 
 
 @pytest.fixture(scope="module")
@@ -95,13 +97,13 @@ def test_table_and_gallery(run, searched_split, tmp_path, capsys):
     corners = rng.uniform(0, 0.5, (12, 6, 2))
     boxes = np.concatenate([corners, corners + 0.4], axis=-1).astype(np.float32)
     nasty = "<script>alert('x')</script> [bold]"
-    contents = dataclasses.replace(
-        collection.contents,
+    encoded = dataclasses.replace(
+        collection.encoded,
         boxes=Rows([boxes]),
         ids=[nasty, *collection.ids[1:]],
         captions=[nasty, *collection.captions[1:]],
     )
-    collection = Collection(model, collection.shortlist, contents, run=run.path)
+    collection = Collection(model, collection.heads, encoded, run=run.path)
     collection.save(tmp_path / "a.h5")
     images = tmp_path / "images"
     images.mkdir()
@@ -175,7 +177,7 @@ def test_images_without_captions(run, dataset_folder, tmp_path, capsys):
 def test_a_moved_run_is_named(run, tmp_path, capsys):
     moved = RunDirectory(tmp_path / "moved")
     shutil.copytree(run.path, moved.path)
-    collection = Collection.load(moved.collection)
+    collection = open_collection(moved.collection)
     collection.run = str(tmp_path / "gone")
     collection.save(moved.collection)
     assert "not found" in fails(search, [moved.collection, "a photo"], capsys)
@@ -184,7 +186,7 @@ def test_a_moved_run_is_named(run, tmp_path, capsys):
 
 def test_faiss_answers_alike(run, capsys):
     pytest.importorskip("faiss")
-    query = [run.path, "A photo of thing3 again.", "--shortlist", "5", "-k", "3"]
+    query = [run.path, "A photo of thing3 again.", "--candidates", "5", "-k", "3"]
     (found,), (expected,) = (
         answers_of([*query, "--index", "faiss"], capsys),
         answers_of(query, capsys),
@@ -194,7 +196,7 @@ def test_faiss_answers_alike(run, capsys):
 
 def test_milvus_answers_alike(run, tmp_path, capsys):
     pytest.importorskip("milvus_lite")
-    query = [run.path, "A photo of thing3 again.", "--shortlist", "5", "-k", "3", "--json"]
+    query = [run.path, "A photo of thing3 again.", "--candidates", "5", "-k", "3", "--json"]
     # Milvus Lite starts a server of its own, which should not inherit pytest's captured streams.
     command = [sys.executable, "-m", "hslm_tf.search", *query]
     command += ["--index", "milvus", "--uri", tmp_path / "a.db"]
@@ -227,9 +229,9 @@ def test_search_refuses(run, tmp_path, capsys):
 
 def test_index_writes_heads_of_the_model_and_leaves_it_alone(run, finished_run):
     assert run.best_model.read_bytes() == finished_run.best_model.read_bytes()
-    shortlist = open_shortlist(run.shortlist)
-    assert shortlist.dim == 8
-    assert re.fullmatch("[0-9a-f]{64}", shortlist.teacher)
+    heads = read_heads(run.projection_heads)
+    assert heads.dim == 8
+    assert re.fullmatch("[0-9a-f]{64}", heads.teacher_fingerprint)
 
 
 def test_index_refuses(run, tmp_path, capsys):
@@ -254,7 +256,7 @@ def test_heads_of_another_model_are_refused(run, finished_run, tmp_path, capsys)
     model = keras.saving.load_model(other.best_model)
     model.set_weights([weight + 0.01 for weight in model.get_weights()])
     model.save(other.best_model)
-    shutil.copy(run.shortlist, other.shortlist)
+    shutil.copy(run.projection_heads, other.projection_heads)
     assert "was distilled from another model" in fails(search, [other.path, "a photo"], capsys)
     shutil.copy(run.collection, other.collection)
     assert "was built with another model" in fails(search, [other.path, "a photo"], capsys)

@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import importlib
 import os
 import shutil
 import subprocess
@@ -11,11 +12,13 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hslm_tf import evaluate, experiment, train
-from hslm_tf.checkpoints import RunCheckpoint
-from hslm_tf.model import HSLM
+from hslm_tf import train
+from hslm_tf.evaluation.exact_recall import evaluate as evaluate_model
+from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import PRESETS
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf.runs import experiment, splits
+from hslm_tf.runs.checkpoints import RunCheckpoint
+from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.training.callbacks import CollapseWarning, Throughput
 from tests.tiny_run import STEPS
@@ -69,11 +72,11 @@ def test_best_and_last_models_are_what_they_say(finished_run):
     rsums = [row["val_rsum"] for row in rows]
     assert run.progress["best_rsum"] == max(rsums)
     assert run.progress["best_epoch"] == rsums.index(max(rsums)) + 1
-    dev = experiment.load_split(config, "dev")
+    dev = splits.load_split(config, "dev")
     best = keras.saving.load_model(run.best_model)
     last = keras.saving.load_model(run.last_model)
-    assert experiment.measure(best, dev).rsum == pytest.approx(max(rsums))
-    assert experiment.measure(last, dev).rsum == pytest.approx(rsums[-1])
+    assert evaluate_model(best, dev).rsum == pytest.approx(max(rsums))
+    assert evaluate_model(last, dev).rsum == pytest.approx(rsums[-1])
     assert last.optimizer.iterations.numpy() == 4 * STEPS
     assert not best.compiled
     assert best.vocabulary == Vocabulary.load(run.vocabulary_file).words
@@ -141,16 +144,17 @@ def test_profiled_steps(profile, steps):
 # --- resume ---
 
 
-def test_lines_of_epochs_that_were_not_saved_leave_the_log(tmp_path):
+def test_what_a_killed_run_left_is_tidied_up(tmp_path):
     run = RunDirectory(tmp_path)
-    run.trim_log()
+    run.tidy()
     assert not run.log_file.exists()
     run.log_file.write_text("epoch,loss\n0,0.5\n1,0.4\n2,0.")
     run.write_progress({"epochs": 2})
-    run.trim_log()
+    (tmp_path / "draft-4711-last.keras").write_text("half a model")
+    run.tidy()
     assert run.log_file.read_text() == "epoch,loss\n0,0.5\n1,0.4\n"
     run.write_progress({"epochs": 0})
-    run.trim_log()
+    run.tidy()
     assert run.log_file.read_text() == ""
     assert {path.name for path in tmp_path.iterdir()} == {"log.csv", "progress.json"}
 
@@ -235,8 +239,8 @@ def test_every_preset_parses():
 
 def test_help_shows_the_defaults_of_the_preset_without_tensorflow():
     script = """
-import contextlib, sys
-from hslm_tf import evaluate, train
+import contextlib, importlib, sys
+evaluate, train = (importlib.import_module(f"hslm_tf.{name}") for name in ("evaluate", "train"))
 train.parse(["--preset", "coco"])
 for command in (lambda: train.main(["--preset", "coco", "--help"]),
                 lambda: evaluate.main(["--help"]), lambda: evaluate.main([])):
@@ -307,7 +311,7 @@ def test_word_vectors_start_the_embedding(run_flags, tmp_path, caplog):
     vectors.write_text("".join(f"{word} {' '.join(map(str, v))}\n" for word, v in lines.items()))
     flags = ["--word-vectors", str(vectors), "--no-rescale-word-vectors"]
     config = train.parse([*run_flags, *flags]).config
-    captions = experiment.load_split(config, "train").captions
+    captions = splits.load_split(config, "train").captions
     with caplog.at_level("INFO", "hslm_tf"):
         model = experiment.new_model(config, captions)
     [embedding] = model.text_encoder.get_layer("word_embedding").get_weights()
@@ -330,7 +334,7 @@ def test_mixed_precision_own_vocabulary_and_truncated_captions(
     # "a photo of thing0 over there ." is seven words, and of five places three are that long.
     assert "36 of 60 training captions are longer than 8 tokens" in caplog.text
     assert Vocabulary.load(run.vocabulary_file).words == tuple(words)
-    evaluate.main([str(run.path)])
+    importlib.import_module("hslm_tf.evaluate").main([str(run.path)])
     assert "R@10" in capsys.readouterr().out
 
     model = keras.saving.load_model(run.last_model)

@@ -6,9 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from hslm_tf import experiment, train
-from hslm_tf.checkpoints import RunCheckpoint
-from hslm_tf.run_directory import RunDirectory
+from hslm_tf import train
+from hslm_tf.evaluation.exact_recall import evaluate as evaluate_model
+from hslm_tf.runs import splits
+from hslm_tf.runs.checkpoints import RunCheckpoint
+from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.training.averaging import averaged_weights
 from hslm_tf.training.callbacks import Throughput
 from tests.tiny_run import STEPS
@@ -36,13 +38,13 @@ def test_best_model_is_the_average_and_last_is_not(averaged_run):
     rows = rows_of(run)
     assert len(rows) == 3 and all(np.isfinite(list(row.values())).all() for row in rows)
     last = keras.saving.load_model(run.last_model)
-    dev = experiment.load_split(run.config(), "dev")
+    dev = splits.load_split(run.config(), "dev")
     with averaged_weights(last):
-        assert experiment.measure(last, dev).rsum == pytest.approx(rows[-1]["val_rsum"])
+        assert evaluate_model(last, dev).rsum == pytest.approx(rows[-1]["val_rsum"])
         average = last.get_weights()
     assert any(np.any(a != b) for a, b in zip(last.get_weights(), average, strict=True))
     best = keras.saving.load_model(run.best_model)
-    assert experiment.measure(best, dev).rsum == pytest.approx(run.progress["best_rsum"])
+    assert evaluate_model(best, dev).rsum == pytest.approx(run.progress["best_rsum"])
     assert max(row["val_rsum"] for row in rows) == run.progress["best_rsum"]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from hslm_tf.config import ModelConfig
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.model import HSLM
+from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.collection import Collection
 from tests.tiny_model import SIZES, WORDS, random_images, randomize_model
 

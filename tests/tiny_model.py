@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from hslm_tf.model import HSLM
+from hslm_tf.models.hslm import HSLM
 
 WORDS = ("<pad>", "<start>", "<end>", "<unk>", *"a an the red big dog cat boy runs sits on".split())
 WORDS += ("grass", "water", "with", "ball", "hat")
@@ -59,7 +59,7 @@ def random_batch(image_index: list[int] | np.ndarray, seed: int = 0) -> dict[str
     image_index = np.asarray(image_index, "int32")
     regions, mask = random_images(image_index.max() + 1, seed)
     return {
-        "regions": tf.constant(regions[image_index], tf.float32),
+        "region_features": tf.constant(regions[image_index], tf.float32),
         "region_mask": tf.constant(mask[image_index]),
         "token_ids": tf.constant(random_token_ids(len(image_index), seed)),
         "image_index": tf.constant(image_index),

@@ -20,7 +20,7 @@ def rows_of(encoding: Encoding, rows: tf.Tensor) -> dict[str, tf.Tensor]:
     return {key: tf.gather(value, rows) for key, value in encoding.items()}
 
 
-def score_by_length(
+def score_pairs_bucketed(
     score_pairs: Callable[[Encoding, Encoding], tf.Tensor],
     images: Encoding,
     texts: Encoding,

@@ -34,12 +34,14 @@ def admissible_negatives(
     return admissible
 
 
-def draw_candidates(admissible: tf.Tensor, share: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-    """Draws k of each query's admissible negatives, `k = max(1, ceil(share (batch - 1)))`.
+def draw_candidates(
+    admissible: tf.Tensor, candidate_fraction: tf.Tensor, noise: tf.Tensor
+) -> tf.Tensor:
+    """Draws k of each query's admissible negatives, `k = max(1, ceil(fraction (batch - 1)))`.
 
     Args:
         admissible: boolean `[queries, candidates]`.
-        share: scalar in [0, 1]; 0 is one random negative a query, 1 is all of them.
+        candidate_fraction: scalar in [0, 1]; 0 is one random negative a query, 1 is all of them.
         noise: uniform float `[queries, candidates]`; the k smallest of each row are drawn.
 
     Returns:
@@ -47,7 +49,7 @@ def draw_candidates(admissible: tf.Tensor, share: tf.Tensor, noise: tf.Tensor) -
     """
     batch = tf.cast(tf.shape(admissible)[1], tf.float32)
     # Float32 noise in the product must not push an exact count over the next integer.
-    drawn = tf.maximum(1, tf.cast(tf.math.ceil(share * (batch - 1) - 1e-4), tf.int32))
+    drawn = tf.maximum(1, tf.cast(tf.math.ceil(candidate_fraction * (batch - 1) - 1e-4), tf.int32))
     noise = tf.where(admissible, noise, 2.0)
     order = tf.argsort(tf.argsort(noise, axis=-1, stable=True), axis=-1, stable=True)
     return admissible & (order < drawn)

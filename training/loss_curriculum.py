@@ -44,9 +44,11 @@ class LossCurriculum(RetrievalLoss):
             )
         )
 
-    def share(self, step: tf.Tensor) -> tf.Tensor:
+    def candidate_fraction(self, step: tf.Tensor) -> tf.Tensor:
         since = tf.cast(step, tf.int64) - self.first_steps
-        return tf.where(since < 0, self.first.share(step), self.then.share(since))
+        return tf.where(
+            since < 0, self.first.candidate_fraction(step), self.then.candidate_fraction(since)
+        )
 
     def get_config(self) -> dict:
         return {

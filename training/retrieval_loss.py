@@ -75,7 +75,7 @@ class RetrievalLoss(ABC):
             The loss and what is worth watching about it.
         """
 
-    def share(self, step: tf.Tensor) -> tf.Tensor:
+    def candidate_fraction(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the share of the negatives that takes part at a step, a scalar in [0, 1]."""
         return tf.constant(1.0)
 

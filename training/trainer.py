@@ -26,7 +26,7 @@ class RetrievalTrainer(keras.Model):
         self,
         optimizer: str | keras.Optimizer = "adam",
         loss: RetrievalLoss | None = None,
-        jit_compile: bool = False,
+        jit_compile: bool | str = False,
         **kwargs,
     ) -> None:
         """Prepares the model for `fit`.
@@ -34,11 +34,25 @@ class RetrievalTrainer(keras.Model):
         Args:
             optimizer: optimizer or its name.
             loss: by default `HardestNegativeTripletLoss` with the default curriculum.
-            jit_compile: compiles the step with XLA, which wants static sizes: packed words and
-                recurrent layers on GPU have none.
+            jit_compile: False. XLA wants static sizes, which packed words have not.
             **kwargs: further arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: if `loss` is no `RetrievalLoss`, `jit_compile` is True, or there are metrics
+                or weights of losses, which a step would ignore.
         """
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        if jit_compile is True:
+            raise ValueError(
+                "A step cannot be compiled with XLA: how many words a batch has, packed, is not "
+                f"known before it comes. Received: jit_compile={jit_compile}"
+            )
+        for name in ("metrics", "weighted_metrics", "loss_weights"):
+            if kwargs.get(name) is not None:
+                raise ValueError(
+                    f"A step reports {', '.join(WATCHED)} and takes no `{name}`; "
+                    f"`hslm_tf.evaluate` measures recall. Received: {name}={kwargs[name]}"
+                )
+        super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
         if loss is not None and not isinstance(loss, RetrievalLoss):
             raise ValueError(
                 "`loss` must be a ContrastiveLoss, a HardestNegativeTripletLoss, a LossCurriculum "
@@ -63,7 +77,7 @@ class RetrievalTrainer(keras.Model):
         """Learns from one batch.
 
         Args:
-            data: dict of `"regions"` `[batch, regions, region_dim]`, `"region_mask"`
+            data: dict of `"region_features"` `[batch, regions, region_dim]`, `"region_mask"`
                 `[batch, regions]`, `"token_ids"` `[batch, tokens]` and int `"image_index"`
                 `[batch]`, equal for captions of the same image.
 
@@ -72,7 +86,7 @@ class RetrievalTrainer(keras.Model):
         """
         data, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         step = self.optimizer.iterations
-        share = self.retrieval_loss.share(step)
+        candidate_fraction = self.retrieval_loss.candidate_fraction(step)
         with tf.GradientTape() as tape:
             losses = self._batch_losses(data, step, training=True)
             scaled_loss = self.optimizer.scale_loss(losses.loss)
@@ -93,7 +107,7 @@ class RetrievalTrainer(keras.Model):
         self._gradient_norm.update_state(
             tf.where(finite, norm, 0.0), sample_weight=tf.cast(finite, tf.float32)
         )
-        self._negative_share.update_state(share)
+        self._negative_share.update_state(candidate_fraction)
         return self._report(losses)
 
     def test_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -107,7 +121,7 @@ class RetrievalTrainer(keras.Model):
         self, data: dict[str, tf.Tensor], step: tf.Tensor, training: bool
     ) -> BatchLosses:
         images = self.image_encoder(
-            {"regions": data["regions"], "region_mask": data["region_mask"]}, training=training
+            {key: data[key] for key in ("region_features", "region_mask")}, training=training
         )
         texts = self.text_encoder({"token_ids": data["token_ids"]}, training=training)
         scores = BatchScores(

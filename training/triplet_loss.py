@@ -59,7 +59,7 @@ class HardestNegativeTripletLoss(RetrievalLoss):
         self.curriculum = curriculum
         self.seed = seed
 
-    def share(self, step: tf.Tensor) -> tf.Tensor:
+    def candidate_fraction(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the share of negatives that the hardest is chosen from, a scalar."""
         return tf.constant(1.0) if self.curriculum is None else self.curriculum(step)
 
@@ -80,10 +80,10 @@ class HardestNegativeTripletLoss(RetrievalLoss):
             tf.concat([[2], tf.shape(admissible)], axis=0),
             seed=tf.stack([tf.cast(self.seed, tf.int64), tf.cast(step, tf.int64)]),
         )
-        share = self.share(step)
+        candidate_fraction = self.candidate_fraction(step)
         return (
-            draw_candidates(admissible, share, noise[0]),
-            draw_candidates(admissible, share, noise[1]),
+            draw_candidates(admissible, candidate_fraction, noise[0]),
+            draw_candidates(admissible, candidate_fraction, noise[1]),
         )
 
     def on_batch(
@@ -115,7 +115,7 @@ class HardestNegativeTripletLoss(RetrievalLoss):
         captions, images = self.candidates(admissible, step)
         shape = tf.shape(captions)
         scores = tf.cond(
-            self.share(step) > 0,
+            self.candidate_fraction(step) > 0,
             lambda: tf.stop_gradient(tf.cast(score_all(), tf.float32)),
             lambda: tf.zeros(shape),
         )

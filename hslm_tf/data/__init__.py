@@ -7,14 +7,14 @@ from hslm_tf.data.bottom_up_tsv import load_bottom_up_tsv
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.hdf5 import load_hdf5
-from hslm_tf.data.loading import load
+from hslm_tf.data.loading import load_dataset
 from hslm_tf.data.precomputed import load_precomputed
 from hslm_tf.data.sample import load_sample
 
 __all__ = [
     "DataError",
     "RetrievalDataset",
-    "load",
+    "load_dataset",
     "load_bottom_up_tsv",
     "load_hdf5",
     "load_precomputed",

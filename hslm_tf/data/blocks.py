@@ -1,4 +1,4 @@
-"""A dataset read from its first to its last image in blocks of bounded size."""
+"""Rows of a dataset in blocks of bounded size."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,6 +12,20 @@ _BLOCK_BYTES = 1 << 24
 Advance = Callable[[int], object]
 
 
+def row_blocks(count: int, size: int) -> Iterator[np.ndarray]:
+    """Splits the numbers from 0 to `count - 1` into blocks.
+
+    Args:
+        count: How many there are.
+        size: Largest number in a block.
+
+    Yields:
+        int64 `[b]`, consecutive numbers.
+    """
+    for first in range(0, count, size):
+        yield np.arange(first, min(first + size, count))
+
+
 def image_blocks(dataset: RetrievalDataset) -> Iterator[np.ndarray]:
     """Splits the images into runs whose float32 features take about 16 MiB.
 
@@ -22,8 +36,7 @@ def image_blocks(dataset: RetrievalDataset) -> Iterator[np.ndarray]:
         int64 `[b]`, consecutive images.
     """
     size = max(1, _BLOCK_BYTES // (4 * dataset.max_regions * dataset.region_dim))
-    for first in range(0, dataset.num_images, size):
-        yield np.arange(first, min(first + size, dataset.num_images))
+    return row_blocks(dataset.num_images, size)
 
 
 def region_blocks(

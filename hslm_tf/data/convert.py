@@ -13,7 +13,7 @@ from hslm_tf.data.assembly import Layout
 from hslm_tf.data.bottom_up_tsv import tsv_paths, write_bottom_up_tsv
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.hdf5 import write_hdf5
-from hslm_tf.data.loading import find_splits, is_hdf5, load
+from hslm_tf.data.loading import find_splits, is_hdf5, load_dataset
 from hslm_tf.data.precomputed import precomputed_paths, write_precomputed
 
 FolderFormat = Literal["precomputed", "tsv"]
@@ -62,7 +62,7 @@ def convert(
     if source.resolve() == target.resolve():
         raise DataError(f"{target} is the source itself: name another target")
     splits = list(splits) or find_splits(source)
-    datasets = [load(source, split, layout) for split in splits]
+    datasets = [load_dataset(source, split, layout) for split in splits]
     folder = target.parent if is_hdf5(target) else target
     taken = _files_there(target, splits)
     if taken and not overwrite:

@@ -19,7 +19,7 @@ HDF5_SUFFIXES = (".h5", ".hdf5")
 _FEATURE_FILES: dict[Format, str] = {"precomputed": "_ims.npy", "tsv": ".tsv"}
 
 
-def load(
+def load_dataset(
     path: str | os.PathLike[str],
     split: str,
     layout: Layout = "auto",
@@ -38,6 +38,10 @@ def load(
 
     Raises:
         DataError: No format is recognised, more than one is, or the files are broken.
+
+    Example:
+        >>> dataset = hslm_tf.load_dataset("data/flickr8k", "test")
+        >>> print(dataset.num_images, dataset.captions[0])
     """
     if is_hdf5(path):
         return load_hdf5(path, split, layout, captions_optional)

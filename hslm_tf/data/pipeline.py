@@ -68,11 +68,16 @@ def training_batches(
         start_epoch: Epoch of the first pass.
 
     Returns:
-        Batches of `regions` float32 `[b, N, F]`, `region_mask` bool `[b, N]`, `token_ids` int32
-        `[b, M]` (0 is padding) and `image_index` int32 `[b]`, the image of each pair.
+        Batches of `region_features` float32 `[b, N, F]`, `region_mask` bool `[b, N]`, `token_ids`
+        int32 `[b, M]` (0 is padding) and `image_index` int32 `[b]`, the image of each pair.
 
     Raises:
         ValueError: `tokens` and `dataset` differ in length, or `batch_size` is not positive.
+
+    Example:
+        >>> tokens = model.tokenizer.tokenize_all(dataset.captions)
+        >>> batches = hslm_tf.training_batches(dataset, tokens, batch_size=16)
+        >>> print(next(iter(batches))["region_features"].shape)
     """
     if len(tokens) != dataset.num_captions:
         raise ValueError(
@@ -95,7 +100,7 @@ def training_batches(
         regions, mask, ids, images = tf.numpy_function(gather, [captions], types, stateful=False)
         shape = [None, dataset.max_regions, dataset.region_dim]
         return {
-            "regions": tf.ensure_shape(regions, shape),
+            "region_features": tf.ensure_shape(regions, shape),
             "region_mask": tf.ensure_shape(mask, shape[:2]),
             "token_ids": tf.ensure_shape(ids, [None, None]),
             "image_index": tf.ensure_shape(images, [None]),

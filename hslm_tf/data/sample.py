@@ -37,5 +37,8 @@ def load_sample(split: str) -> RetrievalDataset:
 
     Raises:
         DataError: There is no such split.
+
+    Example:
+        >>> train = hslm_tf.load_sample("train")
     """
     return load_precomputed(sample_folder(), split, layout="per_image")

@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hslm_tf.model import HSLM
+from hslm_tf.data.blocks import row_blocks
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.retrieval.projection_heads import ProjectionHeads
 from hslm_tf.retrieval.rows import Rows
-from hslm_tf.retrieval.shortlist import Shortlist
-from hslm_tf.retrieval.storage import StorageType, blocks, narrow, pooled_features, room, widen
+from hslm_tf.retrieval.storage import (
+    StorageType,
+    allocate,
+    pooled_features,
+    to_float32,
+    to_storage,
+)
 
 # What is encoded at once.
-_AT_ONCE = 256
+_CAPTION_BLOCK_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class CaptionEncodings:
         captions: Sequence[str],
         dtype: StorageType = "float16",
         progress: Callable[[int], None] | None = None,
-        spool: Path | None = None,
+        memmap_dir: Path | None = None,
     ) -> "CaptionEncodings":
         """Encodes captions.
 
@@ -49,7 +56,7 @@ class CaptionEncodings:
             captions: n captions as they are written; there may be none.
             dtype: type that the features are kept in.
             progress: called with the number of captions after every batch.
-            spool: folder for a temporary file that the features are kept in; None for memory.
+            memmap_dir: folder for a temporary file that the features are kept in; None for memory.
 
         Returns:
             The encodings.
@@ -60,24 +67,26 @@ class CaptionEncodings:
         tokens = model.tokenizer.tokenize_all(captions)
         starts, lengths = tokens.offsets[:-1], np.diff(tokens.offsets)
         width = model.config.joint_dim
-        words = room((int(tokens.offsets[-1]), width), dtype, spool)
+        words = allocate((int(tokens.offsets[-1]), width), dtype, memmap_dir)
         with_global = model.config.global_alignment
         pooled = np.empty((len(captions), width), dtype) if with_global else None
         # Captions of a batch have about the same length, so that little is spent on padding.
         order = np.argsort(lengths, kind="stable")
-        for block in blocks(len(order), _AT_ONCE):
+        for block in row_blocks(len(order), _CAPTION_BLOCK_SIZE):
             rows = order[block]
             texts = model.encode_tokens(tokens.padded(rows))
             places, real = _places(starts[rows], lengths[rows])
-            words[places[real]] = narrow(texts["words"].numpy()[real], dtype)
+            words[places[real]] = to_storage(texts["words"].numpy()[real], dtype)
             if with_global:
-                pooled[rows] = narrow(texts["global"], dtype)
+                pooled[rows] = to_storage(texts["global"], dtype)
             if progress is not None:
                 progress(len(rows))
         return cls(Rows([words]), starts, lengths, Rows([pooled]) if with_global else None)
 
     @classmethod
-    def of(cls, encoding: Mapping[str, Any], dtype: StorageType = "float16") -> "CaptionEncodings":
+    def from_encoding(
+        cls, encoding: Mapping[str, Any], dtype: StorageType = "float16"
+    ) -> "CaptionEncodings":
         """Takes in what was encoded already.
 
         Args:
@@ -99,7 +108,7 @@ class CaptionEncodings:
         lengths = mask.sum(axis=1, dtype=np.int64)
         starts = np.cumsum(lengths) - lengths
         pooled = pooled_features(encoding, len(mask), dtype)
-        return cls(Rows([narrow(words[mask], dtype)]), starts, lengths, pooled)
+        return cls(Rows([to_storage(words[mask], dtype)]), starts, lengths, pooled)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -116,22 +125,25 @@ class CaptionEncodings:
         places, real = _places(self.starts[rows], self.lengths[rows])
         words = np.zeros((*real.shape, self.words.shape[1]), self.words.dtype)
         words[real] = self.words[places[real]]
-        encoding = {"words": widen(words), "word_mask": tf.constant(real)}
+        encoding = {"words": to_float32(words), "word_mask": tf.constant(real)}
         if self.pooled is not None:
-            encoding["global"] = widen(self.pooled[rows])
+            encoding["global"] = to_float32(self.pooled[rows])
         return encoding
 
-    def vectors(self, shortlist: Shortlist) -> np.ndarray:
-        """Shortlist vectors of all captions.
+    def vectors(self, heads: ProjectionHeads) -> np.ndarray:
+        """Projected vectors of all captions.
 
         Args:
-            shortlist: the heads.
+            heads: the projection heads.
 
         Returns:
             Float32 `[n, dim]`.
         """
-        found = [shortlist.text_vectors(self.read(rows)) for rows in blocks(len(self), _AT_ONCE)]
-        return np.concatenate([np.zeros((0, shortlist.dim), np.float32), *found])
+        found = [
+            heads.text_vectors(self.read(rows))
+            for rows in row_blocks(len(self), _CAPTION_BLOCK_SIZE)
+        ]
+        return np.concatenate([np.zeros((0, heads.dim), np.float32), *found])
 
     def in_order(self) -> Rows:
         """The words of all captions, one caption after another, without gaps.

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Collection as Names
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
+from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.errors import DataError
 
 _BYTES_AT_ONCE = 2**26
@@ -28,20 +28,9 @@ def write_parts(path: Path, parts: Mapping[str, Any], manifest: Mapping[str, Any
     Raises:
         OSError: if the file cannot be written.
     """
-    handle, draft = tempfile.mkstemp(prefix=f"draft-{path.name}-", dir=path.parent)
-    os.close(handle)
-    try:
-        with h5py.File(draft, "w") as file:
-            checksums = {name: _write(file, name, values) for name, values in parts.items()}
-            file.attrs["manifest"] = json.dumps({**manifest, "checksums": checksums})
-        # The draft is private to its owner; the file has the usual permissions.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(draft, 0o666 & ~umask)
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with atomic_write(path) as draft, h5py.File(draft, "w") as file:
+        checksums = {name: _write(file, name, values) for name, values in parts.items()}
+        file.attrs["manifest"] = json.dumps({**manifest, "checksums": checksums})
 
 
 def read_parts(
@@ -63,7 +52,7 @@ def read_parts(
     if not Path(path).is_file():
         raise DataError(f"{path}: there is no such file")
     try:
-        # What is mapped must be of the file whose offsets are read, also while it is replaced.
+        # Both handles must be of the same file: another process may replace it between the two.
         with open(path, "rb") as raw, h5py.File(path, "r") as file:
             opened = os.fstat(file.id.get_vfd_handle())
             if not os.path.samestat(os.fstat(raw.fileno()), opened):
@@ -83,6 +72,27 @@ def read_parts(
     except (OSError, KeyError, RuntimeError) as error:
         raise DataError(f"{path} cannot be read as a collection: {error}") from error
     return parts, manifest
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Reads the manifest of a file alone.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        DataError: if the file is missing, broken, or without a manifest.
+    """
+    if not Path(path).is_file():
+        raise DataError(f"{path}: there is no such file")
+    try:
+        with h5py.File(path, "r") as file:
+            return _read_manifest(file)
+    except (OSError, KeyError, RuntimeError) as error:
+        raise DataError(f"{path} cannot be read as a collection: {error}") from error
 
 
 def _read_manifest(file: h5py.File) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.model import HSLM
+from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.collection_file import read_collection, write_collection
-from hslm_tf.retrieval.contents import Contents, image_ids
+from hslm_tf.retrieval.encoded_dataset import EncodedDataset, image_ids
 from hslm_tf.retrieval.image_encodings import ImageEncodings
+from hslm_tf.retrieval.projection_heads import ProjectionHeads, heads_of
 from hslm_tf.retrieval.searcher import Searcher
-from hslm_tf.retrieval.shortlist import Shortlist, heads_of
 from hslm_tf.retrieval.storage import StorageType
 
 
@@ -25,8 +25,8 @@ class Collection(Searcher):
 
     Args:
         model: the model.
-        shortlist: its projection heads.
-        contents: images and captions, encoded by the model.
+        heads: its projection heads.
+        encoded: images and captions, encoded by the model.
         image_folder: where the image files lie, for galleries, or None.
         run: directory of the run whose model this is, or None.
     """
@@ -34,12 +34,12 @@ class Collection(Searcher):
     def __init__(
         self,
         model: HSLM,
-        shortlist: Shortlist,
-        contents: Contents,
+        heads: ProjectionHeads,
+        encoded: EncodedDataset,
         image_folder: str | os.PathLike[str] | None = None,
         run: str | os.PathLike[str] | None = None,
     ) -> None:
-        super().__init__(model, shortlist, contents)
+        super().__init__(model, heads, encoded)
         self.image_folder = None if image_folder is None else os.path.abspath(image_folder)
         self.run = None if run is None else os.path.abspath(run)
 
@@ -48,26 +48,26 @@ class Collection(Searcher):
         cls,
         model: HSLM,
         dataset: RetrievalDataset,
-        shortlist: Shortlist | None = None,
+        heads: ProjectionHeads | None = None,
         dtype: StorageType = "float16",
         image_folder: str | os.PathLike[str] | None = None,
         run: str | os.PathLike[str] | None = None,
         progress: Callable[[int], None] | None = None,
-        spool: Path | None = None,
+        memmap_dir: Path | None = None,
     ) -> "Collection":
         """Encodes a dataset.
 
         Args:
             model: the model.
             dataset: images and captions; without ids of its own, an image's number is its id.
-            shortlist: the model's projection heads; None for plain means of the local features.
+            heads: the model's projection heads; None for plain means of the local features.
             dtype: type that local features are kept in. float16 takes half the space of float32
                 and moves a score in the fourth decimal.
             image_folder: where the image files lie, for galleries.
             run: directory of the model's run, remembered by a saved collection.
             progress: called with the number of images and captions after every batch.
-            spool: folder for temporary files that local features are kept in until the collection
-                is gone; None for memory.
+            memmap_dir: folder for temporary files that local features are kept in until the
+                collection is gone; None for memory.
 
         Returns:
             The collection.
@@ -75,10 +75,14 @@ class Collection(Searcher):
         Raises:
             DataError: if region features are not finite.
             ValueError: if a local feature does not fit the type, or the heads are another model's.
+
+        Example:
+            >>> collection = hslm_tf.Collection.build(model, dataset)
+            >>> print(len(collection))
         """
-        shortlist = heads_of(model, shortlist)
-        contents = Contents.encode(model, shortlist, dataset, dtype, progress, spool)
-        return cls(model, shortlist, contents, image_folder, run)
+        heads = heads_of(model, heads)
+        encoded = EncodedDataset.encode(model, heads, dataset, dtype, progress, memmap_dir)
+        return cls(model, heads, encoded, image_folder, run)
 
     @classmethod
     def from_encodings(
@@ -91,7 +95,7 @@ class Collection(Searcher):
         captions: Sequence[str] = (),
         caption_to_image: Sequence[int] | np.ndarray = (),
         boxes: np.ndarray | None = None,
-        shortlist: Shortlist | None = None,
+        heads: ProjectionHeads | None = None,
         image_folder: str | os.PathLike[str] | None = None,
         run: str | os.PathLike[str] | None = None,
     ) -> "Collection":
@@ -99,14 +103,14 @@ class Collection(Searcher):
 
         Args:
             model: the model.
-            images: n images, such as `ImageEncodings.of(model.encode_image(regions))`.
-            texts: the captions, such as `CaptionEncodings.of(model.encode_text(captions))`; None
-                encodes them.
+            images: n images, such as `ImageEncodings.from_encoding(model.encode_image(regions))`.
+            texts: the captions, such as `CaptionEncodings.from_encoding(model.encode_text(...))`;
+                None encodes them.
             ids: id of every image; by default its number.
             captions: m captions as they are written; there may be none.
             caption_to_image: int `[m]`, the row of each caption's image.
             boxes: `[n, N, 4]` x0, y0, x1, y1 of every region, for galleries.
-            shortlist: as for `build`.
+            heads: as for `build`.
             image_folder: as for `build`.
             run: as for `build`.
 
@@ -116,11 +120,11 @@ class Collection(Searcher):
         Raises:
             ValueError: if the parts do not fit together, or the heads are another model's.
         """
-        shortlist = heads_of(model, shortlist)
+        heads = heads_of(model, heads)
         if texts is None:
             texts = CaptionEncodings.encode(model, captions, str(images.regions.dtype))
-        contents = Contents.of(
-            shortlist,
+        encoded = EncodedDataset.from_encodings(
+            heads,
             images,
             texts,
             ids=[str(row) for row in range(len(images))] if ids is None else ids,
@@ -128,7 +132,7 @@ class Collection(Searcher):
             caption_to_image=caption_to_image,
             boxes=boxes,
         )
-        return cls(model, shortlist, contents, image_folder, run)
+        return cls(model, heads, encoded, image_folder, run)
 
     def add(self, dataset: RetrievalDataset, ids: Sequence[str] | None = None) -> None:
         """Encodes further images with their captions and puts them at the end.
@@ -141,7 +145,7 @@ class Collection(Searcher):
             DataError: if region features are not finite.
             ValueError: if an id is in the collection already, or the shape is another.
         """
-        regions = self.contents.images.regions
+        regions = self.encoded.images.regions
         # Looked at before anything is encoded, which may take long.
         if dataset.max_regions != regions.shape[1]:
             raise ValueError(
@@ -153,8 +157,8 @@ class Collection(Searcher):
         known = set(self.ids)
         if twice := [id_ for id_ in image_ids(dataset) if id_ in known]:
             raise ValueError(f"The collection has this image already. Received: {twice[0]!r}")
-        more = Contents.encode(self.model, self.shortlist, dataset, str(regions.dtype))
-        self._change(self.contents.append(more))
+        more = EncodedDataset.encode(self.model, self.heads, dataset, str(regions.dtype))
+        self._change(self.encoded.append(more))
 
     def remove(self, ids: Sequence[str]) -> None:
         """Takes images and their captions out.
@@ -165,7 +169,7 @@ class Collection(Searcher):
         Raises:
             ValueError: if an image is unknown, or none would be left.
         """
-        self._change(self.contents.without(self.contents.rows_of(ids)))
+        self._change(self.encoded.without(self.encoded.rows_of(ids)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the collection to an HDF5 file, in one piece.
@@ -176,29 +180,29 @@ class Collection(Searcher):
         Raises:
             OSError: if the file cannot be written.
         """
-        write_collection(self, Path(path))
+        write_collection(
+            Path(path), self.model, self.heads, self.encoded, self.image_folder, self.run
+        )
 
     @classmethod
-    def load(
-        cls, path: str | os.PathLike[str], model: HSLM | None = None, verify: bool = False
-    ) -> "Collection":
+    def load(cls, path: str | os.PathLike[str], model: HSLM, verify: bool = False) -> "Collection":
         """Opens a file; local features stay on disk until they are needed.
 
         Args:
             path: the file.
-            model: the model that the collection was built with; by default that of its run.
+            model: the model that the collection was built with.
             verify: compares the checksums of local features too, which reads the whole file.
 
         Returns:
             The collection.
 
         Raises:
-            DataError: if the file is missing, truncated or damaged, or no model is found.
+            DataError: if the file is missing, truncated or damaged.
             ValueError: if the model is another.
         """
         return cls(**read_collection(Path(path), model, verify))
 
-    def _change(self, contents: Contents) -> None:
-        self.contents = contents
+    def _change(self, encoded: EncodedDataset) -> None:
+        self.encoded = encoded
         # Indexes take the vectors in anew.
         self.use_index(self._make_index)

@@ -2,87 +2,90 @@
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import keras
 import numpy as np
 
 from hslm_tf import __version__
 from hslm_tf.data.errors import DataError
-from hslm_tf.fingerprint import model_fingerprint
-from hslm_tf.model import HSLM
+from hslm_tf.models.fingerprint import model_fingerprint
+from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.caption_encodings import CaptionEncodings
-from hslm_tf.retrieval.checked_hdf5 import read_parts, write_parts
-from hslm_tf.retrieval.contents import Contents
+from hslm_tf.retrieval.checked_hdf5 import read_manifest, read_parts, write_parts
+from hslm_tf.retrieval.encoded_dataset import EncodedDataset
 from hslm_tf.retrieval.image_encodings import ImageEncodings
+from hslm_tf.retrieval.projection_heads import ProjectionHeads, read_heads
 from hslm_tf.retrieval.rows import Rows
-from hslm_tf.retrieval.shortlist import Shortlist, open_shortlist
-from hslm_tf.run_directory import RunDirectory
 
-if TYPE_CHECKING:
-    from hslm_tf.retrieval.collection import Collection
-
-_FORMAT = 1
+_FORMAT = 2
 _LAZY = ("regions", "image_global", "words", "text_global", "boxes")
 
 
-def write_collection(collection: "Collection", path: Path) -> None:
+def write_collection(
+    path: Path,
+    model: HSLM,
+    heads: ProjectionHeads,
+    encoded: EncodedDataset,
+    image_folder: str | None,
+    run: str | None,
+) -> None:
     """Writes a collection, in one piece.
 
     Args:
-        collection: the collection.
         path: the file.
+        model: as for `Collection`.
+        heads: as for `Collection`.
+        encoded: as for `Collection`.
+        image_folder: as for `Collection`.
+        run: as for `Collection`.
 
     Raises:
         OSError: if the file cannot be written.
     """
-    contents = collection.contents
     parts = {
-        "ids": contents.ids,
-        "vectors": contents.vectors,
-        "region_mask": contents.images.region_mask,
-        "regions": contents.images.regions,
-        "image_global": contents.images.pooled,
-        "boxes": contents.boxes,
-        "captions": contents.captions,
-        "caption_to_image": contents.caption_to_image,
-        "caption_vectors": contents.caption_vectors,
-        "words": contents.texts.in_order(),
-        "lengths": contents.texts.lengths,
-        "text_global": contents.texts.pooled,
-        "shortlist": _to_bytes(collection.shortlist),
+        "ids": encoded.ids,
+        "vectors": encoded.vectors,
+        "region_mask": encoded.images.region_mask,
+        "regions": encoded.images.regions,
+        "image_global": encoded.images.pooled,
+        "boxes": encoded.boxes,
+        "captions": encoded.captions,
+        "caption_to_image": encoded.caption_to_image,
+        "caption_vectors": encoded.caption_vectors,
+        "words": encoded.texts.in_order(),
+        "lengths": encoded.texts.lengths,
+        "text_global": encoded.texts.pooled,
+        "projection_heads": _to_bytes(heads),
     }
     manifest = {
         "format": _FORMAT,
         "hslm_tf": __version__,
-        "model": model_fingerprint(collection.model),
-        "images": len(contents.ids),
-        "captions": len(contents.captions),
-        "run": collection.run,
-        "image_folder": collection.image_folder,
+        "model": model_fingerprint(model),
+        "images": len(encoded.ids),
+        "captions": len(encoded.captions),
+        "run": run,
+        "image_folder": image_folder,
     }
     write_parts(path, {name: part for name, part in parts.items() if part is not None}, manifest)
 
 
-def read_collection(path: Path, model: HSLM | None, verify: bool) -> dict[str, Any]:
+def read_collection(path: Path, model: HSLM, verify: bool) -> dict[str, Any]:
     """Reads what makes a collection.
 
     Args:
         path: the file.
-        model: the model that it was built with; None for that of its run.
+        model: the model that it was built with.
         verify: compares the checksums of local features too.
 
     Returns:
         The arguments of `Collection`.
 
     Raises:
-        DataError: if the file is missing, truncated or damaged, or no model is found.
+        DataError: if the file is missing, truncated or damaged.
         ValueError: if the model is another.
     """
     parts, manifest = read_parts(path, _LAZY, verify)
-    if manifest.get("format") != _FORMAT:
-        raise DataError(f"{path} has format {manifest.get('format')}, expected {_FORMAT}")
-    model = model or _model_of(path, manifest["run"])
+    _check_format(path, manifest)
     fingerprint = model_fingerprint(model)
     if manifest["model"] != fingerprint:
         raise ValueError(
@@ -98,8 +101,8 @@ def read_collection(path: Path, model: HSLM | None, verify: bool) -> dict[str, A
     as_they_are = ("ids", "vectors", "captions", "caption_to_image", "caption_vectors")
     return {
         "model": model,
-        "shortlist": _from_bytes(parts["shortlist"]),
-        "contents": Contents(
+        "heads": _from_bytes(parts["projection_heads"]),
+        "encoded": EncodedDataset(
             images=ImageEncodings(rows("regions"), parts["region_mask"], rows("image_global")),
             texts=CaptionEncodings(rows("words"), starts, lengths, rows("text_global")),
             boxes=rows("boxes"),
@@ -110,19 +113,35 @@ def read_collection(path: Path, model: HSLM | None, verify: bool) -> dict[str, A
     }
 
 
-def _model_of(path: Path, run: str | None) -> HSLM:
-    if run is None or not RunDirectory(Path(run)).best_model.exists():
-        raise DataError(f"{path} was built with the run {run}: its model is not found")
-    return keras.saving.load_model(RunDirectory(Path(run)).best_model)
+def run_of_collection(path: Path) -> str | None:
+    """Reads which run's model a collection was built with.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The directory of the run; None where the collection knows none.
+
+    Raises:
+        DataError: if the file is missing or damaged.
+    """
+    manifest = read_manifest(path)
+    _check_format(path, manifest)
+    return manifest["run"]
 
 
-def _to_bytes(shortlist: Shortlist) -> np.ndarray:
+def _check_format(path: Path, manifest: dict[str, Any]) -> None:
+    if manifest.get("format") != _FORMAT:
+        raise DataError(f"{path} has format {manifest.get('format')}, expected {_FORMAT}")
+
+
+def _to_bytes(heads: ProjectionHeads) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
-        shortlist.save(Path(folder) / "shortlist.keras")
-        return np.fromfile(Path(folder) / "shortlist.keras", np.uint8)
+        heads.save(Path(folder) / "projection_heads.keras")
+        return np.fromfile(Path(folder) / "projection_heads.keras", np.uint8)
 
 
-def _from_bytes(data: np.ndarray) -> Shortlist:
+def _from_bytes(data: np.ndarray) -> ProjectionHeads:
     with tempfile.TemporaryDirectory() as folder:
-        data.tofile(Path(folder) / "shortlist.keras")
-        return open_shortlist(Path(folder) / "shortlist.keras")
+        data.tofile(Path(folder) / "projection_heads.keras")
+        return read_heads(Path(folder) / "projection_heads.keras")

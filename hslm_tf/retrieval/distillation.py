@@ -7,12 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.fingerprint import model_fingerprint
-from hslm_tf.model import HSLM
+from hslm_tf.models.fingerprint import model_fingerprint
+from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.distillation_config import DistillationConfig
 from hslm_tf.retrieval.image_encodings import ImageEncodings
-from hslm_tf.retrieval.shortlist import Shortlist, new_shortlist
+from hslm_tf.retrieval.projection_heads import ProjectionHeads, new_heads
 
 
 def distill(
@@ -20,16 +20,16 @@ def distill(
     dataset: RetrievalDataset,
     config: DistillationConfig,
     progress: Callable[[float], None] | None = None,
-) -> Shortlist:
+) -> ProjectionHeads:
     """Fits projection heads to a model's scores; the model stays as it is.
 
     Every step draws a block of images and captions, has the model score all its pairs, and moves
     the heads so that softmaxes over inner products resemble softmaxes over scores, in both
-    directions. Half of a block lies close together under the heads as they are: what a shortlist
+    directions. Half of a block lies close together under the heads as they are: what the candidates
     has to tell apart.
 
     Args:
-        model: the teacher.
+        model: the teacher_fingerprint.
         dataset: images and captions, the split that the model was trained on.
         config: how.
         progress: called with the loss after every step.
@@ -44,32 +44,32 @@ def distill(
     own = np.flatnonzero(np.isin(dataset.caption_to_image, chosen))
     captions = CaptionEncodings.encode(model, [dataset.captions[row] for row in own])
 
-    shortlist = new_shortlist(
+    heads = new_heads(
         model.config.joint_dim,
         config.dim,
         config.attentions,
         config.concepts,
         model_fingerprint(model),
     )
-    step = _Step(shortlist, config)
+    step = _Step(heads, config)
     drawn = []
     for number in range(config.steps):
         if number % _REFRESH == 0:
             vectors = (
-                tf.constant(images.vectors(shortlist)),
-                tf.constant(captions.vectors(shortlist)),
+                tf.constant(images.vectors(heads)),
+                tf.constant(captions.vectors(heads)),
             )
         rows, columns = _draw_block(*vectors, config, random)
         block = images.read(rows), captions.read(columns)
         scores = model.score_encoded(*block)
         drawn.append((rows, columns, scores.numpy()))
         loss = step(*block, scores)
-        for other in random.integers(len(drawn), size=config.rehearsals):
+        for other in random.integers(len(drawn), size=config.replay_steps):
             rows, columns, scores = drawn[other]
             step(images.read(rows), captions.read(columns), tf.constant(scores))
         if progress is not None:
             progress(float(loss))
-    return shortlist
+    return heads
 
 
 # Steps after which neighbours are looked for with the heads as they are then.
@@ -100,15 +100,15 @@ def _draw_block(
 class _Step:
     """One step of the heads towards given scores."""
 
-    def __init__(self, shortlist: Shortlist, config: DistillationConfig) -> None:
-        self._shortlist = shortlist
+    def __init__(self, heads: ProjectionHeads, config: DistillationConfig) -> None:
+        self._heads = heads
         self._temperature = config.temperature
         # What inner products, at most 1, are multiplied by before their softmax; learned.
         self._log_scale = keras.Variable(np.log(20.0), dtype="float32", name="log_scale")
-        heads = shortlist.image_head, shortlist.text_head
+        heads = heads.image_head, heads.text_head
         self._variables = [v for head in heads for v in head.trainable_variables]
         self._variables.append(self._log_scale)
-        steps = config.steps * (1 + config.rehearsals)
+        steps = config.steps * (1 + config.replay_steps)
         self._optimizer = keras.optimizers.Adam(
             keras.optimizers.schedules.CosineDecay(config.learning_rate, steps), global_clipnorm=1.0
         )
@@ -120,8 +120,8 @@ class _Step:
 
     def _move(self, images: dict, texts: dict, scores: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            left = self._shortlist.image_tensor(images)
-            right = self._shortlist.text_tensor(texts)
+            left = self._heads.image_tensor(images)
+            right = self._heads.text_tensor(texts)
             products = tf.exp(self._log_scale.value) * tf.matmul(left, right, transpose_b=True)
             scores = scores / (self._temperature * tf.math.reduce_std(scores) + 1e-9)
             loss = _divergence(scores, products, axis=0) + _divergence(scores, products, axis=1)
@@ -130,7 +130,7 @@ class _Step:
         return loss
 
 
-def _divergence(teacher: tf.Tensor, student: tf.Tensor, axis: int) -> tf.Tensor:
+def _divergence(teacher_fingerprint: tf.Tensor, student: tf.Tensor, axis: int) -> tf.Tensor:
     """Mean Kullback-Leibler divergence of softmaxes along an axis."""
-    logs = tf.nn.log_softmax(teacher, axis) - tf.nn.log_softmax(student, axis)
-    return tf.reduce_mean(tf.reduce_sum(tf.nn.softmax(teacher, axis) * logs, axis))
+    logs = tf.nn.log_softmax(teacher_fingerprint, axis) - tf.nn.log_softmax(student, axis)
+    return tf.reduce_mean(tf.reduce_sum(tf.nn.softmax(teacher_fingerprint, axis) * logs, axis))

@@ -19,7 +19,7 @@ class DistillationConfig:
     """images of a block"""
     captions_a_step: int = 256
     """captions of a block"""
-    rehearsals: int = 1
+    replay_steps: int = 1
     """further steps on blocks that are scored already, for every new block"""
     max_images: int = 6000
     """images of the split to use, drawn at random; their encodings are held in memory"""
@@ -31,7 +31,7 @@ class DistillationConfig:
     """seed of all draws"""
 
     def __post_init__(self) -> None:
-        least = {"rehearsals": 0}
+        least = {"replay_steps": 0}
         sizes = "dim", "attentions", "concepts", "steps", "images_a_step", "captions_a_step"
         least |= dict.fromkeys((*sizes, "max_images"), 1)
         for name, number in least.items():

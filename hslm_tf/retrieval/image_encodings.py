@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from hslm_tf.data.blocks import row_blocks
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.model import HSLM
+from hslm_tf.models.encoding import IMAGE_BLOCK_SIZE, encoded_blocks
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.retrieval.projection_heads import ProjectionHeads
 from hslm_tf.retrieval.rows import Rows
-from hslm_tf.retrieval.shortlist import Shortlist
-from hslm_tf.retrieval.storage import StorageType, blocks, narrow, pooled_features, room, widen
-
-# What is encoded at once.
-_AT_ONCE = 100
+from hslm_tf.retrieval.storage import (
+    StorageType,
+    allocate,
+    pooled_features,
+    to_float32,
+    to_storage,
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class ImageEncodings:
         images: np.ndarray | None = None,
         dtype: StorageType = "float16",
         progress: Callable[[int], None] | None = None,
-        spool: Path | None = None,
+        memmap_dir: Path | None = None,
     ) -> "ImageEncodings":
         """Encodes images of a dataset.
 
@@ -50,7 +55,7 @@ class ImageEncodings:
             images: int `[n]`, which ones; None for all.
             dtype: type that the features are kept in.
             progress: called with the number of images after every batch.
-            spool: folder for a temporary file that the features are kept in; None for memory.
+            memmap_dir: folder for a temporary file that the features are kept in; None for memory.
 
         Returns:
             The encodings.
@@ -59,24 +64,27 @@ class ImageEncodings:
             DataError: if region features are not finite.
             ValueError: if a local feature does not fit the type.
         """
-        images = np.arange(dataset.num_images) if images is None else images
-        width = model.config.joint_dim
+        count, width = dataset.num_images if images is None else len(images), model.config.joint_dim
         # Filled block by block: blocks that are joined at the end would be in memory twice.
-        regions = room((len(images), dataset.max_regions, width), dtype, spool)
+        regions = allocate((count, dataset.max_regions, width), dtype, memmap_dir)
         mask = np.empty(regions.shape[:2], bool)
         with_global = "global" in model.image_encoder.output
-        pooled = np.empty((len(images), width), dtype) if with_global else None
-        for rows in blocks(len(images), _AT_ONCE):
-            encoding = model.encode_image(*dataset.read_images(images[rows]))
-            regions[rows], mask[rows] = narrow(encoding["regions"], dtype), encoding["region_mask"]
+        pooled = np.empty((count, width), dtype) if with_global else None
+        for rows, encoding in encoded_blocks(model, dataset, images):
+            regions[rows], mask[rows] = (
+                to_storage(encoding["regions"], dtype),
+                encoding["region_mask"],
+            )
             if with_global:
-                pooled[rows] = narrow(encoding["global"], dtype)
+                pooled[rows] = to_storage(encoding["global"], dtype)
             if progress is not None:
                 progress(len(rows))
         return cls(Rows([regions]), mask, Rows([pooled]) if with_global else None)
 
     @classmethod
-    def of(cls, encoding: Mapping[str, Any], dtype: StorageType = "float16") -> "ImageEncodings":
+    def from_encoding(
+        cls, encoding: Mapping[str, Any], dtype: StorageType = "float16"
+    ) -> "ImageEncodings":
         """Takes in what was encoded already.
 
         Args:
@@ -96,7 +104,7 @@ class ImageEncodings:
                 f"Received: regions.shape={regions.shape}, region_mask.shape={mask.shape}"
             )
         pooled = pooled_features(encoding, len(mask), dtype)
-        return cls(Rows([narrow(regions, dtype)]), mask, pooled)
+        return cls(Rows([to_storage(regions, dtype)]), mask, pooled)
 
     def __len__(self) -> int:
         return len(self.region_mask)
@@ -111,23 +119,25 @@ class ImageEncodings:
             As `HSLM.encode_image`, float32.
         """
         encoding = {
-            "regions": widen(self.regions[rows]),
+            "regions": to_float32(self.regions[rows]),
             "region_mask": tf.constant(self.region_mask[rows]),
         }
         if self.pooled is not None:
-            encoding["global"] = widen(self.pooled[rows])
+            encoding["global"] = to_float32(self.pooled[rows])
         return encoding
 
-    def vectors(self, shortlist: Shortlist) -> np.ndarray:
-        """Shortlist vectors of all images.
+    def vectors(self, heads: ProjectionHeads) -> np.ndarray:
+        """Projected vectors of all images.
 
         Args:
-            shortlist: the heads.
+            heads: the projection heads.
 
         Returns:
             Float32 `[n, dim]`.
         """
-        found = [shortlist.image_vectors(self.read(rows)) for rows in blocks(len(self), _AT_ONCE)]
+        found = [
+            heads.image_vectors(self.read(rows)) for rows in row_blocks(len(self), IMAGE_BLOCK_SIZE)
+        ]
         return np.concatenate(found)
 
     def select(self, rows: np.ndarray) -> "ImageEncodings":

@@ -14,14 +14,14 @@ from hslm_tf.retrieval.rows import Rows
 StorageType = Literal["float16", "float32"]
 
 
-def room(shape: tuple[int, ...], dtype: StorageType, spool: Path | None) -> np.ndarray:
+def allocate(shape: tuple[int, ...], dtype: StorageType, memmap_dir: Path | None) -> np.ndarray:
     """Makes an array to fill with features.
 
     Args:
         shape: its shape.
         dtype: its type.
-        spool: folder for a temporary file that the array is mapped to, and that goes with it; None
-            for memory.
+        memmap_dir: folder for a temporary file that the array is mapped to, and that goes with it;
+            None for memory.
 
     Returns:
         The array.
@@ -29,9 +29,9 @@ def room(shape: tuple[int, ...], dtype: StorageType, spool: Path | None) -> np.n
     Raises:
         OSError: if there is no room for the file.
     """
-    if spool is None or 0 in shape:
+    if memmap_dir is None or 0 in shape:
         return np.empty(shape, dtype)
-    with tempfile.TemporaryFile(dir=spool) as file:
+    with tempfile.TemporaryFile(dir=memmap_dir) as file:
         if hasattr(os, "posix_fallocate"):
             # A disk that is too small is an error here; later it would kill the process.
             size = int(np.prod(shape)) * np.dtype(dtype).itemsize
@@ -39,7 +39,7 @@ def room(shape: tuple[int, ...], dtype: StorageType, spool: Path | None) -> np.n
         return np.memmap(file, dtype, "w+", shape=shape)
 
 
-def narrow(values: Any, dtype: StorageType) -> np.ndarray:
+def to_storage(values: Any, dtype: StorageType) -> np.ndarray:
     """Turns features into the type that they are kept in.
 
     Args:
@@ -63,7 +63,7 @@ def narrow(values: Any, dtype: StorageType) -> np.ndarray:
     return kept
 
 
-def widen(values: np.ndarray) -> tf.Tensor:
+def to_float32(values: np.ndarray) -> tf.Tensor:
     """Turns kept features into float32 to compute with."""
     # TensorFlow casts with all threads, NumPy with one.
     return tf.cast(tf.constant(values), tf.float32)
@@ -88,9 +88,4 @@ def pooled_features(encoding: Mapping[str, Any], count: int, dtype: StorageType)
     pooled = np.asarray(encoding["global"])
     if pooled.ndim != 2 or len(pooled) != count:
         raise ValueError(f"`global` must be [{count}, width]. Received: shape {pooled.shape}")
-    return Rows([narrow(pooled, dtype)])
-
-
-def blocks(count: int, size: int) -> list[np.ndarray]:
-    """Splits the numbers from 0 to `count - 1` into blocks of at most `size`."""
-    return [np.arange(first, min(first + size, count)) for first in range(0, count, size)]
+    return Rows([to_storage(pooled, dtype)])

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from hslm_tf.model import HSLM
-from hslm_tf.retrieval.shortlist import Shortlist, new_shortlist
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.retrieval.projection_heads import ProjectionHeads, new_heads
 from hslm_tf.serving.precision import Precision, StoredWeights
 from hslm_tf.serving.search_index import SearchIndex
 from hslm_tf.serving.status import ALL_REGIONS, Status
@@ -24,7 +24,7 @@ class Endpoints:
     Args:
         model: the model, with a float32 policy.
         precision: how the weights are stored.
-        shortlist: the model's projection heads; None for plain means of the local features.
+        heads: the model's projection heads; None for plain means of the local features.
         index: the collection that `search` answers from; None: there is no `search`.
     """
 
@@ -32,13 +32,13 @@ class Endpoints:
         self,
         model: HSLM,
         precision: Precision = "float32",
-        shortlist: Shortlist | None = None,
+        heads: ProjectionHeads | None = None,
         index: SearchIndex | None = None,
     ) -> None:
         self._model = model
-        self._shortlist = shortlist or new_shortlist(model.config.joint_dim, None)
+        self._heads = heads or new_heads(model.config.joint_dim, None)
         self._index = index
-        self._weights = StoredWeights([*model.weights, *self._shortlist.weights], precision)
+        self._weights = StoredWeights([*model.weights, *self._heads.weights], precision)
         self._max_regions = model.config.max_regions
         self._max_tokens = model.config.max_tokens
 
@@ -128,7 +128,7 @@ class Endpoints:
         _assert_same_rows(regions, counts)
         with self._weights.scope():
             images, status = self._read_images(regions, counts)
-            vectors = self._shortlist.image_tensor(images)
+            vectors = self._heads.image_tensor(images)
         status = _unless_finite(status, images["regions"])
         return {
             "regions": _nan_where_bad(images["regions"], status),
@@ -141,7 +141,7 @@ class Endpoints:
         _assert_same_rows(captions)
         with self._weights.scope():
             texts, status = self._read_captions(captions)
-            vectors = self._shortlist.text_tensor(texts)
+            vectors = self._heads.text_tensor(texts)
         # A fixed length, because a server may put requests of several clients into one batch.
         missing = self._max_tokens - tf.shape(texts["words"])[1]
         words = tf.pad(_nan_where_bad(texts["words"], status), [[0, 0], [0, missing], [0, 0]])
@@ -191,14 +191,14 @@ class Endpoints:
         index = self._index
         with self._weights.scope():
             texts, status = self._read_captions(captions)
-            vectors = self._shortlist.text_tensor(texts)
+            vectors = self._heads.text_tensor(texts)
 
             def rerank(row: tuple[tf.Tensor, dict]) -> tf.Tensor:
                 items, text = row
                 images = self._encodings(*index.local_features(items))
                 text = {key: value[None] for key, value in text.items()}
                 scores = self._model.score_all(
-                    images, text, index.shortlist_size, region_products=False
+                    images, text, index.num_candidates, region_products=False
                 )
                 return scores[:, 0]
 
@@ -206,7 +206,7 @@ class Endpoints:
             scores = tf.map_fn(
                 rerank, (items, texts), fn_output_signature=tf.float32, parallel_iterations=1
             )
-        scores = tf.ensure_shape(scores, [None, index.shortlist_size])
+        scores = tf.ensure_shape(scores, [None, index.num_candidates])
         best, order = tf.math.top_k(scores, index.top_k)
         ids = index.ids_of(tf.gather(items, order, batch_dims=1))
         return {
@@ -244,7 +244,7 @@ class Endpoints:
         mask = tf.sequence_mask(counts, self._max_regions)
         regions, mask, status = _sanitized(regions, mask)
         status = tf.where(counts > self._max_regions, int(Status.TOO_MANY_REGIONS), status)
-        inputs = {"regions": regions, "region_mask": mask}
+        inputs = {"region_features": regions, "region_mask": mask}
         return self._model.image_encoder(inputs, training=False), status
 
     def _read_local(self, regions: tf.Tensor, mask: tf.Tensor) -> tuple[Tensors, tf.Tensor]:

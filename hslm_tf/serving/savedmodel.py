@@ -1,13 +1,12 @@
 """Writes a model as a version that TensorFlow Serving can load."""
 
-import os
-import shutil
 from pathlib import Path
 
 import tensorflow as tf
 
-from hslm_tf.model import HSLM
-from hslm_tf.retrieval.shortlist import Shortlist, heads_of
+from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.retrieval.projection_heads import ProjectionHeads, heads_of
 from hslm_tf.serving.endpoints import Endpoints
 from hslm_tf.serving.graph_ops import unknown_ops
 from hslm_tf.serving.precision import Precision
@@ -38,7 +37,7 @@ def export_model(
     out: Path,
     version: int | None = None,
     precision: Precision = "float32",
-    shortlist: Shortlist | None = None,
+    heads: ProjectionHeads | None = None,
     index: SearchIndex | None = None,
 ) -> Path:
     """Writes `out/<version>/`, complete or not at all.
@@ -51,7 +50,7 @@ def export_model(
         out: folder of the versions of one model.
         version: number of the version; by default one more than the highest in `out`.
         precision: how the weights are stored.
-        shortlist: the model's projection heads; None for plain means of the local features.
+        heads: the model's projection heads; None for plain means of the local features.
         index: the collection that the endpoint `search` answers from; without it there is none.
 
     Returns:
@@ -69,22 +68,17 @@ def export_model(
     if target.exists():
         raise FileExistsError(f"{target} exists already: a version is never overwritten")
     # The copy in float32 has another fingerprint than the model that the heads know.
-    shortlist = heads_of(model, shortlist)
-    endpoints = Endpoints(in_float32(model), precision, shortlist, index)
+    heads = heads_of(model, heads)
+    endpoints = Endpoints(in_float32(model), precision, heads, index)
     out.mkdir(parents=True, exist_ok=True)
-    # Servers look at folders with a number for a name only.
-    draft = out / f"draft-{version}-{os.getpid()}"
-    try:
+    # Servers look at folders with a number for a name only: not at the draft.
+    with atomic_write(target) as draft:
         tf.saved_model.save(endpoints.tracked, str(draft), signatures=endpoints.signatures())
         if unknown := unknown_ops(draft):
             raise ValueError(
                 f"The graph needs operations that not every model server has: {', '.join(unknown)}"
             )
         write_warmup(draft, endpoints.examples())
-        # Not `os.replace`: of two exports that chose the same number, the second must fail.
-        os.rename(draft, target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     for name, text in (("batching_params.pbtxt", _BATCHING), ("models.config", _MODELS)):
         if not (out / name).exists():
             (out / name).write_text(text, "utf-8")

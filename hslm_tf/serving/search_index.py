@@ -17,10 +17,10 @@ class SearchIndex(tf.Module):
         regions: `[n, regions, joint_dim]`, local image features; kept in their dtype.
         region_mask: boolean `[n, regions]`.
         top_k: number of answers.
-        shortlist_size: number of images that are scored exactly.
+        num_candidates: number of images that are scored exactly.
 
     Raises:
-        ValueError: if there are no images, or `top_k` does not fit into the shortlist.
+        ValueError: if there are no images, or `top_k` does not fit into the candidates.
     """
 
     def __init__(
@@ -30,17 +30,17 @@ class SearchIndex(tf.Module):
         regions: np.ndarray,
         region_mask: np.ndarray,
         top_k: int = 10,
-        shortlist_size: int = 100,
+        num_candidates: int = 100,
     ) -> None:
         super().__init__(name="search_index")
         if not len(ids):
             raise ValueError("The collection is empty. Received: len(ids)=0")
-        if not 1 <= top_k <= shortlist_size:
+        if not 1 <= top_k <= num_candidates:
             raise ValueError(
-                "`top_k` must be between 1 and `shortlist_size`. "
-                f"Received: top_k={top_k}, shortlist_size={shortlist_size}"
+                "`top_k` must be between 1 and `num_candidates`. "
+                f"Received: top_k={top_k}, num_candidates={num_candidates}"
             )
-        self.shortlist_size = min(shortlist_size, len(ids))
+        self.num_candidates = min(num_candidates, len(ids))
         self.top_k = min(top_k, len(ids))
         self._ids = tf.Variable(list(ids), trainable=False, dtype=tf.string)
         self._vectors = tf.Variable(vectors, trainable=False, dtype=tf.float32)
@@ -48,36 +48,36 @@ class SearchIndex(tf.Module):
         self._region_mask = tf.Variable(region_mask, trainable=False, dtype=tf.bool)
 
     @classmethod
-    def of(
-        cls, collection: Collection, top_k: int = 10, shortlist_size: int = 100
+    def from_collection(
+        cls, collection: Collection, top_k: int = 10, num_candidates: int = 100
     ) -> "SearchIndex":
         """Takes the images of a collection.
 
         Args:
             collection: a collection of the model that is exported.
             top_k: number of answers.
-            shortlist_size: number of images that are scored exactly.
+            num_candidates: number of images that are scored exactly.
 
         Returns:
             The collection for the SavedModel.
 
         Raises:
-            ValueError: if `top_k` does not fit into the shortlist.
+            ValueError: if `top_k` does not fit into the candidates.
         """
-        contents = collection.contents
+        encoded = collection.encoded
         return cls(
-            contents.ids,
-            contents.vectors,
-            np.asarray(contents.images.regions),
-            contents.images.region_mask,
+            encoded.ids,
+            encoded.vectors,
+            np.asarray(encoded.images.regions),
+            encoded.images.region_mask,
             top_k,
-            shortlist_size,
+            num_candidates,
         )
 
     def nearest(self, vectors: tf.Tensor) -> tf.Tensor:
-        """Places of the shortlisted images, int32 `[n, shortlist_size]`, for vectors `[n, k]`."""
+        """Places of the candidates, int32 `[n, num_candidates]`, for vectors `[n, k]`."""
         products = tf.matmul(vectors, self._vectors, transpose_b=True)
-        return tf.math.top_k(products, self.shortlist_size).indices
+        return tf.math.top_k(products, self.num_candidates).indices
 
     def local_features(self, items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Local features, float32, and masks of the images at some places."""

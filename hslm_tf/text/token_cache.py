@@ -4,13 +4,13 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.text.tokenizer import CaptionTokenizer, TokenizedCaptions
 
 logger = logging.getLogger("hslm_tf")
@@ -79,12 +79,5 @@ def _load(path: Path, num_captions: int, num_words: int) -> TokenizedCaptions:
 
 def _save(tokens: TokenizedCaptions, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix="draft-", suffix=".npz", dir=path.parent)
-    try:
-        with open(handle, "wb") as file:
-            np.savez(
-                file, ids=tokens.ids, offsets=tokens.offsets, num_truncated=tokens.num_truncated
-            )
-        os.replace(draft, path)
-    finally:
-        Path(draft).unlink(missing_ok=True)
+    with atomic_write(path) as draft:
+        np.savez(draft, ids=tokens.ids, offsets=tokens.offsets, num_truncated=tokens.num_truncated)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from hslm_tf.text.tokenization import tokenize
 from hslm_tf.text.vocabulary import Vocabulary
 
-_CAPTIONS_AT_ONCE = 8192
+_CAPTION_BLOCK_SIZE = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +120,8 @@ class CaptionTokenizer(tf.Module):
         ids = [np.zeros(0, np.int32)]
         lengths = [np.zeros(0, np.int64)]
         num_truncated = 0
-        for first in range(0, len(captions), _CAPTIONS_AT_ONCE):
-            words = tokenize(tf.constant(captions[first : first + _CAPTIONS_AT_ONCE], tf.string))
+        for first in range(0, len(captions), _CAPTION_BLOCK_SIZE):
+            words = tokenize(tf.constant(captions[first : first + _CAPTION_BLOCK_SIZE], tf.string))
             if self.max_tokens is not None:
                 longer = words.row_lengths() + 2 > self.max_tokens
                 num_truncated += int(np.count_nonzero(longer))
@@ -130,3 +130,21 @@ class CaptionTokenizer(tf.Module):
             lengths.append(rows.row_lengths().numpy())
         offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
         return TokenizedCaptions(np.concatenate(ids), offsets, num_truncated)
+
+
+def build_vocabulary(captions: Sequence[str], min_count: int = 4) -> Vocabulary:
+    """Collects the words of captions.
+
+    Args:
+        captions: the training captions as they are written.
+        min_count: smallest number of occurrences; 4 in SCAN and SGRAF.
+
+    Returns:
+        The vocabulary.
+
+    Example:
+        >>> vocabulary = hslm_tf.build_vocabulary(["a dog runs", "a dog sits"], min_count=2)
+        >>> print(vocabulary.words)
+    """
+    words = tokenize(tf.constant(captions, tf.string)).flat_values.numpy().astype(bytes)
+    return Vocabulary.build([np.char.decode(words, "utf-8").tolist()], min_count)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hslm_tf.data.atomic_write import atomic_write
+
 SPECIAL_WORDS = ("<pad>", "<start>", "<end>", "<unk>")
 
 
@@ -94,13 +96,8 @@ class Vocabulary:
             "word2idx": self._ids,
             "idx": len(self),
         }
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            partial.write_text(json.dumps(content), encoding="utf-8")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with atomic_write(Path(path)) as draft:
+            draft.write_text(json.dumps(content), encoding="utf-8")
 
     def id_of(self, word: str) -> int:
         """The id of a word, that of `<unk>` for an unknown one."""

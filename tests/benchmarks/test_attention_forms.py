@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from benchmarks.attention_forms import FORMS, with_form
 from hslm_tf.config import ModelConfig
-from hslm_tf.model import HSLM
+from hslm_tf.models.hslm import HSLM
 from tests.tiny_model import SIZES, WORDS, random_images, randomize_model
 
 CONFIG = ModelConfig(
@@ -31,7 +31,7 @@ def model():
 def scores(model: HSLM) -> np.ndarray:
     regions, region_mask = random_images(3)
     # Without the graphs for inference, which would be traced for every form.
-    images = model.image_encoder({"regions": regions, "region_mask": region_mask})
+    images = model.image_encoder({"region_features": regions, "region_mask": region_mask})
     texts = model.text_encoder({"token_ids": model.tokenizer(tf.constant(CAPTIONS)).to_tensor()})
     return model.score_all(images, texts).numpy()
 

@@ -6,7 +6,7 @@ from benchmarks import search_latency
 def test_every_measurement_has_a_row(tmp_path, capsys):
     out = tmp_path / "rows.jsonl"
     arguments = ["--preset", "sample", "--items", "30", "50", "--pool", "20", "--queries", "2"]
-    search_latency.main([*arguments, "--exhaustive", "1", "--shortlist", "12", "--out", str(out)])
+    search_latency.main([*arguments, "--exhaustive", "1", "--candidates", "12", "--out", str(out)])
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(row["items"], row["index"], row["direction"]) for row in rows] == [
         (items, index, direction)

@@ -5,9 +5,8 @@ import pytest
 
 from benchmarks import sweep
 from hslm_tf import train
-from hslm_tf.presets import preset
-from hslm_tf.run_directory import RunDirectory
-from hslm_tf.table4 import TABLE_4
+from hslm_tf.presets import ABLATION_PARTS, preset
+from hslm_tf.runs.run_directory import RunDirectory
 
 # Row 1 of Table 4, which builds fastest.
 LIGHT = "--no-mgcn --no-self-attention --no-cross-attention --no-local-alignment".split()
@@ -83,5 +82,5 @@ def test_the_diagnosis_is_a_list_of_configurations():
     assert configs["row-9"] == preset("flickr8k")
     assert len(set(map(repr, configs.values()))) == len(configs)
     for name, config in configs.items():
-        row = TABLE_4[int(name.split("-")[1])]
-        assert {part: getattr(config.model, part) for part in row.parts} == row.parts, name
+        parts = ABLATION_PARTS[int(name.split("-")[1])]
+        assert {part: getattr(config.model, part) for part in parts} == parts, name

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hslm_tf.convert import main
-from hslm_tf.data import DataError, load
+from hslm_tf.data import DataError, load_dataset
 from hslm_tf.data.convert import convert
 from tests.data.split_files import (
     IMAGES,
@@ -40,7 +40,9 @@ def test_every_format_to_every_other(tmp_path, first, second):
     convert_to(first, source, tmp_path / "1")
     convert_to(second, tmp_path / "1" / PLACES[first], tmp_path / "2")
     for split in ("dev", "train"):
-        assert_same(load(tmp_path / "2" / PLACES[second], split), load(source, split))
+        assert_same(
+            load_dataset(tmp_path / "2" / PLACES[second], split), load_dataset(source, split)
+        )
 
 
 def test_files_written(tmp_path):
@@ -74,7 +76,7 @@ def test_feature_types(tmp_path):
         convert_to("tsv", source, tmp_path, dtype="float16")
     write_split(source, full=False, ims=regions / 10)
     convert_to("hdf5", source, tmp_path, dtype="float16")
-    assert load(tmp_path / "data.h5", "train").regions.dtype == np.float16
+    assert load_dataset(tmp_path / "data.h5", "train").regions.dtype == np.float16
 
 
 @pytest.mark.parametrize("kind", PLACES)
@@ -84,9 +86,9 @@ def test_refuses_to_overwrite_unless_asked(tmp_path, kind):
     write_split(source, caps=[f"new {caption}" for caption in captions_of()])
     with pytest.raises(DataError, match="already there: overwrite was not asked for"):
         convert_to(kind, source, tmp_path)
-    assert load(tmp_path / PLACES[kind], "train").captions == captions_of()
+    assert load_dataset(tmp_path / PLACES[kind], "train").captions == captions_of()
     convert_to(kind, source, tmp_path, overwrite=True)
-    assert load(tmp_path / PLACES[kind], "train").captions[0].startswith("new ")
+    assert load_dataset(tmp_path / PLACES[kind], "train").captions[0].startswith("new ")
 
 
 def test_overwriting_leaves_no_part_of_the_old_split(tmp_path):
@@ -95,7 +97,7 @@ def test_overwriting_leaves_no_part_of_the_old_split(tmp_path):
     convert(plain, tmp_path / "folder", folder_format="tsv", overwrite=True, progress=False)
     names = sorted(path.name for path in (tmp_path / "folder").iterdir())
     assert names == ["train.tsv", "train_caps.txt"]
-    assert load(tmp_path / "folder", "train").captions == captions_of()
+    assert load_dataset(tmp_path / "folder", "train").captions == captions_of()
 
 
 @pytest.mark.parametrize("kind", PLACES)
@@ -108,7 +110,7 @@ def test_an_error_half_way_leaves_the_target_as_it_was(tmp_path, kind):
     with pytest.raises(DataError, match="train_ims.npy, row 0"):
         convert_to(kind, source, tmp_path, overwrite=True)
     assert not list(tmp_path.rglob(".partial*"))
-    assert load(tmp_path / PLACES[kind], "train").read_images(np.arange(IMAGES))[0].any()
+    assert load_dataset(tmp_path / PLACES[kind], "train").read_images(np.arange(IMAGES))[0].any()
 
 
 def test_places_that_cannot_be(tmp_path):
@@ -122,7 +124,7 @@ def test_places_that_cannot_be(tmp_path):
     assert not (tmp_path / "out").exists()
     (source / "train.tsv").write_text("")
     with pytest.raises(DataError, match="holds both train_ims.npy and train.tsv"):
-        load(source, "train")
+        load_dataset(source, "train")
 
 
 def test_memory_stays_bounded(tmp_path):
@@ -142,7 +144,7 @@ def test_memory_stays_bounded(tmp_path):
     watcher.join()
     assert size > 290e6
     assert max(peak) - before < 100e6
-    assert load(tmp_path / "out.h5", "train", "per_image").num_images == images
+    assert load_dataset(tmp_path / "out.h5", "train", "per_image").num_images == images
 
 
 def test_command(tmp_path, capsys):

@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hslm_tf.data import DataError, load, load_hdf5, load_precomputed
+from hslm_tf.data import DataError, load_dataset, load_hdf5, load_precomputed
 from hslm_tf.data.convert import convert
 from tests.data.split_files import IMAGES, write_split
 
@@ -37,9 +37,9 @@ def test_rows_repeated_per_caption_are_recognized(path):
     replace_part(path, "ims", np.repeat(np.random.rand(6, 2, 3).astype("f4"), 5, axis=0))
     replace_part(path, "boxes", None)
     replace_part(path, "num_regions", None)
-    assert load(path, "train").num_images == 6
+    assert load_dataset(path, "train").num_images == 6
     replace_part(path, "ids", None)
-    assert load(path, "train", "per_image").num_images == 30
+    assert load_dataset(path, "train", "per_image").num_images == 30
 
 
 def test_many_threads_and_a_forked_child(path):

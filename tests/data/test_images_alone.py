@@ -6,7 +6,7 @@ import pytest
 
 from hslm_tf.data import DataError
 from hslm_tf.data.convert import convert
-from hslm_tf.data.loading import load
+from hslm_tf.data.loading import load_dataset
 from tests.data.split_files import write_split
 
 
@@ -15,7 +15,7 @@ from tests.data.split_files import write_split
 def test_images_alone_open_where_captions_are_optional(tmp_path, target, layout):
     """In every format: what is converted here has captions, and then loses them."""
     folder = write_split(tmp_path / "data")
-    source, expected = folder, load(folder, "train")
+    source, expected = folder, load_dataset(folder, "train")
     if target:
         source = tmp_path / target
         convert(folder, source, folder_format="tsv")
@@ -25,8 +25,8 @@ def test_images_alone_open_where_captions_are_optional(tmp_path, target, layout)
     else:
         (source / "train_caps.txt").unlink()
     with pytest.raises(DataError, match="lacks (train_)?caps"):
-        load(source, "train")
-    alone = load(source, "train", layout, captions_optional=True)
+        load_dataset(source, "train")
+    alone = load_dataset(source, "train", layout, captions_optional=True)
     assert alone.captions == [] and len(alone.caption_to_image) == 0
     assert alone.image_ids == expected.image_ids
     images = np.arange(alone.num_images)
@@ -39,4 +39,4 @@ def test_an_empty_file_of_ids_is_named(tmp_path):
     (folder / "train_caps.txt").unlink()
     (folder / "train_ids.txt").write_text("")
     with pytest.raises(DataError, match="train_ids.txt has 0 ids, expected 6"):
-        load(folder, "train", captions_optional=True)
+        load_dataset(folder, "train", captions_optional=True)

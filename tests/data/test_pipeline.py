@@ -49,7 +49,7 @@ def test_batches(dataset):
         images = dataset.caption_to_image[captions]
         regions, mask = dataset.read_images(images)
         np.testing.assert_array_equal(batch["image_index"], images)
-        np.testing.assert_array_equal(batch["regions"], regions)
+        np.testing.assert_array_equal(batch["region_features"], regions)
         np.testing.assert_array_equal(batch["region_mask"], mask)
         np.testing.assert_array_equal(batch["token_ids"], NumberedTokens(30).padded(captions))
 
@@ -58,7 +58,7 @@ def test_types_and_shapes_are_known_before_reading(dataset):
     batches = training_batches(dataset, NumberedTokens(30), batch_size=7)
     assert batches.cardinality() == 5
     spec = batches.element_spec
-    assert spec["regions"] == tf.TensorSpec((None, REGIONS, WIDTH), tf.float32)
+    assert spec["region_features"] == tf.TensorSpec((None, REGIONS, WIDTH), tf.float32)
     assert spec["region_mask"] == tf.TensorSpec((None, REGIONS), tf.bool)
     assert spec["token_ids"] == tf.TensorSpec((None, None), tf.int32)
     assert spec["image_index"] == tf.TensorSpec((None,), tf.int32)

@@ -76,14 +76,14 @@ def test_layer_with_weights():
         inputs={
             "vectors": example.regions[:, :, :5],
             "weights": np.asarray(weights),
-            "caption_index": index,
+            "segment_ids": index,
         },
         expected_output_shape=(2, 4, 3, WIDTH),
         expected_num_weights=3,
         padded_inputs={
             "vectors": padded.regions,
             "weights": np.concatenate([_widen(weights), np.asarray(padded_weights)], axis=2),
-            "caption_index": np.concatenate([index, np.full((2, 10), -1, "int32")], axis=1),
+            "segment_ids": np.concatenate([index, np.full((2, 10), -1, "int32")], axis=1),
         },
     )
 
@@ -100,12 +100,12 @@ def test_weights_equal_materialized_vectors(dtype, tolerance, activation, normal
     cross_attention = CrossAttention(activation, normalize=normalize, dtype=dtype)
     attended, weights = cross_attention(example.words, example.regions, example.region_mask)
     layer = pooling_layer(dtype)
-    pooled = layer(example.regions, weights=weights, caption_index=example.caption_index)
+    pooled = layer(example.regions, weights=weights, segment_ids=example.segment_ids)
     assert pooled.shape == (2, 4, 3, WIDTH)
     assert np.all(np.isfinite(pooled))
     for g, captions in enumerate(example.captions):
         for t in range(len(captions)):
-            rows = example.caption_index[g] == t
+            rows = example.segment_ids[g] == t
             vectors = np.asarray(attended)[g][:, rows]
             assert_close(pooled[g, :, t], layer(vectors), tolerance)
             for b, image_vectors in enumerate(vectors):
@@ -115,7 +115,7 @@ def test_weights_equal_materialized_vectors(dtype, tolerance, activation, normal
 
 def test_weights_give_the_gradients_of_materialized_vectors():
     example = packed_example(WIDTH, "float64", garbage=1.0)
-    words, index = example.words[:1, :8], example.caption_index[:1, :8]
+    words, index = example.words[:1, :8], example.segment_ids[:1, :8]
     regions, region_mask = tf.constant(example.regions[:1]), example.region_mask[:1]
     cross_attention, layer = CrossAttention(dtype="float64"), pooling_layer("float64")
     cross_attention(words, regions, region_mask)
@@ -133,6 +133,6 @@ def test_weights_give_the_gradients_of_materialized_vectors():
         return tf.stack([layer(attended[:, :, rows]) for rows in ROWS_OF_FIRST_BLOCK], axis=2)
 
     def from_weights(_, weights):
-        return layer(regions, weights=weights, caption_index=index)
+        return layer(regions, weights=weights, segment_ids=index)
 
     assert_close(gradients(from_weights), gradients(from_vectors), 1e-10)

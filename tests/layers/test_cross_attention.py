@@ -25,7 +25,7 @@ def test_layer(activation, normalize):
             "words": example.words[:, :8],
             "regions": example.regions[:, :, :5],
             "region_mask": example.region_mask[:, :, :5],
-            "caption_index": example.caption_index[:, :8],
+            "segment_ids": example.segment_ids[:, :8],
         },
         expected_output_shape=((2, 4, 8, WIDTH), (2, 4, 8, 5)),
         expected_num_weights=0 if activation == "dot_sigmoid" else 1,
@@ -34,8 +34,8 @@ def test_layer(activation, normalize):
             "words": np.concatenate([example.words[:, :8], padded.words], axis=1),
             "regions": padded.regions,
             "region_mask": padded.region_mask,
-            "caption_index": np.concatenate(
-                [example.caption_index[:, :8], np.full((2, 10), -1, "int32")], axis=1
+            "segment_ids": np.concatenate(
+                [example.segment_ids[:, :8], np.full((2, 10), -1, "int32")], axis=1
             ),
         },
         unpad=lambda outputs: (outputs[0][:, :, :8], outputs[1][:, :, :8, :5]),
@@ -47,7 +47,7 @@ def test_layer(activation, normalize):
 def test_equals_oracle(dtype, tolerance, activation, normalize):
     example = packed_example(WIDTH, dtype)
     layer = CrossAttention(activation, normalize=normalize, dtype=dtype)
-    inputs = example.words, example.regions, example.region_mask, example.caption_index
+    inputs = example.words, example.regions, example.region_mask, example.segment_ids
     layer(*inputs)
     randomize(layer)
     gamma = 0.0 if activation == "dot_sigmoid" else float(layer.gamma)
@@ -55,7 +55,7 @@ def test_equals_oracle(dtype, tolerance, activation, normalize):
     assert_close(attended, np.asarray(weights) @ example.regions, tolerance)
     for g, captions in enumerate(example.captions):
         for t, words in enumerate(captions):
-            rows = example.caption_index[g] == t
+            rows = example.segment_ids[g] == t
             for b, regions in enumerate(example.images[g]):
                 expected = cross_attention(words, regions, activation, gamma, normalize)
                 row_weights = np.asarray(weights)[g, b, rows]
@@ -73,7 +73,7 @@ def test_unit_inputs_need_no_normalization(activation):
     layers = [CrossAttention(activation, unit_inputs=unit, dtype="float64") for unit in (0, 1)]
     normalizing, trusting = (layer(*arguments) for layer in layers)
     # Padding holds vectors of any length; its words attend to something else.
-    real = np.asarray(example.caption_index >= 0)[:, None, :, None]
+    real = np.asarray(example.segment_ids >= 0)[:, None, :, None]
     for actual, expected in zip(trusting, normalizing, strict=True):
         assert_close(np.where(real, actual, 0), np.where(real, expected, 0), 1e-10)
 

@@ -6,7 +6,7 @@ from hslm_tf.layers.numerics import (
     l2_normalize,
     mask_rows,
     masked_softmax,
-    real_count,
+    num_valid,
     wide_dtype,
 )
 from tests.layer_test import assert_close
@@ -90,8 +90,8 @@ def test_masked_softmax_of_nothing_is_zero():
 def test_real_count():
     x = np.zeros((3, 4, 5), "float32")
     mask = np.concatenate([MASK, np.zeros((1, 4), bool)])
-    np.testing.assert_array_equal(real_count(mask, x, "float32"), [[[3]], [[1]], [[1]]])
-    assert real_count(None, x, "float32") == 4
+    np.testing.assert_array_equal(num_valid(mask, x, "float32"), [[[3]], [[1]], [[1]]])
+    assert num_valid(None, x, "float32") == 4
 
 
 def test_mask_rows():

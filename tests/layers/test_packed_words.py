@@ -13,7 +13,7 @@ from tests.layer_test import assert_close, pad_batch
 from tests.oracles.numerics import softmax
 from tests.packed_example import CAPTION_LENGTHS, packed_example
 
-INDEX = packed_example(1).caption_index
+INDEX = packed_example(1).segment_ids
 
 
 def words_by_caption() -> list[tuple[int, int, np.ndarray]]:

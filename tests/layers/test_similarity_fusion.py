@@ -15,13 +15,13 @@ def draw_inputs(dtype: str = "float32") -> dict[str, np.ndarray]:
     rng = np.random.default_rng(10)
     return {
         "local": rng.normal(size=(2, 4, 10, WIDTH)).astype(dtype),
-        "caption_index": packed_example(WIDTH).caption_index,
+        "segment_ids": packed_example(WIDTH).segment_ids,
         "global": rng.normal(size=(2, 4, 3, WIDTH)).astype(dtype),
     }
 
 
 def choose(inputs: dict[str, np.ndarray], branch: str) -> dict[str, np.ndarray]:
-    keys = {"local": ["local", "caption_index"], "global": ["global"], "both": list(inputs)}
+    keys = {"local": ["local", "segment_ids"], "global": ["global"], "both": list(inputs)}
     return {key: inputs[key] for key in keys[branch]}
 
 
@@ -36,8 +36,8 @@ def test_layer(branch, normalize):
     if "local" in inputs:
         garbage = np.full_like(inputs["local"], 100.0)
         padded["local"] = np.concatenate([inputs["local"], garbage], axis=2)
-        padding = np.full_like(inputs["caption_index"], -1)
-        padded["caption_index"] = np.concatenate([inputs["caption_index"], padding], axis=1)
+        padding = np.full_like(inputs["segment_ids"], -1)
+        padded["segment_ids"] = np.concatenate([inputs["segment_ids"], padding], axis=1)
     run_layer_test(
         SimilarityFusion,
         init_kwargs={"normalize": normalize},
@@ -67,7 +67,7 @@ def test_equals_oracle(dtype, tolerance, branch, normalize):
         for b, t in np.ndindex(4, num_captions):
             vectors = []
             if "local" in inputs:
-                vectors.extend(inputs["local"][g, b, inputs["caption_index"][g] == t])
+                vectors.extend(inputs["local"][g, b, inputs["segment_ids"][g] == t])
             if "global" in inputs:
                 vectors.append(inputs["global"][g, b, t])
             expected[g, b, t] = similarity_fusion(
@@ -90,7 +90,7 @@ def test_balanced_global_vector_equals_oracle(dtype, tolerance, normalize):
     assert np.max(np.abs(scores - plain(inputs))) > 1e-3
     for g, num_captions in enumerate((3, 2)):
         for b, t in np.ndindex(4, num_captions):
-            local = inputs["local"][g, b, inputs["caption_index"][g] == t]
+            local = inputs["local"][g, b, inputs["segment_ids"][g] == t]
             expected = similarity_fusion(
                 np.stack([*local, inputs["global"][g, b, t]]),
                 affine(layer.gate),
@@ -105,7 +105,7 @@ def test_balanced_global_vector_equals_oracle(dtype, tolerance, normalize):
     assert SimilarityFusion.from_config(layer.get_config()).balance
 
 
-@pytest.mark.parametrize("keys", [[], ["local"], ["caption_index"], ["caption_index", "global"]])
+@pytest.mark.parametrize("keys", [[], ["local"], ["segment_ids"], ["segment_ids", "global"]])
 def test_incomplete_inputs(keys):
     inputs = draw_inputs()
     with pytest.raises(ValueError, match=r"`inputs` must have.*Received: inputs=\["):

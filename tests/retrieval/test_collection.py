@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hslm_tf.evaluation.scoring import score_matrix
 from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.indexes.brute_force import BruteForceIndex
-from hslm_tf.retrieval.scoring import score_matrix
 from tests.tiny_collection import (
     QUERIES,
     assert_hits,
@@ -21,18 +21,18 @@ def exhaustive(model, dataset, captions):
     return model.score(regions, captions, mask, matrix=True).numpy()
 
 
-@pytest.mark.parametrize("shortlist", [None, 1000])
-def test_search_equals_exhaustive_scoring(collection, model, dataset, shortlist):
+@pytest.mark.parametrize("num_candidates", [None, 1000])
+def test_search_equals_exhaustive_scoring(collection, model, dataset, num_candidates):
     scores = exhaustive(model, dataset, QUERIES)
-    for query, hits in enumerate(collection.search(QUERIES, 5, shortlist)):
+    for query, hits in enumerate(collection.search(QUERIES, 5, num_candidates)):
         assert_hits(hits, scores[:, query], dataset.image_ids, 5)
     scores = score_matrix(model, dataset)
     for image, hits in zip(
-        (3, 7), collection.search_by_image(["im3", "im7"], 8, shortlist), strict=True
+        (3, 7), collection.search_by_image(["im3", "im7"], 8, num_candidates), strict=True
     ):
         assert_hits(hits, scores[image], dataset.captions, 8)
     regions, mask = dataset.read_images(np.array([7]))
-    (hits,) = collection.search_by_image(regions, 8, shortlist, region_mask=mask)
+    (hits,) = collection.search_by_image(regions, 8, num_candidates, region_mask=mask)
     assert_hits(hits, scores[7], dataset.captions, 8)
 
 
@@ -53,12 +53,12 @@ def test_ablated_models_search_too(parts, dataset):
     assert_hits(hits, scores[:, 4], dataset.image_ids, 8)
 
 
-def test_only_the_shortlist_is_scored(collection, model, dataset):
+def test_only_the_candidates_are_scored(collection, model, dataset):
     scores = exhaustive(model, dataset, QUERIES)
     vectors = np.stack([v.mean(axis=0) for v in words_of(model, QUERIES)])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    for query, hits in enumerate(collection.search(QUERIES, 2, shortlist=4)):
-        listed = np.argsort(-(collection.contents.vectors @ vectors[query]))[:4]
+    for query, hits in enumerate(collection.search(QUERIES, 2, num_candidates=4)):
+        listed = np.argsort(-(collection.encoded.vectors @ vectors[query]))[:4]
         order = listed[np.argsort(-scores[listed, query])][:2]
         assert [hit.row for hit in hits] == order.tolist()
 
@@ -75,10 +75,10 @@ def test_vectors_are_means_of_real_features(collection, model, dataset):
     for row in range(12):
         mean = local[row][mask[row]].mean(axis=0)
         np.testing.assert_allclose(
-            collection.contents.vectors[row], mean / np.linalg.norm(mean), atol=1e-6
+            collection.encoded.vectors[row], mean / np.linalg.norm(mean), atol=1e-6
         )
     for vector, words in zip(
-        collection.contents.caption_vectors, words_of(model, dataset.captions), strict=True
+        collection.encoded.caption_vectors, words_of(model, dataset.captions), strict=True
     ):
         mean = words.mean(axis=0)
         np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-6)
@@ -86,7 +86,7 @@ def test_vectors_are_means_of_real_features(collection, model, dataset):
 
 def test_float16_moves_scores_little(model, dataset):
     collection = build(model, dataset, "float16")
-    assert collection.contents.images.regions.dtype == np.float16
+    assert collection.encoded.images.regions.dtype == np.float16
     scores = exhaustive(model, dataset, QUERIES)
     for query, hits in enumerate(collection.search(QUERIES, 12, None)):
         found = np.array([hit.score for hit in hits])
@@ -125,11 +125,11 @@ def test_add_and_remove(collection, model, dataset):
         assert_hits(hits, scores[kept, query], ids, 13)
     captions = dataset.captions + more.captions
     assert collection.captions == [c for i, c in enumerate(captions) if i // 3 in kept]
-    own = [collection.ids[image] for image in collection.contents.caption_to_image]
+    own = [collection.ids[image] for image in collection.encoded.caption_to_image]
     assert own == [id_ for id_ in ids for _ in range(3)]
     boxes = np.concatenate([dataset.boxes, more.boxes])[kept]
-    boxes[~collection.contents.images.region_mask] = 0
-    np.testing.assert_array_equal(collection.contents.boxes[:], boxes)
+    boxes[~collection.encoded.images.region_mask] = 0
+    np.testing.assert_array_equal(collection.encoded.boxes[:], boxes)
 
 
 def test_ids_of_added_images_can_be_given(collection, model, dataset):
@@ -163,13 +163,13 @@ def test_queries_are_refused(collection):
         collection.search([])
     with pytest.raises(ValueError, match="k=0"):
         collection.search(["a dog"], 0)
-    with pytest.raises(ValueError, match="shortlist=0"):
+    with pytest.raises(ValueError, match="num_candidates=0"):
         collection.search(["a dog"], 1, 0)
     with pytest.raises(ValueError, match="no such image. Received: 'x'"):
         collection.search_by_image(["x"])
     with pytest.raises(ValueError, match="12"):
         collection.search_by_image(np.ones((1, 6, 5), np.float32))
-    with pytest.raises(ValueError, match=r"\[images, regions, region_dim\].*\(12, 12\)"):
+    with pytest.raises(ValueError, match=r"\[images, regions, 12\].*\(12, 12\)"):
         collection.search_by_image(np.ones((12, 12), np.float32))
     images = np.ones((2, 6, 12), np.float32)
     images[1, 4] = np.nan
@@ -179,7 +179,7 @@ def test_queries_are_refused(collection):
     padded = np.where(mask[..., None], images, 7)
     found, expected = (collection.search_by_image(x, 4, None, mask) for x in (images, padded))
     assert found == expected and np.isfinite([hit.score for hits in found for hit in hits]).all()
-    with pytest.raises(ValueError, match="a region in every image"):
+    with pytest.raises(ValueError, match="Received: none in image 1 of 2"):
         collection.search_by_image(images, region_mask=mask & [[True], [False]])
 
 

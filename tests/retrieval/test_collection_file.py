@@ -12,8 +12,9 @@ import pytest
 
 from hslm_tf.config import ModelConfig
 from hslm_tf.data.errors import DataError
-from hslm_tf.model import HSLM
+from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.collection import Collection
+from hslm_tf.runs.opening import open_collection
 from tests.tiny_collection import QUERIES, assert_same, build, make_dataset, make_model
 from tests.tiny_model import SIZES, WORDS
 
@@ -28,7 +29,7 @@ def test_save_and_load(model, dataset, dtype, tmp_path):
     loaded = Collection.load(path, model, verify=True)
     assert (loaded.ids, loaded.captions) == (built.ids, built.captions)
     assert loaded.image_folder == str(tmp_path)
-    found, expected = loaded.contents, built.contents
+    found, expected = loaded.encoded, built.encoded
     assert isinstance(found.images.regions._arrays[0], np.memmap)
     for name in ("vectors", "caption_vectors", "caption_to_image"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
@@ -62,7 +63,7 @@ def test_another_model_is_refused(collection, tmp_path):
         with pytest.raises(ValueError, match="a.h5 was built with another model, "):
             Collection.load(tmp_path / "a.h5", other)
     with pytest.raises(DataError, match="was built with the run None: its model is not found"):
-        Collection.load(tmp_path / "a.h5")
+        open_collection(tmp_path / "a.h5")
 
 
 def test_broken_files_are_refused(collection, model, tmp_path):
@@ -75,11 +76,11 @@ def test_broken_files_are_refused(collection, model, tmp_path):
         path.write_bytes(data[:cut])
         with pytest.raises(DataError, match="a.h5 cannot be read as a collection"):
             Collection.load(path, model)
-    contents = collection.contents
+    encoded = collection.encoded
     for part, values, verify in (
-        ("vectors", contents.vectors, False),
-        ("regions", contents.images.regions, True),
-        ("words", contents.texts.in_order(), True),
+        ("vectors", encoded.vectors, False),
+        ("regions", encoded.images.regions, True),
+        ("words", encoded.texts.in_order(), True),
     ):
         values = np.ascontiguousarray(values[:]).tobytes()
         damaged = bytearray(data)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
-from hslm_tf.model import HSLM
+from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.image_encodings import ImageEncodings
 from hslm_tf.serving.savedmodel import export_model
@@ -42,10 +42,14 @@ def tiny_hslm(**parts) -> HSLM:
     return model
 
 
-def search_index(model: HSLM, top_k: int = 5, shortlist_size: int = 100) -> SearchIndex:
-    images = ImageEncodings.of(model.encode_image(*float32_images(12, seed=3)), "float32")
+def search_index(model: HSLM, top_k: int = 5, num_candidates: int = 100) -> SearchIndex:
+    images = ImageEncodings.from_encoding(
+        model.encode_image(*float32_images(12, seed=3)), "float32"
+    )
     ids = [f"bild-{number}-ü" for number in range(12)]
-    return SearchIndex.of(Collection.from_encodings(model, images, ids=ids), top_k, shortlist_size)
+    return SearchIndex.from_collection(
+        Collection.from_encodings(model, images, ids=ids), top_k, num_candidates
+    )
 
 
 def export_tiny(folder: Path) -> Exported:

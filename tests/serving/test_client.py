@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from hslm_tf.client import Client, RowError, ServerError
+from hslm_tf.serving.client import Client, RowError, ServerError
 from hslm_tf.serving.status import Status
 from tests.serving.exported import BAD_ROWS, CAPTIONS, MAX_TOKENS, float32_images, good_request
 
@@ -232,5 +232,5 @@ def test_grpc_names_its_extra(monkeypatch):
 
 
 def test_importing_the_client_does_not_load_tensorflow():
-    script = "import sys, hslm_tf.client; assert 'tensorflow' not in sys.modules"
+    script = "import sys, hslm_tf.serving.client; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)

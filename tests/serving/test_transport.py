@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from hslm_tf.client import Client, ServerError
 from hslm_tf.serving import transport
+from hslm_tf.serving.client import Client, ServerError
 
 HAS_GRPC = importlib.util.find_spec("tensorflow_serving") is not None
 

@@ -22,7 +22,7 @@ def test_truncation_keeps_the_first_words_and_end():
 
 @pytest.mark.parametrize(("max_tokens", "truncated"), [(None, 0), (8, 0), (7, 1), (6, 1), (5, 2)])
 def test_a_data_set_at_once(max_tokens, truncated, monkeypatch):
-    monkeypatch.setattr("hslm_tf.text.tokenizer._CAPTIONS_AT_ONCE", 3)
+    monkeypatch.setattr("hslm_tf.text.tokenizer._CAPTION_BLOCK_SIZE", 3)
     tokenizer = CaptionTokenizer(WORDS, max_tokens)
     tokens = tokenizer.tokenize_all(CAPTIONS)
     assert tokens.num_truncated == truncated

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
-from hslm_tf.model import HSLM
+from hslm_tf.models.hslm import HSLM
 from hslm_tf.training import HardestNegativeTripletLoss
 from hslm_tf.training.callbacks import (
     CollapseWarning,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import hslm_tf.model
+import hslm_tf.models.hslm
 from hslm_tf.config import ModelConfig
-from hslm_tf.model import HSLM
+from hslm_tf.models.hslm import HSLM
 from hslm_tf.training import ContrastiveLoss
 from hslm_tf.training.matrix_loss import matrix_loss
 from tests.layer_test import assert_close
@@ -71,10 +71,10 @@ def test_gradient_of_a_step_equals_that_of_the_whole_matrix(row, precision, monk
     model = HSLM(config, WORDS, dtype=dtype)
     randomize_model(model)
     batch = data()
-    batch["regions"] = tf.cast(batch["regions"], dtype)
+    batch["region_features"] = tf.cast(batch["region_features"], dtype)
     with tf.GradientTape() as tape:
         scores = model.score_all(
-            model.image_encoder({key: batch[key] for key in ("regions", "region_mask")}),
+            model.image_encoder({key: batch[key] for key in ("region_features", "region_mask")}),
             model.text_encoder({"token_ids": batch["token_ids"]}),
         )
     oracle = contrastive_loss(scores, IMAGE_INDEX, batch["token_ids"].numpy(), 10.0)
@@ -85,7 +85,7 @@ def test_gradient_of_a_step_equals_that_of_the_whole_matrix(row, precision, monk
     words = int(tf.math.count_nonzero(batch["token_ids"])) if "global alone" != row else 13
     for images_of_a_block in (len(IMAGE_INDEX), 5):
         monkeypatch.setattr(
-            hslm_tf.model, "BLOCK_NUMBERS", images_of_a_block * words * SIZES["joint_dim"]
+            hslm_tf.models.hslm, "BLOCK_NUMBERS", images_of_a_block * words * SIZES["joint_dim"]
         )
         model.compile(keras.optimizers.SGD(1.0), ContrastiveLoss())
 
@@ -154,9 +154,9 @@ def test_on_global_vectors_it_is_the_loss_of_row_1(images_of_a_block, monkeypatc
     for variable in row_1.trainable_variables:
         variable.assign(by_path[variable.path])
     batch = data()
-    batch["regions"] = tf.cast(batch["regions"], "float64")
+    batch["region_features"] = tf.cast(batch["region_features"], "float64")
     blocks = images_of_a_block * len(IMAGE_INDEX) * SIZES["joint_dim"]
-    monkeypatch.setattr(hslm_tf.model, "BLOCK_NUMBERS", blocks)
+    monkeypatch.setattr(hslm_tf.models.hslm, "BLOCK_NUMBERS", blocks)
     found = {}
     for part, on in ((model, "global"), (row_1, "score")):
         part.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on=on))

@@ -8,9 +8,11 @@ from tests.oracles import triplet_loss as oracle
 IMAGE_INDEX = np.random.default_rng(0).integers(0, 20, 50).astype("int32")
 
 
-def drawn(admissible: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
+def drawn(admissible: np.ndarray, candidate_fraction: float, seed: int = 0) -> np.ndarray:
     noise = np.random.default_rng(seed).uniform(size=admissible.shape).astype("float32")
-    candidates = draw_candidates(tf.constant(admissible), tf.constant(share), tf.constant(noise))
+    candidates = draw_candidates(
+        tf.constant(admissible), tf.constant(candidate_fraction), tf.constant(noise)
+    )
     return candidates.numpy()
 
 
@@ -35,7 +37,7 @@ def test_admissible_equals_the_oracle(same_image):
 
 @pytest.mark.parametrize("batch", [2, 5, 51, 101, 128])
 @pytest.mark.parametrize(
-    "share, of_51",
+    "candidate_fraction, of_51",
     [
         (0.0, 1),
         (1e-6, 1),
@@ -48,21 +50,21 @@ def test_admissible_equals_the_oracle(same_image):
         (1, 50),
     ],
 )
-def test_as_many_as_the_share_says(share, of_51, batch):
-    counts = drawn(~np.eye(batch, dtype=bool), float(share)).sum(axis=1)
+def test_as_many_as_the_share_says(candidate_fraction, of_51, batch):
+    counts = drawn(~np.eye(batch, dtype=bool), float(candidate_fraction)).sum(axis=1)
     # Decimal arithmetic: 0.02 x 50 is 1 and not a little more.
-    thousands = round(share * 1e6) * (batch - 1)
+    thousands = round(candidate_fraction * 1e6) * (batch - 1)
     expected = max(1, -(-thousands // 10**6)) if batch != 51 else of_51
     assert set(counts) == {expected}
 
 
-@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 1.0])
-def test_only_admissible_and_no_more_than_there_are(share):
+@pytest.mark.parametrize("candidate_fraction", [0.0, 0.02, 0.3, 1.0])
+def test_only_admissible_and_no_more_than_there_are(candidate_fraction):
     # Row k has k admissible candidates, so the first row has none.
     admissible = np.tri(40, k=-1, dtype=bool)
-    candidates = drawn(admissible, share)
+    candidates = drawn(admissible, candidate_fraction)
     assert not np.any(candidates & ~admissible)
-    k = max(1, int(np.ceil(share * 39 - 1e-4)))
+    k = max(1, int(np.ceil(candidate_fraction * 39 - 1e-4)))
     np.testing.assert_array_equal(candidates.sum(axis=1), np.minimum(np.arange(40), k))
 
 

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
-from hslm_tf.model import HSLM
+from hslm_tf.models.hslm import HSLM
 from hslm_tf.training import (
     ContrastiveLoss,
     HardestNegativeTripletLoss,
@@ -56,9 +56,11 @@ def test_step_is_that_of_the_loss_whose_turn_it_is(step, steps):
 
 def test_share_follows_the_triplet_loss_after_the_first_steps():
     loss = curriculum()
-    shares = [float(loss.share(tf.constant(step, tf.int64))) for step in (0, 2, 3, 4, 9, 50)]
+    shares = [
+        float(loss.candidate_fraction(tf.constant(step, tf.int64))) for step in (0, 2, 3, 4, 9, 50)
+    ]
     assert shares == [1, 1, 0, 0, 1, 1]
-    assert 0 < float(loss.share(tf.constant(6, tf.int64))) < 1
+    assert 0 < float(loss.candidate_fraction(tf.constant(6, tf.int64))) < 1
 
 
 def test_fit_passes_from_one_loss_to_the_other():

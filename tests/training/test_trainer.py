@@ -17,7 +17,7 @@ class ScalarProduct(RetrievalTrainer):
     """Scores the mean region against the mean word."""
 
     def __init__(self, dropout: float = 0.0) -> None:
-        regions = keras.Input((None, WIDTH), dtype="float32", name="regions")
+        regions = keras.Input((None, WIDTH), dtype="float32", name="region_features")
         region_mask = keras.Input((None,), dtype="bool", name="region_mask")
         pooled = keras.layers.GlobalAveragePooling1D()(regions, mask=region_mask)
         image = keras.layers.Dense(WIDTH, use_bias=False)(pooled)
@@ -25,7 +25,7 @@ class ScalarProduct(RetrievalTrainer):
         words = keras.layers.Embedding(TOKENS, WIDTH, mask_zero=True)(token_ids)
         words = keras.layers.Dropout(dropout, seed=1)(words)
         text = keras.layers.GlobalAveragePooling1D()(words)
-        image_inputs = {"regions": regions, "region_mask": region_mask}
+        image_inputs = {"region_features": regions, "region_mask": region_mask}
         text_inputs = {"token_ids": token_ids}
         score = keras.layers.Dot(axes=-1)([image, text])
         super().__init__({**image_inputs, **text_inputs}, {"score": score})
@@ -53,7 +53,7 @@ def random_data(batch: int = 12, seed: int = 0) -> dict[str, tf.Tensor]:
     regions = rng.integers(-8, 9, (batch, 4, WIDTH)) / 8
     token_ids = rng.integers(1, 9, (batch, 6)) * (np.arange(6) < rng.integers(2, 7, (batch, 1)))
     return {
-        "regions": tf.constant(regions, tf.float32),
+        "region_features": tf.constant(regions, tf.float32),
         "region_mask": tf.constant(mask),
         "token_ids": tf.constant(token_ids, tf.int32),
         "image_index": tf.constant(np.arange(batch) // 2, tf.int32),
@@ -82,7 +82,7 @@ def weights_of(model: ScalarProduct) -> list[np.ndarray]:
 
 def dense_gradients(model: ScalarProduct, data: dict) -> list[np.ndarray]:
     """Gradient of the loss over the whole matrix, in float32 and without clipping."""
-    images = {key: data[key] for key in ("regions", "region_mask")}
+    images = {key: data[key] for key in ("region_features", "region_mask")}
     with tf.GradientTape() as tape:
         scores = model.score_all(
             model.image_encoder(images), model.text_encoder({"token_ids": data["token_ids"]})
@@ -198,7 +198,7 @@ def test_test_step_takes_all_negatives_and_leaves_the_weights():
     before = weights_of(model)
     report = reported(model.test_step(data))
     scores = model.score_all(
-        model.image_encoder({key: data[key] for key in ("regions", "region_mask")}),
+        model.image_encoder({key: data[key] for key in ("region_features", "region_mask")}),
         model.text_encoder({"token_ids": data["token_ids"]}),
     ).numpy()
     expected = triplet_loss(scores, data["image_index"].numpy(), margin=1.0)

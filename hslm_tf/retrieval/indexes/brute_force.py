@@ -21,7 +21,7 @@ class BruteForceIndex:
         """As `Index.index`; the vectors are copied."""
         vectors, self._ids = check_items(vectors, ids)
         # Multiplied by TensorFlow: the threads of NumPy's BLAS wait for more work busily, and for
-        # tens of milliseconds take the cores from the model that scores the shortlist.
+        # tens of milliseconds take the cores from the model that scores the candidates.
         self._vectors = tf.constant(vectors)
         return self
 

@@ -1,0 +1,35 @@
+"""Files that are complete or not there."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Gives a draft to write, which becomes the file when the block ends without an error.
+
+    Until then, whatever stood there stays. The draft lies beside the file, has a name of its own in
+    every process and ends in the file's name; it may be a folder, too. An error removes it.
+
+    Args:
+        path: the file or folder.
+
+    Yields:
+        Path of the draft.
+
+    Raises:
+        OSError: if the draft cannot take the file's place.
+    """
+    draft = path.with_name(f"draft-{os.getpid()}-{path.name}")
+    try:
+        yield draft
+        os.replace(draft, path)
+    except BaseException:
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
+            draft.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,27 @@
+"""How good a model is: exact scores block by block, ranks, recall, the field's protocols.
+
+What scores models, such as `hslm_tf.evaluation.exact_recall`, needs TensorFlow; the names below do
+not.
+"""
+
+from hslm_tf.evaluation.protocols import Protocol, evaluate_scores, fold_report
+from hslm_tf.evaluation.ranks import (
+    DirectionReport,
+    RecallReport,
+    mean_report,
+    recall_report,
+)
+from hslm_tf.evaluation.streaming_ranks import StreamingRanks
+from hslm_tf.evaluation.table import report_table
+
+__all__ = [
+    "DirectionReport",
+    "Protocol",
+    "RecallReport",
+    "StreamingRanks",
+    "evaluate_scores",
+    "fold_report",
+    "mean_report",
+    "recall_report",
+    "report_table",
+]

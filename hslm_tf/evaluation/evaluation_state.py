@@ -1,0 +1,101 @@
+"""How far a long evaluation has come, on disk."""
+
+import json
+import logging
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from hslm_tf.data.atomic_write import atomic_write
+
+logger = logging.getLogger("hslm_tf")
+
+_IDENTITY = "identity"
+
+
+class EvaluationState:
+    """Arrays that an evaluation needs to go on where it was, in one file.
+
+    The file appears in one piece, so that killing the process at any time leaves the state before
+    or the state after.
+
+    Args:
+        path: the file, `.npz`; its folder is made when there is something to write.
+        identity: what the arrays depend on, such as digests of weights and data; a state of another
+            identity is not used.
+        interval: seconds between two writes.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, str], interval: float = 60.0) -> None:
+        self.path = path
+        self.identity = dict(identity)
+        self.interval = interval
+        self._written = time.monotonic()
+        self._writable = True
+
+    def load(self) -> dict[str, np.ndarray]:
+        """Reads the arrays.
+
+        Returns:
+            The arrays; none if there is no file, or it is broken or of another identity, which is
+            logged in one line.
+        """
+        if not self.path.exists():
+            return {}
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                arrays = dict(file)
+            found = json.loads(str(arrays.pop(_IDENTITY)))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            logger.warning("%s: ignored, it is broken (%s)", self.path, error)
+            return {}
+        keys = self.identity | found
+        other = [key for key in keys if found.get(key) != self.identity.get(key)]
+        if other:
+            logger.warning(
+                "%s: ignored, it was left by an evaluation with other %s",
+                self.path,
+                ", ".join(other),
+            )
+            return {}
+        return arrays
+
+    def save_if_due(self, arrays: Callable[[], Mapping[str, np.ndarray]]) -> None:
+        """Writes the arrays if the last write is long enough ago.
+
+        Args:
+            arrays: called for the arrays, only when they are written.
+        """
+        if time.monotonic() - self._written >= self.interval:
+            self.save(arrays())
+
+    def save(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes the arrays.
+
+        An evaluation of a run that may only be read goes on without, after one line in the log.
+
+        Args:
+            arrays: the arrays.
+        """
+        if not self._writable:
+            return
+        try:
+            self.path.parent.mkdir(exist_ok=True)
+            with atomic_write(self.path) as draft:
+                np.savez(draft, **arrays, **{_IDENTITY: np.array(json.dumps(self.identity))})
+        except OSError as error:
+            logger.warning("This evaluation could not be continued if it were stopped: %s", error)
+            self._writable = False
+        self._written = time.monotonic()
+
+    def clear(self) -> None:
+        """Removes the file, if there is one."""
+        try:
+            if self.path.exists():
+                self.path.unlink()
+        except OSError as error:
+            # The result is there; a state that stays is no reason to lose it.
+            logger.warning("%s: not removed: %s", self.path, error)

@@ -1,0 +1,197 @@
+"""Recall of models on a dataset, by exact scores that are streamed or in a file."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.evaluation.evaluation_state import EvaluationState
+from hslm_tf.evaluation.protocols import Protocol, check_protocol, evaluate_scores, fold_ranges
+from hslm_tf.evaluation.ranks import (
+    RecallReport,
+    check_captions,
+    check_numbers,
+    mean_report,
+    recall_report,
+)
+from hslm_tf.evaluation.scoring import caption_order, score_blocks
+from hslm_tf.evaluation.streaming_ranks import StreamingRanks
+from hslm_tf.models.hslm import HSLM
+
+logger = logging.getLogger("hslm_tf")
+
+Progress = Callable[[int], object]
+Arrays = Mapping[str, np.ndarray]
+
+
+def evaluate(model: HSLM, dataset: RetrievalDataset, protocol: Protocol = "all") -> RecallReport:
+    """Scores the images of a dataset against its captions and reports recall.
+
+    Args:
+        model: the model.
+        dataset: images and captions.
+        protocol: as for `evaluate_scores`.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: as for `evaluate_models`.
+
+    Example:
+        >>> report = hslm_tf.evaluate(model, dataset)
+        >>> print(f"rsum {report.rsum:.1f}")
+    """
+    return evaluate_models([model], dataset, protocol)
+
+
+def evaluate_models(
+    models: Sequence[HSLM],
+    dataset: RetrievalDataset,
+    protocol: Protocol = "all",
+    state: EvaluationState | None = None,
+    progress: Progress | None = None,
+) -> RecallReport:
+    """Measures recall without a matrix of scores.
+
+    Encoded images are held, captions are streamed. Folds are measured one after the other, each
+    with its own images and captions only: five folds take a fifth of the time of the whole.
+
+    Args:
+        models: one model, or an ensemble whose scores are averaged.
+        dataset: images and captions.
+        protocol: as for `evaluate_scores`.
+        state: where to note how far it is, and where to continue from. At the end it holds all that
+            the report needs, until the caller clears it.
+        progress: called with the number of captions done after every block.
+
+    Returns:
+        The report, that of `evaluate_scores` on the matrix of scores.
+
+    Raises:
+        ValueError: The protocol does not fit the dataset, an image has no caption, region features
+            are not finite, or a score is NaN.
+    """
+    _check(dataset, protocol)
+    folds = [dataset.subset(*images) for images in fold_ranges(protocol, dataset.num_images)]
+    streams = [StreamingRanks(fold.caption_to_image, fold.num_images) for fold in folds]
+    saved = state.load() if state else {}
+    for number, stream in enumerate(streams if saved else (), start=1):
+        prefix = f"fold {number} "
+        stream.restore(
+            {key.removeprefix(prefix): saved[key] for key in saved if key.startswith(prefix)}
+        )
+    _report_start(sum(stream.num_captions for stream in streams), dataset, progress)
+
+    def arrays() -> Arrays:
+        return {
+            f"fold {number} {key}": value
+            for number, stream in enumerate(streams, start=1)
+            for key, value in stream.state().items()
+        }
+
+    for number, (fold, stream) in enumerate(zip(folds, streams, strict=True), start=1):
+        try:
+            _score(models, fold, stream.num_captions, stream.add, state, arrays, progress)
+        except ValueError as error:
+            if len(folds) == 1:
+                raise
+            raise ValueError(f"fold {number} of {len(folds)}: {error}") from None
+    if state is not None:
+        state.save(arrays())
+    return mean_report([recall_report(*stream.ranks()) for stream in streams])
+
+
+def evaluate_to_file(
+    models: Sequence[HSLM],
+    dataset: RetrievalDataset,
+    file: Path,
+    protocol: Protocol = "all",
+    state: EvaluationState | None = None,
+    progress: Progress | None = None,
+) -> RecallReport:
+    """Measures recall and leaves the matrix of scores in a file, through a memory map.
+
+    Args:
+        models: as for `evaluate_models`.
+        dataset: images and captions.
+        file: NumPy's format, float32 `[num_images, num_captions]`. It appears when it is complete;
+            until then the scores are in `draft-...` beside it.
+        protocol: as for `evaluate_scores`.
+        state: as for `evaluate_models`, but removed when the file is complete.
+        progress: called with the number of captions done after every block.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: as for `evaluate_models`.
+        OSError: The file cannot be written.
+    """
+    _check(dataset, protocol)
+    draft = file.with_name(f"draft-{file.name}")
+    shape = (dataset.num_images, dataset.num_captions)
+    saved = state.load() if state else {}
+    done = int(saved["captions"]) if saved and draft.exists() else 0
+    mode = "r+" if done else "w+"
+    scores = np.lib.format.open_memmap(draft, mode, np.float32, shape)
+    _report_start(done, dataset, progress)
+
+    def add(block: np.ndarray, captions: np.ndarray) -> None:
+        nonlocal done
+        check_numbers(block, captions)
+        scores[:, captions] = block
+        done += len(captions)
+
+    def arrays() -> Arrays:
+        scores.flush()
+        return {"captions": np.array(done)}
+
+    try:
+        _score(models, dataset, done, add, state, arrays, progress)
+    except BaseException:
+        if state is None or not state.path.exists():
+            draft.unlink()
+        raise
+    scores.flush()
+    report = evaluate_scores(scores, dataset.caption_to_image, protocol)
+    os.replace(draft, file)
+    if state is not None:
+        state.clear()
+    return report
+
+
+def _check(dataset: RetrievalDataset, protocol: Protocol) -> None:
+    check_protocol(protocol, dataset.num_images)
+    check_captions(dataset.caption_to_image, dataset.num_images, dataset.num_captions)
+
+
+def _report_start(done: int, dataset: RetrievalDataset, progress: Progress | None) -> None:
+    if done:
+        logger.info("Continuing after %d of %d captions", done, dataset.num_captions)
+        if progress is not None:
+            progress(done)
+
+
+def _score(
+    models: Sequence[HSLM],
+    dataset: RetrievalDataset,
+    done: int,
+    add: Callable[[np.ndarray, np.ndarray], None],
+    state: EvaluationState | None,
+    arrays: Callable[[], Arrays],
+    progress: Progress | None,
+) -> None:
+    """Scores the captions that are left, block by block."""
+    if done == dataset.num_captions:
+        return
+    left = caption_order(models[0], dataset)[done:]
+    for captions, scores in score_blocks(models, dataset, left):
+        add(scores, captions)
+        if progress is not None:
+            progress(len(captions))
+        if state is not None:
+            state.save_if_due(arrays)

@@ -1,0 +1,102 @@
+"""The field's evaluation protocols on a matrix of scores."""
+
+from typing import Literal, get_args
+
+import numpy as np
+
+from hslm_tf.evaluation.ranks import RecallReport, check_scores, mean_report, ranks, recall_report
+
+Protocol = Literal["all", "1k", "5k", "coco-1k"]
+
+_IMAGES = {"1k": 1000, "5k": 5000, "coco-1k": 5000}
+_COCO_1K_FOLDS = 5
+
+
+def evaluate_scores(
+    scores: np.ndarray, caption_to_image: np.ndarray, protocol: Protocol = "all"
+) -> RecallReport:
+    """Recall under a protocol.
+
+    Args:
+        scores: `[num_images, num_captions]`, higher is more alike.
+        caption_to_image: int `[num_captions]`, the image of each caption.
+        protocol: `1k`: the 1,000 images of Flickr30K's or Flickr8k's test split. `5k`: the 5,000
+            of COCO's. `coco-1k`: the mean over five folds of 1,000 of those. `all`: the whole
+            matrix, whatever its size.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: The protocol is unknown or asks for another number of images.
+    """
+    check_protocol(protocol, len(scores))
+    if protocol == "coco-1k":
+        return fold_report(scores, caption_to_image, _COCO_1K_FOLDS)
+    return recall_report(*ranks(scores, caption_to_image))
+
+
+def check_protocol(protocol: Protocol, num_images: int) -> None:
+    """Checks that a protocol exists and is defined on a number of images.
+
+    Args:
+        protocol: as for `evaluate_scores`.
+        num_images: number of images.
+
+    Raises:
+        ValueError: The protocol is unknown or asks for another number of images.
+    """
+    if protocol not in get_args(Protocol):
+        raise ValueError(
+            f"protocol is one of {get_args(Protocol)}. Received: protocol={protocol!r}"
+        )
+    if num_images != _IMAGES.get(protocol, num_images):
+        raise ValueError(
+            f"Protocol {protocol!r} is defined on {_IMAGES[protocol]} images; 'all' takes any "
+            f"number. Received: num_images={num_images}"
+        )
+
+
+def fold_ranges(protocol: Protocol, num_images: int) -> list[tuple[int, int]]:
+    """The images that a protocol ranks among one another.
+
+    Args:
+        protocol: as for `evaluate_scores`.
+        num_images: number of images.
+
+    Returns:
+        First image and one past the last of every fold; one fold of all images where there are
+        none.
+    """
+    size = num_images // (_COCO_1K_FOLDS if protocol == "coco-1k" else 1)
+    return [(first, first + size) for first in range(0, num_images, size)]
+
+
+def fold_report(scores: np.ndarray, caption_to_image: np.ndarray, num_folds: int) -> RecallReport:
+    """The mean over consecutive folds of equally many images, each with its own captions only.
+
+    Args:
+        scores: `[num_images, num_captions]`, higher is more alike.
+        caption_to_image: int `[num_captions]`, the image of each caption.
+        num_folds: Number of folds, a divisor of the number of images.
+
+    Returns:
+        The mean of the folds' reports.
+
+    Raises:
+        ValueError: The images do not divide into the folds, or `ranks` refuses the scores.
+    """
+    scores, caption_to_image = np.asarray(scores), np.asarray(caption_to_image)
+    check_scores(scores, caption_to_image)
+    num_images = len(scores)
+    if num_folds < 1 or num_images % num_folds:
+        raise ValueError(
+            f"{num_images} images do not divide into equal folds. Received: num_folds={num_folds}"
+        )
+    size = num_images // num_folds
+    reports = []
+    for first in range(0, num_images, size):
+        captions = np.flatnonzero(caption_to_image // size == first // size)
+        block = scores[first : first + size, captions]
+        reports.append(recall_report(*ranks(block, caption_to_image[captions] - first)))
+    return mean_report(reports)

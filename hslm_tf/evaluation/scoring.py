@@ -1,0 +1,92 @@
+"""Exact scores of all images against all captions, block by block."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from hslm_tf.data.blocks import row_blocks
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.models.encoding import encode_images
+from hslm_tf.models.hslm import HSLM
+
+IMAGE_BLOCK_SIZE = 8
+CAPTION_BLOCK_SIZE = 128
+
+
+def score_matrix(
+    model: HSLM,
+    dataset: RetrievalDataset,
+    image_block_size: int = IMAGE_BLOCK_SIZE,
+    caption_block_size: int = CAPTION_BLOCK_SIZE,
+    progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Scores every image of a dataset against every caption.
+
+    Args:
+        model: the model; its tokenizer reads the captions.
+        dataset: images and captions.
+        image_block_size: images of a block.
+        caption_block_size: captions of a block.
+        progress: called with the number of captions done after every block.
+
+    Returns:
+        Float32 `[num_images, num_captions]`.
+    """
+    scores = np.empty((dataset.num_images, dataset.num_captions), np.float32)
+    order = caption_order(model, dataset)
+    for captions, block in score_blocks(
+        [model], dataset, order, image_block_size, caption_block_size
+    ):
+        scores[:, captions] = block
+        if progress is not None:
+            progress(len(captions))
+    return scores
+
+
+def score_blocks(
+    models: Sequence[HSLM],
+    dataset: RetrievalDataset,
+    captions: np.ndarray,
+    image_block_size: int = IMAGE_BLOCK_SIZE,
+    caption_block_size: int = CAPTION_BLOCK_SIZE,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Scores every image of a dataset against captions, some captions after the other.
+
+    Images are encoded once and held, captions are streamed.
+
+    Args:
+        models: one model, or an ensemble whose scores are averaged; the tokenizer of each reads the
+            captions.
+        dataset: images and captions.
+        captions: int `[n]`, the captions to score, such as `caption_order` or a part of it.
+        image_block_size: images of a block.
+        caption_block_size: captions of a block.
+
+    Yields:
+        The captions of a block, int `[b]`, and their scores, float32 `[num_images, b]`.
+    """
+    images = [encode_images(model, dataset) for model in models]
+    tokens = [model.tokenizer.tokenize_all(dataset.captions) for model in models]
+    for block in row_blocks(len(captions), caption_block_size):
+        rows = captions[block]
+        scores = [
+            model.score_encoded(
+                encoded, model.encode_tokens(ids.padded(rows)), image_block_size
+            ).numpy()
+            for model, encoded, ids in zip(models, images, tokens, strict=True)
+        ]
+        yield rows, sum(scores[1:], start=scores[0]) / np.float32(len(scores))
+
+
+def caption_order(model: HSLM, dataset: RetrievalDataset) -> np.ndarray:
+    """All captions by length, so that those of a block need little padding.
+
+    Args:
+        model: the model; its tokenizer reads the captions.
+        dataset: the captions.
+
+    Returns:
+        int64 `[num_captions]`, a permutation.
+    """
+    offsets = model.tokenizer.tokenize_all(dataset.captions).offsets
+    return np.argsort(np.diff(offsets), kind="stable")

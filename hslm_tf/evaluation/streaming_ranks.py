@@ -1,0 +1,159 @@
+"""Ranks of a matrix of scores that is never whole in memory."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from hslm_tf.evaluation.ranks import check_captions, check_numbers
+
+# Below so many pending scores nothing is gained by looking through them.
+_FEW_PENDING = 1 << 20
+_PENDING = ("images", "values", "counts")
+
+
+class StreamingRanks:
+    """What `ranks` returns, from blocks of columns in any order.
+
+    The rank of a caption is known when its column has come. The rank of an image is the number of
+    captions of other images that score at least as high as the best of its own captions; it is
+    known when the last of its own captions has come. Until then, scores of other captions that are
+    at least as high as its best own score so far are kept, since they may count; lower scores are
+    dropped, since that best score can only rise. Equal scores of a block are kept as one value and
+    a count. So the ranks are exact.
+
+    Memory: with five captions an image in random order, at most a fifteenth of the matrix is kept
+    while images wait for their first own caption, and about as much again if scores are random.
+
+    Args:
+        caption_to_image: int `[num_captions]`, the image of each caption; every image has one
+            caption or more.
+        num_images: number of images.
+
+    Raises:
+        ValueError: `caption_to_image` holds no integers, or an image has no caption.
+    """
+
+    def __init__(self, caption_to_image: np.ndarray, num_images: int) -> None:
+        self._image = np.asarray(caption_to_image)
+        check_captions(self._image, num_images, len(self._image))
+        self._t2i = np.full(len(self._image), -1, np.int64)
+        self._best = np.full(num_images, -np.inf)
+        self._unseen = np.bincount(self._image, minlength=num_images)
+        self._above = np.zeros(num_images, np.int64)
+        self._pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._num_pending, self._limit = 0, _FEW_PENDING
+
+    @property
+    def num_captions(self) -> int:
+        """Number of captions whose columns have been added."""
+        return int(np.count_nonzero(self._t2i >= 0))
+
+    @property
+    def num_pending(self) -> int:
+        """Number of scores that are kept because they may still count."""
+        return self._num_pending
+
+    def add(self, scores: np.ndarray, captions: np.ndarray) -> None:
+        """Takes some columns of the matrix.
+
+        Args:
+            scores: `[num_images, b]`, higher is more alike.
+            captions: int `[b]`, the captions of the columns, none of them added before.
+
+        Raises:
+            ValueError: The shapes do not fit, a caption comes twice, or a score is NaN.
+        """
+        scores, captions = np.asarray(scores), np.asarray(captions)
+        if scores.shape != (len(self._best), len(captions)):
+            raise ValueError(
+                f"A block holds scores of {len(self._best)} images and {len(captions)} captions. "
+                f"Received: scores.shape={scores.shape}"
+            )
+        twice = len(np.unique(captions)) < len(captions) or (self._t2i[captions] >= 0).any()
+        if twice:
+            raise ValueError(f"A caption comes twice. Received: captions={captions}")
+        check_numbers(scores, captions)
+        images, columns = self._image[captions], np.arange(len(captions))
+        own = scores[images, columns]
+        self._t2i[captions] = np.count_nonzero(scores >= own, axis=0) - 1
+        np.maximum.at(self._best, images, own)
+        np.subtract.at(self._unseen, images, 1)
+
+        above = scores >= self._best[:, None]
+        above[images, columns] = False
+        final = self._unseen == 0
+        self._above[final] += np.count_nonzero(above[final], axis=1)
+        above[final] = False
+        rows, columns = np.nonzero(above)
+        values = scores[rows, columns]
+        if len(values):
+            self._pending.append(_joined(rows.astype(np.int32), values))
+            self._num_pending += len(self._pending[-1][0])
+        if self._num_pending > self._limit:
+            self._compact()
+
+    def ranks(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ranks of the right answers in both directions, counted from 0, as `ranks` defines them.
+
+        Returns:
+            int64 `[num_images]`, image to text, and int64 `[num_captions]`, text to image.
+
+        Raises:
+            ValueError: A caption has not been added.
+        """
+        missing = np.flatnonzero(self._t2i < 0)
+        if missing.size:
+            raise ValueError(
+                f"Ranks need every caption. Received: no scores of {missing.size} captions, the "
+                f"first is caption {missing[0]}"
+            )
+        self._compact()
+        return self._above.copy(), self._t2i.copy()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the added columns have left, for `restore`."""
+        self._compact()
+        columns = map(np.concatenate, zip(*self._pending, strict=True))
+        pending = dict(zip(_PENDING, columns, strict=True)) if self._pending else {}
+        return {
+            "t2i": self._t2i,
+            "best": self._best,
+            "unseen": self._unseen,
+            "above": self._above,
+            **pending,
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes back to where `state` was called, on another object of the same captions.
+
+        Args:
+            state: what `state` returned.
+        """
+        self._t2i, self._best = state["t2i"].copy(), state["best"].copy()
+        self._unseen, self._above = state["unseen"].copy(), state["above"].copy()
+        self._pending = [tuple(state[key] for key in _PENDING)] if "values" in state else []
+        self._num_pending = sum(len(values) for _, values, _ in self._pending)
+        self._limit = max(_FEW_PENDING, 5 * self._num_pending // 4)
+
+    def _compact(self) -> None:
+        """Drops what cannot count any more and counts what is final."""
+        # One block after the other: pending scores are much of the memory.
+        for place, (images, values, counts) in enumerate(self._pending):
+            reaches = values >= self._best[images]
+            final = reaches & (self._unseen[images] == 0)
+            np.add.at(self._above, images[final], counts[final])
+            kept = reaches & ~final
+            self._pending[place] = images[kept], values[kept], counts[kept]
+        self._pending = [block for block in self._pending if len(block[0])]
+        self._num_pending = sum(len(values) for _, values, _ in self._pending)
+        self._limit = max(_FEW_PENDING, 5 * self._num_pending // 4)
+
+
+def _joined(images: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Joins equal scores of an image into one with a count."""
+    order = np.lexsort((values, images))
+    images, values = images[order], values[order]
+    changes = (images[1:] != images[:-1]) | (values[1:] != values[:-1])
+    first = np.concatenate([[0], np.flatnonzero(changes) + 1])
+    counts = np.diff(first, append=len(images)).astype(np.int32)
+    return images[first], values[first], counts

@@ -1,0 +1,1 @@
+"""What HSLM is: its three networks, and the model made of them."""

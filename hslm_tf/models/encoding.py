@@ -1,0 +1,61 @@
+"""Encodes the images of a dataset block by block."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.data.blocks import row_blocks
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.models.hslm import HSLM
+
+IMAGE_BLOCK_SIZE = 100
+
+
+def encoded_blocks(
+    model: HSLM,
+    dataset: RetrievalDataset,
+    images: np.ndarray | None = None,
+    image_block_size: int = IMAGE_BLOCK_SIZE,
+) -> Iterator[tuple[np.ndarray, dict[str, tf.Tensor]]]:
+    """Encodes images block by block.
+
+    Args:
+        model: the model.
+        dataset: the images.
+        images: int `[n]`, which ones; None for all.
+        image_block_size: images of a block.
+
+    Yields:
+        The places of a block among the n images, int64 `[b]`, and what `HSLM.encode_image` gave.
+
+    Raises:
+        DataError: if region features are not finite.
+    """
+    images = np.arange(dataset.num_images) if images is None else images
+    for places in row_blocks(len(images), image_block_size):
+        yield places, model.encode_image(*dataset.read_images(images[places]))
+
+
+def encode_images(
+    model: HSLM, dataset: RetrievalDataset, image_block_size: int = IMAGE_BLOCK_SIZE
+) -> dict[str, tf.Tensor]:
+    """Encodes every image of a dataset once, to be held in memory.
+
+    Args:
+        model: the model.
+        dataset: the images.
+        image_block_size: images of a block.
+
+    Returns:
+        Output of the image encoder for all images, `"regions"` `[num_images, N, joint_dim]` first.
+    """
+    encoded = {}
+    for rows, blocks in encoded_blocks(model, dataset, None, image_block_size):
+        for key, block in blocks.items():
+            if key not in encoded:
+                shape = (dataset.num_images, *block.shape[1:])
+                encoded[key] = tf.raw_ops.Empty(shape=shape, dtype=block.dtype)
+            # In place: all blocks joined at the end would be in memory twice.
+            encoded[key] = tf.raw_ops.InplaceUpdate(x=encoded[key], i=rows, v=block)
+    return encoded

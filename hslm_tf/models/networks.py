@@ -1,0 +1,235 @@
+"""The three networks of HSLM as functional models: image encoder, text encoder and matcher."""
+
+from collections.abc import Mapping
+
+import keras
+from keras import ops
+
+from hslm_tf.config import ModelConfig
+from hslm_tf.layers import (
+    MGCN,
+    AttentionPooling,
+    BidirectionalGRU,
+    CrossAttention,
+    L2Normalization,
+    RegionDropping,
+    SelfAttention,
+    SimilarityFusion,
+    SimilarityRepresentation,
+    WordDropping,
+)
+
+
+def build_image_encoder(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
+    """Builds the image encoder: region features to local image features R* (HSLM Sec. 3.1, 3.3).
+
+    Args:
+        config: sizes and parts.
+        dtype: precision policy of all layers.
+
+    Returns:
+        A functional model. Inputs: `"region_features"` `[batch, regions, region_dim]`, boolean
+        `"region_mask"` `[batch, regions]`. Outputs: `"regions"` `[batch, regions, joint_dim]`,
+        `"region_mask"` (less what was dropped in training), and where the image's global vector
+        pools the regions, `"global"` `[batch, joint_dim]`.
+    """
+    # === Layers ===
+    dropping = RegionDropping(config.drop_regions, dtype=dtype, name="region_dropping")
+    dropout = keras.layers.Dropout(config.region_dropout, dtype=dtype, name="region_dropout")
+    projection = keras.layers.Dense(config.joint_dim, dtype=dtype, name="region_projection")
+    mgcn = _mgcn(config, dtype, "image_mgcn")
+
+    # === Functional model ===
+    features = keras.Input(
+        (None, config.region_dim), dtype=dtype.variable_dtype, name="region_features"
+    )
+    region_mask = keras.Input((None,), dtype="bool", name="region_mask")
+    mask = dropping(region_mask)
+    regions = projection(dropout(features))
+    if config.normalize_features:
+        regions = L2Normalization(dtype=dtype, name="region_norm")(regions, mask=mask)
+    if mgcn is not None:
+        if config.feature_dropout:
+            regions = _feature_dropout(config, dtype, "region_feature_dropout")(regions)
+        regions = mgcn(regions, mask=mask)
+    if config.normalize_features and not (config.mgcn and config.mgcn_normalization == "l2"):
+        regions = L2Normalization(dtype=dtype, name="local_image_features")(regions, mask=mask)
+    outputs = {"regions": regions, "region_mask": mask}
+    if config.pools_regions:
+        pooling = AttentionPooling(dtype=dtype, name="image_pooling")
+        outputs["global"] = pooling(regions, mask=mask)
+    return keras.Model(
+        {"region_features": features, "region_mask": region_mask}, outputs, name="image_encoder"
+    )
+
+
+def build_text_encoder(
+    config: ModelConfig, vocabulary_size: int, dtype: keras.DTypePolicy
+) -> keras.Model:
+    """Builds the text encoder: token ids to local text features E* (HSLM Sec. 3.2, 3.3).
+
+    Args:
+        config: sizes and parts.
+        vocabulary_size: number of token ids.
+        dtype: precision policy of all layers.
+
+    Returns:
+        A functional model. Input: `"token_ids"`, int32 `[batch, tokens]`, 0 for padding on the
+        right. Outputs: `"words"` `[batch, tokens, joint_dim]`, boolean `"word_mask"`, and with
+        global alignment `"global"` `[batch, joint_dim]`.
+    """
+    # === Layers ===
+    dropping = WordDropping(config.drop_words, dtype=dtype, name="word_dropping")
+    embedding = keras.layers.Embedding(
+        vocabulary_size,
+        config.word_dim,
+        embeddings_initializer=keras.initializers.RandomUniform(-0.1, 0.1),
+        dtype=dtype,
+        name="word_embedding",
+    )
+    dropout = keras.layers.Dropout(config.word_dropout, dtype=dtype, name="word_dropout")
+    mgcn = _mgcn(config, dtype, "text_mgcn")
+    recurrent = BidirectionalGRU(config.joint_dim, dtype=dtype, name="bidirectional_gru")
+
+    # === Functional model ===
+    token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+    kept_ids = dropping(token_ids)
+    mask = ops.not_equal(kept_ids, 0)
+    words = dropout(embedding(kept_ids))
+    if config.self_attention:
+        words = SelfAttention(
+            residual=config.self_attention_residual, dtype=dtype, name="self_attention"
+        )(words, mask=mask)
+        if config.normalize_features:
+            words = L2Normalization(dtype=dtype, name="enhanced_word_norm")(words, mask=mask)
+    if mgcn is not None:
+        words = mgcn(words, mask=mask)
+    if config.feature_dropout:
+        words = _feature_dropout(config, dtype, "word_feature_dropout")(words)
+    words = recurrent(words, mask=mask)
+    if config.normalize_features:
+        words = L2Normalization(dtype=dtype, name="local_text_features")(words, mask=mask)
+    outputs = {"words": words, "word_mask": mask}
+    if config.global_alignment:
+        outputs["global"] = AttentionPooling(dtype=dtype, name="text_pooling")(words, mask=mask)
+    return keras.Model({"token_ids": token_ids}, outputs, name="text_encoder")
+
+
+def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
+    """Builds the matcher: local features of both modalities to scores (HSLM Sec. 3.4, 3.5).
+
+    A batch of blocks; a block is packed words of some captions against some images. Scoring a whole
+    matrix is one large block, scoring aligned pairs is many blocks of one image and one caption.
+
+    Args:
+        config: sizes and parts.
+        dtype: precision policy of all layers.
+
+    Returns:
+        A functional model. Inputs: `"words"` `[blocks, words, joint_dim]`, int32 `"segment_ids"`
+        `[blocks, words]` (-1 for padding), `"regions"` `[blocks, images, regions, joint_dim]`,
+        boolean `"region_mask"` `[blocks, images, regions]`, all four with cross-attention; with
+        global alignment `"text_global"` `[blocks, captions, joint_dim]`, and `"image_global"`
+        `[blocks, images, joint_dim]` where it pools the regions, or where it pools attended vectors
+        `"region_products"` `[blocks, images, regions + 1, regions]` or None, see
+        `AttentionPooling.region_products`. Output: `"scores"` `[blocks, images, captions]`,
+        float32.
+    """
+    # In the dtype in which the encoders give them, so that nothing is cast back and forth.
+    width, narrow = config.joint_dim, dtype.compute_dtype
+    inputs, similarities = {}, {}
+
+    # === Layers and functional model, part by part ===
+    if config.cross_attention:
+        inputs["words"] = keras.Input((None, width), dtype=narrow, name="words")
+        inputs["segment_ids"] = keras.Input((None,), dtype="int32", name="segment_ids")
+        inputs["regions"] = keras.Input((None, None, width), dtype=narrow, name="regions")
+        inputs["region_mask"] = keras.Input((None, None), dtype="bool", name="region_mask")
+        attended, weights = CrossAttention(
+            activation=config.attention,
+            scale=config.attention_scale,
+            threshold=config.attention_threshold,
+            normalize=config.normalize_features,
+            unit_inputs=config.normalize_features,
+            dtype=dtype,
+            name="cross_attention",
+        )(inputs["words"], inputs["regions"], inputs["region_mask"], inputs["segment_ids"])
+    if config.local_alignment:
+        similarities["local"] = SimilarityRepresentation(
+            config.similarity_dim, config.similarity_start, dtype=dtype, name="local_similarity"
+        )(ops.expand_dims(inputs["words"], 1), attended)
+        similarities["segment_ids"] = inputs["segment_ids"]
+    if config.global_alignment:
+        inputs["text_global"] = keras.Input((None, width), dtype=narrow, name="text_global")
+        if not config.pools_regions:
+            inputs["region_products"] = keras.Input(
+                (None, None, None), dtype=narrow, name="region_products", optional=True
+            )
+            image_global = AttentionPooling(dtype=dtype, name="attended_pooling")(
+                inputs["regions"],
+                weights=weights,
+                segment_ids=inputs["segment_ids"],
+                region_products=inputs["region_products"],
+            )
+        else:
+            inputs["image_global"] = keras.Input((None, width), dtype=narrow, name="image_global")
+            image_global = ops.expand_dims(inputs["image_global"], 2)
+        similarities["global"] = SimilarityRepresentation(
+            config.similarity_dim, config.similarity_start, dtype=dtype, name="global_similarity"
+        )(ops.expand_dims(inputs["text_global"], 1), image_global)
+    fusion = SimilarityFusion(
+        config.normalize_fusion,
+        config.balance_fusion,
+        config.similarity_start,
+        dtype=dtype,
+        name="similarity_fusion",
+    )
+    matcher = keras.Model(inputs, {"scores": fusion(similarities)}, name="matcher")
+    # Masks come as inputs of their own; this silences the warning about those attached to tensors.
+    matcher.supports_masking = True
+    return matcher
+
+
+def aligned_blocks(
+    images: Mapping[str, keras.KerasTensor], texts: Mapping[str, keras.KerasTensor]
+) -> dict[str, keras.KerasTensor]:
+    """Makes n blocks of one image and one caption, the matcher's inputs for aligned pairs.
+
+    Args:
+        images: output of the image encoder for n images.
+        texts: output of the text encoder for n captions.
+
+    Returns:
+        Inputs of the matcher, as many as the model has.
+    """
+    blocks = {
+        "words": texts["words"],
+        "segment_ids": ops.where(texts["word_mask"], 0, -1),
+        "regions": ops.expand_dims(images["regions"], 1),
+        "region_mask": ops.expand_dims(images["region_mask"], 1),
+    }
+    if "global" in texts:
+        blocks["text_global"] = ops.expand_dims(texts["global"], 1)
+    if "global" in images:
+        blocks["image_global"] = ops.expand_dims(images["global"], 1)
+    return blocks
+
+
+def _mgcn(config: ModelConfig, dtype: keras.DTypePolicy, name: str) -> MGCN | None:
+    if not config.mgcn:
+        return None
+    return MGCN(
+        config.mgcn_layers,
+        affinity=config.mgcn_affinity,
+        normalization=config.mgcn_normalization,
+        shared=config.mgcn_shared,
+        affinity_dropout=config.mgcn_dropout,
+        dtype=dtype,
+        name=name,
+    )
+
+
+def _feature_dropout(
+    config: ModelConfig, dtype: keras.DTypePolicy, name: str
+) -> keras.layers.Dropout:
+    return keras.layers.Dropout(config.feature_dropout, dtype=dtype, name=name)

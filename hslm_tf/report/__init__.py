@@ -1,0 +1,1 @@
+"""What a model learnt: tables, explanations, galleries."""

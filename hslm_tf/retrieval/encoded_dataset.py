@@ -1,0 +1,229 @@
+"""What a collection holds: images and captions, encoded."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.retrieval.caption_encodings import CaptionEncodings
+from hslm_tf.retrieval.image_encodings import ImageEncodings
+from hslm_tf.retrieval.projection_heads import ProjectionHeads
+from hslm_tf.retrieval.rows import Rows
+from hslm_tf.retrieval.storage import StorageType
+
+
+@dataclass(frozen=True)
+class EncodedDataset:
+    """Images and captions with everything that a search needs of them; never changed in place.
+
+    Args:
+        ids: unique id of every image.
+        images: encodings of the images.
+        vectors: projected vectors of the images, float32 `[n, dim]`.
+        captions: every caption; there may be none.
+        caption_to_image: int64 `[m]`, the row of each caption's image.
+        texts: encodings of the captions.
+        caption_vectors: projected vectors of the captions, float32 `[m, dim]`.
+        boxes: `[n, N, 4]` x0, y0, x1, y1 of every region, or None.
+
+    Raises:
+        ValueError: if the parts do not fit together.
+    """
+
+    ids: list[str]
+    images: ImageEncodings
+    vectors: np.ndarray
+    captions: list[str]
+    caption_to_image: np.ndarray
+    texts: CaptionEncodings
+    caption_vectors: np.ndarray
+    boxes: Rows | None = None
+
+    def __post_init__(self) -> None:
+        images, captions = len(self.images), len(self.texts)
+        counts = {"ids": len(self.ids), "vectors": len(self.vectors)}
+        counts |= {} if self.boxes is None else {"boxes": len(self.boxes)}
+        of_captions = "captions", "caption_to_image", "caption_vectors"
+        counts_of_captions = {name: len(getattr(self, name)) for name in of_captions}
+        for expected, found in ((images, counts), (captions, counts_of_captions)):
+            for name, count in found.items():
+                if count != expected:
+                    raise ValueError(
+                        f"{images} images and {captions} captions are encoded: `{name}` must be "
+                        f"{expected}. Received: len({name})={count}"
+                    )
+        if len(set(self.ids)) != images:
+            seen: set[str] = set()
+            twice = next(id_ for id_ in self.ids if id_ in seen or seen.add(id_))
+            raise ValueError(f"Ids must differ. Received: {twice!r} twice")
+        owners = self.caption_to_image
+        if captions and not 0 <= owners.min() <= owners.max() < images:
+            raise ValueError(
+                f"`caption_to_image` must be rows of the {images} images. "
+                f"Received: values from {owners.min()} to {owners.max()}"
+            )
+
+    @classmethod
+    def from_encodings(
+        cls,
+        heads: ProjectionHeads,
+        images: ImageEncodings,
+        texts: CaptionEncodings,
+        *,
+        ids: Sequence[str],
+        captions: Sequence[str],
+        caption_to_image: Sequence[int] | np.ndarray,
+        boxes: np.ndarray | None = None,
+    ) -> "EncodedDataset":
+        """Adds the projected vectors to what is encoded.
+
+        Args:
+            heads: the model's projection heads.
+            images: n images.
+            texts: m captions.
+            ids: id of every image.
+            captions: the m captions as they are written.
+            caption_to_image: int `[m]`, the row of each caption's image.
+            boxes: `[n, N, 4]`, or None.
+
+        Returns:
+            The encoded images and captions.
+
+        Raises:
+            ValueError: if the parts do not fit together.
+        """
+        return cls(
+            ids=list(ids),
+            images=images,
+            vectors=images.vectors(heads),
+            captions=list(captions),
+            caption_to_image=np.asarray(caption_to_image, np.int64),
+            texts=texts,
+            caption_vectors=texts.vectors(heads),
+            boxes=None if boxes is None else Rows([boxes]),
+        )
+
+    @classmethod
+    def encode(
+        cls,
+        model: HSLM,
+        heads: ProjectionHeads,
+        dataset: RetrievalDataset,
+        dtype: StorageType = "float16",
+        progress: Callable[[int], None] | None = None,
+        memmap_dir: Path | None = None,
+    ) -> "EncodedDataset":
+        """Encodes a dataset.
+
+        Args:
+            model: the model.
+            heads: its projection heads.
+            dataset: images and captions; without ids of its own, an image's number is its id.
+            dtype: type that local features are kept in.
+            progress: called with the number of images and captions after every batch.
+            memmap_dir: folder for temporary files that local features are kept in; None for memory.
+
+        Returns:
+            The encoded images and captions.
+
+        Raises:
+            DataError: if region features are not finite.
+            ValueError: if a local feature does not fit the type.
+        """
+        return cls.from_encodings(
+            heads,
+            ImageEncodings.encode(
+                model, dataset, dtype=dtype, progress=progress, memmap_dir=memmap_dir
+            ),
+            CaptionEncodings.encode(model, dataset.captions, dtype, progress, memmap_dir),
+            ids=image_ids(dataset),
+            captions=dataset.captions,
+            caption_to_image=dataset.caption_to_image,
+            boxes=dataset.read_boxes(np.arange(dataset.num_images)),
+        )
+
+    def rows_of(self, ids: Sequence[str]) -> np.ndarray:
+        """Finds images by their ids.
+
+        Args:
+            ids: ids of q images.
+
+        Returns:
+            Their rows, int64 `[q]`.
+
+        Raises:
+            ValueError: if an image is unknown.
+        """
+        if isinstance(ids, str):
+            raise ValueError(f"Images are a list of ids. Received: {ids!r}")
+        if unknown := [id_ for id_ in ids if id_ not in self._rows]:
+            raise ValueError(f"The collection has no such image. Received: {unknown[0]!r}")
+        return np.array([self._rows[id_] for id_ in ids], np.int64)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {id_: row for row, id_ in enumerate(self.ids)}
+
+    def append(self, other: "EncodedDataset") -> "EncodedDataset":
+        """Puts other images with their captions behind these; local features are not copied.
+
+        Args:
+            other: encoded by the same model, in the same type and shape.
+
+        Returns:
+            All of them; with boxes only where both have them.
+
+        Raises:
+            ValueError: if both have an image of the same id.
+        """
+        both = self.boxes is not None and other.boxes is not None
+        return EncodedDataset(
+            ids=self.ids + other.ids,
+            images=self.images.append(other.images),
+            vectors=np.concatenate([self.vectors, other.vectors]),
+            captions=self.captions + other.captions,
+            caption_to_image=np.concatenate(
+                [self.caption_to_image, other.caption_to_image + len(self.ids)]
+            ),
+            texts=self.texts.append(other.texts),
+            caption_vectors=np.concatenate([self.caption_vectors, other.caption_vectors]),
+            boxes=self.boxes.append(other.boxes) if both else None,
+        )
+
+    def without(self, rows: np.ndarray) -> "EncodedDataset":
+        """Takes images and their captions out; local features are not copied.
+
+        Args:
+            rows: int `[b]`, rows of the images.
+
+        Returns:
+            The rest.
+
+        Raises:
+            ValueError: if nothing is left.
+        """
+        gone = np.zeros(len(self.ids), bool)
+        gone[rows] = True
+        if gone.all():
+            raise ValueError("A collection keeps at least one image. Received: the ids of all")
+        kept = np.flatnonzero(~gone)
+        captions = np.flatnonzero(~gone[self.caption_to_image])
+        return EncodedDataset(
+            ids=[self.ids[row] for row in kept],
+            images=self.images.select(kept),
+            vectors=self.vectors[kept],
+            captions=[self.captions[row] for row in captions],
+            caption_to_image=(np.cumsum(~gone) - 1)[self.caption_to_image[captions]],
+            texts=self.texts.select(captions),
+            caption_vectors=self.caption_vectors[captions],
+            boxes=None if self.boxes is None else self.boxes.select(kept),
+        )
+
+
+def image_ids(dataset: RetrievalDataset) -> list[str]:
+    """Ids of a dataset's images, their numbers where it has none."""
+    return dataset.image_ids or [str(row) for row in range(dataset.num_images)]

@@ -1,0 +1,76 @@
+"""The two stages of a search: candidates by inner products, then their exact scores."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.retrieval.indexes import Index
+
+# What is scored at once where the candidates are many.
+_ITEMS_AT_ONCE = 1024
+
+
+class Hit(NamedTuple):
+    """One answer.
+
+    Attributes:
+        item: the image's id, or the caption.
+        score: HSLM's score of query and item.
+        row: the item's place in the collection, see `Collection.ids` and `Collection.captions`.
+    """
+
+    item: str
+    score: float
+    row: int
+
+
+def retrieve_and_rerank(
+    queries: np.ndarray,
+    index: Callable[[], Index],
+    score: Callable[[int, np.ndarray], tf.Tensor],
+    items: Sequence[str],
+    k: int,
+    num_candidates: int | None,
+) -> list[list[Hit]]:
+    """Finds the best items for queries.
+
+    Args:
+        queries: vectors of the projection heads, float32 `[q, dim]`.
+        index: gives the index of the items' vectors; not called where everything is scored.
+        score: gives the exact scores, `[b]`, of a query, by its number, and some rows.
+        items: ids or captions of the whole collection.
+        k: how many to find for each query.
+        num_candidates: items whose exact score is computed, at least k; None for all.
+
+    Returns:
+        For every query its best k, or all if they are fewer; of equal scores the lower row first.
+
+    Raises:
+        ValueError: if a number is less than 1.
+    """
+    if k < 1 or (num_candidates is not None and num_candidates < 1):
+        raise ValueError(f"At least 1 is needed. Received: k={k}, num_candidates={num_candidates}")
+    if not items:
+        return [[] for _ in queries]
+    if num_candidates is None:
+        candidates = [np.arange(len(items))] * len(queries)
+    else:
+        candidates = index().search(queries, max(k, num_candidates))[1]
+    return [_rerank(rows, partial(score, i), items, k) for i, rows in enumerate(candidates)]
+
+
+def _rerank(
+    rows: np.ndarray, score: Callable[[np.ndarray], tf.Tensor], items: Sequence[str], k: int
+) -> list[Hit]:
+    """Scores candidates, rows of the items or negative for gaps, and takes the best."""
+    # Sorted rows are kind to the disk, and a stable order then gives ties to the first.
+    rows = np.sort(rows[rows >= 0])
+    if not len(rows):
+        return []
+    blocks = np.split(rows, range(_ITEMS_AT_ONCE, len(rows), _ITEMS_AT_ONCE))
+    scores = np.concatenate([score(block) for block in blocks])
+    best = np.argsort(-scores, kind="stable")[:k]
+    return [Hit(items[rows[i]], float(scores[i]), int(rows[i])) for i in best]

@@ -1,0 +1,60 @@
+"""Checkpoints of a run: the last epoch, to resume from, and the best, to use."""
+
+import math
+from pathlib import Path
+
+import keras
+
+from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.training.averaging import averaged_weights
+
+
+class RunCheckpoint(keras.callbacks.Callback):
+    """Saves the model after every epoch, and keeps the one with the best validation rsum.
+
+    The best model has the averaged weights where the optimizer keeps an average; the last one has
+    the weights that training goes on with. Each file appears in one piece. The record of progress
+    is written last: a run that is killed while saving resumes from the epoch before.
+
+    Args:
+        run: the run's directory.
+        patience: epochs without a better rsum after which training stops, always after an epoch
+            that was measured; None: it never does. It counts from the record of progress, so a
+            resumed run stops where it would have.
+    """
+
+    def __init__(self, run: RunDirectory, patience: int | None = None) -> None:
+        super().__init__()
+        self.run = run
+        self.patience = patience
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        # A .keras file always carries the optimizer, three times the weights: the copy has none.
+        self._bare = self.model.from_config(self.model.get_config())
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        progress = {**self.run.progress, "epochs": epoch + 1}
+        measured = not math.isnan(logs["val_rsum"])
+        if measured:
+            progress["measured_epoch"] = epoch + 1
+        if logs["val_rsum"] > progress["best_rsum"]:
+            progress |= {"best_epoch": epoch + 1, "best_rsum": logs["val_rsum"]}
+            with averaged_weights(self.model):
+                self._bare.set_weights(self.model.get_weights())
+            save_whole(self._bare, self.run.best_model)
+        save_whole(self.model, self.run.last_model)
+        self.run.write_progress(progress)
+        if measured and self.run.out_of_patience(self.patience):
+            self.model.stop_training = True
+
+
+def save_whole(model: keras.Model, path: Path) -> None:
+    """Saves a model so that the file is complete or not there.
+
+    Args:
+        model: the model.
+        path: a path ending in `.keras`.
+    """
+    with atomic_write(path) as draft:
+        keras.saving.save_model(model, draft)

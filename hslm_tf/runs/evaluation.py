@@ -1,0 +1,101 @@
+"""Recall of runs: their best models, and where an evaluation that is killed continues."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+import hslm_tf
+from hslm_tf.data.blocks import row_blocks
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.evaluation.evaluation_state import EvaluationState
+from hslm_tf.evaluation.exact_recall import evaluate_models, evaluate_to_file
+from hslm_tf.evaluation.protocols import Protocol
+from hslm_tf.evaluation.ranks import RecallReport
+from hslm_tf.evaluation.scoring import CAPTION_BLOCK_SIZE, IMAGE_BLOCK_SIZE
+from hslm_tf.runs.run_directory import RunDirectory
+
+_IMAGE_BLOCK_SIZE = 100
+
+
+def evaluate_runs(
+    groups: Mapping[str, Sequence[RunDirectory]],
+    dataset: RetrievalDataset,
+    protocol: Protocol = "all",
+    scores_file: Path | None = None,
+    restart: bool = False,
+) -> dict[str, RecallReport]:
+    """Measures the best models of runs, with a bar on a terminal.
+
+    How far it is is noted every minute in `evaluation/` of the first run of a group, and an
+    evaluation with the same weights, data and settings continues there. The notes are removed when
+    all groups are measured.
+
+    Args:
+        groups: by name, one run or the members of an ensemble.
+        dataset: images and captions.
+        protocol: as for `evaluate_scores`.
+        scores_file: file for the matrix of scores, with a single group; without it there is none.
+        restart: begins anew where an earlier evaluation could be continued.
+
+    Returns:
+        The report of every group.
+
+    Raises:
+        ValueError: as for `evaluate_models`.
+        OSError: a model cannot be read or the scores cannot be written.
+    """
+    reports, states = {}, []
+    data = _data_identity(dataset)
+    for name, runs in groups.items():
+        parts = [dataset.name, protocol]
+        parts += ["ensemble"] if len(runs) > 1 else []
+        parts += ["scores"] if scores_file else []
+        identity = {
+            "weights": " ".join(_digest(run.best_model) for run in runs),
+            **data,
+            "protocol": protocol,
+            "scores file": str(scores_file and scores_file.absolute()),
+            "blocks": f"{IMAGE_BLOCK_SIZE} x {CAPTION_BLOCK_SIZE}",
+            "versions": f"hslm_tf {hslm_tf.__version__}, TensorFlow {tf.__version__}",
+        }
+        state = EvaluationState(runs[0].evaluation / f"{'-'.join(parts)}.npz", identity)
+        states.append(state)
+        if restart:
+            state.clear()
+        models = [keras.saving.load_model(run.best_model) for run in runs]
+        with tqdm(total=dataset.num_captions, desc=name, unit=" captions", disable=None) as bar:
+            if scores_file is None:
+                report = evaluate_models(models, dataset, protocol, state, bar.update)
+            else:
+                report = evaluate_to_file(models, dataset, scores_file, protocol, state, bar.update)
+        reports[name] = report
+    for state in states:
+        state.clear()
+        # Unless another evaluation of the run has left something.
+        with contextlib.suppress(OSError):
+            state.path.parent.rmdir()
+    return reports
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _data_identity(dataset: RetrievalDataset) -> dict[str, str]:
+    captions = json.dumps([dataset.captions, dataset.caption_to_image.tolist()])
+    regions = hashlib.sha256()
+    for rows in row_blocks(dataset.num_images, _IMAGE_BLOCK_SIZE):
+        for array in dataset.read_images(rows):
+            regions.update(np.ascontiguousarray(array))
+    return {
+        "captions": hashlib.sha256(captions.encode()).hexdigest(),
+        "regions": regions.hexdigest(),
+    }

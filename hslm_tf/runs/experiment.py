@@ -1,0 +1,175 @@
+"""Training a run: vocabulary, model, training and checkpoints from one configuration."""
+
+import logging
+import re
+import time
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from hslm_tf.config import RunConfig
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.pipeline import steps_per_epoch, training_batches
+from hslm_tf.data.sample import sample_word_vectors
+from hslm_tf.evaluation.exact_recall import evaluate
+from hslm_tf.evaluation.ranks import RecallReport
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.runs.checkpoints import RunCheckpoint
+from hslm_tf.runs.recipe import loss_of, optimizer_of, schedule_of
+from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.runs.splits import Splits
+from hslm_tf.text.token_cache import cached_tokens
+from hslm_tf.text.tokenizer import build_vocabulary
+from hslm_tf.text.vocabulary import Vocabulary
+from hslm_tf.text.word_vectors import load_word_vectors
+from hslm_tf.training.callbacks import (
+    CollapseWarning,
+    FirstStep,
+    LearningRateLog,
+    SeedOfEpoch,
+    StopOnNaN,
+    Throughput,
+    Validation,
+)
+
+logger = logging.getLogger("hslm_tf")
+
+
+def train(
+    config: RunConfig,
+    run: RunDirectory,
+    splits: Splits,
+    verbose: int = 1,
+    profiled_steps: tuple[int, int] | None = None,
+) -> HSLM:
+    """Trains a model, or continues a run that was interrupted.
+
+    The run's directory is made when the configuration has turned out to work. A run is continued
+    from its last complete epoch: order, negatives, dropout and optimizer go on as if it had never
+    stopped.
+
+    Args:
+        config: the run's configuration.
+        run: where configuration, vocabulary, checkpoints and logs are.
+        splits: data to train on and to choose by.
+        verbose: 1 shows a progress bar, 0 nothing.
+        profiled_steps: first and last step, counted from 1, of which to write a TensorBoard trace.
+
+    Returns:
+        The model after the last epoch, with averaged weights where the optimizer averages; of a run
+        that is out of patience, as `last.keras` holds it.
+
+    Raises:
+        DataError: if region features are not finite.
+        OSError: if the vocabulary or the word vectors cannot be read, or the run not be written.
+        ValueError: if the vocabulary or the word vectors are broken, or there are fewer steps than
+            `profiled_steps`.
+        FloatingPointError: if the loss is not finite.
+    """
+    started = time.perf_counter()
+    training = config.training
+    keras.utils.set_random_seed(training.seed)
+    steps = steps_per_epoch(splits.train, training.batch_size)
+    done = run.progress["epochs"]
+    if profiled_steps is not None and profiled_steps[1] > steps * (training.epochs - done):
+        raise ValueError(
+            f"There are only {steps * (training.epochs - done)} steps to go. "
+            f"Received: profiled_steps={profiled_steps}"
+        )
+    if done:
+        model = keras.saving.load_model(run.last_model)
+        # The number of epochs may have changed, and with it the schedule.
+        model.optimizer.learning_rate = schedule_of(training, steps)
+    else:
+        model = new_model(config, splits.train.captions)
+        model.compile(optimizer=optimizer_of(training, steps), loss=loss_of(training, steps))
+    run.write_config(config)
+    run.tidy()
+    Vocabulary(model.vocabulary).save(run.vocabulary_file)
+    tokens = cached_tokens(model.tokenizer, model.vocabulary, splits.train.captions)
+    if tokens.num_truncated:
+        logger.warning(
+            "%d of %d training captions are longer than %d tokens and were truncated",
+            tokens.num_truncated,
+            len(tokens),
+            config.model.max_tokens,
+        )
+    if done and run.out_of_patience(training.patience):
+        logger.info("No better epoch since epoch %d: nothing to do", run.progress["best_epoch"])
+        return model
+    try:
+        model.fit(
+            training_batches(splits.train, tokens, training.batch_size, training.seed, done),
+            epochs=training.epochs,
+            initial_epoch=done,
+            shuffle=False,
+            verbose=verbose,
+            callbacks=[
+                FirstStep(started),
+                *_callbacks(config, splits),
+                keras.callbacks.TensorBoard(run.tensorboard, profile_batch=profiled_steps or 0),
+                keras.callbacks.CSVLogger(run.log_file, append=True),
+                RunCheckpoint(run, training.patience),
+            ],
+        )
+    except tf.errors.InvalidArgumentError as error:
+        # Of what a pipeline raises, TensorFlow passes on no more than the text.
+        found = re.search(r"DataError: (.+)", error.message)
+        if found is None:
+            raise
+        raise DataError(found[1]) from None
+    return model
+
+
+def new_model(config: RunConfig, captions: Sequence[str]) -> HSLM:
+    """Builds an untrained model with its vocabulary and, where configured, pretrained word vectors.
+
+    Args:
+        config: the run's configuration.
+        captions: training captions, the source of the vocabulary unless one is configured.
+
+    Returns:
+        The model.
+    """
+    if config.data.vocabulary is None:
+        vocabulary = build_vocabulary(captions, config.data.min_count)
+    else:
+        vocabulary = Vocabulary.load(config.data.vocabulary)
+    model = HSLM(config.model, vocabulary.words, dtype=config.training.precision)
+    if config.data.word_vectors is not None:
+        path = config.data.word_vectors
+        vectors, found = load_word_vectors(
+            sample_word_vectors() if path == "sample" else path,
+            vocabulary.words,
+            config.model.word_dim,
+            config.training.seed,
+            config.data.rescale_word_vectors,
+        )
+        model.text_encoder.get_layer("word_embedding").set_weights([vectors])
+        missing = [word for word, known in zip(vocabulary.words, found, strict=True) if not known]
+        logger.info(
+            "%d of %d words have pretrained vectors; %d (%.1f%%) start random: %s",
+            len(vocabulary) - len(missing),
+            len(vocabulary),
+            len(missing),
+            100 * len(missing) / len(vocabulary),
+            " ".join(missing[:10]) + (" ..." if len(missing) > 10 else ""),
+        )
+    return model
+
+
+def _callbacks(config: RunConfig, splits: Splits) -> list[keras.callbacks.Callback]:
+    training = config.training
+    return [
+        SeedOfEpoch(training.seed),
+        LearningRateLog(),
+        StopOnNaN(),
+        Throughput(splits.train.num_captions),
+        CollapseWarning(training.margin),
+        Validation(
+            lambda model: evaluate(model, splits.dev).as_dict(),
+            training.validate_every,
+            RecallReport.names(),
+        ),
+    ]

@@ -1,0 +1,88 @@
+"""Opens what runs leave behind: models, projection heads, collections."""
+
+from pathlib import Path
+
+import keras
+
+from hslm_tf.data.errors import DataError
+from hslm_tf.models.fingerprint import model_fingerprint
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.retrieval.collection import Collection
+from hslm_tf.retrieval.collection_file import run_of_collection
+from hslm_tf.retrieval.projection_heads import ProjectionHeads, new_heads, read_heads
+from hslm_tf.runs.run_directory import RunDirectory
+
+
+def load_model(path: str | Path) -> HSLM:
+    """Loads a model.
+
+    Args:
+        path: a `.keras` file, or the directory of a run, whose best model is loaded.
+
+    Returns:
+        The model.
+
+    Raises:
+        FileNotFoundError: if there is no such file, or no run with a model.
+
+    Example:
+        >>> model = hslm_tf.load_model("runs/flickr8k")
+        >>> scores = model.score(regions, ["a dog runs"], matrix=True)
+    """
+    path = Path(path)
+    if path.is_dir():
+        run = RunDirectory(path)
+        run.config()
+        path = run.best_model
+        if not path.exists():
+            raise FileNotFoundError(f"{run.path} has no model yet: there is no {path}")
+    elif not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file or run")
+    return keras.saving.load_model(path)
+
+
+def load_heads(path: str | Path, model: HSLM) -> ProjectionHeads:
+    """Opens the heads of a run; where there are none, plain means of the local features.
+
+    Args:
+        path: the run's directory.
+        model: the run's model.
+
+    Returns:
+        The heads.
+
+    Raises:
+        ValueError: if the heads were distilled from another model, or the file is broken.
+    """
+    run = RunDirectory(Path(path))
+    if not run.projection_heads.exists():
+        return new_heads(model.config.joint_dim, None)
+    heads = read_heads(run.projection_heads)
+    if heads.teacher_fingerprint != model_fingerprint(model):
+        raise ValueError(
+            f"{run.projection_heads} was distilled from another model than {run.best_model}: run "
+            f"`python -m hslm_tf.index {run.path}` again"
+        )
+    return heads
+
+
+def open_collection(path: str | Path, run: str | Path | None = None) -> Collection:
+    """Opens a collection with the model that it was built with.
+
+    Args:
+        path: the collection's file.
+        run: directory of the model's run; by default the one that the file names.
+
+    Returns:
+        The collection.
+
+    Raises:
+        DataError: if the file is missing or damaged, or the run that it names has no model.
+        ValueError: if the model is another.
+    """
+    if run is None:
+        named = run_of_collection(Path(path))
+        if named is None or not RunDirectory(Path(named)).best_model.exists():
+            raise DataError(f"{path} was built with the run {named}: its model is not found")
+        run = Path(named)
+    return Collection.load(path, load_model(run))

@@ -1,0 +1,139 @@
+"""The directory of a run: its configuration, vocabulary, checkpoints and logs."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from hslm_tf.config import RunConfig
+from hslm_tf.data.atomic_write import atomic_write
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """Everything that a run leaves behind; evaluation needs nothing else but the data.
+
+    Args:
+        path: the directory.
+    """
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration, JSON."""
+        return self.path / "config.json"
+
+    @property
+    def vocabulary_file(self) -> Path:
+        """The vocabulary, in the JSON format of SCAN and SGRAF."""
+        return self.path / "vocabulary.json"
+
+    @property
+    def best_model(self) -> Path:
+        """The model of the epoch with the best validation rsum."""
+        return self.path / "best.keras"
+
+    @property
+    def last_model(self) -> Path:
+        """The model after the last complete epoch, with the optimizer's state."""
+        return self.path / "last.keras"
+
+    @property
+    def projection_heads(self) -> Path:
+        """The projection heads of the best model, which find the candidates of a search."""
+        return self.path / "projection_heads.keras"
+
+    @property
+    def collection(self) -> Path:
+        """The collection that a search in this run looks through."""
+        return self.path / "collection.h5"
+
+    @property
+    def log_file(self) -> Path:
+        """A line of numbers for every epoch, CSV."""
+        return self.path / "log.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def evaluation(self) -> Path:
+        """Folder where evaluations note how far they are; it is there while one is not complete."""
+        return self.path / "evaluation"
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """How far the run has come.
+
+        `epochs` complete, the last of them that was measured (`measured_epoch`), the best
+        (`best_epoch`) and its `best_rsum`.
+        """
+        file = self.path / "progress.json"
+        progress = {"epochs": 0, "measured_epoch": 0, "best_epoch": 0, "best_rsum": float("-inf")}
+        return progress | (json.loads(file.read_text("utf-8")) if file.exists() else {})
+
+    def write_progress(self, progress: dict[str, Any]) -> None:
+        """Replaces the record of how far the run has come, in one piece."""
+        with atomic_write(self.path / "progress.json") as draft:
+            draft.write_text(json.dumps(progress, indent=2) + "\n", "utf-8")
+
+    def out_of_patience(self, patience: int | None) -> bool:
+        """Says whether the best epoch lies so far before the last measured one.
+
+        Args:
+            patience: number of epochs; None: it never does.
+        """
+        progress = self.progress
+        waited = progress["measured_epoch"] - progress["best_epoch"]
+        return patience is not None and waited >= patience
+
+    def tidy(self) -> None:
+        """Removes what a killed run left: drafts, and lines of the log without an epoch."""
+        for draft in self.path.glob("draft-[0-9]*-*"):
+            draft.unlink()
+        if not self.log_file.exists():
+            return
+        lines = self.log_file.read_text("utf-8").splitlines(keepends=True)
+        kept = self.progress["epochs"]
+        with atomic_write(self.log_file) as draft:
+            # Without an epoch the line of names goes, too: it is written again.
+            draft.write_text("".join(lines[: kept + 1] if kept else []), "utf-8")
+
+    def require_new(self) -> None:
+        """Checks that a new run may start in the directory.
+
+        Raises:
+            FileExistsError: if there is a run in the directory.
+        """
+        if self.config_file.exists():
+            raise FileExistsError(
+                f"{self.path} holds a run already: continue it with --resume {self.path}, or "
+                "choose another --out"
+            )
+
+    def write_config(self, config: RunConfig) -> None:
+        """Writes the configuration in one piece, and makes the directory if there is none.
+
+        Args:
+            config: the resolved configuration.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self.config_file) as draft:
+            config.save(draft)
+
+    def config(self) -> RunConfig:
+        """Reads the configuration.
+
+        Returns:
+            The resolved configuration of the run.
+
+        Raises:
+            FileNotFoundError: if the directory holds no run.
+            ValueError: if the configuration is broken.
+        """
+        if not self.config_file.exists():
+            raise FileNotFoundError(f"{self.path} holds no run: there is no {self.config_file}")
+        return RunConfig.load(self.config_file)

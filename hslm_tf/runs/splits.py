@@ -1,0 +1,81 @@
+"""The splits of a run's dataset."""
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+from hslm_tf.config import RunConfig
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.loading import load_dataset
+from hslm_tf.data.sample import sample_folder
+from hslm_tf.runs.run_directory import RunDirectory
+
+
+class Splits(NamedTuple):
+    """What a run trains on and what chooses its best checkpoint."""
+
+    train: RetrievalDataset
+    dev: RetrievalDataset
+
+
+def dataset_path(config: RunConfig) -> str | Path:
+    """Returns where the configured dataset lies, the built-in sample included."""
+    return sample_folder() if config.data.dataset == "sample" else config.data.dataset
+
+
+def load_split(config: RunConfig, split: str, captions_optional: bool = False) -> RetrievalDataset:
+    """Opens a split of the configured dataset and checks that the model fits it.
+
+    Args:
+        config: the run's configuration.
+        split: name of the split.
+        captions_optional: accepts a split of images alone, to search in.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        DataError: if the files are missing or broken.
+        ValueError: if its regions are not what the model is configured for.
+    """
+    dataset = load_dataset(dataset_path(config), split, config.data.layout, captions_optional)
+    if dataset.region_dim != config.model.region_dim:
+        raise ValueError(
+            f"{dataset.source}: region features are {dataset.region_dim} wide, the model is "
+            f"configured for {config.model.region_dim} (--region-dim)"
+        )
+    if dataset.max_regions > config.model.max_regions:
+        raise ValueError(
+            f"{dataset.source}: {dataset.max_regions} regions an image, the model is configured "
+            f"for at most {config.model.max_regions} (--max-regions)"
+        )
+    return dataset
+
+
+def open_split(
+    run: RunDirectory,
+    split: str | None = None,
+    dataset: str | None = None,
+    captions_optional: bool = False,
+) -> RetrievalDataset:
+    """Opens a split to measure a run on, or to search in.
+
+    Args:
+        run: the run's directory.
+        split: name of the split; by default the test split of the run.
+        dataset: folder or HDF5 file; by default the one that the run was trained on.
+        captions_optional: accepts a split of images alone, to search in.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        FileNotFoundError: if there is no run, or it has no model yet.
+        DataError: if the data are missing or broken.
+    """
+    config = run.config()
+    if dataset is not None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=dataset))
+    if not run.best_model.exists():
+        raise FileNotFoundError(f"{run.path} has no model yet: there is no {run.best_model}")
+    return load_split(config, split or config.data.test_split, captions_optional)

@@ -1,0 +1,245 @@
+"""A client of an exported model on a model server, by REST or gRPC.
+
+    from hslm_tf.serving.client import Client
+
+    client = Client("http://localhost:8501")  # or grpc://localhost:8500
+    client.score(regions, ["a dog runs"])
+
+REST needs NumPy only.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hslm_tf.serving.status import ALL_REGIONS, Status
+from hslm_tf.serving.transport import Arrays, GrpcTransport, RestTransport, ServerError
+
+__all__ = ["Client", "Hit", "RowError", "ServerError"]
+
+
+class Hit(NamedTuple):
+    """An image that answers a caption."""
+
+    id: str
+    score: float
+
+
+class RowError(ValueError):
+    """Some rows of a request have no answer.
+
+    Attributes:
+        statuses: what is wrong, by the name of the row, such as `"captions[3]"`.
+        answer: the whole answer; NaN in the bad rows.
+    """
+
+    def __init__(self, statuses: Mapping[str, Status], answer: Arrays) -> None:
+        parts = [f"{row}: {status.meaning}" for row, status in statuses.items()]
+        super().__init__("; ".join(parts))
+        self.statuses = dict(statuses)
+        self.answer = answer
+
+
+class Client:
+    """Asks an exported model on a model server.
+
+    Args:
+        url: `http://host:port` or `https://...` for REST, `grpc://host:port` for gRPC.
+        model: name of the model.
+        version: number of the version; None for the one that the server chooses.
+        timeout: seconds to wait for an answer.
+        retries: how often a request is sent again that the server could not take.
+
+    Raises:
+        ImportError: if gRPC is asked for and `tensorflow-serving-api` is not installed.
+        ValueError: if the URL is of another kind.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str = "hslm",
+        version: int | None = None,
+        timeout: float = 10.0,
+        retries: int = 2,
+    ) -> None:
+        scheme, _, target = url.partition("://")
+        if scheme in ("http", "https"):
+            self._transport = RestTransport(url, model, version, timeout, retries)
+        elif scheme == "grpc":
+            self._transport = GrpcTransport(target, model, version, timeout, retries)
+        else:
+            raise ValueError(f"A URL starts with http, https or grpc. Received: {url=}")
+        self._shapes: dict[str, dict[str, tuple[int, ...]]] = {}
+
+    def encode_text(self, captions: Sequence[str | bytes]) -> Arrays:
+        """Encodes captions.
+
+        Args:
+            captions: n captions.
+
+        Returns:
+            `"words"` `[n, max_tokens, joint_dim]`, boolean `"word_mask"`, `"vector"` `[n, k]`.
+
+        Raises:
+            RowError: if a caption is empty, too long or not UTF-8.
+            ServerError: if the server refuses the request or cannot be reached.
+            TimeoutError: if there is no answer in time.
+        """
+        answer = self._transport.predict("encode_text", {"captions": _strings(captions)})
+        return _checked(answer, status="captions")
+
+    def encode_image(
+        self, regions: np.ndarray, num_regions: Sequence[int] | np.ndarray | None = None
+    ) -> Arrays:
+        """Encodes images.
+
+        Args:
+            regions: `[n, regions, region_dim]`, region features.
+            num_regions: `[n]`, how many rows of each image are real; None, or -1 for one, for all.
+
+        Returns:
+            `"regions"` `[n, max_regions, joint_dim]`, boolean `"region_mask"`, `"vector"` `[n, k]`.
+
+        Raises:
+            RowError: if an image has no regions or features that are not finite.
+            ServerError: if the server refuses the request or cannot be reached.
+            TimeoutError: if there is no answer in time.
+            ValueError: if `regions` have another shape than the model's.
+        """
+        answer = self._transport.predict("encode_image", self._images(regions, num_regions))
+        return _checked(answer, status="regions")
+
+    def score(
+        self,
+        regions: np.ndarray,
+        captions: Sequence[str | bytes],
+        num_regions: Sequence[int] | np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Scores image i against caption i.
+
+        Args:
+            regions: `[n, regions, region_dim]`, region features.
+            captions: n captions.
+            num_regions: `[n]`, how many rows of each image are real; None, or -1 for one, for all.
+
+        Returns:
+            Scores `[n]`.
+
+        Raises:
+            RowError: if an image or a caption cannot be read.
+            ServerError: if the server refuses the request or cannot be reached.
+            TimeoutError: if there is no answer in time.
+            ValueError: if the shapes are wrong.
+        """
+        inputs = {**self._images(regions, num_regions), "captions": _strings(captions)}
+        if len(inputs["regions"]) != len(captions):
+            raise ValueError(
+                "Aligned scoring needs one caption an image. "
+                f"Received: len(regions)={len(regions)}, len(captions)={len(captions)}"
+            )
+        return _checked(self._transport.predict("score", inputs), status="row")["score"]
+
+    def score_matrix(self, images: Arrays, captions: Sequence[str | bytes]) -> np.ndarray:
+        """Scores every image against every caption.
+
+        Args:
+            images: what `encode_image` returned for n images.
+            captions: m captions.
+
+        Returns:
+            Scores `[n, m]`.
+
+        Raises:
+            RowError: if an image or a caption cannot be read.
+            ServerError: if the server refuses the request or cannot be reached.
+            TimeoutError: if there is no answer in time.
+        """
+        inputs = {
+            "regions": np.asarray(images["regions"], np.float32)[None],
+            "region_mask": np.asarray(images["region_mask"], bool)[None],
+            "captions": _strings(captions)[None],
+        }
+        answer = self._transport.predict("score_matrix", inputs)
+        answer = {name: value[0] for name, value in answer.items()}
+        return _checked(answer, image_status="images", caption_status="captions")["scores"]
+
+    def search(self, captions: Sequence[str | bytes], k: int | None = None) -> list[list[Hit]]:
+        """Finds the images of the exported collection that answer captions best.
+
+        Args:
+            captions: n captions.
+            k: number of answers; None for as many as the model was exported for.
+
+        Returns:
+            For every caption its images, the best first.
+
+        Raises:
+            RowError: if a caption is empty, too long or not UTF-8.
+            ServerError: if the server refuses the request, for instance because the model was
+                exported without a collection, or cannot be reached.
+            TimeoutError: if there is no answer in time.
+            ValueError: if `k` is not among what the model was exported for.
+        """
+        answer = self._transport.predict("search", {"captions": _strings(captions)})
+        answer = _checked(answer, status="captions")
+        most = answer["ids"].shape[1]
+        if k is not None and not 1 <= k <= most:
+            raise ValueError(f"The model gives 1 to {most} images a caption. Received: {k=}")
+        return [
+            [Hit(_text(name), float(score)) for name, score in zip(ids, scores, strict=True)][:k]
+            for ids, scores in zip(answer["ids"], answer["scores"], strict=True)
+        ]
+
+    def _images(self, regions: np.ndarray, num_regions: object) -> Arrays:
+        """Pads images to what the model takes; a wrong shape could harm the requests of others."""
+        if not self._shapes:
+            self._shapes = self._transport.input_shapes()
+        _, rows, width = self._shapes["score"]["regions"]
+        regions = np.asarray(regions, np.float32)
+        if regions.ndim != 3 or regions.shape[1] > rows or regions.shape[2] != width:
+            raise ValueError(
+                f"`regions` must be [images, at most {rows} regions, {width}]. "
+                f"Received: regions.shape={regions.shape}"
+            )
+        given = regions.shape[1]
+        counts = np.full(len(regions), given) if num_regions is None else np.asarray(num_regions)
+        if counts.shape != regions.shape[:1] or counts.dtype.kind not in "iu":
+            raise ValueError(
+                "`num_regions` needs one whole number an image. "
+                f"Received: num_regions={num_regions}, len(regions)={len(regions)}"
+            )
+        # The model counts padding as rows: it would take it for regions.
+        counts = np.where(counts == ALL_REGIONS, given, counts)
+        counts = np.where(counts > given, rows + 1, counts).astype(np.int32)
+        padding = ((0, 0), (0, rows - given), (0, 0))
+        return {"regions": np.pad(regions, padding), "num_regions": counts}
+
+
+def _strings(captions: Sequence[str | bytes]) -> np.ndarray:
+    if isinstance(captions, str | bytes) or not len(captions):
+        raise ValueError(f"`captions` must be a list of captions. Received: {captions=}")
+    # Lone surrogates are sent as they are: the model answers that the row is not UTF-8.
+    texts = [
+        text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        for text in captions
+    ]
+    return np.array(texts, object)
+
+
+def _checked(answer: Arrays, **names: str) -> Arrays:
+    """Takes the statuses out of an answer and raises if there is a bad one."""
+    bad = {
+        f"{row}[{number}]": Status(code)
+        for key, row in names.items()
+        for number, code in enumerate(answer[key])
+        if code
+    }
+    if bad:
+        raise RowError(bad, answer)
+    return {name: value for name, value in answer.items() if name not in names}
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,55 @@
+import os
+
+import pytest
+
+from hslm_tf.data.atomic_write import atomic_write
+
+
+def test_file_appears_when_it_is_complete(tmp_path):
+    path = tmp_path / "numbers.npz"
+    path.write_text("old")
+    with atomic_write(path) as draft:
+        draft.write_text("new")
+        assert draft.parent == path.parent and draft.suffix == path.suffix
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("folder", [False, True])
+def test_an_error_leaves_what_was_there(folder, error, tmp_path):
+    path = tmp_path / "numbers.txt"
+    path.write_text("old")
+    with pytest.raises(error), atomic_write(path) as draft:
+        if folder:
+            draft.mkdir()
+            (draft / "part").write_text("new")
+        else:
+            draft.write_text("new")
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folder(tmp_path):
+    with atomic_write(tmp_path / "7") as draft:
+        draft.mkdir()
+        (draft / "part").write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["7"]
+    # A version of an export is never replaced.
+    with pytest.raises(OSError), atomic_write(tmp_path / "7") as draft:
+        draft.mkdir()
+        (draft / "part").write_text("other")
+    assert (tmp_path / "7" / "part").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["7"]
+
+
+def test_usual_permissions(tmp_path):
+    before = os.umask(0o022)
+    try:
+        with atomic_write(tmp_path / "file") as draft:
+            draft.write_text("text")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644

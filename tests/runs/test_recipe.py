@@ -1,0 +1,83 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hslm_tf.config import ModelConfig, TrainingConfig
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.presets import preset
+from hslm_tf.runs.recipe import loss_of, optimizer_of, schedule_of
+from hslm_tf.training import ContrastiveLoss, HardestNegativeTripletLoss, LossCurriculum
+from tests.tiny_model import SIZES, WORDS, randomize_model
+
+STEPS = 10
+
+
+def test_step_decay_of_the_paper():
+    for name, drop in (("paper/flickr30k", 20), ("paper/coco", 15)):
+        schedule = schedule_of(preset(name).training, STEPS)
+        rates = [float(schedule(epoch * STEPS)) for epoch in range(40)]
+        np.testing.assert_allclose(rates[:drop], 2e-4, rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(rates[drop : 2 * drop], 2e-5, rtol=1e-5)
+        np.testing.assert_allclose(rates[2 * drop :], 2e-6, rtol=1e-5)
+        # Not before the last step of an epoch is done.
+        assert float(schedule(drop * STEPS - 1)) == pytest.approx(2e-4)
+
+
+def test_cosine_warms_up_and_falls_to_zero():
+    training = TrainingConfig(
+        schedule="cosine", epochs=5, warmup_steps=10, learning_rate=1e-3, decay_epochs=1
+    )
+    schedule = schedule_of(training, STEPS)
+    rates = [float(schedule(step)) for step in (0, 5, 10, 30, 50)]
+    np.testing.assert_allclose(rates, [0, 5e-4, 1e-3, 5e-4, 0], atol=1e-9)
+
+
+def test_losses_by_step():
+    training = TrainingConfig(
+        contrastive_epochs=2,
+        contrastive_scale=7.0,
+        random_epochs=0,
+        growing_epochs=1,
+        margin=0.3,
+        same_text_negatives=True,
+        seed=5,
+    )
+    loss = loss_of(training, STEPS)
+    assert isinstance(loss, LossCurriculum) and loss.first_steps == 20
+    assert isinstance(loss.first, ContrastiveLoss) and loss.first.scale == 7.0
+    assert isinstance(loss.then, HardestNegativeTripletLoss)
+    assert (loss.then.margin, loss.then.seed) == (0.3, 5)
+    assert loss.then.curriculum.growing_steps == 10
+    assert loss.first.same_text_negatives and loss.then.same_text_negatives
+    plain = loss_of(dataclasses.replace(training, contrastive_epochs=0, curriculum=False), STEPS)
+    assert isinstance(plain, HardestNegativeTripletLoss) and plain.curriculum is None
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_weight_decay_spares_biases_and_scales(policy, tmp_path):
+    """Without a gradient decay alone moves the weights."""
+    rate, decay = 1e-2, 0.5
+    training = TrainingConfig(learning_rate=rate, weight_decay=decay, schedule="step")
+    model = HSLM(ModelConfig(**SIZES), WORDS, dtype=policy)
+    model.compile(optimizer_of(training, STEPS), loss_of(training, STEPS))
+    randomize_model(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for found in (model, loaded):
+        variables = found.trainable_variables
+        before = [np.asarray(variable) for variable in variables]
+        optimizer = getattr(found.optimizer, "inner_optimizer", found.optimizer)
+        optimizer.apply([tf.zeros(variable.shape) for variable in variables], variables)
+        spared = set()
+        for variable, value in zip(variables, before, strict=True):
+            name = variable.path.rsplit("/", 1)[-1]
+            if name in ("bias", "gamma"):
+                spared.add(name)
+                np.testing.assert_array_equal(variable, value, err_msg=variable.path)
+            else:
+                shrunk = value * (1 - rate * decay)
+                np.testing.assert_allclose(variable, shrunk, rtol=1e-5, err_msg=variable.path)
+        assert spared == {"bias", "gamma"}
