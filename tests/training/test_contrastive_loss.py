@@ -104,7 +104,9 @@ def test_gradient_of_a_step_equals_that_of_the_whole_matrix(row, precision, monk
                 assert np.max(np.abs(a)) <= tolerance * largest
                 continue
             assert np.max(np.abs(b)) > 1e-7 * largest, variable.path
-            assert_close(a, b, tolerance)
+            # What is far smaller than the largest gradient carries that one's rounding.
+            size = max(np.max(np.abs(b)), 1e-2 * largest)
+            assert np.max(np.abs(a - b)) <= tolerance * size, variable.path
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
