@@ -177,7 +177,12 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     assert run.progress["epochs"] == 0
 
     # Ctrl-C in the first steps of the third epoch, and one epoch more than it was started with.
-    command = [sys.executable, "-m", "hslm_tf.train", "--resume", str(run.path), "--epochs", "4"]
+    # Whoever runs the tests in the background has Ctrl-C ignored, and children inherit that.
+    script = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('hslm_tf.train', run_name='__main__', alter_sys=True)"
+    )
+    command = [sys.executable, "-c", script, "--resume", str(run.path), "--epochs", "4"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
