@@ -20,8 +20,8 @@ class AblateArguments:
     """Train the rows of the paper's Table 4 one after another and print the table beside ours.
 
     A contrastive start compares whole scores, whatever the preset says. The same command again
-    continues where it was stopped. Recall is that of each run's best model
-    on the test split, or on the dev split where there is no test split.
+    continues where it was stopped. Recall is that of each run's best model on the test split, or on
+    the dev split where there is no test split.
     """
 
     config: RunConfig

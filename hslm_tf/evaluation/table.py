@@ -31,7 +31,7 @@ def report_table(
             report has no deviation and gets no such lines.
 
     Returns:
-        A table for `rich.print`.
+        A table for `print_table`.
     """
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("")

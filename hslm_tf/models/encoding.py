@@ -51,8 +51,8 @@ def encode_images(
         Output of the image encoder for all images, `"regions"` `[num_images, N, joint_dim]` first.
     """
     encoded = {}
-    for rows, blocks in encoded_blocks(model, dataset, None, image_block_size):
-        for key, block in blocks.items():
+    for rows, encoding in encoded_blocks(model, dataset, None, image_block_size):
+        for key, block in encoding.items():
             if key not in encoded:
                 shape = (dataset.num_images, *block.shape[1:])
                 encoded[key] = tf.raw_ops.Empty(shape=shape, dtype=block.dtype)

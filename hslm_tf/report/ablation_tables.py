@@ -21,7 +21,7 @@ def ablation_table(reports: Mapping[int, Sequence[RecallReport]], title: str) ->
         title: title above the table.
 
     Returns:
-        A table for `rich.print`.
+        A table for `print_table`.
     """
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("row", "MGCN", "Self", "Cross", "Glob", "Loc"):
