@@ -139,7 +139,7 @@ class Pool:
         shape = (count, config.max_regions, width)
         self._regions = self._write(folder / "regions.npy", shape)
         self._words = self._write(folder / "words.npy", (int(self._lengths.sum()), width))
-        self._pooled = self._write(folder / "pooled.npy", (count, width))
+        self._global = self._write(folder / "global.npy", (count, width))
 
     def collection(self, model, heads, items: int) -> "Collection":
         """A collection with as many images, and as many captions.
@@ -161,13 +161,13 @@ class Pool:
         repeated = np.arange(items) % self._count
         mask = np.ones((items, self._regions.shape[1]), bool)
         starts = np.cumsum(self._lengths) - self._lengths
-        pooled = Rows([self._pooled], repeated)
+        global_features = Rows([self._global], repeated)
         encoded = EncodedDataset(
             ids=[str(image) for image in range(items)],
             images=ImageEncodings(
                 Rows([self._regions], repeated),
                 mask,
-                pooled if model.config.pools_regions else None,
+                global_features if model.config.pools_regions else None,
             ),
             vectors=self._unit((items, heads.dim)),
             captions=[f"caption {caption}" for caption in range(items)],
@@ -176,7 +176,7 @@ class Pool:
                 Rows([self._words]),
                 starts[repeated],
                 self._lengths[repeated],
-                pooled,
+                global_features,
             ),
             caption_vectors=self._unit((items, heads.dim)),
         )
@@ -224,10 +224,12 @@ def _sizes(collection: "Collection") -> dict[str, float]:
     images, texts = encoded.images, encoded.texts
     bytes_a_number = images.regions.dtype.itemsize
     words = float(texts.lengths.mean()) + 1  # the global vector
-    pooled = 0 if images.pooled is None else images.pooled.shape[1]
+    global_features = 0 if images.image_global is None else images.image_global.shape[1]
     return {
         "memory_an_image": float(encoded.vectors[0].nbytes + images.region_mask[0].nbytes),
-        "disk_an_image": float((np.prod(images.regions.shape[1:]) + pooled) * bytes_a_number),
+        "disk_an_image": float(
+            (np.prod(images.regions.shape[1:]) + global_features) * bytes_a_number
+        ),
         # Start and length of the words, and the row of the image, are eight bytes each.
         "memory_a_caption": float(encoded.caption_vectors[0].nbytes + 3 * 8),
         "disk_a_caption": words * texts.words.shape[1] * bytes_a_number,

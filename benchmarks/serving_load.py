@@ -110,7 +110,7 @@ def cases(model, count: int) -> list[Case]:
             spoilt = {key: value.copy() for key, value in request.items()}
             spoil(spoilt)
             made[kind, template] = Case(kind, _body(spoilt), scores, status)
-        narrow = {**request, "regions": request["regions"][..., 1:]}
+        narrow = {**request, "region_features": request["region_features"][..., 1:]}
         made["wrong width", template] = Case("wrong width", _body(narrow), scores, None)
     bad = itertools.cycle([*spoilers, "wrong width"])
     kinds = itertools.chain.from_iterable(("good", kind) for kind in bad)
@@ -129,7 +129,7 @@ def is_right(case: Case, answer: Answer) -> bool:
         right scores of the good ones and none for a bad one.
     """
     if case.status is None:
-        return answer.code == 400 and "regions" in answer.body["error"]
+        return answer.code == 400 and "region_features" in answer.body["error"]
     if answer.code != 200:
         return False
     scores = np.array(answer.body["outputs"]["score"], np.float64)

@@ -53,7 +53,7 @@ def random_request(model, rows: int, seed: int) -> Request:
         " ".join(random.choice(words, random.integers(5, 16))).encode() for _ in range(rows)
     ]
     return {
-        "regions": random.normal(size=shape).astype(np.float32),
+        "region_features": random.normal(size=shape).astype(np.float32),
         "num_regions": random.integers(1, config.max_regions + 1, rows).astype(np.int32),
         "captions": np.array(captions, object),
     }
@@ -69,8 +69,8 @@ def own_scores(model, request: Request) -> np.ndarray:
     Returns:
         Float32 `[rows]`.
     """
-    mask = np.arange(request["regions"].shape[1]) < request["num_regions"][:, None]
-    return model.score(request["regions"], list(request["captions"]), mask).numpy()
+    mask = np.arange(request["region_features"].shape[1]) < request["num_regions"][:, None]
+    return model.score(request["region_features"], list(request["captions"]), mask).numpy()
 
 
 def bad_rows(max_tokens: int) -> dict[str, tuple[Callable[[Request], None], Status]]:
@@ -87,7 +87,7 @@ def bad_rows(max_tokens: int) -> dict[str, tuple[Callable[[Request], None], Stat
         return lambda request: request[name].__setitem__(-1, value)
 
     return {
-        "NaN": (put("regions", np.nan), Status.NOT_FINITE),
+        "NaN": (put("region_features", np.nan), Status.NOT_FINITE),
         "no regions": (put("num_regions", 0), Status.NO_REGIONS),
         "too many regions": (put("num_regions", 1000), Status.TOO_MANY_REGIONS),
         "no words": (put("captions", b" "), Status.EMPTY_CAPTION),

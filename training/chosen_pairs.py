@@ -44,7 +44,7 @@ def score_pairs_bucketed(
     scores = []
     for group in tf.split(order, 3):
         rows = tf.gather(text_rows, group)
-        group_texts = rows_of({k: v for k, v in texts.items() if k == "global"}, rows)
+        group_texts = rows_of({k: v for k, v in texts.items() if k == "text_global"}, rows)
         places = tf.range(tf.reduce_max(tf.gather(lengths, rows)))
         places += rows[:, None] * tf.shape(texts["word_mask"])[1]
         for key in ("words", "word_mask"):

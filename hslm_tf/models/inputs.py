@@ -2,42 +2,48 @@
 
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 
 def check_images(
-    regions: np.ndarray | tf.Tensor, region_mask: np.ndarray | tf.Tensor | None, region_dim: int
-) -> tuple[tf.Tensor, tf.Tensor]:
+    region_features: np.ndarray | tf.Tensor,
+    region_mask: np.ndarray | tf.Tensor | None,
+    expected: keras.KerasTensor,
+) -> dict[str, tf.Tensor]:
     """Checks region features and their mask.
 
     Args:
-        regions: `[n, regions, region_dim]`.
+        region_features: `[n, regions, region_dim]`.
         region_mask: boolean `[n, regions]`, True for real regions; None where all are real.
-        region_dim: width that the model takes.
+        expected: the region features that the image encoder takes; their width and dtype count.
 
     Returns:
-        Both as tensors.
+        Both by their names, as the image encoder takes them.
 
     Raises:
         ValueError: if they are no numbers, have another rank, width or number than expected, or an
             image has no regions; the message names the argument and the image.
     """
-    regions = tf.convert_to_tensor(regions)
-    if not (regions.dtype.is_floating or regions.dtype.is_integer):
-        raise ValueError(f"`regions` must be numbers. Received: regions.dtype={regions.dtype.name}")
-    if regions.shape.rank != 3 or regions.shape[-1] != region_dim:
-        one = " Of one image, give `regions[None]`." if regions.shape.rank == 2 else ""
+    features = tf.convert_to_tensor(region_features)
+    if not (features.dtype.is_floating or features.dtype.is_integer):
         raise ValueError(
-            f"`regions` must be [images, regions, {region_dim}].{one} "
-            f"Received: regions.shape={tuple(regions.shape)}"
+            "`region_features` must be numbers. "
+            f"Received: region_features.dtype={features.dtype.name}"
+        )
+    if features.shape.rank != 3 or features.shape[-1] != expected.shape[-1]:
+        one = " Of one image, give `region_features[None]`." if features.shape.rank == 2 else ""
+        raise ValueError(
+            f"`region_features` must be [images, regions, {expected.shape[-1]}].{one} "
+            f"Received: region_features.shape={tuple(features.shape)}"
         )
     if region_mask is None:
-        region_mask = tf.ones(tf.shape(regions)[:2], tf.bool)
+        region_mask = tf.ones(tf.shape(features)[:2], tf.bool)
     region_mask = tf.cast(region_mask, tf.bool)
-    if not region_mask.shape.is_compatible_with(regions.shape[:2]):
+    if not region_mask.shape.is_compatible_with(features.shape[:2]):
         raise ValueError(
-            f"`region_mask` must be [images, regions], {tuple(regions.shape[:2])}. "
+            f"`region_mask` must be [images, regions], {tuple(features.shape[:2])}. "
             f"Received: region_mask.shape={tuple(region_mask.shape)}"
         )
     if tf.executing_eagerly():
@@ -45,9 +51,9 @@ def check_images(
         if len(empty):
             raise ValueError(
                 "Every image must have a region. "
-                f"Received: none in image {empty[0]} of {len(regions)}"
+                f"Received: none in image {empty[0]} of {len(features)}"
             )
-    return regions, region_mask
+    return {"region_features": tf.cast(features, expected.dtype), "region_mask": region_mask}
 
 
 def check_captions(captions: Sequence[str] | tf.Tensor) -> tf.Tensor:

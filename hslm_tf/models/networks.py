@@ -31,7 +31,7 @@ def build_image_encoder(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.
         A functional model. Inputs: `"region_features"` `[batch, regions, region_dim]`, boolean
         `"region_mask"` `[batch, regions]`. Outputs: `"regions"` `[batch, regions, joint_dim]`,
         `"region_mask"` (less what was dropped in training), and where the image's global vector
-        pools the regions, `"global"` `[batch, joint_dim]`.
+        pools the regions, `"image_global"` `[batch, joint_dim]`.
     """
     # === Layers ===
     dropping = RegionDropping(config.drop_regions, dtype=dtype, name="region_dropping")
@@ -57,7 +57,7 @@ def build_image_encoder(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.
     outputs = {"regions": regions, "region_mask": mask}
     if config.pools_regions:
         pooling = AttentionPooling(dtype=dtype, name="image_pooling")
-        outputs["global"] = pooling(regions, mask=mask)
+        outputs["image_global"] = pooling(regions, mask=mask)
     return keras.Model(
         {"region_features": features, "region_mask": region_mask}, outputs, name="image_encoder"
     )
@@ -76,7 +76,7 @@ def build_text_encoder(
     Returns:
         A functional model. Input: `"token_ids"`, int32 `[batch, tokens]`, 0 for padding on the
         right. Outputs: `"words"` `[batch, tokens, joint_dim]`, boolean `"word_mask"`, and with
-        global alignment `"global"` `[batch, joint_dim]`.
+        global alignment `"text_global"` `[batch, joint_dim]`.
     """
     # === Layers ===
     dropping = WordDropping(config.drop_words, dtype=dtype, name="word_dropping")
@@ -111,7 +111,8 @@ def build_text_encoder(
         words = L2Normalization(dtype=dtype, name="local_text_features")(words, mask=mask)
     outputs = {"words": words, "word_mask": mask}
     if config.global_alignment:
-        outputs["global"] = AttentionPooling(dtype=dtype, name="text_pooling")(words, mask=mask)
+        pooling = AttentionPooling(dtype=dtype, name="text_pooling")
+        outputs["text_global"] = pooling(words, mask=mask)
     return keras.Model({"token_ids": token_ids}, outputs, name="text_encoder")
 
 
@@ -208,10 +209,10 @@ def aligned_blocks(
         "regions": ops.expand_dims(images["regions"], 1),
         "region_mask": ops.expand_dims(images["region_mask"], 1),
     }
-    if "global" in texts:
-        blocks["text_global"] = ops.expand_dims(texts["global"], 1)
-    if "global" in images:
-        blocks["image_global"] = ops.expand_dims(images["global"], 1)
+    if "text_global" in texts:
+        blocks["text_global"] = ops.expand_dims(texts["text_global"], 1)
+    if "image_global" in images:
+        blocks["image_global"] = ops.expand_dims(images["image_global"], 1)
     return blocks
 
 

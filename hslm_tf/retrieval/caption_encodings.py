@@ -15,7 +15,7 @@ from hslm_tf.retrieval.rows import Rows
 from hslm_tf.retrieval.storage import (
     StorageType,
     allocate,
-    pooled_features,
+    global_features,
     to_float32,
     to_storage,
 )
@@ -32,13 +32,13 @@ class CaptionEncodings:
         words: `[tokens, d]`, float16 or float32, the words of all captions.
         starts: int64 `[n]`, where the words of each caption start.
         lengths: int64 `[n]`, how many they are.
-        pooled: `[n, d]`, the global features, or None in a model without global alignment.
+        text_global: `[n, d]`, the global features, or None in a model without global alignment.
     """
 
     words: Rows
     starts: np.ndarray
     lengths: np.ndarray
-    pooled: Rows | None = None
+    text_global: Rows | None = None
 
     @classmethod
     def encode(
@@ -69,7 +69,7 @@ class CaptionEncodings:
         width = model.config.joint_dim
         words = allocate((int(tokens.offsets[-1]), width), dtype, memmap_dir)
         with_global = model.config.global_alignment
-        pooled = np.empty((len(captions), width), dtype) if with_global else None
+        text_global = np.empty((len(captions), width), dtype) if with_global else None
         # Captions of a batch have about the same length, so that little is spent on padding.
         order = np.argsort(lengths, kind="stable")
         for block in row_blocks(len(order), _CAPTION_BLOCK_SIZE):
@@ -78,10 +78,10 @@ class CaptionEncodings:
             places, real = _places(starts[rows], lengths[rows])
             words[places[real]] = to_storage(texts["words"].numpy()[real], dtype)
             if with_global:
-                pooled[rows] = to_storage(texts["global"], dtype)
+                text_global[rows] = to_storage(texts["text_global"], dtype)
             if progress is not None:
                 progress(len(rows))
-        return cls(Rows([words]), starts, lengths, Rows([pooled]) if with_global else None)
+        return cls(Rows([words]), starts, lengths, Rows([text_global]) if with_global else None)
 
     @classmethod
     def from_encoding(
@@ -107,8 +107,8 @@ class CaptionEncodings:
             )
         lengths = mask.sum(axis=1, dtype=np.int64)
         starts = np.cumsum(lengths) - lengths
-        pooled = pooled_features(encoding, len(mask), dtype)
-        return cls(Rows([to_storage(words[mask], dtype)]), starts, lengths, pooled)
+        text_global = global_features(encoding, "text_global", len(mask), dtype)
+        return cls(Rows([to_storage(words[mask], dtype)]), starts, lengths, text_global)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -126,8 +126,8 @@ class CaptionEncodings:
         words = np.zeros((*real.shape, self.words.shape[1]), self.words.dtype)
         words[real] = self.words[places[real]]
         encoding = {"words": to_float32(words), "word_mask": tf.constant(real)}
-        if self.pooled is not None:
-            encoding["global"] = to_float32(self.pooled[rows])
+        if self.text_global is not None:
+            encoding["text_global"] = to_float32(self.text_global[rows])
         return encoding
 
     def vectors(self, heads: ProjectionHeads) -> np.ndarray:
@@ -163,8 +163,8 @@ class CaptionEncodings:
         Returns:
             Their encodings.
         """
-        pooled = None if self.pooled is None else self.pooled.select(rows)
-        return CaptionEncodings(self.words, self.starts[rows], self.lengths[rows], pooled)
+        text_global = None if self.text_global is None else self.text_global.select(rows)
+        return CaptionEncodings(self.words, self.starts[rows], self.lengths[rows], text_global)
 
     def append(self, other: "CaptionEncodings") -> "CaptionEncodings":
         """Puts other captions behind these.
@@ -179,7 +179,7 @@ class CaptionEncodings:
             self.words.append(other.words),
             np.concatenate([self.starts, other.starts + len(self.words)]),
             np.concatenate([self.lengths, other.lengths]),
-            None if self.pooled is None else self.pooled.append(other.pooled),
+            None if self.text_global is None else self.text_global.append(other.text_global),
         )
 
 

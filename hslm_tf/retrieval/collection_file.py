@@ -47,14 +47,14 @@ def write_collection(
         "vectors": encoded.vectors,
         "region_mask": encoded.images.region_mask,
         "regions": encoded.images.regions,
-        "image_global": encoded.images.pooled,
+        "image_global": encoded.images.image_global,
         "boxes": encoded.boxes,
         "captions": encoded.captions,
         "caption_to_image": encoded.caption_to_image,
         "caption_vectors": encoded.caption_vectors,
         "words": encoded.texts.in_order(),
         "lengths": encoded.texts.lengths,
-        "text_global": encoded.texts.pooled,
+        "text_global": encoded.texts.text_global,
         "projection_heads": _to_bytes(heads),
     }
     manifest = {

@@ -17,7 +17,7 @@ from hslm_tf.retrieval.rows import Rows
 from hslm_tf.retrieval.storage import (
     StorageType,
     allocate,
-    pooled_features,
+    global_features,
     to_float32,
     to_storage,
 )
@@ -30,12 +30,12 @@ class ImageEncodings:
     Args:
         regions: `[n, N, d]`, float16 or float32.
         region_mask: bool `[n, N]`.
-        pooled: `[n, d]`, the global features of a model that pools its regions, else None.
+        image_global: `[n, d]`, the global features of a model that pools its regions, else None.
     """
 
     regions: Rows
     region_mask: np.ndarray
-    pooled: Rows | None = None
+    image_global: Rows | None = None
 
     @classmethod
     def encode(
@@ -68,18 +68,18 @@ class ImageEncodings:
         # Filled block by block: blocks that are joined at the end would be in memory twice.
         regions = allocate((count, dataset.max_regions, width), dtype, memmap_dir)
         mask = np.empty(regions.shape[:2], bool)
-        with_global = "global" in model.image_encoder.output
-        pooled = np.empty((count, width), dtype) if with_global else None
+        with_global = "image_global" in model.image_encoder.output
+        image_global = np.empty((count, width), dtype) if with_global else None
         for rows, encoding in encoded_blocks(model, dataset, images):
             regions[rows], mask[rows] = (
                 to_storage(encoding["regions"], dtype),
                 encoding["region_mask"],
             )
             if with_global:
-                pooled[rows] = to_storage(encoding["global"], dtype)
+                image_global[rows] = to_storage(encoding["image_global"], dtype)
             if progress is not None:
                 progress(len(rows))
-        return cls(Rows([regions]), mask, Rows([pooled]) if with_global else None)
+        return cls(Rows([regions]), mask, Rows([image_global]) if with_global else None)
 
     @classmethod
     def from_encoding(
@@ -103,8 +103,8 @@ class ImageEncodings:
                 "`regions` must be [images, regions, width] and `region_mask` [images, regions]. "
                 f"Received: regions.shape={regions.shape}, region_mask.shape={mask.shape}"
             )
-        pooled = pooled_features(encoding, len(mask), dtype)
-        return cls(Rows([to_storage(regions, dtype)]), mask, pooled)
+        image_global = global_features(encoding, "image_global", len(mask), dtype)
+        return cls(Rows([to_storage(regions, dtype)]), mask, image_global)
 
     def __len__(self) -> int:
         return len(self.region_mask)
@@ -122,8 +122,8 @@ class ImageEncodings:
             "regions": to_float32(self.regions[rows]),
             "region_mask": tf.constant(self.region_mask[rows]),
         }
-        if self.pooled is not None:
-            encoding["global"] = to_float32(self.pooled[rows])
+        if self.image_global is not None:
+            encoding["image_global"] = to_float32(self.image_global[rows])
         return encoding
 
     def vectors(self, heads: ProjectionHeads) -> np.ndarray:
@@ -149,8 +149,8 @@ class ImageEncodings:
         Returns:
             Their encodings.
         """
-        pooled = None if self.pooled is None else self.pooled.select(rows)
-        return ImageEncodings(self.regions.select(rows), self.region_mask[rows], pooled)
+        image_global = None if self.image_global is None else self.image_global.select(rows)
+        return ImageEncodings(self.regions.select(rows), self.region_mask[rows], image_global)
 
     def append(self, other: "ImageEncodings") -> "ImageEncodings":
         """Puts other images behind these.
@@ -164,5 +164,5 @@ class ImageEncodings:
         return ImageEncodings(
             self.regions.append(other.regions),
             np.concatenate([self.region_mask, other.region_mask]),
-            None if self.pooled is None else self.pooled.append(other.pooled),
+            None if self.image_global is None else self.image_global.append(other.image_global),
         )

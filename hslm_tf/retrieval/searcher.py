@@ -16,7 +16,7 @@ from hslm_tf.retrieval.reranking import Hit, retrieve_and_rerank
 
 Side = Literal["images", "captions"]
 # Images of one block of the matcher.
-_IMAGES_OF_A_BLOCK = 50
+_IMAGE_BLOCK_SIZE = 50
 
 
 class Searcher:
@@ -91,9 +91,7 @@ class Searcher:
         def score(query: int, rows: np.ndarray) -> tf.Tensor:
             text = {key: value[query : query + 1] for key, value in texts.items()}
             images = self.encoded.images.read(rows)
-            return self.model.score_encoded(
-                images, text, _IMAGES_OF_A_BLOCK, region_products=False
-            )[:, 0]
+            return self.model.score_encoded(images, text, _IMAGE_BLOCK_SIZE)[:, 0]
 
         queries = self.heads.text_vectors(texts)
         index = partial(self._index, "images")

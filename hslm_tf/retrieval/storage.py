@@ -69,11 +69,14 @@ def to_float32(values: np.ndarray) -> tf.Tensor:
     return tf.cast(tf.constant(values), tf.float32)
 
 
-def pooled_features(encoding: Mapping[str, Any], count: int, dtype: StorageType) -> Rows | None:
+def global_features(
+    encoding: Mapping[str, Any], key: str, count: int, dtype: StorageType
+) -> Rows | None:
     """The global features of an encoding.
 
     Args:
         encoding: as `HSLM.encode_image` or `HSLM.encode_text` returns.
+        key: `"image_global"` or `"text_global"`.
         count: number n of images or captions.
         dtype: type that they are kept in.
 
@@ -83,9 +86,11 @@ def pooled_features(encoding: Mapping[str, Any], count: int, dtype: StorageType)
     Raises:
         ValueError: if there are not n, or one does not fit the type.
     """
-    if "global" not in encoding:
+    if key not in encoding:
         return None
-    pooled = np.asarray(encoding["global"])
-    if pooled.ndim != 2 or len(pooled) != count:
-        raise ValueError(f"`global` must be [{count}, width]. Received: shape {pooled.shape}")
-    return Rows([to_storage(pooled, dtype)])
+    features = np.asarray(encoding[key])
+    if features.ndim != 2 or len(features) != count:
+        raise ValueError(
+            f"`{key}` must be [{count}, width]. Received: {key}.shape={features.shape}"
+        )
+    return Rows([to_storage(features, dtype)])

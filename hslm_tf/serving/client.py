@@ -3,7 +3,7 @@
     from hslm_tf.serving.client import Client
 
     client = Client("http://localhost:8501")  # or grpc://localhost:8500
-    client.score(regions, ["a dog runs"])
+    client.score(region_features, ["a dog runs"])
 
 REST needs NumPy only.
 """
@@ -91,12 +91,12 @@ class Client:
         return _checked(answer, status="captions")
 
     def encode_image(
-        self, regions: np.ndarray, num_regions: Sequence[int] | np.ndarray | None = None
+        self, region_features: np.ndarray, num_regions: Sequence[int] | np.ndarray | None = None
     ) -> Arrays:
         """Encodes images.
 
         Args:
-            regions: `[n, regions, region_dim]`, region features.
+            region_features: `[n, regions, region_dim]`.
             num_regions: `[n]`, how many rows of each image are real; None, or -1 for one, for all.
 
         Returns:
@@ -106,21 +106,21 @@ class Client:
             RowError: if an image has no regions or features that are not finite.
             ServerError: if the server refuses the request or cannot be reached.
             TimeoutError: if there is no answer in time.
-            ValueError: if `regions` have another shape than the model's.
+            ValueError: if `region_features` have another shape than the model's.
         """
-        answer = self._transport.predict("encode_image", self._images(regions, num_regions))
-        return _checked(answer, status="regions")
+        answer = self._transport.predict("encode_image", self._images(region_features, num_regions))
+        return _checked(answer, status="region_features")
 
     def score(
         self,
-        regions: np.ndarray,
+        region_features: np.ndarray,
         captions: Sequence[str | bytes],
         num_regions: Sequence[int] | np.ndarray | None = None,
     ) -> np.ndarray:
         """Scores image i against caption i.
 
         Args:
-            regions: `[n, regions, region_dim]`, region features.
+            region_features: `[n, regions, region_dim]`.
             captions: n captions.
             num_regions: `[n]`, how many rows of each image are real; None, or -1 for one, for all.
 
@@ -133,11 +133,12 @@ class Client:
             TimeoutError: if there is no answer in time.
             ValueError: if the shapes are wrong.
         """
-        inputs = {**self._images(regions, num_regions), "captions": _strings(captions)}
-        if len(inputs["regions"]) != len(captions):
+        inputs = {**self._images(region_features, num_regions), "captions": _strings(captions)}
+        if len(inputs["region_features"]) != len(captions):
             raise ValueError(
                 "Aligned scoring needs one caption an image. "
-                f"Received: len(regions)={len(regions)}, len(captions)={len(captions)}"
+                f"Received: len(region_features)={len(region_features)}, "
+                f"len(captions)={len(captions)}"
             )
         return _checked(self._transport.predict("score", inputs), status="row")["score"]
 
@@ -192,29 +193,29 @@ class Client:
             for ids, scores in zip(answer["ids"], answer["scores"], strict=True)
         ]
 
-    def _images(self, regions: np.ndarray, num_regions: object) -> Arrays:
+    def _images(self, features: np.ndarray, num_regions: object) -> Arrays:
         """Pads images to what the model takes; a wrong shape could harm the requests of others."""
         if not self._shapes:
             self._shapes = self._transport.input_shapes()
-        _, rows, width = self._shapes["score"]["regions"]
-        regions = np.asarray(regions, np.float32)
-        if regions.ndim != 3 or regions.shape[1] > rows or regions.shape[2] != width:
+        _, rows, width = self._shapes["score"]["region_features"]
+        features = np.asarray(features, np.float32)
+        if features.ndim != 3 or features.shape[1] > rows or features.shape[2] != width:
             raise ValueError(
-                f"`regions` must be [images, at most {rows} regions, {width}]. "
-                f"Received: regions.shape={regions.shape}"
+                f"`region_features` must be [images, at most {rows} regions, {width}]. "
+                f"Received: region_features.shape={features.shape}"
             )
-        given = regions.shape[1]
-        counts = np.full(len(regions), given) if num_regions is None else np.asarray(num_regions)
-        if counts.shape != regions.shape[:1] or counts.dtype.kind not in "iu":
+        given = features.shape[1]
+        counts = np.full(len(features), given) if num_regions is None else np.asarray(num_regions)
+        if counts.shape != features.shape[:1] or counts.dtype.kind not in "iu":
             raise ValueError(
                 "`num_regions` needs one whole number an image. "
-                f"Received: num_regions={num_regions}, len(regions)={len(regions)}"
+                f"Received: num_regions={num_regions}, len(region_features)={len(features)}"
             )
         # The model counts padding as rows: it would take it for regions.
         counts = np.where(counts == ALL_REGIONS, given, counts)
         counts = np.where(counts > given, rows + 1, counts).astype(np.int32)
         padding = ((0, 0), (0, rows - given), (0, 0))
-        return {"regions": np.pad(regions, padding), "num_regions": counts}
+        return {"region_features": np.pad(features, padding), "num_regions": counts}
 
 
 def _strings(captions: Sequence[str | bytes]) -> np.ndarray:

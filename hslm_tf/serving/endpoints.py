@@ -62,14 +62,15 @@ class Endpoints:
         """
         all_regions = tf.constant([ALL_REGIONS])
 
-        def score(regions, captions, num_regions=all_regions):
-            return self._score(regions, captions, num_regions)
+        def score(region_features, captions, num_regions=all_regions):
+            return self._score(region_features, captions, num_regions)
 
-        def encode_image(regions, num_regions=all_regions):
-            return self._encode_image(regions, num_regions)
+        def encode_image(region_features, num_regions=all_regions):
+            return self._encode_image(region_features, num_regions)
 
         config = self._model.config
-        features = tf.TensorSpec([None, config.max_regions, config.region_dim], name="regions")
+        image = [config.max_regions, config.region_dim]
+        features = tf.TensorSpec([None, *image], name="region_features")
         counts = tf.TensorSpec([None], tf.int32, name="num_regions")
         captions = tf.TensorSpec([None], tf.string, name="captions")
         local = tf.TensorSpec([None, None, config.max_regions, config.joint_dim], name="regions")
@@ -90,16 +91,16 @@ class Endpoints:
     def examples(self) -> dict[str, dict[str, np.ndarray]]:
         """A small request to every endpoint, to warm a server up with."""
         config = self._model.config
-        regions = np.zeros((1, config.max_regions, config.region_dim), np.float32)
+        features = np.zeros((1, config.max_regions, config.region_dim), np.float32)
         counts = np.array([config.max_regions], np.int32)
         captions = np.array([b"a dog runs on the grass"])
         local = np.zeros((1, 1, config.max_regions, config.joint_dim), np.float32)
-        score = {"regions": regions, "num_regions": counts, "captions": captions}
+        score = {"region_features": features, "num_regions": counts, "captions": captions}
         endpoints = {
             "serving_default": score,
             "score": score,
             "encode_text": {"captions": captions},
-            "encode_image": {"regions": regions, "num_regions": counts},
+            "encode_image": {"region_features": features, "num_regions": counts},
             "score_matrix": {
                 "regions": local,
                 "region_mask": np.ones(local.shape[:-1], bool),
@@ -112,22 +113,22 @@ class Endpoints:
 
     # === Endpoints ===
 
-    def _score(self, regions: tf.Tensor, captions: tf.Tensor, num_regions: tf.Tensor) -> Tensors:
-        counts = self._counts(num_regions, regions)
-        _assert_same_rows(regions, counts, captions)
+    def _score(self, features: tf.Tensor, captions: tf.Tensor, num_regions: tf.Tensor) -> Tensors:
+        counts = self._counts(num_regions, features)
+        _assert_same_rows(features, counts, captions)
         with self._weights.scope():
-            images, image_status = self._read_images(regions, counts)
+            images, image_status = self._read_images(features, counts)
             texts, text_status = self._read_captions(captions)
             scores = self._model.score_pairs(images, texts)
         status = tf.where(image_status != Status.OK, image_status, text_status)
         status = _unless_finite(status, scores)
         return {"score": _nan_where_bad(scores, status), "status": status}
 
-    def _encode_image(self, regions: tf.Tensor, num_regions: tf.Tensor) -> Tensors:
-        counts = self._counts(num_regions, regions)
-        _assert_same_rows(regions, counts)
+    def _encode_image(self, features: tf.Tensor, num_regions: tf.Tensor) -> Tensors:
+        counts = self._counts(num_regions, features)
+        _assert_same_rows(features, counts)
         with self._weights.scope():
-            images, status = self._read_images(regions, counts)
+            images, status = self._read_images(features, counts)
             vectors = self._heads.image_tensor(images)
         status = _unless_finite(status, images["regions"])
         return {
@@ -197,10 +198,7 @@ class Endpoints:
                 items, text = row
                 images = self._encodings(*index.local_features(items))
                 text = {key: value[None] for key, value in text.items()}
-                scores = self._model.score_all(
-                    images, text, index.num_candidates, region_products=False
-                )
-                return scores[:, 0]
+                return self._model.score_all(images, text, index.num_candidates)[:, 0]
 
             items = index.nearest(vectors)
             scores = tf.map_fn(
@@ -231,20 +229,21 @@ class Endpoints:
         token_ids = self._model.tokenizer.ids_of(words).to_tensor()
         return self._model.text_encoder({"token_ids": token_ids}, training=False), status
 
-    def _counts(self, num_regions: tf.Tensor, regions: tf.Tensor) -> tf.Tensor:
+    def _counts(self, num_regions: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
         """Number of real regions of every image."""
         counts = tf.ensure_shape(num_regions, [None])
         left_out = tf.equal(tf.size(counts), 1) & tf.reduce_all(counts == ALL_REGIONS)
-        counts = tf.tile(counts, [tf.where(left_out, tf.shape(regions)[0], 1)])
+        counts = tf.tile(counts, [tf.where(left_out, tf.shape(features)[0], 1)])
         return tf.where(counts == ALL_REGIONS, self._max_regions, counts)
 
-    def _read_images(self, regions: tf.Tensor, counts: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
+    def _read_images(self, features: tf.Tensor, counts: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         # A session does not compare what it is fed with the declared shape; this op does.
-        regions = tf.ensure_shape(regions, [None, self._max_regions, self._model.config.region_dim])
+        image = [self._max_regions, self._model.config.region_dim]
+        features = tf.ensure_shape(features, [None, *image])
         mask = tf.sequence_mask(counts, self._max_regions)
-        regions, mask, status = _sanitized(regions, mask)
+        features, mask, status = _sanitized(features, mask)
         status = tf.where(counts > self._max_regions, int(Status.TOO_MANY_REGIONS), status)
-        inputs = {"region_features": regions, "region_mask": mask}
+        inputs = {"region_features": features, "region_mask": mask}
         return self._model.image_encoder(inputs, training=False), status
 
     def _read_local(self, regions: tf.Tensor, mask: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
@@ -253,9 +252,9 @@ class Endpoints:
 
     def _encodings(self, regions: tf.Tensor, mask: tf.Tensor) -> Tensors:
         encodings = {"regions": regions, "region_mask": mask}
-        if "global" in self._model.image_encoder.output:
+        if "image_global" in self._model.image_encoder.output:
             pooling = self._model.image_encoder.get_layer("image_pooling")
-            encodings["global"] = pooling(regions, mask=mask)
+            encodings["image_global"] = pooling(regions, mask=mask)
         return encodings
 
 

@@ -51,7 +51,7 @@ def test_global_vectors_alone_score_as_in_training(model):
     images, texts = model.encode_image(*random_images(3)), model.encode_text(CAPTIONS)
     similarity = model.matcher.get_layer("global_similarity")
     fusion = model.matcher.get_layer("similarity_fusion")
-    vectors = similarity(texts["global"][None, None], images["global"][None, :, None])
+    vectors = similarity(texts["text_global"][None, None], images["image_global"][None, :, None])
     np.testing.assert_allclose(alone, fusion({"global": vectors})[0], atol=1e-6)
 
 

@@ -45,7 +45,7 @@ REFUSED = Case("wrong width", b"", SCORES, None)
 )
 def test_right_and_wrong_answers(case, code, scores, statuses, right):
     outputs = {"outputs": {"score": scores, "status": statuses}}
-    body = {"error": "Shape of tensor regions"} if scores is None else outputs
+    body = {"error": "Shape of tensor region_features"} if scores is None else outputs
     assert is_right(case, Answer(code, body, 0, 1)) == right
 
 

@@ -160,8 +160,8 @@ def test_padding_never_changes_a_result(ablated):
     width = texts["words"].shape[1]
     assert_close(twice["words"][:, :width], texts["words"])
     assert not np.any(twice["words"][:, width:]) and not np.any(twice["word_mask"][:, width:])
-    if "global" in texts:
-        assert_close(twice["global"], texts["global"])
+    if "text_global" in texts:
+        assert_close(twice["text_global"], texts["text_global"])
 
 
 def test_file_round_trip(row, ablated, tmp_path):
@@ -227,15 +227,17 @@ def test_block_size_does_not_change_scores(whole):
         assert_close(other, scores[0])
 
 
-def test_region_products_do_not_change_scores(ablated):
+def test_scores_do_not_depend_on_what_was_prepared(ablated):
     regions, mask = five_images()
-    images, texts = dict(ablated.encode_image(regions, mask)), ablated.encode_text(CAPTIONS)
-    images.pop("region_products", None)
+    images, texts = ablated.encode_image(regions, mask), ablated.encode_text(20 * CAPTIONS)
+    stored = {key: value for key, value in images.items() if key != "region_products"}
+    attended = ablated.config.global_alignment and not ablated.config.pools_regions
+    assert ("region_products" in images) == attended
     expected = ablated.score_encoded(images, texts)
-    assert_close(ablated.score_encoded(images, texts, region_products=False), expected)
+    assert_close(ablated.score_encoded(stored, texts), expected)
     one = {key: value[:1] for key, value in texts.items()}
-    found = ablated.score_encoded(images, one, 3, region_products=False)
-    assert_close(found, expected[:, :1])
+    assert_close(ablated.score_encoded(stored, one, 3), expected[:, :1])
+    assert_close(ablated.score_all(stored, one), expected[:, :1])
 
 
 def test_score_matrix_of_a_dataset(whole):
@@ -265,7 +267,7 @@ def test_encoders(whole):
     assert images["regions"].shape == (5, 6, 16)
     np.testing.assert_array_equal(images["region_mask"], mask)
     lengths = whole.tokenizer(tf.constant(CAPTIONS)).row_lengths().numpy()
-    assert texts["words"].shape == (5, max(lengths), 16) and texts["global"].shape == (5, 16)
+    assert texts["words"].shape == (5, max(lengths), 16) and texts["text_global"].shape == (5, 16)
     np.testing.assert_array_equal(np.sum(texts["word_mask"], axis=1), lengths)
     # Without a mask all regions are real.
     full = whole.encode_image(regions.astype("float16"))
@@ -324,14 +326,16 @@ def test_summary_has_the_parts_of_figure_2(whole):
 def test_wrong_region_width_is_refused(whole):
     regions, mask = five_images()
     for wrong in (regions[:, :, :11], regions[0]):
-        with pytest.raises(ValueError, match=r"images, regions, 12.*Received: regions.shape="):
+        with pytest.raises(
+            ValueError, match=r"images, regions, 12.*Received: region_features.shape="
+        ):
             whole.encode_image(wrong)
 
 
 def test_mismatched_counts_are_refused(whole):
     regions, mask = five_images()
     with pytest.raises(
-        ValueError, match=r"matrix=True.*Received: len\(regions\)=5.*\(captions\)=2"
+        ValueError, match=r"matrix=True.*Received: len\(region_features\)=5.*\(captions\)=2"
     ):
         whole.score(regions, CAPTIONS[:2], mask)
     assert whole.score(regions, CAPTIONS[:2], mask, matrix=True).shape == (5, 2)
@@ -366,6 +370,7 @@ def test_options(options):
 
 @pytest.mark.parametrize("policy, tolerance", [("mixed_float16", 3e-2), ("mixed_bfloat16", 2e-1)])
 def test_mixed_precision(policy, tolerance, whole):
+    keras.utils.set_random_seed(0)
     model = built(ablation(12), dtype=policy)
     assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
     scores = matrix(model)

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -6,15 +7,24 @@ from hslm_tf.models.inputs import check_captions, check_images
 
 REGIONS = np.ones((3, 4, 5), "float32")
 MASK = np.ones((3, 4), bool)
+EXPECTED = keras.KerasTensor((None, None, 5), "float16")
 ONE_EMPTY = MASK & (np.arange(3) != 1)[:, None]
 
 
 @pytest.mark.parametrize(
     ("regions", "mask", "message"),
     [
-        (np.full((3, 4, 5), "a"), None, "`regions` must be numbers. Received: regions.dtype=str"),
-        (REGIONS[0], None, r"one image, give `regions\[None\]`. Received: regions.shape=\(4, 5\)"),
-        (REGIONS[..., :4], None, r"regions, 5\]. Received: regions.shape=\(3, 4, 4\)"),
+        (
+            np.full((3, 4, 5), "a"),
+            None,
+            "`region_features` must be numbers. Received: region_features.dtype=str",
+        ),
+        (
+            REGIONS[0],
+            None,
+            r"one image, give `region_features\[None\]`. Received: region_features.shape=\(4, 5\)",
+        ),
+        (REGIONS[..., :4], None, r"regions, 5\]. Received: region_features.shape=\(3, 4, 4\)"),
         (REGIONS, MASK[:, :3], r"\(3, 4\). Received: region_mask.shape=\(3, 3\)"),
         (REGIONS, MASK[0], r"\(3, 4\). Received: region_mask.shape=\(4,\)"),
         (REGIONS, ONE_EMPTY, "Received: none in image 1 of 3"),
@@ -23,14 +33,22 @@ ONE_EMPTY = MASK & (np.arange(3) != 1)[:, None]
 )
 def test_images_that_no_model_could_score(regions, mask, message):
     with pytest.raises(ValueError, match=message):
-        check_images(regions, mask, 5)
+        check_images(regions, mask, EXPECTED)
 
 
 def test_images():
-    regions, mask = check_images(REGIONS, None, 5)
-    assert mask.dtype == tf.bool and np.all(mask) and mask.shape == (3, 4)
+    found = check_images(REGIONS, None, EXPECTED)
+    regions, mask = found["region_features"], found["region_mask"]
+    assert (
+        regions.dtype == tf.float16
+        and mask.dtype == tf.bool
+        and np.all(mask)
+        and mask.shape == (3, 4)
+    )
     np.testing.assert_array_equal(regions, REGIONS)
-    assert not np.asarray(check_images(REGIONS, MASK & (np.arange(4) < 2), 5)[1])[:, 2:].any()
+    assert not np.asarray(
+        check_images(REGIONS, MASK & (np.arange(4) < 2), EXPECTED)["region_mask"]
+    )[:, 2:].any()
 
 
 @pytest.mark.parametrize(

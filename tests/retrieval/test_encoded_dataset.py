@@ -76,7 +76,7 @@ def test_encodings_of_a_wrong_shape_are_refused(model):
     with pytest.raises(ValueError, match=r"`word_mask` \[captions, tokens\]. Received"):
         CaptionEncodings.from_encoding({**texts, "words": texts["words"][:2]})
     with pytest.raises(ValueError, match=r"`global` must be \[3, width\]"):
-        CaptionEncodings.from_encoding({**texts, "global": texts["global"][:2]})
+        CaptionEncodings.from_encoding({**texts, "text_global": texts["text_global"][:2]})
 
 
 def test_heads_of_another_model_are_refused(model, dataset):

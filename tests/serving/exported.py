@@ -67,11 +67,15 @@ def good_request(rows: int = 4, seed: int = 0) -> dict[str, np.ndarray]:
     regions, mask = float32_images(rows, seed)
     captions = [CAPTIONS[(row + seed) % len(CAPTIONS)].encode() for row in range(rows)]
     counts = mask.sum(axis=1).astype(np.int32)
-    return {"regions": regions, "num_regions": counts, "captions": np.array(captions, object)}
+    return {
+        "region_features": regions,
+        "num_regions": counts,
+        "captions": np.array(captions, object),
+    }
 
 
 def _spoil_features(request: dict[str, np.ndarray], row: int, value: float) -> None:
-    request["regions"][row, 0, 3] = value
+    request["region_features"][row, 0, 3] = value
 
 
 # How to spoil a row, and what the model then says.

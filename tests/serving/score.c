@@ -1,7 +1,7 @@
 /* Loads a SavedModel as a C++ server does, without Python, feeds raw strings and prints scores.
 
    score TEXT_OPS SAVED_MODEL FEATURES REGIONS WIDTH INPUTS(3) OUTPUTS(2) [COUNT CAPTION]...
-   FEATURES is a file of float32; inputs are regions, captions, num_regions; outputs score, status.
+   FEATURES is a file of float32; inputs are region_features, captions, num_regions; outputs score, status.
    Where the first COUNT is -, num_regions is not fed. */
 #include <stdint.h>
 #include <stdio.h>

@@ -37,10 +37,10 @@ def run_program(program, exported, request, folder, counts="fed"):
     import tensorflow_text
 
     text_ops = Path(tensorflow_text.__file__).parent / "python/ops/_whitespace_tokenizer_v2.so"
-    request["regions"].astype("<f4").tofile(folder / "features")
-    _, rows, width = request["regions"].shape
+    request["region_features"].astype("<f4").tofile(folder / "features")
+    _, rows, width = request["region_features"].shape
     outputs = output_names(exported.path)
-    inputs = [f"score_{name}:0" for name in ("regions", "captions", "num_regions")]
+    inputs = [f"score_{name}:0" for name in ("region_features", "captions", "num_regions")]
     command = [program, text_ops, exported.path, folder / "features", str(rows), str(width)]
     command += [*inputs, *outputs]
     if counts == "left out":
@@ -62,7 +62,9 @@ def output_names(path):
 def test_raw_strings_through_the_c_api(program, exported, tmp_path):
     request = good_request(5)
     mask = np.arange(6) < request["num_regions"][:, None]
-    expected = exported.model.score(request["regions"], list(request["captions"]), mask).numpy()
+    expected = exported.model.score(
+        request["region_features"], list(request["captions"]), mask
+    ).numpy()
     request["captions"][1] = b""
     request["captions"][3] = b"caf\xe9"
     done = run_program(program, exported, request, tmp_path)
@@ -78,7 +80,7 @@ def test_raw_strings_through_the_c_api(program, exported, tmp_path):
 
 def test_the_number_of_regions_may_be_left_out(program, exported, tmp_path):
     request = good_request(5)
-    expected = exported.model.score(request["regions"], list(request["captions"])).numpy()
+    expected = exported.model.score(request["region_features"], list(request["captions"])).numpy()
     done = run_program(program, exported, request, tmp_path, counts="left out")
     assert done.returncode == 0, done.stderr
     scores = [float(line.split()[0]) for line in done.stdout.splitlines()]
@@ -88,7 +90,7 @@ def test_the_number_of_regions_may_be_left_out(program, exported, tmp_path):
 @pytest.mark.parametrize("shape", [(6, 11), (5, 12)])
 def test_a_wrong_shape_is_an_error_and_no_crash(program, exported, tmp_path, shape):
     request = good_request(2)
-    request["regions"] = np.ones((2, *shape), np.float32)
+    request["region_features"] = np.ones((2, *shape), np.float32)
     done = run_program(program, exported, request, tmp_path)
     # 3 is what the program returns after a status other than OK.
     assert done.returncode == 3 and b"not compatible with expected shape" in done.stderr

@@ -46,8 +46,8 @@ def url(request):
 
 
 def expected_scores(model, request):
-    mask = np.arange(request["regions"].shape[1]) < request["num_regions"][:, None]
-    return model.score(request["regions"], list(request["captions"]), mask).numpy()
+    mask = np.arange(request["region_features"].shape[1]) < request["num_regions"][:, None]
+    return model.score(request["region_features"], list(request["captions"]), mask).numpy()
 
 
 def test_five_calls(exported, url):
@@ -141,7 +141,10 @@ def test_wrong_shapes_are_never_sent(url):
 def test_what_the_server_refuses(url):
     with pytest.raises(ServerError, match="Servable not found"):
         Client(url, model="other", timeout=60, retries=0).encode_text(["a dog"])
-    bad = {"regions": np.zeros((1, 6, 11), np.float32), "num_regions": np.array([6], np.int32)}
+    bad = {
+        "region_features": np.zeros((1, 6, 11), np.float32),
+        "num_regions": np.array([6], np.int32),
+    }
     with pytest.raises(ServerError):
         Client(url, timeout=60)._transport.predict("encode_image", bad)
 
@@ -166,7 +169,7 @@ def test_rest_paths(rest_url):
     code, answer = ask("/v1/models/hslm:predict", rows)
     assert code == 200 and [row["status"] for row in answer["predictions"]] == [0, 0]
     regions, _ = float32_images(1)
-    row = {"regions": regions[0].tolist(), "num_regions": 6, "captions": "a dog"}
+    row = {"region_features": regions[0].tolist(), "num_regions": 6, "captions": "a dog"}
     code, answer = ask("/v1/models/hslm/versions/1:predict", {"instances": [row]})
     assert code == 200 and set(answer["predictions"][0]) == {"score", "status"}
     shorter = {name: value for name, value in row.items() if name != "num_regions"}
@@ -177,8 +180,8 @@ def test_rest_paths(rest_url):
         ("/v1/models/hslm:predict", None, 404),
         ("/v2/models", None, 404),
         ("/v1/models/hslm:predict", {"inputs": {"captions": ["a"]}}, 400),
-        ("/v1/models/hslm:predict", {"instances": [{**row, "regions": [[1.0]]}]}, 400),
-        ("/v1/models/hslm:predict", {"instances": [{**row, "regions": [[1.0], 2]}]}, 400),
+        ("/v1/models/hslm:predict", {"instances": [{**row, "region_features": [[1.0]]}]}, 400),
+        ("/v1/models/hslm:predict", {"instances": [{**row, "region_features": [[1.0], 2]}]}, 400),
         ("/v1/models/hslm:predict", {"signature_name": "none", "inputs": {}}, 400),
         ("/v1/models/hslm:predict", {"inputs": {**row, "captions": [["a"], "b"]}}, 400),
         ("/v1/models/hslm:predict", {"inputs": {**row, "captions": {"b64": "%"}}}, 400),

@@ -22,8 +22,8 @@ def ask(endpoint, **inputs):
 
 
 def in_process(model, request):
-    mask = np.arange(request["regions"].shape[1]) < request["num_regions"][:, None]
-    return model.score(request["regions"], list(request["captions"]), mask).numpy()
+    mask = np.arange(request["region_features"].shape[1]) < request["num_regions"][:, None]
+    return model.score(request["region_features"], list(request["captions"]), mask).numpy()
 
 
 @pytest.mark.parametrize("endpoint", ["score", "serving_default"])
@@ -36,7 +36,7 @@ def test_score_equals_the_models(exported, signatures, endpoint):
 
 def test_encodings_equal_the_models(exported, signatures):
     regions, mask = float32_images(3)
-    images = ask(signatures["encode_image"], regions=regions, num_regions=mask.sum(axis=1))
+    images = ask(signatures["encode_image"], region_features=regions, num_regions=mask.sum(axis=1))
     expected = exported.model.encode_image(regions, mask)
     np.testing.assert_array_equal(images["region_mask"], mask)
     np.testing.assert_allclose(images["regions"], expected["regions"], atol=1e-5)
@@ -135,7 +135,7 @@ def test_bad_rows_of_the_other_endpoints(exported, signatures):
     assert np.isnan(answer["scores"]).sum() == 11
 
     regions[0, 0, 0] = np.inf
-    images = ask(signatures["encode_image"], regions=regions, num_regions=[6, 2, 0])
+    images = ask(signatures["encode_image"], region_features=regions, num_regions=[6, 2, 0])
     assert list(images["status"]) == [Status.NOT_FINITE, 0, Status.NO_REGIONS]
     assert np.isfinite(images["regions"][1]).all() and np.isnan(images["regions"][[0, 2]]).all()
 
@@ -144,15 +144,15 @@ def test_garbage_behind_the_real_regions_does_not_count(exported, signatures):
     request = good_request(4)
     expected = in_process(exported.model, request)
     for row, count in enumerate(request["num_regions"]):
-        request["regions"][row, count:] = np.nan
+        request["region_features"][row, count:] = np.nan
     answer = ask(signatures["score"], **request)
     np.testing.assert_allclose(answer["score"], expected, atol=1e-5)
 
 
 def test_features_too_large_to_compute_with_never_give_a_score_that_is_not_finite(signatures):
     request = good_request(2)
-    request["regions"][0] = 3e38
-    request["regions"][0, ::2] *= -1
+    request["region_features"][0] = 3e38
+    request["region_features"][0, ::2] *= -1
     answer = ask(signatures["score"], **request)
     assert np.isfinite(answer["score"][1]) and answer["status"][1] == Status.OK
     if answer["status"][0] == Status.OK:
@@ -191,7 +191,9 @@ def test_all_regions_are_real_where_their_number_is_minus_one(exported, signatur
     alone = {**request, "num_regions": [-1]}
     answer = ask(signatures["score"], **alone)
     np.testing.assert_allclose(answer["score"], expected, atol=1e-5)
-    images = ask(signatures["encode_image"], regions=request["regions"], num_regions=[-1])
+    images = ask(
+        signatures["encode_image"], region_features=request["region_features"], num_regions=[-1]
+    )
     assert images["region_mask"].all()
 
 
@@ -217,14 +219,14 @@ def test_longest_caption_that_fits(signatures):
 
 
 WRONG_SHAPES = {
-    "width": {"regions": np.zeros((4, 6, 11))},
-    "number of regions": {"regions": np.zeros((4, 5, 12))},
-    "rank of regions": {"regions": np.zeros((4, 72))},
+    "width": {"region_features": np.zeros((4, 6, 11))},
+    "number of regions": {"region_features": np.zeros((4, 5, 12))},
+    "rank of regions": {"region_features": np.zeros((4, 72))},
     "rank of captions": {"captions": [["a"]] * 4},
     "rank of counts": {"num_regions": np.full((4, 1), 6)},
     "fewer captions": {"captions": ["a"]},
     "fewer counts": {"num_regions": [6]},
-    "no rows": {"regions": np.zeros((0, 6, 12)), "num_regions": [], "captions": []},
+    "no rows": {"region_features": np.zeros((0, 6, 12)), "num_regions": [], "captions": []},
 }
 
 
@@ -265,7 +267,9 @@ def test_ablated_models_have_the_same_endpoints(parts):
     expected = in_process(model, request)
     answer = ask(endpoints["score"], **request)
     np.testing.assert_allclose(answer["score"], expected, atol=1e-5)
-    images = ask(endpoints["encode_image"], **{k: request[k] for k in ("regions", "num_regions")})
+    images = ask(
+        endpoints["encode_image"], **{k: request[k] for k in ("region_features", "num_regions")}
+    )
     matrix = ask(
         endpoints["score_matrix"],
         regions=images["regions"][None],

@@ -48,8 +48,8 @@ print(json.dumps({name: value.numpy().tolist() for name, value in answer.items()
 
 
 def scores_of(model, request):
-    mask = np.arange(request["regions"].shape[1]) < request["num_regions"][:, None]
-    return model.score(request["regions"], list(request["captions"]), mask).numpy()
+    mask = np.arange(request["region_features"].shape[1]) < request["num_regions"][:, None]
+    return model.score(request["region_features"], list(request["captions"]), mask).numpy()
 
 
 def test_loads_without_the_package_and_without_keras(exported, tmp_path):
@@ -74,13 +74,13 @@ def test_every_tensor_of_every_endpoint_has_a_name(signatures):
         )
         for name, endpoint in signatures.items()
     }
-    score = {"regions", "num_regions", "captions"}, {"score", "status"}
+    score = {"region_features", "num_regions", "captions"}, {"score", "status"}
     assert names == {
         "serving_default": score,
         "score": score,
         "encode_text": ({"captions"}, {"words", "word_mask", "vector", "status"}),
         "encode_image": (
-            {"regions", "num_regions"},
+            {"region_features", "num_regions"},
             {"regions", "region_mask", "vector", "status"},
         ),
         "score_matrix": (

@@ -1,0 +1,185 @@
+"""Scores of encoded images and captions: aligned pairs, all pairs, and a loss on all pairs."""
+
+from collections.abc import Callable, Mapping
+
+import keras
+import tensorflow as tf
+
+from hslm_tf.config import ModelConfig
+from hslm_tf.layers.packed_words import pack_words
+from hslm_tf.models.networks import aligned_blocks
+from hslm_tf.training.matrix_loss import matrix_loss
+from hslm_tf.training.retrieval_loss import BatchLosses
+
+Encoding = Mapping[str, tf.Tensor]
+# Of the largest tensor between encodings and scores while training on all pairs: 256 MiB.
+BLOCK_NUMBERS = 2**26
+# What scores the global vectors.
+GLOBAL_LAYERS = ("global_similarity", "similarity_fusion")
+# Up to half the regions of an image: for so few captions, products of all its regions cost more
+# than they save.
+FEW_CAPTIONS = 18
+
+
+class BlockScoring:
+    """Brings encodings into the form that the matcher takes, and runs it block by block.
+
+    Args:
+        matcher: what `build_matcher` returned.
+        config: the configuration that it was built from.
+        images: what the image encoder gives.
+        texts: what the text encoder gives.
+    """
+
+    def __init__(
+        self,
+        matcher: keras.Model,
+        config: ModelConfig,
+        images: Mapping[str, tf.TensorSpec],
+        texts: Mapping[str, tf.TensorSpec],
+    ) -> None:
+        self._matcher = matcher
+        self._config = config
+        count = tf.TensorSpec([], tf.int32)
+        self._matrix_graph = tf.function(self.matrix, input_signature=[images, texts, count])
+        if "region_products" in matcher.input:
+            products = matcher.input["region_products"]
+            products = tf.TensorSpec(products.shape[1:], products.dtype)
+            self._prepared_graph = tf.function(
+                self.matrix, input_signature=[{**images, "region_products": products}, texts, count]
+            )
+
+    def pairs(self, images: Encoding, texts: Encoding) -> tf.Tensor:
+        """Scores image i against caption i.
+
+        Args:
+            images: output of the image encoder for n images.
+            texts: output of the text encoder for n captions.
+
+        Returns:
+            `[n]`.
+        """
+        return self._match(aligned_blocks(images, texts))[:, 0, 0]
+
+    def matrix(
+        self, images: Encoding, texts: Encoding, image_block_size: int | tf.Tensor
+    ) -> tf.Tensor:
+        """Scores all images against all captions, in blocks of images.
+
+        Args:
+            images: output of the image encoder for n images, prepared or not.
+            texts: output of the text encoder for m captions.
+            image_block_size: images of a block; memory is proportional to it.
+
+        Returns:
+            `[n, m]`.
+        """
+        captions = self._packed(texts)
+        count = tf.shape(images["regions"])[0]
+        blocks = -(-count // image_block_size)
+        # The last block is filled up with images of the first.
+        rows = tf.reshape(tf.range(blocks * image_block_size) % count, [blocks, image_block_size])
+
+        def score_block(block_rows: tf.Tensor) -> tf.Tensor:
+            block = {key: tf.gather(value, block_rows) for key, value in images.items()}
+            return self._match_block(block, captions)
+
+        dtype = self._matcher.output["scores"].dtype
+        scores = tf.map_fn(score_block, rows, fn_output_signature=dtype, parallel_iterations=2)
+        return tf.reshape(scores, [blocks * image_block_size, -1])[:count]
+
+    def compiled_matrix(
+        self, images: Encoding, texts: Encoding, image_block_size: int
+    ) -> tf.Tensor:
+        """Scores all images against all captions, `matrix` as a compiled graph.
+
+        Args:
+            images: output of the image encoder for n images, prepared or not.
+            texts: output of the text encoder for m captions.
+            image_block_size: images of a block.
+
+        Returns:
+            `[n, m]`.
+        """
+        images = self.prepared(images, len(texts["word_mask"]))
+        graph = self._prepared_graph if "region_products" in images else self._matrix_graph
+        return graph(dict(images), dict(texts), tf.constant(image_block_size))
+
+    def loss(
+        self,
+        loss: Callable[[tf.Tensor], BatchLosses],
+        images: Encoding,
+        texts: Encoding,
+        on: str,
+        loss_scale: tf.Tensor,
+    ) -> BatchLosses:
+        """Computes a loss on all scores, see `training.matrix_loss`.
+
+        Args:
+            loss: called with the scores, `[n, m]`.
+            images: output of the image encoder for n images.
+            texts: output of the text encoder for m captions.
+            on: `"score"`, or `"global"` for the scores of the global vectors alone, where the
+                image has one of its own.
+            loss_scale: as for `training.matrix_loss`.
+
+        Returns:
+            What `loss` returned.
+        """
+        if on == "global" and self._config.pools_regions:
+            layers = [self._matcher.get_layer(name) for name in GLOBAL_LAYERS]
+            variables = [variable for layer in layers for variable in layer.trainable_variables]
+            images = {"image_global": images["image_global"]}
+            captions = {"text_global": texts["text_global"][None]}
+            rows, score_block = captions["text_global"], self._match_global
+        else:
+            variables = self._matcher.trainable_variables
+            images, captions = self.prepared(images), self._packed(texts)
+            rows = captions["words" if self._config.cross_attention else "text_global"]
+            score_block = self._match_block
+        numbers_per_image = self._config.joint_dim * tf.shape(rows)[1]
+        block_size = tf.maximum(BLOCK_NUMBERS // numbers_per_image, 1)
+        return matrix_loss(loss, score_block, images, captions, variables, block_size, loss_scale)
+
+    def prepared(self, images: Encoding, num_captions: int | None = None) -> Encoding:
+        """Adds what the matcher needs of an image for every caption, so that it is computed once.
+
+        Args:
+            images: output of the image encoder, or of this method.
+            num_captions: how many captions they will be scored against, where that is known.
+
+        Returns:
+            The same with `"region_products"`, see `AttentionPooling.region_products`; unchanged
+            where the matcher takes none, or the captions are too few for them to pay.
+        """
+        few = num_captions is not None and num_captions <= FEW_CAPTIONS
+        if few or "region_products" not in self._matcher.input or "region_products" in images:
+            return images
+        pooling = self._matcher.get_layer("attended_pooling")
+        return {**images, "region_products": pooling.region_products(images["regions"])}
+
+    def _packed(self, texts: Encoding) -> dict[str, tf.Tensor]:
+        """The captions of one block, as the matcher takes them."""
+        captions = {}
+        if self._config.cross_attention:
+            captions["words"], captions["segment_ids"] = pack_words(
+                texts["words"], texts["word_mask"]
+            )
+        if self._config.global_alignment:
+            captions["text_global"] = texts["text_global"][None]
+        return captions
+
+    def _match_block(self, images: Encoding, captions: Encoding) -> tf.Tensor:
+        """Scores the images of a block against its captions, `[images, captions]`."""
+        return self._match({**{key: value[None] for key, value in images.items()}, **captions})[0]
+
+    def _match(self, blocks: Encoding) -> tf.Tensor:
+        return self._matcher({key: blocks.get(key) for key in self._matcher.input})["scores"]
+
+    def _match_global(self, images: Encoding, captions: Encoding) -> tf.Tensor:
+        """Scores by the global vectors alone, `[images, captions]`."""
+        similarity, fusion = (self._matcher.get_layer(name) for name in GLOBAL_LAYERS)
+        vectors = similarity(
+            captions["text_global"][:, None], images["image_global"][None, :, None]
+        )
+        return fusion({"global": vectors})[0]
