@@ -15,6 +15,7 @@ from hslm_tf.runs.evaluation import evaluate_runs
 from hslm_tf.runs.experiment import new_model, train
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits
+from hslm_tf.text.split_captions import split_captions
 
 CHANCE = 31.5  # rsum of random scores on 100 images and 500 captions
 
@@ -52,5 +53,5 @@ def test_shuffled_captions_teach_nothing(tmp_path):
 def test_untrained_model_is_at_chance(seed):
     config = _with(seed=seed)
     keras.utils.set_random_seed(seed)
-    model = new_model(config, load_sample("train").captions)
+    model = new_model(config, split_captions(load_sample("train").captions))
     assert evaluate(model, load_sample("test")).rsum < 1.5 * CHANCE

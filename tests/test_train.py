@@ -19,6 +19,7 @@ from hslm_tf.presets import PRESETS
 from hslm_tf.runs import experiment, splits
 from hslm_tf.runs.checkpoints import RunCheckpoint
 from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.text.split_captions import split_captions
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.training.callbacks import CollapseWarning, Throughput
 from tests.tiny_run import STEPS
@@ -318,7 +319,7 @@ def test_word_vectors_start_the_embedding(run_flags, tmp_path, caplog):
     config = train.parse([*run_flags, *flags]).config
     captions = splits.load_split(config, "train").captions
     with caplog.at_level("INFO", "hslm_tf"):
-        model = experiment.new_model(config, captions)
+        model = experiment.new_model(config, split_captions(captions))
     [embedding] = model.text_encoder.get_layer("word_embedding").get_weights()
     assert f"2 of {len(model.vocabulary)} words have pretrained vectors" in caplog.text
     for word in ("photo", "sea"):

@@ -3,7 +3,6 @@
 import logging
 import re
 import time
-from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -19,8 +18,8 @@ from hslm_tf.runs.checkpoints import RunCheckpoint
 from hslm_tf.runs.recipe import loss_of, optimizer_of, schedule_of
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits
-from hslm_tf.text.token_cache import cached_tokens
-from hslm_tf.text.tokenizer import build_vocabulary
+from hslm_tf.text.caption_cache import cached_split
+from hslm_tf.text.split_captions import SplitCaptions
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.text.word_vectors import load_word_vectors
 from hslm_tf.training.callbacks import (
@@ -77,17 +76,18 @@ def train(
             f"There are only {steps * (training.epochs - done)} steps to go. "
             f"Received: profiled_steps={profiled_steps}"
         )
+    captions = cached_split(splits.train.captions)
     if done:
         model = keras.saving.load_model(run.last_model)
         # The number of epochs may have changed, and with it the schedule.
         model.optimizer.learning_rate = schedule_of(training, steps)
     else:
-        model = new_model(config, splits.train.captions)
+        model = new_model(config, captions)
         model.compile(optimizer=optimizer_of(training, steps), loss=loss_of(training, steps))
     run.write_config(config)
     run.tidy()
     Vocabulary(model.vocabulary).save(run.vocabulary_file)
-    tokens = cached_tokens(model.tokenizer, model.vocabulary, splits.train.captions)
+    tokens = model.tokenizer.ids_of_split(captions)
     if tokens.num_truncated:
         logger.warning(
             "%d of %d training captions are longer than %d tokens and were truncated",
@@ -122,7 +122,7 @@ def train(
     return model
 
 
-def new_model(config: RunConfig, captions: Sequence[str]) -> HSLM:
+def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
     """Builds an untrained model with its vocabulary and, where configured, pretrained word vectors.
 
     Args:
@@ -133,7 +133,7 @@ def new_model(config: RunConfig, captions: Sequence[str]) -> HSLM:
         The model.
     """
     if config.data.vocabulary is None:
-        vocabulary = build_vocabulary(captions, config.data.min_count)
+        vocabulary = Vocabulary.build(captions.counts(), config.data.min_count)
     else:
         vocabulary = Vocabulary.load(config.data.vocabulary)
     model = HSLM(config.model, vocabulary.words, dtype=config.training.precision)

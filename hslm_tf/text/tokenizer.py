@@ -1,15 +1,15 @@
 """From captions to token ids, in the TensorFlow graph."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from hslm_tf.text.split_captions import SplitCaptions, split_captions
 from hslm_tf.text.tokenization import tokenize
 from hslm_tf.text.vocabulary import Vocabulary
-
-_CAPTION_BLOCK_SIZE = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +81,9 @@ class CaptionTokenizer(tf.Module):
             ),
             default_value=vocabulary.id_of("<unk>"),
         )
+        self._remembered = functools.lru_cache(maxsize=2)(
+            lambda captions: self.ids_of_split(split_captions(captions))
+        )
 
     def __call__(self, captions: tf.Tensor) -> tf.RaggedTensor:
         """Token ids of captions.
@@ -111,25 +114,37 @@ class CaptionTokenizer(tf.Module):
     def tokenize_all(self, captions: Sequence[str]) -> TokenizedCaptions:
         """Token ids of a whole data set, as arrays.
 
+        The last data sets are remembered, since evaluations come back to the same captions.
+
         Args:
             captions: n captions as they are written.
 
         Returns:
             The token ids and how many captions were truncated.
         """
-        ids = [np.zeros(0, np.int32)]
-        lengths = [np.zeros(0, np.int64)]
-        num_truncated = 0
-        for first in range(0, len(captions), _CAPTION_BLOCK_SIZE):
-            words = tokenize(tf.constant(captions[first : first + _CAPTION_BLOCK_SIZE], tf.string))
-            if self.max_tokens is not None:
-                longer = words.row_lengths() + 2 > self.max_tokens
-                num_truncated += int(np.count_nonzero(longer))
-            rows = self.ids_of(words)
-            ids.append(rows.flat_values.numpy())
-            lengths.append(rows.row_lengths().numpy())
-        offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
-        return TokenizedCaptions(np.concatenate(ids), offsets, num_truncated)
+        return self._remembered(tuple(captions))
+
+    def ids_of_split(self, split: SplitCaptions) -> TokenizedCaptions:
+        """Token ids of a data set that is split already.
+
+        Args:
+            split: the words of n captions.
+
+        Returns:
+            As `tokenize_all`.
+        """
+        lengths = np.diff(split.offsets)
+        kept = lengths if self.max_tokens is None else np.minimum(lengths, self.max_tokens - 2)
+        offsets = np.concatenate([[0], np.cumsum(kept + 2)])
+        ids = np.empty(offsets[-1], np.int32)
+        ids[offsets[:-1]] = self._start
+        ids[offsets[1:] - 1] = self._end
+        # Of every caption the first words, behind its <start>.
+        captions = np.repeat(np.arange(len(split)), kept)
+        words = np.arange(len(captions)) - np.repeat(np.cumsum(kept) - kept, kept)
+        known = self._table.lookup(tf.constant(split.words, tf.string)).numpy()
+        ids[offsets[captions] + 1 + words] = known[split.places[split.offsets[captions] + words]]
+        return TokenizedCaptions(ids, offsets, int(np.count_nonzero(kept < lengths)))
 
 
 def build_vocabulary(captions: Sequence[str], min_count: int = 4) -> Vocabulary:
@@ -146,5 +161,4 @@ def build_vocabulary(captions: Sequence[str], min_count: int = 4) -> Vocabulary:
         >>> vocabulary = hslm_tf.build_vocabulary(["a dog runs", "a dog sits"], min_count=2)
         >>> print(vocabulary.words)
     """
-    words = tokenize(tf.constant(captions, tf.string)).flat_values.numpy().astype(bytes)
-    return Vocabulary.build([np.char.decode(words, "utf-8").tolist()], min_count)
+    return Vocabulary.build(split_captions(captions).counts(), min_count)

@@ -3,7 +3,7 @@
 import collections
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +44,19 @@ class Vocabulary:
             self._ids[word] = index
 
     @classmethod
-    def build(cls, tokenized: Iterable[Iterable[str]], min_count: int = 4) -> "Vocabulary":
+    def build(cls, counts: Mapping[str, int], min_count: int = 4) -> "Vocabulary":
         """Collects the words that occur at least `min_count` times.
 
         After the special words come the others by falling count, equal counts in alphabetical
         order (by code point), so the ids depend on the captions but not on their order.
 
         Args:
-            tokenized: the words of every training caption.
+            counts: how often every word occurs in the training captions.
             min_count: smallest number of occurrences; 4 in SCAN and SGRAF.
 
         Returns:
             The vocabulary.
         """
-        counts = collections.Counter(word for words in tokenized for word in words)
         kept = (
             (-count, word)
             for word, count in counts.items()

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hslm_tf.text.split_captions import split_captions
 from hslm_tf.text.tokenizer import CaptionTokenizer, TokenizedCaptions
 from hslm_tf.text.vocabulary import SPECIAL_WORDS
 
@@ -22,7 +23,7 @@ def test_truncation_keeps_the_first_words_and_end():
 
 @pytest.mark.parametrize(("max_tokens", "truncated"), [(None, 0), (8, 0), (7, 1), (6, 1), (5, 2)])
 def test_a_data_set_at_once(max_tokens, truncated, monkeypatch):
-    monkeypatch.setattr("hslm_tf.text.tokenizer._CAPTION_BLOCK_SIZE", 3)
+    monkeypatch.setattr("hslm_tf.text.split_captions._CAPTION_BLOCK_SIZE", 3)
     tokenizer = CaptionTokenizer(WORDS, max_tokens)
     tokens = tokenizer.tokenize_all(CAPTIONS)
     assert tokens.num_truncated == truncated
@@ -30,6 +31,21 @@ def test_a_data_set_at_once(max_tokens, truncated, monkeypatch):
     rows = [part.tolist() for part in np.split(tokens.ids, tokens.offsets[1:-1])]
     assert rows == tokenizer(tf.constant(CAPTIONS)).to_list()
     assert len(tokens) == len(CAPTIONS)
+
+
+def test_the_same_captions_are_split_once(monkeypatch):
+    calls = []
+
+    def counting(captions):
+        calls.append(captions)
+        return split_captions(captions)
+
+    monkeypatch.setattr("hslm_tf.text.tokenizer.split_captions", counting)
+    tokenizer = CaptionTokenizer(WORDS)
+    tokens = tokenizer.tokenize_all(CAPTIONS)
+    assert tokenizer.tokenize_all(list(CAPTIONS)) is tokens
+    assert len(tokenizer.tokenize_all(CAPTIONS[:2])) == 2
+    assert len(calls) == 2
 
 
 def test_no_captions():

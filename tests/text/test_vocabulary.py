@@ -52,14 +52,14 @@ def test_released_vocabularies_keep_every_id(name, size, words, tmp_path):
 
 
 def test_words_by_count_then_alphabet():
-    captions = [["b", "a", "c"], ["c", "b", "<unk>"], ["c", "a", "rare", "<unk>"]]
-    vocabulary = Vocabulary.build(captions, min_count=2)
+    counts = {"b": 2, "rare": 1, "a": 2, "c": 3, "<unk>": 2}
+    vocabulary = Vocabulary.build(counts, min_count=2)
     assert vocabulary.words == (*SPECIAL_WORDS, "c", "a", "b")
-    assert Vocabulary.build(reversed(captions), min_count=2).words == vocabulary.words
+    assert Vocabulary.build(dict(reversed(counts.items())), min_count=2).words == vocabulary.words
 
 
 def test_four_occurrences_are_enough_by_default():
-    assert Vocabulary.build([["dog"]] * 4 + [["cat"]] * 3).words == (*SPECIAL_WORDS, "dog")
+    assert Vocabulary.build({"dog": 4, "cat": 3}).words == (*SPECIAL_WORDS, "dog")
 
 
 def test_unknown_words_are_unk():
