@@ -52,8 +52,8 @@ def load_precomputed(
     Args:
         folder: The data folder.
         split: `train`, `dev` or `test`.
-        layout: `per_image`, `per_caption` (SCAN's release repeats every image for each of its
-            five captions) or `auto`, see `assemble`.
+        layout: `per_image`, `per_caption` (the row of an image is repeated for each of its
+            captions, as in SCAN's release) or `auto`, see `assemble`.
         captions_optional: Accepts a split of images alone, to search in.
 
     Returns:
