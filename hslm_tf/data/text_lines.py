@@ -1,5 +1,6 @@
 """One item per line: the caption and id files of the field."""
 
+import codecs
 import os
 from collections.abc import Sequence
 
@@ -22,7 +23,7 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
         DataError: A line is empty or is not UTF-8.
     """
     with open(path, "rb") as file:
-        content = file.read().removeprefix(b"\xef\xbb\xbf")
+        content = file.read().removeprefix(codecs.BOM_UTF8)
     lines = content.split(b"\n")
     if not lines[-1]:
         lines.pop()
