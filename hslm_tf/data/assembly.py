@@ -20,7 +20,7 @@ class Label(Protocol):
 
         Args:
             part: `ims`, `caps`, `ids`, `boxes` or `num_regions`.
-            row: A row of it, from 0, or None for the whole.
+            row: a row of it, from 0, or None for the whole.
 
         Returns:
             The file, and the place where one is asked for.
@@ -41,13 +41,13 @@ def assemble(
     """Builds a dataset from the parts of a split after checking that they fit together.
 
     Args:
-        split: Name of the split.
-        regions: Array-like `[rows, N, F]`.
-        captions: Captions in image order, the same number for every image; None for images alone,
+        split: name of the split.
+        regions: array-like `[rows, N, F]`.
+        captions: captions in image order, the same number for every image; None for images alone,
             of which a row is an image whatever the layout.
-        label: Names the parts in error messages.
-        image_ids: Ids in image order, one per image, per row or per caption.
-        boxes: Array-like `[rows, N, 4]`.
+        label: names the parts in error messages.
+        image_ids: ids in image order, one per image, per row or per caption.
+        boxes: array-like `[rows, N, 4]`.
         num_regions: int `[rows]`.
         layout: `per_image`: a row is an image. `per_caption`: an image has a row for each of its
             captions, as in SCAN's released files. `auto`: where there are as many captions as
@@ -57,7 +57,8 @@ def assemble(
         The dataset.
 
     Raises:
-        DataError: A type, rank, count or value is wrong.
+        DataError: if a type, rank, count or value is wrong.
+        ValueError: if `layout` is unknown.
     """
     if layout not in get_args(Layout):
         raise ValueError(f"layout is one of {get_args(Layout)}. Received: layout={layout!r}")

@@ -20,10 +20,10 @@ class TSVRows:
     """A base64 field of a TSV file as an array `[rows, N, width]`, decoded on demand.
 
     Args:
-        path: The file.
-        lines: The lines that make up the rows, in order.
+        path: the file.
+        lines: the lines that make up the rows, in order.
         field: `features`, or `boxes`, which come out relative to the image size.
-        width: Numbers per region.
+        width: numbers per region.
     """
 
     dtype = np.dtype(np.float32)
@@ -44,7 +44,7 @@ class TSVRows:
             float32 `[b, N, width]`, zero beyond the regions of an image.
 
         Raises:
-            DataError: A field is not base64, or holds NaN or infinity.
+            DataError: if a field is not base64, or holds NaN or infinity.
         """
         values = np.zeros((len(rows), *self.shape[1:]), np.float32)
         # Opened anew for every batch: no handle to share between threads or processes.
@@ -72,7 +72,7 @@ def tsv_paths(folder: str | os.PathLike[str], split: str) -> dict[str, Path]:
     """The files of a split, the optional ids included.
 
     Args:
-        folder: The data folder.
+        folder: the data folder.
         split: `train`, `dev` or `test`.
 
     Returns:
@@ -99,15 +99,15 @@ def load_bottom_up_tsv(
     to find its lines; features are decoded only when they are read.
 
     Args:
-        folder: The data folder.
+        folder: the data folder.
         split: `train`, `dev` or `test`.
-        captions_optional: Accepts a split of images alone, to search in.
+        captions_optional: whether a split of images alone, to search in, is accepted.
 
     Returns:
         The dataset; box corners are divided by the size of the image.
 
     Raises:
-        DataError: A file is missing, broken, or does not fit the others.
+        DataError: if a file is missing, broken, or does not fit the others.
     """
     paths = tsv_paths(folder, split)
     without_captions = captions_optional and not paths["caps"].exists()
@@ -143,13 +143,13 @@ def write_bottom_up_tsv(
     Image sizes are not known here: width and height are written as 1 and the boxes as they are.
 
     Args:
-        dataset: The split; its captions are in image order.
-        folder: An existing folder.
-        dtype: Must be float32, the only type of this format.
-        advance: Called with the number of images after each block.
+        dataset: the split; its captions are in image order.
+        folder: an existing folder.
+        dtype: must be float32, the only type of this format.
+        advance: called with the number of images after each block.
 
     Raises:
-        DataError: `dtype` is not float32, or an id contains a tab.
+        DataError: if `dtype` is not float32, or an id contains a tab.
     """
     if dtype != np.float32:
         raise DataError(f"a bottom-up-attention TSV holds float32, {dtype} was asked for")

@@ -22,13 +22,13 @@ class TSVLine:
     """Where one image lies in a file, and what its short fields say.
 
     Args:
-        number: Line, from 0.
-        offset: Byte at which the line starts.
-        image_id: Name of the image.
-        size: Width and height that the boxes are relative to.
-        num_boxes: Regions of the image.
-        box_bytes: Length of the decoded boxes; 0 where the field is empty.
-        feature_bytes: Length of the decoded features.
+        number: line, from 0.
+        offset: byte at which the line starts.
+        image_id: name of the image.
+        size: width and height that the boxes are relative to.
+        num_boxes: regions of the image.
+        box_bytes: length of the decoded boxes; 0 where the field is empty.
+        feature_bytes: length of the decoded features.
     """
 
     number: int

@@ -39,7 +39,7 @@ def load_word_vectors(
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: as `read_word_vectors`.
+        ValueError: if `read_word_vectors` finds a mistake in it.
     """
     rng = np.random.default_rng(seed)
     matrix = rng.uniform(-LARGEST_RANDOM, LARGEST_RANDOM, (len(words), dim)).astype(np.float32)
