@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 import tyro
-from scipy.linalg import cholesky, solve_triangular
-from sklearn.feature_extraction.text import TfidfVectorizer
 
-from hslm_tf.command_line import print_table
+from hslm_tf.command_line import one_line_errors, print_table
 from hslm_tf.data import RetrievalDataset, load_dataset, load_sample
 from hslm_tf.evaluation import RecallReport, evaluate_scores, report_table
 
@@ -81,6 +79,8 @@ class LinearCCA:
         Returns:
             The projections.
         """
+        from scipy.linalg import solve_triangular
+
         n = len(x)
         x_mean, y_mean = x.mean(axis=0), np.asarray(y.mean(axis=0)).ravel()
         x_root = _root(x.T @ x / n - np.outer(x_mean, x_mean), x_ridge)
@@ -127,7 +127,16 @@ def baseline(
 
     Returns:
         Reports of the plain and of the weighted cosine.
+
+    Raises:
+        ImportError: if scikit-learn is not installed.
     """
+    try:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+    except ImportError as error:
+        raise ImportError(
+            "scikit-learn is not installed: pip install hslm-tf[benchmarks]"
+        ) from error
     vectorizer = TfidfVectorizer(min_df=settings.min_count, sublinear_tf=True)
     words = vectorizer.fit_transform(train.captions)
     regions = mean_regions(train)
@@ -161,6 +170,8 @@ def mean_regions(dataset: RetrievalDataset) -> np.ndarray:
 
 
 def _root(covariance: np.ndarray, ridge: float) -> np.ndarray:
+    from scipy.linalg import cholesky
+
     return cholesky(covariance + ridge * np.eye(len(covariance)), lower=True)
 
 
@@ -177,8 +188,10 @@ def main(data: Path | None = None, split: str = "test", settings: Settings = _DE
         settings: Settings of the baseline.
     """
     load_split = load_sample if data is None else lambda name: load_dataset(data, name)
-    reports = baseline(load_split("train"), load_split(split), settings)
-    print_table(report_table(reports, title=f"Linear CCA, {data or 'packaged sample'}, {split}"))
+    with one_line_errors():
+        reports = baseline(load_split("train"), load_split(split), settings)
+        title = f"Linear CCA, {data or 'packaged sample'}, {split}"
+        print_table(report_table(reports, title=title))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def read_list(path: Path) -> dict[str, list[str]]:
         ValueError: A line has no name or flags that no shell would read, or a name stands twice.
     """
     found: dict[str, list[str]] = {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         name, colon, flags = line.partition(":")

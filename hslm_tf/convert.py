@@ -33,7 +33,7 @@ class ConvertArguments:
     """Splits to convert, such as train dev test. Without it: all that are found."""
 
     layout: Layout = "auto"
-    """Layout of the source: one row per image, or SCAN's five identical rows per image."""
+    """Layout of the source: one row per image, or one per caption, as in SCAN's release."""
 
     dtype: FeatureType = "keep"
     """Type of the region features in the target."""

@@ -7,12 +7,9 @@ import numpy as np
 
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.repeated_rows import rows_per_image
 
 Layout = Literal["auto", "per_image", "per_caption"]
-
-# SCAN's released arrays hold every image once per caption, five times in a row.
-CAPTIONS_PER_IMAGE = 5
-_GROUPS_COMPARED = 16
 
 
 class Label(Protocol):
@@ -23,7 +20,7 @@ class Label(Protocol):
 
         Args:
             part: `ims`, `caps`, `ids`, `boxes` or `num_regions`.
-            row: A row of it, from 0, or None for the whole.
+            row: a row of it, from 0, or None for the whole.
 
         Returns:
             The file, and the place where one is asked for.
@@ -44,23 +41,24 @@ def assemble(
     """Builds a dataset from the parts of a split after checking that they fit together.
 
     Args:
-        split: Name of the split.
-        regions: Array-like `[rows, N, F]`.
-        captions: Captions in image order, the same number for every image; None for images alone,
+        split: name of the split.
+        regions: array-like `[rows, N, F]`.
+        captions: captions in image order, the same number for every image; None for images alone,
             of which a row is an image whatever the layout.
-        label: Names the parts in error messages.
-        image_ids: Ids in image order, one per image, per row or per caption.
-        boxes: Array-like `[rows, N, 4]`.
+        label: names the parts in error messages.
+        image_ids: ids in image order, one per image, per row or per caption.
+        boxes: array-like `[rows, N, 4]`.
         num_regions: int `[rows]`.
-        layout: `per_image`: a row is an image. `per_caption`: rows 5i to 5i+4 are one image, as
-            in SCAN's released files. `auto`: `per_caption` where there are as many captions as
-            rows and the rows of a spread sample of groups are identical.
+        layout: `per_image`: a row is an image. `per_caption`: an image has a row for each of its
+            captions, as in SCAN's released files. `auto`: where there are as many captions as
+            rows, what `rows_per_image` finds.
 
     Returns:
         The dataset.
 
     Raises:
-        DataError: A type, rank, count or value is wrong.
+        DataError: if a type, rank, count or value is wrong.
+        ValueError: if `layout` is unknown.
     """
     if layout not in get_args(Layout):
         raise ValueError(f"layout is one of {get_args(Layout)}. Received: layout={layout!r}")
@@ -70,18 +68,18 @@ def assemble(
         captions, layout = [], "per_image"
     else:
         _check_captions(captions, label)
-    if layout == "auto":
-        layout = _recognize_layout(regions, len(captions), label("ims"))
-    if layout == "per_caption":
-        if rows != len(captions) or rows % CAPTIONS_PER_IMAGE:
-            raise DataError(
-                f"{label('ims')} has {rows} rows and {label('caps')} {len(captions)} captions: "
-                f"the layout per_caption needs one row per caption, in groups of "
-                f"{CAPTIONS_PER_IMAGE}"
-            )
-        image_rows = np.arange(0, rows, CAPTIONS_PER_IMAGE)
-    else:
-        image_rows = np.arange(rows)
+    one_per_caption = rows == len(captions)
+    if layout == "per_caption" and not one_per_caption:
+        raise DataError(
+            f"{label('ims')} has {rows} rows and {label('caps')} {len(captions)} captions: "
+            "the layout per_caption needs one row per caption"
+        )
+    repeats = 1
+    if one_per_caption and layout != "per_image":
+        repeats = rows_per_image(
+            regions, image_ids, source=label("ims"), repeated=layout == "per_caption"
+        )
+    image_rows = np.arange(0, rows, repeats)
     images = len(image_rows)
     if len(captions) % images:
         raise DataError(
@@ -130,28 +128,6 @@ def _check_captions(captions: Sequence[str], label: Label) -> None:
     for row, caption in enumerate(captions):
         if not caption or "\n" in caption:
             raise DataError(f"{label('caps', row)}: {caption!r} is not one line of text")
-
-
-def _recognize_layout(regions: Any, num_captions: int, source: str) -> Layout:
-    rows = regions.shape[0]
-    if num_captions != rows or rows % CAPTIONS_PER_IMAGE:
-        return "per_image"
-    groups = rows // CAPTIONS_PER_IMAGE
-    sampled = np.unique(np.linspace(0, groups - 1, _GROUPS_COMPARED, dtype=np.int64))
-    repeated = []
-    for group in sampled:
-        block = np.asarray(regions[group * CAPTIONS_PER_IMAGE + np.arange(CAPTIONS_PER_IMAGE)])
-        repeated.append(np.array_equal(block, np.broadcast_to(block[:1], block.shape), True))
-    if all(repeated):
-        return "per_caption"
-    if any(repeated):
-        first, other = (CAPTIONS_PER_IMAGE * sampled[repeated.index(v)] for v in (True, False))
-        raise DataError(
-            f"{source}: rows {first} to {first + CAPTIONS_PER_IMAGE - 1} are identical but rows "
-            f"{other} to {other + CAPTIONS_PER_IMAGE - 1} are not, so it is unclear whether every "
-            f"image is repeated; say so with the layout per_image or per_caption"
-        )
-    return "per_image"
 
 
 def _check_num_regions(num_regions: Any, shape: tuple[int, ...], label: Label) -> None:

@@ -16,8 +16,8 @@ def row_blocks(count: int, size: int) -> Iterator[np.ndarray]:
     """Splits the numbers from 0 to `count - 1` into blocks.
 
     Args:
-        count: How many there are.
-        size: Largest number in a block.
+        count: how many there are.
+        size: largest number in a block.
 
     Yields:
         int64 `[b]`, consecutive numbers.
@@ -30,7 +30,7 @@ def image_blocks(dataset: RetrievalDataset) -> Iterator[np.ndarray]:
     """Splits the images into runs whose float32 features take about 16 MiB.
 
     Args:
-        dataset: The dataset.
+        dataset: the dataset.
 
     Yields:
         int64 `[b]`, consecutive images.
@@ -45,15 +45,15 @@ def region_blocks(
     """Reads the region features block by block in another type.
 
     Args:
-        dataset: The dataset.
+        dataset: the dataset.
         dtype: float32 or float16.
-        advance: Called with the number of images after each block.
+        advance: called with the number of images after each block.
 
     Yields:
         `[b, N, F]` of `dtype`, zero beyond the real regions.
 
     Raises:
-        DataError: A feature is not finite, or too large for `dtype`.
+        DataError: if a feature is not finite, or too large for `dtype`.
     """
     largest = np.finfo(dtype).max
     for images in image_blocks(dataset):
@@ -73,7 +73,7 @@ def box_blocks(dataset: RetrievalDataset) -> Iterator[np.ndarray]:
     """Reads the boxes block by block.
 
     Args:
-        dataset: A dataset with boxes.
+        dataset: a dataset with boxes.
 
     Yields:
         float32 `[b, N, 4]`.

@@ -3,8 +3,6 @@
 import base64
 import binascii
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,42 +13,17 @@ from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.folders import require_files
 from hslm_tf.data.text_lines import line_place, read_lines, write_lines
-
-FIELDS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
-_FLOAT = np.dtype("<f4")
-
-
-@dataclass(frozen=True)
-class TSVLine:
-    """Where one image lies in a file, and what its short fields say.
-
-    Args:
-        number: Line, from 0.
-        offset: Byte at which the line starts.
-        image_id: Name of the image.
-        size: Width and height that the boxes are relative to.
-        num_boxes: Regions of the image.
-        box_bytes: Length of the decoded boxes; 0 where the field is empty.
-        feature_bytes: Length of the decoded features.
-    """
-
-    number: int
-    offset: int
-    image_id: str
-    size: tuple[float, float]
-    num_boxes: int
-    box_bytes: int
-    feature_bytes: int
+from hslm_tf.data.tsv_lines import FIELDS, FLOAT, TSVLine, index_lines, split_fields
 
 
 class TSVRows:
     """A base64 field of a TSV file as an array `[rows, N, width]`, decoded on demand.
 
     Args:
-        path: The file.
-        lines: The lines that make up the rows, in order.
+        path: the file.
+        lines: the lines that make up the rows, in order.
         field: `features`, or `boxes`, which come out relative to the image size.
-        width: Numbers per region.
+        width: numbers per region.
     """
 
     dtype = np.dtype(np.float32)
@@ -71,7 +44,7 @@ class TSVRows:
             float32 `[b, N, width]`, zero beyond the regions of an image.
 
         Raises:
-            DataError: A field is not base64, or holds NaN or infinity.
+            DataError: if a field is not base64, or holds NaN or infinity.
         """
         values = np.zeros((len(rows), *self.shape[1:]), np.float32)
         # Opened anew for every batch: no handle to share between threads or processes.
@@ -79,14 +52,14 @@ class TSVRows:
             for value, row in zip(values, rows, strict=True):
                 line = self._lines[row]
                 file.seek(line.offset)
-                fields = file.readline().rstrip(b"\r\n").split(b"\t")
+                fields = split_fields(file.readline())
                 value[: line.num_boxes] = self._decode(fields[FIELDS.index(self._field)], line)
         return values
 
     def _decode(self, text: bytes, line: TSVLine) -> np.ndarray:
         place = line_place(self._path, line.number)
         try:
-            numbers = np.frombuffer(base64.b64decode(text, validate=True), _FLOAT)
+            numbers = np.frombuffer(base64.b64decode(text, validate=True), FLOAT)
         except binascii.Error as error:
             raise DataError(f"{place}: {self._field} is not base64: {error}") from error
         if not np.isfinite(numbers).all():
@@ -99,7 +72,7 @@ def tsv_paths(folder: str | os.PathLike[str], split: str) -> dict[str, Path]:
     """The files of a split, the optional ids included.
 
     Args:
-        folder: The data folder.
+        folder: the data folder.
         split: `train`, `dev` or `test`.
 
     Returns:
@@ -126,26 +99,25 @@ def load_bottom_up_tsv(
     to find its lines; features are decoded only when they are read.
 
     Args:
-        folder: The data folder.
+        folder: the data folder.
         split: `train`, `dev` or `test`.
-        captions_optional: Accepts a split of images alone, to search in.
+        captions_optional: whether a split of images alone, to search in, is accepted.
 
     Returns:
         The dataset; box corners are divided by the size of the image.
 
     Raises:
-        DataError: A file is missing, broken, or does not fit the others.
+        DataError: if a file is missing, broken, or does not fit the others.
     """
     paths = tsv_paths(folder, split)
     without_captions = captions_optional and not paths["caps"].exists()
     require_files(folder, [paths["tsv"]] if without_captions else [paths["tsv"], paths["caps"]])
     path = paths["tsv"]
-    with open(path, "rb") as file:
-        lines = _index(path, file)
+    lines = index_lines(path)
     if paths["ids"].exists():
         lines = _select(lines, read_lines(paths["ids"]), paths["ids"], path)
     num_boxes = np.array([line.num_boxes for line in lines], np.int32)
-    width = lines[0].feature_bytes // (_FLOAT.itemsize * lines[0].num_boxes)
+    width = lines[0].feature_bytes // (FLOAT.itemsize * lines[0].num_boxes)
 
     def label(part: str, row: int | None = None) -> str:
         part_path = paths.get(part, path)
@@ -171,13 +143,13 @@ def write_bottom_up_tsv(
     Image sizes are not known here: width and height are written as 1 and the boxes as they are.
 
     Args:
-        dataset: The split; its captions are in image order.
-        folder: An existing folder.
-        dtype: Must be float32, the only type of this format.
-        advance: Called with the number of images after each block.
+        dataset: the split; its captions are in image order.
+        folder: an existing folder.
+        dtype: must be float32, the only type of this format.
+        advance: called with the number of images after each block.
 
     Raises:
-        DataError: `dtype` is not float32, or an id contains a tab.
+        DataError: if `dtype` is not float32, or an id contains a tab.
     """
     if dtype != np.float32:
         raise DataError(f"a bottom-up-attention TSV holds float32, {dtype} was asked for")
@@ -199,69 +171,7 @@ def write_bottom_up_tsv(
 
 
 def _encode(values: np.ndarray) -> bytes:
-    return base64.b64encode(np.ascontiguousarray(values, _FLOAT).data)
-
-
-def _index(path: Path, file: Iterable[bytes]) -> list[TSVLine]:
-    lines: list[TSVLine] = []
-    first_with: dict[str, int] = {}
-    offset = 0
-    for number, content in enumerate(file):
-        try:
-            line = _parse(number, offset, content)
-            _check(line, lines[0] if lines else line)
-        except ValueError as error:
-            raise DataError(f"{line_place(path, number)}: {error}") from error
-        if first_with.setdefault(line.image_id, number) != number:
-            raise DataError(
-                f"{line_place(path, number)}: the image {line.image_id!r} stands already on line "
-                f"{first_with[line.image_id] + 1}"
-            )
-        lines.append(line)
-        offset += len(content)
-    if not lines:
-        raise DataError(f"{path} is empty")
-    return lines
-
-
-def _parse(number: int, offset: int, content: bytes) -> TSVLine:
-    fields = content.rstrip(b"\r\n").split(b"\t")
-    if len(fields) != len(FIELDS):
-        raise ValueError(f"{len(fields)} fields, expected {len(FIELDS)}: {', '.join(FIELDS)}")
-    image_id, width, height, num_boxes, boxes, features = fields
-    return TSVLine(
-        number=number,
-        offset=offset,
-        image_id=image_id.decode("utf-8").strip(),
-        size=(float(width), float(height)),
-        num_boxes=int(num_boxes),
-        box_bytes=_decoded_length("boxes", boxes),
-        feature_bytes=_decoded_length("features", features),
-    )
-
-
-def _decoded_length(field: str, text: bytes) -> int:
-    if len(text) % 4:
-        raise ValueError(f"{field} is truncated: {len(text)} base64 characters, not groups of 4")
-    return len(text) // 4 * 3 - text[-2:].count(b"=")
-
-
-def _check(line: TSVLine, first: TSVLine) -> None:
-    if not line.image_id:
-        raise ValueError("image_id is empty")
-    if line.num_boxes < 1:
-        raise ValueError(f"num_boxes is {line.num_boxes}, expected at least 1")
-    if not all(0 < side < float("inf") for side in line.size):
-        raise ValueError(f"the image is {line.size[0]} x {line.size[1]}, expected a positive size")
-    region_bytes = first.feature_bytes / first.num_boxes
-    if region_bytes % _FLOAT.itemsize or line.feature_bytes != line.num_boxes * region_bytes:
-        raise ValueError(
-            f"features hold {line.feature_bytes} bytes, which do not fit num_boxes = "
-            f"{line.num_boxes} regions of {region_bytes / _FLOAT.itemsize:g} float32 numbers"
-        )
-    expected = line.num_boxes * 4 * _FLOAT.itemsize if first.box_bytes else 0
-    if line.box_bytes != expected:
-        raise ValueError(f"boxes hold {line.box_bytes} bytes, expected {expected}")
+    return base64.b64encode(np.ascontiguousarray(values, FLOAT).data)
 
 
 def _select(lines: list[TSVLine], ids: list[str], ids_path: Path, path: Path) -> list[TSVLine]:

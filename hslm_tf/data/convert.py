@@ -42,21 +42,22 @@ def convert(
     error or an interruption leaves the target as it was.
 
     Args:
-        source: An HDF5 file, or a folder in the precomputed or the TSV format.
-        target: A file ending in `.h5` or `.hdf5` for HDF5, else a folder.
-        folder_format: Format of a target folder.
-        splits: Splits to copy; none means all that are found.
-        layout: Layout of the source, as for `load_precomputed`.
-        dtype: Type of the region features; `keep` is the source's, and float32 for TSV.
-        overwrite: Replace what stands at the target: the whole HDF5 file, or all files of the
+        source: an HDF5 file, or a folder in the precomputed or the TSV format.
+        target: a file ending in `.h5` or `.hdf5` for HDF5, else a folder.
+        folder_format: format of a target folder.
+        splits: splits to copy; none means all that are found.
+        layout: layout of the source, as for `load_precomputed`.
+        dtype: type of the region features; `keep` is the source's, and float32 for TSV.
+        overwrite: whether to replace what stands there: the whole HDF5 file, or all files of the
             splits.
-        progress: Show a progress bar.
+        progress: whether to show a progress bar.
 
     Returns:
         The files written.
 
     Raises:
-        DataError: The source is broken, or the target exists and `overwrite` is False.
+        DataError: if the source is broken or is the target, or the target exists and `overwrite` is
+            False.
     """
     source, target = Path(source), Path(target)
     if source.resolve() == target.resolve():

@@ -13,13 +13,13 @@ class RetrievalDataset:
     """One split of an image-caption collection; the arrays stay on disk.
 
     Args:
-        name: The split: `train`, `dev` or `test`.
-        source: Where the region features lie, for error messages.
+        name: the split: `train`, `dev` or `test`.
+        source: where the region features lie, for error messages.
         regions: `[rows, N, F]` float16 or float32; rows of a file or anything else with `shape`,
             `dtype` and indexing by an integer array.
-        captions: One string per caption.
+        captions: one string per caption.
         caption_to_image: int32 `[num_captions]`, the image of each caption.
-        image_ids: One unique string per image, or None.
+        image_ids: one unique string per image, or None.
         boxes: `[rows, N, 4]` x0, y0, x1, y1 of every region, or None.
         num_regions: int32 `[num_images]`, how many of the N regions are real, or None for all.
         image_rows: int64 `[num_images]`, the row of `regions` (and `boxes`) of each image; None
@@ -83,7 +83,7 @@ class RetrievalDataset:
             float32 `[b, N, F]`, zero beyond the real regions, and bool `[b, N]`, True for real.
 
         Raises:
-            DataError: A real region holds NaN or infinity.
+            DataError: if a real region holds NaN or infinity.
         """
         mask = self.region_mask(images)
         return self._read(self.regions, images, mask, "features"), mask
@@ -98,7 +98,7 @@ class RetrievalDataset:
             float32 `[b, N, 4]`, zero beyond the real regions; None without boxes.
 
         Raises:
-            DataError: A box of a real region holds NaN or infinity.
+            DataError: if a box of a real region holds NaN or infinity.
         """
         if self.boxes is None:
             return None
@@ -108,14 +108,14 @@ class RetrievalDataset:
         """The images `first` to `last - 1` with their captions.
 
         Args:
-            first: First image.
-            last: One past the last image.
+            first: first image.
+            last: one past the last image.
 
         Returns:
             The smaller dataset, over the same files.
 
         Raises:
-            ValueError: The range is empty or leaves the dataset.
+            ValueError: if the range is empty or leaves the dataset.
         """
         if not 0 <= first < last <= self.num_images:
             raise ValueError(

@@ -14,10 +14,10 @@ class FileRows:
     reads what the device's read-ahead says: megabytes around a row of a few hundred kilobytes.
 
     Args:
-        path: The file.
-        shape: Shape of the array, rows first; in C order.
-        dtype: Its type.
-        offset: Where it begins in the file, bytes.
+        path: the file.
+        shape: shape of the array, rows first; in C order.
+        dtype: its type.
+        offset: where it begins in the file, bytes.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class FileRows:
             `[b, ...]` of `dtype`.
 
         Raises:
-            DataError: The file is shorter than it was.
+            DataError: if the file is shorter than it was.
         """
         values = np.empty((len(rows), *self.shape[1:]), self.dtype)
         size = self.dtype.itemsize * int(np.prod(self.shape[1:]))

@@ -10,11 +10,11 @@ def require_files(folder: str | os.PathLike[str], paths: list[Path]) -> None:
     """Checks that files exist.
 
     Args:
-        folder: The folder that was asked for.
-        paths: The files expected in it.
+        folder: the folder that was asked for.
+        paths: the files expected in it.
 
     Raises:
-        DataError: One is missing; the message lists what the folder holds.
+        DataError: if one is missing; the message lists what the folder holds.
     """
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
@@ -25,7 +25,7 @@ def folder_listing(folder: str | os.PathLike[str]) -> str:
     """The names in a folder, for error messages.
 
     Args:
-        folder: The folder.
+        folder: the folder.
 
     Returns:
         At most twenty names, or what stands there instead of a folder.

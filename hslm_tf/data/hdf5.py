@@ -18,8 +18,8 @@ class HDF5Rows:
     """Rows of an HDF5 dataset, read on demand; safe under threads and after a fork.
 
     Args:
-        path: The file.
-        key: The dataset in it.
+        path: the file.
+        key: the dataset in it.
     """
 
     def __init__(self, path: str | os.PathLike[str], key: str) -> None:
@@ -41,7 +41,7 @@ class HDF5Rows:
             `[b, ...]` of `dtype`.
 
         Raises:
-            DataError: The file cannot be read there.
+            DataError: if the file cannot be read there.
         """
         ordered, places = np.unique(rows, return_inverse=True)
         values = np.empty((len(ordered), *self.shape[1:]), self.dtype)
@@ -71,8 +71,8 @@ def open_rows(path: str | os.PathLike[str], key: str) -> FileRows | HDF5Rows:
     """Opens a dataset to read some of its rows at a time.
 
     Args:
-        path: The file.
-        key: The dataset in it.
+        path: the file.
+        key: the dataset in it.
 
     Returns:
         Its rows; read past HDF5 where they lie in the file as they would in memory.
@@ -99,16 +99,16 @@ def load_hdf5(
     with the meaning they have in the precomputed format.
 
     Args:
-        path: The file.
+        path: the file.
         split: `train`, `dev` or `test`.
-        layout: As for `load_precomputed`.
-        captions_optional: Accepts a split of images alone, to search in.
+        layout: as for `load_precomputed`.
+        captions_optional: whether a split of images alone, to search in, is accepted.
 
     Returns:
         The dataset; its arrays are read on demand.
 
     Raises:
-        DataError: The file is not HDF5, is truncated, or a part is missing or wrong.
+        DataError: if the file is not HDF5, is truncated, or a part is missing or wrong.
     """
 
     def label(part: str, row: int | None = None) -> str:
@@ -141,13 +141,13 @@ def hdf5_splits(path: str | os.PathLike[str]) -> list[str]:
     """The splits in an HDF5 file.
 
     Args:
-        path: The file.
+        path: the file.
 
     Returns:
         Names of the groups with region features.
 
     Raises:
-        DataError: The file is not HDF5 or is truncated.
+        DataError: if the file is not HDF5 or is truncated.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -160,10 +160,10 @@ def write_hdf5(dataset: RetrievalDataset, path: Path, dtype: np.dtype, advance: 
     """Adds a split to an HDF5 file, one row per image.
 
     Args:
-        dataset: The split; its captions are in image order.
-        path: The file, made if it does not exist.
-        dtype: Type of the region features, float32 or float16.
-        advance: Called with the number of images after each block.
+        dataset: the split; its captions are in image order.
+        path: the file, made if it does not exist.
+        dtype: type of the region features, float32 or float16.
+        advance: called with the number of images after each block.
     """
     text = h5py.string_dtype("utf-8")
     shape = (dataset.num_images, dataset.max_regions)

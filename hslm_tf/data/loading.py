@@ -28,16 +28,16 @@ def load_dataset(
     """Opens a split of an HDF5 file, or of a folder in the precomputed or the TSV format.
 
     Args:
-        path: A file ending in `.h5` or `.hdf5`, or a folder.
+        path: a file ending in `.h5` or `.hdf5`, or a folder.
         split: `train`, `dev` or `test`.
-        layout: As for `load_precomputed`; a TSV file has one line per image.
-        captions_optional: Accepts a split of images alone, to search in.
+        layout: as for `load_precomputed`; a TSV file has one line per image.
+        captions_optional: whether a split of images alone, to search in, is accepted.
 
     Returns:
         The dataset.
 
     Raises:
-        DataError: No format is recognised, more than one is, or the files are broken.
+        DataError: if no format is recognised, more than one is, or the files are broken.
 
     Example:
         >>> dataset = hslm_tf.load_dataset("data/flickr8k", "test")
@@ -64,13 +64,13 @@ def find_splits(path: str | os.PathLike[str]) -> list[str]:
     """The splits that lie at a path.
 
     Args:
-        path: A file ending in `.h5` or `.hdf5`, or a folder.
+        path: a file ending in `.h5` or `.hdf5`, or a folder.
 
     Returns:
         Their names, sorted.
 
     Raises:
-        DataError: There is none.
+        DataError: if there is none.
     """
     if is_hdf5(path):
         splits = hdf5_splits(path)
@@ -90,7 +90,7 @@ def is_hdf5(path: str | os.PathLike[str]) -> bool:
     """Whether a path names an HDF5 file.
 
     Args:
-        path: The path; it need not exist.
+        path: the path; it need not exist.
 
     Returns:
         True for the endings `.h5` and `.hdf5`.

@@ -18,13 +18,13 @@ def map_array(path: Path) -> np.ndarray:
     """Memory-maps a `.npy` file after checking that it is as long as its header says.
 
     Args:
-        path: The file.
+        path: the file.
 
     Returns:
         The array, read-only.
 
     Raises:
-        DataError: Not a `.npy` file of numbers, or shorter than its header says.
+        DataError: if it is not a `.npy` file of numbers, or shorter than its header says.
     """
     try:
         with open(path, "rb") as file:
@@ -48,13 +48,13 @@ def open_rows(path: Path) -> FileRows | np.ndarray:
     """Opens a `.npy` file, checked as by `map_array`, to read some of its rows at a time.
 
     Args:
-        path: The file.
+        path: the file.
 
     Returns:
         Its rows, or the mapped array where a row does not lie in one piece.
 
     Raises:
-        DataError: As `map_array`.
+        DataError: if `map_array` would raise it.
     """
     array = map_array(path)
     if not isinstance(array, np.memmap) or array.ndim < 2 or not array.flags.c_contiguous:
@@ -68,10 +68,10 @@ def write_array(
     """Writes a `.npy` file block by block.
 
     Args:
-        path: The file, overwritten if it exists.
-        shape: Shape of the whole array.
-        dtype: Type of the array; the blocks have it already.
-        blocks: The rows in order, `[b, ...]` at a time.
+        path: the file, overwritten if it exists.
+        shape: shape of the whole array.
+        dtype: type of the array; the blocks have it already.
+        blocks: the rows in order, `[b, ...]` at a time.
     """
     with open(path, "wb") as file:
         header = {"descr": dtype.str, "fortran_order": False, "shape": shape}

@@ -24,9 +24,9 @@ def epoch_order(num_captions: int, seed: int, epoch: int) -> np.ndarray:
     """The order in which an epoch visits the captions, a function of its arguments alone.
 
     Args:
-        num_captions: Number of captions.
-        seed: Seed of the run.
-        epoch: Epoch, from 0.
+        num_captions: number of captions.
+        seed: seed of the run.
+        epoch: epoch, from 0.
 
     Returns:
         int64 `[num_captions]`, a permutation.
@@ -38,8 +38,8 @@ def steps_per_epoch(dataset: RetrievalDataset, batch_size: int) -> int:
     """Number of batches in an epoch, the short last one included.
 
     Args:
-        dataset: The training split.
-        batch_size: Captions in a batch.
+        dataset: the training split.
+        batch_size: captions in a batch.
 
     Returns:
         The number of batches.
@@ -61,18 +61,18 @@ def training_batches(
     from disk and checked batch by batch.
 
     Args:
-        dataset: The training split.
-        tokens: Its captions as token ids.
-        batch_size: Pairs in a batch; the last batch of an epoch may be smaller.
-        seed: Seed of the order.
-        start_epoch: Epoch of the first pass.
+        dataset: the training split.
+        tokens: its captions as token ids.
+        batch_size: pairs in a batch; the last batch of an epoch may be smaller.
+        seed: seed of the order.
+        start_epoch: epoch of the first pass.
 
     Returns:
         Batches of `region_features` float32 `[b, N, F]`, `region_mask` bool `[b, N]`, `token_ids`
         int32 `[b, M]` (0 is padding) and `image_index` int32 `[b]`, the image of each pair.
 
     Raises:
-        ValueError: `tokens` and `dataset` differ in length, or `batch_size` is not positive.
+        ValueError: if `tokens` and `dataset` differ in length, or `batch_size` is not positive.
 
     Example:
         >>> tokens = model.tokenizer.tokenize_all(dataset.captions)

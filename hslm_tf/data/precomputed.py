@@ -25,7 +25,7 @@ def precomputed_paths(folder: str | os.PathLike[str], split: str) -> dict[str, P
     """The files of a split, optional ones included.
 
     Args:
-        folder: The data folder.
+        folder: the data folder.
         split: `train`, `dev` or `test`.
 
     Returns:
@@ -50,17 +50,17 @@ def load_precomputed(
     `_ids.txt`, `_boxes.npy` (`[rows, N, 4]`) and `_num_regions.npy` (`[rows]`).
 
     Args:
-        folder: The data folder.
+        folder: the data folder.
         split: `train`, `dev` or `test`.
-        layout: `per_image`, `per_caption` (SCAN's release repeats every image for each of its
-            five captions) or `auto`, see `assemble`.
-        captions_optional: Accepts a split of images alone, to search in.
+        layout: `per_image`, `per_caption` (the row of an image is repeated for each of its
+            captions, as in SCAN's release) or `auto`, see `assemble`.
+        captions_optional: whether a split of images alone, to search in, is accepted.
 
     Returns:
         The dataset.
 
     Raises:
-        DataError: A file is missing, broken, or does not fit the others.
+        DataError: if a file is missing, broken, or does not fit the others.
     """
     paths = precomputed_paths(folder, split)
     without_captions = captions_optional and not paths["caps"].exists()
@@ -90,10 +90,10 @@ def write_precomputed(
     """Writes a split in the precomputed format, one row per image.
 
     Args:
-        dataset: The split; its captions are in image order.
-        folder: An existing folder.
-        dtype: Type of the region features, float32 or float16.
-        advance: Called with the number of images after each block.
+        dataset: the split; its captions are in image order.
+        folder: an existing folder.
+        dtype: type of the region features, float32 or float16.
+        advance: called with the number of images after each block.
     """
     paths = precomputed_paths(folder, dataset.name)
     images, regions = dataset.num_images, dataset.max_regions

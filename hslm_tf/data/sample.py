@@ -36,7 +36,7 @@ def load_sample(split: str) -> RetrievalDataset:
         The dataset.
 
     Raises:
-        DataError: There is no such split.
+        DataError: if there is no such split.
 
     Example:
         >>> train = hslm_tf.load_sample("train")

@@ -1,5 +1,6 @@
 """One item per line: the caption and id files of the field."""
 
+import codecs
 import os
 from collections.abc import Sequence
 
@@ -13,16 +14,16 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
     around an item is removed.
 
     Args:
-        path: The file.
+        path: the file.
 
     Returns:
         The items, one per line.
 
     Raises:
-        DataError: A line is empty or is not UTF-8.
+        DataError: if a line is empty or is not UTF-8.
     """
     with open(path, "rb") as file:
-        content = file.read().removeprefix(b"\xef\xbb\xbf")
+        content = file.read().removeprefix(codecs.BOM_UTF8)
     lines = content.split(b"\n")
     if not lines[-1]:
         lines.pop()
@@ -33,8 +34,8 @@ def line_place(path: str | os.PathLike[str], row: int) -> str:
     """Names a line in an error message.
 
     Args:
-        path: The file.
-        row: The line, from 0.
+        path: the file.
+        row: the line, from 0.
 
     Returns:
         The file and the line, from 1.
@@ -46,8 +47,8 @@ def write_lines(path: str | os.PathLike[str], items: Sequence[str]) -> None:
     """Writes one item per line as UTF-8, every line ended by a newline.
 
     Args:
-        path: The file, overwritten if it exists.
-        items: The items, none with a newline of its own.
+        path: the file, overwritten if it exists.
+        items: the items, none with a newline of its own.
     """
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{item}\n" for item in items)

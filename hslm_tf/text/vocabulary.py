@@ -1,8 +1,11 @@
 """Words and their ids, in the JSON format that SCAN and SGRAF release."""
 
+import codecs
 import collections
 import json
 import os
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,16 @@ from typing import Any
 from hslm_tf.data.atomic_write import atomic_write
 
 SPECIAL_WORDS = ("<pad>", "<start>", "<end>", "<unk>")
+
+# How a pickle begins: from protocol 2 on; an object, a dictionary or a list before.
+_PICKLE = re.compile(rb"\x80|\(?[ci][\w.]+\n\w+\n(?:p\d|q[\0-\x1f]|\()|\([dl]p\d|[}\]]q[\0-\x1f]")
+# For a user to run: SCAN's class is `Vocabulary` in `__main__`, or in `vocab`.
+_PICKLE_TO_JSON = (
+    "import json, pickle, sys; Vocabulary = type('Vocabulary', (), {}); "
+    "sys.modules['vocab'] = sys.modules['__main__']; "
+    "found = pickle.load(open(sys.argv[1], 'rb'), encoding='utf-8'); "
+    "json.dump(getattr(found, '__dict__', found), open(sys.argv[2], 'w'))"
+)
 
 
 class Vocabulary:
@@ -69,7 +82,8 @@ class Vocabulary:
         """Reads a vocabulary file of SCAN, SGRAF or `save`, keeping every id.
 
         Args:
-            path: a JSON object with `word2idx`, `idx2word` and `idx`, see `docs/text.md`.
+            path: a JSON object with `word2idx`, `idx2word` and `idx`, see `docs/text.md`. A pickle,
+                as older releases have it, is recognised but never opened: it can run any code.
 
         Returns:
             The vocabulary.
@@ -115,8 +129,15 @@ def _read_json(path: str | os.PathLike[str]) -> Any:
             raise ValueError(f"key {key!r} occurs {count} times, expected once")
         return content
 
+    content = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+    if _PICKLE.match(content):
+        files = shlex.join([os.fspath(path), f"{os.fspath(path).removesuffix('.pkl')}.json"])
+        raise ValueError(
+            "it is a pickle, which is never opened here because a pickle can run any code. Where "
+            f'you trust it, this makes JSON of it: python -c "{_PICKLE_TO_JSON}" {files}'
+        )
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=unique)
+        return json.loads(content.decode("utf-8"), object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"line {error.lineno}, column {error.colno}: {error.msg}, expected JSON"

@@ -1,5 +1,6 @@
 """Initial word embeddings from files of pretrained word vectors."""
 
+import codecs
 import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +39,7 @@ def load_word_vectors(
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: as `read_word_vectors`.
+        ValueError: if `read_word_vectors` finds a mistake in it.
     """
     rng = np.random.default_rng(seed)
     matrix = rng.uniform(-LARGEST_RANDOM, LARGEST_RANDOM, (len(words), dim)).astype(np.float32)
@@ -102,9 +103,11 @@ def _of_text(name: str) -> Iterator[tuple[str, bytes, Sequence[bytes]]]:
         for number, line in enumerate(lines, start=1):
             place = f"{name}, line {number}"
             line = line.rstrip()
-            if number == 1 and (header := _header(line)):
-                announced, width = header
-                continue
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
+                if header := _header(line):
+                    announced, width = header
+                    continue
             vectors += 1
             width = width or _width(line)
             if not width:

@@ -12,9 +12,11 @@ from hslm_tf.runs.run_directory import RunDirectory
 LIGHT = "--no-mgcn --no-self-attention --no-cross-attention --no-local-alignment".split()
 
 
-def test_list(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_list(tmp_path, encoding):
     path = tmp_path / "list.txt"
-    path.write_text("# comment\n\nplain:\nwide: --joint-dim 64 --dataset 'my data'\n")
+    text = "plain:\n\n# comment\nwide: --joint-dim 64 --dataset 'my data'\n"
+    path.write_text(text, encoding)
     assert sweep.read_list(path) == {
         "plain": [],
         "wide": ["--joint-dim", "64", "--dataset", "my data"],

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hslm_tf.data import DataError, load_bottom_up_tsv
+from hslm_tf.data.tsv_lines import FIELDS
 
 WIDTH = 5
 NUM_BOXES = (3, 1, 2)
@@ -55,6 +56,62 @@ def test_decodes_and_pads(tmp_path, end):
         np.testing.assert_array_equal(boxes[row, :count], decoded(image, 4) / size)
 
 
+def changed(line, field, value):
+    lines = [image_fields(image) for image in range(3)]
+    lines[line][field] = value
+    return lines
+
+
+def as_csv(fields):
+    return ['"' + field.replace('"', '""') + '"' for field in fields]
+
+
+def as_bytes(fields):
+    return [*fields[:4], *(f"b'{field}'" for field in fields[4:])]
+
+
+FOREIGN = {
+    "header": lambda lines: [FIELDS, *lines],
+    "a header in every part": lambda lines: [FIELDS, *lines[:2], FIELDS, *lines[2:]],
+    "byte order mark": lambda lines: [["\ufeff" + lines[0][0], *lines[0][1:]], *lines[1:]],
+    "mark and header": lambda lines: [["\ufeff" + FIELDS[0], *FIELDS[1:]], *lines],
+    "quoted": lambda lines: [as_csv(fields) for fields in [FIELDS, *lines]],
+    "quoted text": lambda lines: [[*line[:4], *as_csv(line[4:])] for line in lines],
+    "bytes": lambda lines: [as_bytes(line) for line in lines],
+    "quoted bytes": lambda lines: [as_csv(as_bytes(line)) for line in lines],
+    "bytes in ids": lambda lines: [[f"b'{line[0]}'", *as_bytes(line)[1:]] for line in lines],
+}
+
+
+@pytest.mark.parametrize("boxes", [True, False])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("form", FOREIGN)
+def test_other_writers(tmp_path, form, end, boxes):
+    lines = [image_fields(image) for image in range(3)]
+    if not boxes:
+        lines = [[*line[:4], "", line[5]] for line in lines]
+    dataset = load_bottom_up_tsv(write(tmp_path, FOREIGN[form](lines), end=end), "train")
+    assert dataset.image_ids == ["100", "101", "102"]
+    regions, mask = dataset.read_images(np.arange(3))
+    for image in range(3):
+        np.testing.assert_array_equal(regions[image, mask[image]], decoded(image, 5))
+    size = np.array([200, 400, 200, 400], np.float32)
+    if boxes:
+        found = dataset.read_boxes(np.array([2]))[0, :2]
+        np.testing.assert_array_equal(found, decoded(2, 4) / size)
+    else:
+        assert dataset.boxes is None
+
+
+def test_quotation_marks_of_an_id(tmp_path):
+    lines = changed(1, 0, 'the "best"')
+    lines[0][0], lines[2][0] = '"first"', "b'last'"
+    ids = ['"first"', 'the "best"', "b'last'"]
+    assert load_bottom_up_tsv(write(tmp_path, lines), "train").image_ids == ids
+    lines = [as_csv(line) for line in lines]
+    assert load_bottom_up_tsv(write(tmp_path, lines), "train").image_ids == ids
+
+
 def test_ids_give_order_and_choice(tmp_path):
     dataset = load_bottom_up_tsv(write(tmp_path, ids=["102", "101"], captions="abcd"), "train")
     assert dataset.image_ids == ["102", "101"]
@@ -70,12 +127,6 @@ def test_equal_counts_need_no_mask_and_boxes_may_be_empty(tmp_path):
     lines = [[str(image), *first[1:]] for image in range(3)]
     dataset = load_bottom_up_tsv(write(tmp_path, lines), "train")
     assert dataset.num_regions is None and dataset.boxes is None
-
-
-def changed(line, field, value):
-    lines = [image_fields(image) for image in range(3)]
-    lines[line][field] = value
-    return lines
 
 
 BROKEN = {
@@ -102,7 +153,34 @@ BROKEN = {
     "empty image": (changed(1, 1, "0"), r"line 2: the image is 0.0 x 400.0"),
     "no id": (changed(1, 0, ""), "line 2: image_id is empty"),
     "repeated id": (changed(2, 0, "100"), "line 3: the image '100' stands already on line 1"),
-    "no lines": ([], "train.tsv is empty"),
+    "no lines": ([], "train.tsv has no line of an image"),
+    "the header alone": ([FIELDS], "train.tsv has no line of an image"),
+    "other columns": (
+        [[*FIELDS[1:], FIELDS[0]], image_fields(0)],
+        r"line 1: the header names other columns, image_w, .*; expected 6: image_id",
+    ),
+    "more columns": (
+        [[*FIELDS, "attributes"], [*image_fields(0), ""]],
+        r"line 1: the header names other columns, image_id, .*attributes; expected 6",
+    ),
+    "commas": ([[",".join(image_fields(0))]], "line 1: 1 fields, expected 6: .* with tabs between"),
+    "base64 in lines of 76": (
+        [[*image_fields(0)[:4], '"AAAA\nAAAA"', image_fields(0)[5]]],
+        "line 1: 5 fields, expected 6: .*; the last one opens a quotation mark and does not close",
+    ),
+    "half a quotation": (changed(1, 5, '"' + image_fields(1)[5]), 'line 2: features begins with "'),
+    "half of Python's bytes": (
+        changed(1, 5, "b'AAAA"),
+        "line 2: features begins with b'AAAA, not b",
+    ),
+    "bytes in one field": (
+        changed(1, 4, "b'AAAA'"),
+        "line 2: boxes begins with b'AAAA', not base64",
+    ),
+    "numbers as text": (
+        changed(1, 5, "[0.25, 0.5]"),
+        r"line 2: features begins with \[0.25, 0.5\]",
+    ),
 }
 
 
@@ -115,7 +193,8 @@ def test_broken_lines(tmp_path, case):
 
 def test_errors_found_when_decoding(tmp_path):
     features = image_fields(1)[5]
-    dataset = load_bottom_up_tsv(write(tmp_path, changed(1, 5, "!" + features[1:])), "train")
+    lines = changed(1, 5, features[:2] + "!" + features[3:])
+    dataset = load_bottom_up_tsv(write(tmp_path, lines), "train")
     assert dataset.read_images(np.array([0, 2]))[0].any()
     with pytest.raises(DataError, match="train.tsv, line 2: features is not base64"):
         dataset.read_images(np.array([1]))

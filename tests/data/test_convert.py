@@ -54,10 +54,13 @@ def test_files_written(tmp_path):
         assert (tmp_path / "folder" / name).read_bytes() == (source / name).read_bytes()
 
 
-def test_repeated_rows_become_one_row_per_image(tmp_path):
+@pytest.mark.parametrize("layout", ["auto", "per_caption"])
+@pytest.mark.parametrize("repeats", [2, 3, 5, 7])
+def test_repeated_rows_become_one_row_per_image(tmp_path, repeats, layout):
     regions = np.random.default_rng(0).normal(size=(IMAGES, 4, 3)).astype(np.float16)
-    source = write_split(tmp_path / "source", full=False, ims=np.repeat(regions, 5, axis=0))
-    convert_to("precomputed", source, tmp_path)
+    rows, captions = np.repeat(regions, repeats, axis=0), captions_of(IMAGES, repeats)
+    source = write_split(tmp_path / "source", full=False, ims=rows, caps=captions)
+    convert_to("precomputed", source, tmp_path, layout=layout)
     converted = np.load(tmp_path / "folder" / "train_ims.npy")
     assert converted.dtype == np.float16
     np.testing.assert_array_equal(converted, regions)

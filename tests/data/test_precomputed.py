@@ -56,58 +56,6 @@ def test_line_separators_of_unicode_stay_in_the_caption(tmp_path):
     assert load_precomputed(tmp_path, "train").captions[2] == captions[2]
 
 
-class TestRepeatedRows:
-    def write(self, folder, groups=20, **parts):
-        regions = np.random.default_rng(2).normal(size=(groups, 2, 3)).astype(np.float32)
-        rows = np.repeat(regions, 5, axis=0)
-        write_split(folder, full=False, **{"ims": rows, "caps": captions_of(groups)} | parts)
-        return regions, rows
-
-    def test_recognized(self, tmp_path):
-        regions, _ = self.write(tmp_path)
-        dataset = load_precomputed(tmp_path, "train")
-        assert (dataset.num_images, dataset.num_captions) == (20, 100)
-        np.testing.assert_array_equal(dataset.read_images(np.arange(20))[0], regions)
-        np.testing.assert_array_equal(dataset.caption_to_image, np.repeat(np.arange(20), 5))
-        second = dataset.subset(3, 5)
-        np.testing.assert_array_equal(second.read_images(np.array([1]))[0], regions[[4]])
-
-    @pytest.mark.parametrize("per_image", [True, False])
-    def test_ids_and_counts_follow_the_rows(self, tmp_path, per_image):
-        ids = [f"p{i}" for i in range(20)]
-        self.write(
-            tmp_path,
-            ids=ids if per_image else list(np.repeat(ids, 5)),
-            num_regions=np.repeat(1 + np.arange(20) % 2, 5),
-            boxes=np.zeros((100, 2, 4), np.float32),
-        )
-        dataset = load_precomputed(tmp_path, "train")
-        assert dataset.image_ids == ids
-        np.testing.assert_array_equal(dataset.num_regions, 1 + np.arange(20) % 2)
-        assert dataset.read_boxes(np.array([19])).shape == (1, 2, 4)
-
-    def test_forced_either_way(self, tmp_path):
-        _, rows = self.write(tmp_path)
-        assert load_precomputed(tmp_path, "train", "per_image").num_images == 100
-        np.save(tmp_path / "train_ims.npy", rows + np.arange(100, dtype="f4")[:, None, None])
-        assert load_precomputed(tmp_path, "train").num_images == 100
-        assert load_precomputed(tmp_path, "train", "per_caption").num_images == 20
-
-    def test_in_doubt_is_an_error(self, tmp_path):
-        _, rows = self.write(tmp_path)
-        rows[1] += 1
-        np.save(tmp_path / "train_ims.npy", rows)
-        with pytest.raises(DataError, match=r"rows 5 to 9 are identical but rows 0 to 4 are not"):
-            load_precomputed(tmp_path, "train")
-
-    def test_forced_on_other_counts(self, tmp_path):
-        write_split(tmp_path)
-        with pytest.raises(DataError, match="6 rows and .*train_caps.txt 30 captions"):
-            load_precomputed(tmp_path, "train", "per_caption")
-        with pytest.raises(ValueError, match="Received: layout='rows'"):
-            load_precomputed(tmp_path, "train", "rows")
-
-
 BROKEN = {
     "captions do not divide": (
         {"caps": captions_of()[:-1]},

@@ -1,6 +1,8 @@
 import json
 import os
 import pathlib
+import pickle
+import shlex
 import subprocess
 import sys
 
@@ -130,6 +132,103 @@ def test_a_file_that_is_not_utf8(tmp_path):
     path = tmp_path / "vocab.json"
     path.write_bytes(b'{"\xff": 1}')
     with pytest.raises(ValueError, match="vocab.json is not a vocabulary: 'utf-8' codec"):
+        Vocabulary.load(path)
+
+
+def test_a_byte_order_mark(tmp_path):
+    path = tmp_path / "vocab.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(content("dog")).encode())
+    assert Vocabulary.load(path).words == (*SPECIAL_WORDS, "dog")
+
+
+def released_class(module: str, words: dict) -> object:
+    """What SCAN pickles: an object of a class `Vocabulary` that this package does not have."""
+    released = type("Vocabulary", (), {"__module__": module})
+    sys.modules[module].Vocabulary = released
+    vocabulary = released()
+    vocabulary.__dict__ |= words
+    return vocabulary
+
+
+def assert_converted_by_the_command_named(path: pathlib.Path, words: tuple[str, ...]) -> None:
+    with pytest.raises(
+        ValueError, match=r"is not a vocabulary: it is a pickle, which is ne"
+    ) as error:
+        Vocabulary.load(path)
+    message = str(error.value)
+    assert message.startswith(str(path)) and "can run any code" in message
+    command = shlex.split(message.partition("JSON of it: ")[2])
+    subprocess.run([sys.executable, *command[1:]], check=True, cwd=path.parent)
+    assert Vocabulary.load(command[-1]).words == words
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("module", ["__main__", "vocab", None])
+def test_pickles_are_named_and_never_opened(protocol, module, tmp_path, monkeypatch):
+    words = content("dog", "café")
+    words["idx2word"] = dict(enumerate(words["word2idx"]))
+    if module:
+        monkeypatch.setitem(sys.modules, "vocab", type(sys)("vocab"))
+        monkeypatch.setattr(sys.modules["__main__"], "Vocabulary", None, raising=False)
+        words = released_class(module, words)
+    path = tmp_path / "it's a vocab.pkl"
+    path.write_bytes(pickle.dumps(words, protocol))
+    assert_converted_by_the_command_named(path, (*SPECIAL_WORDS, "dog", "café"))
+
+
+PYTHON_2 = b"""(i__main__
+Vocabulary
+p0
+(dp1
+S'word2idx'
+p2
+(dp3
+S'<pad>'
+I0
+sS'<start>'
+I1
+sS'<end>'
+I2
+sS'<unk>'
+I3
+sS'caf\\xc3\\xa9'
+I4
+ssS'idx2word'
+(dI0
+S'<pad>'
+sI1
+S'<start>'
+sI2
+S'<end>'
+sI3
+S'<unk>'
+sI4
+S'caf\\xc3\\xa9'
+ssS'idx'
+I5
+sb."""
+
+
+def test_pickle_of_python_2(tmp_path):
+    path = tmp_path / "f30k_precomp_vocab.pkl"
+    path.write_bytes(PYTHON_2)
+    assert_converted_by_the_command_named(path, (*SPECIAL_WORDS, "café"))
+
+
+def test_code_in_a_pickle_does_not_run(tmp_path):
+    path = tmp_path / "vocab.pkl"
+    for code in (b"cos\nmkdir\n(S'made'\ntR.", b"\x80\x02cos\nmkdir\nX\x04\0\0\0made\x85R."):
+        path.write_bytes(code)
+        with pytest.raises(ValueError, match="it is a pickle"):
+            Vocabulary.load(path)
+    assert not pathlib.Path("made").exists()
+
+
+@pytest.mark.parametrize("text", ["", "cats are nice.", "(dog).", "cat\ndog\nparrot."])
+def test_other_text_is_no_pickle(text, tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="line 1, column 1: .*expected JSON"):
         Vocabulary.load(path)
 
 

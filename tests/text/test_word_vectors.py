@@ -12,9 +12,10 @@ def written(tmp_path, text: str):
     return path
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["", "byte order mark"])
 @pytest.mark.parametrize("header", ["", "4 3\n"], ids=["glove", "word2vec"])
-def test_known_words_get_their_vectors(header, tmp_path):
-    text = header + "dog 1 -2 3e-1\nthe 9 9 9\nnaïve 4 5 6 \ndog 7 7 7\n"
+def test_known_words_get_their_vectors(header, mark, tmp_path):
+    text = mark + header + "dog 1 -2 3e-1\nthe 9 9 9\nnaïve 4 5 6 \ndog 7 7 7\n"
     matrix, found = load_word_vectors(written(tmp_path, text), WORDS, dim=3, rescale=False)
     np.testing.assert_array_equal(found, [False, True, True, False])
     assert matrix.shape == (4, 3) and matrix.dtype == np.float32
