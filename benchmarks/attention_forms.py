@@ -60,14 +60,14 @@ def with_form(model: HSLM, changes: dict[str, Any]) -> HSLM:
     """Makes a model with the weights of another one and another form of attention.
 
     Args:
-        model: The trained model; its image has a global vector of its own.
-        changes: Fields of its configuration to replace.
+        model: the trained model; its image has a global vector of its own.
+        changes: fields of its configuration to replace.
 
     Returns:
         The model. The scale of attention is that of the configuration, not the trained one.
 
     Raises:
-        ValueError: The image has no global vector of its own.
+        ValueError: if the image has no global vector of its own.
     """
     if not model.config.pools_regions:
         raise ValueError(
@@ -90,7 +90,7 @@ def main(args: list[str] | None = None) -> None:
     """Runs the command.
 
     Args:
-        args: The arguments, by default those of the command line.
+        args: the arguments, by default those of the command line.
     """
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.attention_forms", args=args)
     with one_line_errors():

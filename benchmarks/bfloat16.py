@@ -39,7 +39,7 @@ def measure(arguments: Arguments) -> dict[str, dict[str, float]]:
     """Mines training batches and evaluates in both precisions.
 
     Args:
-        arguments: What to measure.
+        arguments: what to measure.
 
     Returns:
         `"mining"`: share of queries with another hardest negative, how much lower the float32 score
@@ -138,7 +138,7 @@ def main(args: list[str] | None = None) -> None:
     """Runs the command.
 
     Args:
-        args: The arguments, by default those of the command line.
+        args: the arguments, by default those of the command line.
     """
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.bfloat16", args=args)
     try:

@@ -26,8 +26,8 @@ def build_sample(source: Path, target: Path) -> None:
     """Writes region features, captions, ids and boxes of every slice.
 
     Args:
-        source: Folder with `{train,dev}_ims.npy`, `_caps.txt`, `_ids.txt` and `_boxes.npy`.
-        target: Folder to write to; its NOTICE is kept by hand.
+        source: folder with `{train,dev}_ims.npy`, `_caps.txt`, `_ids.txt` and `_boxes.npy`.
+        target: folder to write to; its NOTICE is kept by hand.
     """
     target.mkdir(parents=True, exist_ok=True)
     for split, (origin, first, last) in SLICES.items():
@@ -45,8 +45,8 @@ def cut_word_vectors(glove: Path, target: Path) -> None:
     """Writes the vectors of the sample's vocabulary.
 
     Args:
-        glove: File of GloVe vectors with 100 dimensions.
-        target: Folder of the sample.
+        glove: file of GloVe vectors with 100 dimensions.
+        target: folder of the sample.
     """
     captions = (target / "train_caps.txt").read_text("utf-8").splitlines()
     vocabulary = build_vocabulary(captions, MIN_COUNT).words
@@ -65,9 +65,9 @@ def main(
     """Writes the sample.
 
     Args:
-        source: Folder with Flickr8k's training and development split.
-        target: Folder to write to.
-        glove: File of GloVe vectors; without it none are cut.
+        source: folder with Flickr8k's training and development split.
+        target: folder to write to.
+        glove: file of GloVe vectors; without it none are cut.
     """
     build_sample(source, target)
     if glove is not None:

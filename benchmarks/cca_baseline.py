@@ -33,11 +33,11 @@ class Settings:
     features (rsum 200 on Flickr8k's development split); they are not its best.
 
     Args:
-        min_count: Words in fewer captions than this are left out.
-        region_ridge: Ridge on the regions' covariance, as a share of its mean variance.
-        word_ridge: Ridge on the words' covariance.
-        components: Components of the plain cosine.
-        weighted_components: Components of the weighted cosine.
+        min_count: words in fewer captions than this are left out.
+        region_ridge: ridge on the regions' covariance, as a share of its mean variance.
+        word_ridge: ridge on the words' covariance.
+        components: components of the plain cosine.
+        weighted_components: components of the weighted cosine.
     """
 
     min_count: int = 2
@@ -73,8 +73,8 @@ class LinearCCA:
         Args:
             x: `[n, x]`, dense.
             y: `[n, y]`, sparse; its covariance is not centered in memory.
-            x_ridge: Added to the diagonal of the covariance of `x`.
-            y_ridge: Added to the diagonal of the covariance of `y`.
+            x_ridge: added to the diagonal of the covariance of `x`.
+            y_ridge: added to the diagonal of the covariance of `y`.
 
         Returns:
             The projections.
@@ -103,8 +103,8 @@ class LinearCCA:
         Args:
             x: `[n, x]`.
             y: `[m, y]`, sparse.
-            components: How many components to keep.
-            power: Exponent of the weights; 0 is the plain cosine.
+            components: how many components to keep.
+            power: exponent of the weights; 0 is the plain cosine.
 
         Returns:
             `[n, m]`.
@@ -121,9 +121,9 @@ def baseline(
     """Fits on one split and measures on another.
 
     Args:
-        train: The split to fit on.
-        test: The split to measure on.
-        settings: Settings of the baseline.
+        train: the split to fit on.
+        test: the split to measure on.
+        settings: settings of the baseline.
 
     Returns:
         Reports of the plain and of the weighted cosine.
@@ -156,7 +156,7 @@ def mean_regions(dataset: RetrievalDataset) -> np.ndarray:
     """Means over the real regions.
 
     Args:
-        dataset: A split.
+        dataset: a split.
 
     Returns:
         float64 `[num_images, F]`.
@@ -183,9 +183,9 @@ def main(data: Path | None = None, split: str = "test", settings: Settings = _DE
     """Prints the baseline's table.
 
     Args:
-        data: Folder with a `train` split and `split`; the packaged sample without it.
-        split: Split to measure on.
-        settings: Settings of the baseline.
+        data: folder with a `train` split and `split`; the packaged sample without it.
+        split: split to measure on.
+        settings: settings of the baseline.
     """
     load_split = load_sample if data is None else lambda name: load_dataset(data, name)
     with one_line_errors():

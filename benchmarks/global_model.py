@@ -43,20 +43,20 @@ class Settings:
     """Settings of a global model.
 
     Args:
-        text: Mean of the word vectors, or a bidirectional GRU over them.
-        pooling: Mean, or attention with the mean as its query.
-        score: Cosine, or Eq. 17 and a linear score.
-        unit_rows: Regions and words get unit length before they are pooled.
-        width: Joint width.
-        word_width: Width of a word vector.
-        similarity_width: Width of a similarity vector.
-        dropout: Dropout on region features and word vectors.
-        scale: What scores are multiplied by in the contrastive loss.
-        epochs: Passes over the training captions.
-        batch_size: Pairs in a batch.
-        learning_rate: Of Adam; a tenth of it after two thirds of the epochs.
-        word_vectors: File of pretrained word vectors.
-        seed: Of weights, order and dropout.
+        text: mean of the word vectors, or a bidirectional GRU over them.
+        pooling: mean, or attention with the mean as its query.
+        score: cosine, or Eq. 17 and a linear score.
+        unit_rows: regions and words get unit length before they are pooled.
+        width: joint width.
+        word_width: width of a word vector.
+        similarity_width: width of a similarity vector.
+        dropout: dropout on region features and word vectors.
+        scale: what scores are multiplied by in the contrastive loss.
+        epochs: passes over the training captions.
+        batch_size: pairs in a batch.
+        learning_rate: of Adam; a tenth of it after two thirds of the epochs.
+        word_vectors: file of pretrained word vectors.
+        seed: of weights, order and dropout.
     """
 
     text: Literal["mean", "gru"] = "mean"
@@ -82,9 +82,9 @@ class GlobalModel(RetrievalTrainer):
     """One vector an image, one vector a caption.
 
     Args:
-        settings: What the model is made of.
-        region_dim: Width of a region feature.
-        vocabulary_size: Number of token ids.
+        settings: what the model is made of.
+        region_dim: width of a region feature.
+        vocabulary_size: number of token ids.
     """
 
     def __init__(self, settings: Settings, region_dim: int, vocabulary_size: int) -> None:
@@ -147,9 +147,9 @@ def baseline(
     """Trains on one split and measures on another, after the last epoch.
 
     Args:
-        train: The split to train on.
-        test: The split to measure on.
-        settings: What the model is made of and how it learns.
+        train: the split to train on.
+        test: the split to measure on.
+        settings: what the model is made of and how it learns.
         verbose: 2 prints a line an epoch, 0 nothing.
 
     Returns:
@@ -196,9 +196,9 @@ def main(data: Path | None = None, split: str = "test", settings: Settings = _DE
     """Prints the model's table.
 
     Args:
-        data: Folder with a `train` split and `split`; the packaged sample without it.
-        split: Split to measure on.
-        settings: What the model is made of and how it learns.
+        data: folder with a `train` split and `split`; the packaged sample without it.
+        split: split to measure on.
+        settings: what the model is made of and how it learns.
     """
     load_split = load_sample if data is None else lambda name: load_dataset(data, name)
     report = baseline(load_split("train"), load_split(split), settings)

@@ -66,13 +66,13 @@ class Waiting:
 
     Args:
         cache: `cold` or `warm`.
-        waited: Median seconds from asking for a batch to having it.
-        longest: The longest of them.
-        step: Median seconds of a step's work beside the running pipeline.
-        share: Share of the whole time that was spent waiting.
-        alone: Median seconds of a batch where nothing competes with the pipeline.
-        anonymous: Largest growth of anonymous memory in MB.
-        mapped: The same of mapped pages of files.
+        waited: median seconds from asking for a batch to having it.
+        longest: the longest of them.
+        step: median seconds of a step's work beside the running pipeline.
+        share: share of the whole time that was spent waiting.
+        alone: median seconds of a batch where nothing competes with the pipeline.
+        anonymous: largest growth of anonymous memory in MB.
+        mapped: the same of mapped pages of files.
     """
 
     cache: str
@@ -89,7 +89,7 @@ def write_features(arguments: Arguments) -> Path:
     """Writes random features and captions of the built-in sample, unless they are there already.
 
     Args:
-        arguments: How many images, in which format and where.
+        arguments: how many images, in which format and where.
 
     Returns:
         The data set: a folder, or an HDF5 file.
@@ -137,7 +137,7 @@ def fixed_work(seconds: float) -> Callable[[], float]:
     """Makes matrix products that take some time on all cores.
 
     Args:
-        seconds: How long they take where nothing competes with them.
+        seconds: how long they take where nothing competes with them.
 
     Returns:
         A function that works and returns the seconds that it took.
@@ -183,10 +183,10 @@ def measure_waiting(
     """Takes batches and works, as training does.
 
     Args:
-        data: The data set.
-        arguments: Sizes.
-        work: Does the work of a step, returns the seconds that it took.
-        before: What `resident_memory` returned before anything was opened.
+        data: the data set.
+        arguments: sizes.
+        work: does the work of a step, returns the seconds that it took.
+        before: what `resident_memory` returned before anything was opened.
         cache: `cold` drops the file from the page cache first, `warm` reads the rows before.
 
     Returns:
@@ -236,7 +236,7 @@ def measure_tokens(captions: list[str]) -> dict[str, float]:
     """Tokenizes captions as for training, first without the cache and then from it.
 
     Args:
-        captions: The captions.
+        captions: the captions.
 
     Returns:
         Seconds by what was done.
@@ -262,7 +262,7 @@ def main(args: list[str] | None = None) -> None:
     """Runs the command.
 
     Args:
-        args: The arguments, by default those of the command line.
+        args: the arguments, by default those of the command line.
     """
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.input_pipeline", args=args)
     data = write_features(arguments)

@@ -30,7 +30,7 @@ _WARM_UP = 5
 # Larger collections are not scored exhaustively: a query would take minutes.
 _MOST_EXHAUSTIVE = 100_000
 # Images that are drawn, or written, at once.
-_AT_ONCE = 1000
+_ROW_BLOCK_SIZE = 1000
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,8 @@ class Pool:
 
     def _write(self, path: Path, shape: tuple[int, ...]) -> np.ndarray:
         array = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-        for first in range(0, len(array), _AT_ONCE):
-            rows = slice(first, first + _AT_ONCE)
+        for first in range(0, len(array), _ROW_BLOCK_SIZE):
+            rows = slice(first, first + _ROW_BLOCK_SIZE)
             array[rows] = self._unit(array[rows].shape)
         array.flush()
         return np.load(path, mmap_mode="r")
@@ -240,7 +240,7 @@ def main(args: list[str] | None = None) -> None:
     """Runs the command.
 
     Args:
-        args: The arguments, by default those of the command line.
+        args: the arguments, by default those of the command line.
     """
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.search_latency", args=args)
     with one_line_errors():

@@ -224,7 +224,7 @@ def main(args: list[str] | None = None) -> None:
     """Runs the command.
 
     Args:
-        args: The arguments, by default those of the command line.
+        args: the arguments, by default those of the command line.
     """
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.serving_load", args=args)
     if arguments.requests < 1:

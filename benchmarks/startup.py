@@ -35,7 +35,7 @@ def seconds_of(*arguments: str) -> float:
     """Runs Python to its end.
 
     Args:
-        *arguments: Arguments of the interpreter.
+        *arguments: arguments of the interpreter.
 
     Returns:
         Seconds.
@@ -49,13 +49,13 @@ def seconds_to_first_step(preset: str) -> float:
     """Starts training and stops it after the first step.
 
     Args:
-        preset: Name of the preset.
+        preset: name of the preset.
 
     Returns:
         Seconds from the start of the process to the line about its first step.
 
     Raises:
-        RuntimeError: Training ended before it.
+        RuntimeError: if training ended before it.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "hslm_tf.train", "--preset", preset, "--quiet"]
@@ -80,7 +80,7 @@ def main(args: list[str] | None = None) -> None:
     """Runs the command.
 
     Args:
-        args: The arguments, by default those of the command line.
+        args: the arguments, by default those of the command line.
     """
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.startup", args=args)
     measured = {

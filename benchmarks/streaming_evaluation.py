@@ -53,20 +53,20 @@ class Measurement:
     """What an evaluation took.
 
     Args:
-        images: Images.
-        captions: Captions of the whole evaluation.
-        captions_scored: Captions that were scored.
-        mean_tokens: Mean number of tokens of the captions that were scored.
+        images: images.
+        captions: captions of the whole evaluation.
+        captions_scored: captions that were scored.
+        mean_tokens: mean number of tokens of the captions that were scored.
         precision: Keras precision policy.
-        encoding_s: Seconds to encode the images and to score the first block, which compiles.
-        scoring_s: Seconds for the other blocks, ranks included.
-        pairs_per_s: Pairs of the other blocks per second.
-        total_s: Seconds of the whole evaluation, projected where captions were left out.
-        most_pending: Most scores that were kept at a time because they might still count.
+        encoding_s: seconds to encode the images and to score the first block, which compiles.
+        scoring_s: seconds for the other blocks, ranks included.
+        pairs_per_s: pairs of the other blocks per second.
+        total_s: seconds of the whole evaluation, projected where captions were left out.
+        most_pending: most scores that were kept at a time because they might still count.
         ceiling_before: `tf.matmul` before in GFLOP/s.
-        ceiling_after: The same afterwards.
-        ratio: Necessary work of the pairs per second / larger ceiling.
-        peak_memory_gb: Largest resident set of the process in GB.
+        ceiling_after: the same afterwards.
+        ratio: necessary work of the pairs per second / larger ceiling.
+        peak_memory_gb: largest resident set of the process in GB.
     """
 
     images: int
@@ -89,7 +89,7 @@ class RandomRegions:
     """Region features that are drawn when they are read, like an array on disk.
 
     Args:
-        shape: Images, regions, width.
+        shape: images, regions, width.
     """
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
@@ -106,8 +106,8 @@ def random_dataset(config: ModelConfig, num_images: int) -> RetrievalDataset:
     """Makes a dataset of random images, each with five captions of random words.
 
     Args:
-        config: Sizes.
-        num_images: Number of images.
+        config: sizes.
+        num_images: number of images.
 
     Returns:
         The dataset; nothing of the size of its features is in memory.
@@ -133,8 +133,8 @@ def blocks_to_score(order: np.ndarray, captions: int | None, block: int) -> np.n
 
     Args:
         order: int `[n]`, captions from the shortest to the longest.
-        captions: About how many captions to choose, two blocks at least; all where None.
-        block: Captions of a block.
+        captions: about how many captions to choose, two blocks at least; all where None.
+        block: captions of a block.
 
     Returns:
         Some of the order.
@@ -150,7 +150,7 @@ def measure(arguments: Arguments) -> Measurement:
     """Builds the model and evaluates it.
 
     Args:
-        arguments: What to measure.
+        arguments: what to measure.
 
     Returns:
         The measurement.
@@ -208,7 +208,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Runs the command.
 
     Args:
-        args: The arguments, by default those of the command line.
+        args: the arguments, by default those of the command line.
     """
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.streaming_evaluation", args=args)
     if arguments.preset not in PRESETS:

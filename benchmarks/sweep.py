@@ -46,13 +46,13 @@ def read_list(path: Path) -> dict[str, list[str]]:
     """Reads a list of configurations.
 
     Args:
-        path: The file.
+        path: the file.
 
     Returns:
         Flags by name, in the order of the file.
 
     Raises:
-        ValueError: A line has no name or flags that no shell would read, or a name stands twice.
+        ValueError: if a line has no name or flags that no shell would read, or a name stands twice.
     """
     found: dict[str, list[str]] = {}
     for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
@@ -73,12 +73,12 @@ def train(flags: list[str], run: RunDirectory) -> None:
     """Trains one run, or goes on with it, in a process of its own; one that is done stays as it is.
 
     Args:
-        flags: Flags of the training command.
-        run: The run's directory; what the process prints is in `output.txt` there.
+        flags: flags of the training command.
+        run: the run's directory; what the process prints is in `output.txt` there.
 
     Raises:
-        ChildProcessError: The process failed.
-        ValueError: The directory holds a run with other flags.
+        ChildProcessError: if the process failed.
+        ValueError: if the directory holds a run with other flags.
     """
     if run.config_file.exists():
         if run.config() != parse(flags).config.with_absolute_paths():
@@ -109,7 +109,7 @@ def table(runs: dict[str, list[RunDirectory]]) -> str:
     """Writes what the runs have reached as a Markdown table.
 
     Args:
-        runs: The runs of each configuration, one a seed; those not begun are left out.
+        runs: the runs of each configuration, one a seed; those not begun are left out.
 
     Returns:
         A line a configuration: best dev rsum of each seed and its mean, rsum by epoch where it was
@@ -149,7 +149,7 @@ def main(args: list[str] | None = None) -> None:
     """Runs the command.
 
     Args:
-        args: The arguments, by default those of the command line.
+        args: the arguments, by default those of the command line.
     """
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.sweep", args=args)
     with one_line_errors():

@@ -63,18 +63,18 @@ class Measurement:
     """What the steps took.
 
     Args:
-        preset: Configuration.
+        preset: configuration.
         precision: Keras precision policy.
-        loss: Loss.
-        batch_size: Pairs of a batch.
-        tokens: Real tokens of the batch.
-        first_s: Seconds of the first step, which compiles.
-        step_s: Median seconds of the steps after warm-up.
-        work_gflop: Necessary work of a step.
+        loss: loss.
+        batch_size: pairs of a batch.
+        tokens: real tokens of the batch.
+        first_s: seconds of the first step, which compiles.
+        step_s: median seconds of the steps after warm-up.
+        work_gflop: necessary work of a step.
         ceiling_before: `tf.matmul` before the steps in GFLOP/s.
-        ceiling_after: The same after them.
-        ratio: Necessary work / (time x larger ceiling).
-        peak_memory_gb: Largest resident set while stepping, in GB.
+        ceiling_after: the same after them.
+        ratio: necessary work / (time x larger ceiling).
+        peak_memory_gb: largest resident set while stepping, in GB.
     """
 
     preset: str
@@ -95,7 +95,7 @@ def caption_lengths(batch_size: int) -> np.ndarray:
     """Draws numbers of tokens, 14.4375 on average, 5 at least and 27 at most, which occurs.
 
     Args:
-        batch_size: Captions.
+        batch_size: captions.
 
     Returns:
         int64 `[batch_size]`.
@@ -114,8 +114,8 @@ def random_batch(config: ModelConfig, batch_size: int) -> dict[str, np.ndarray]:
     """Makes a batch of images with all their regions, and captions as long as Flickr30K's.
 
     Args:
-        config: Sizes.
-        batch_size: Number of pairs, every one of another image.
+        config: sizes.
+        batch_size: number of pairs, every one of another image.
 
     Returns:
         What `HSLM.train_step` takes.
@@ -142,7 +142,7 @@ def measure(arguments: Arguments) -> Measurement:
     """Builds the model and runs the steps.
 
     Args:
-        arguments: What to measure.
+        arguments: what to measure.
 
     Returns:
         The measurement.
@@ -204,7 +204,7 @@ def main(args: list[str] | None = None) -> None:
     """Runs the command.
 
     Args:
-        args: The arguments, by default those of the command line.
+        args: the arguments, by default those of the command line.
     """
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.training_step", args=args)
     if arguments.preset not in PRESETS:

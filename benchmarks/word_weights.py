@@ -60,8 +60,8 @@ def function_word_ratio(model: HSLM, captions: list[str]) -> tuple[float, float]
     """Mean share of a function word over that of any other word, before and after.
 
     Args:
-        model: A model with self-attention.
-        captions: Captions as they are written.
+        model: a model with self-attention.
+        captions: captions as they are written.
 
     Returns:
         Both ratios; 1 would mean that function words weigh as much as others.

@@ -46,7 +46,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Runs the command.
 
     Args:
-        args: The arguments, by default those of the command line.
+        args: the arguments, by default those of the command line.
     """
     arguments = tyro.cli(ConvertArguments, prog="python -m hslm_tf.convert", args=args)
     with one_line_errors():

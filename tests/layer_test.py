@@ -69,6 +69,7 @@ def run_layer_test(
     expected_output_shape: Any,
     expected_num_weights: int,
     output_in_float32: bool | tuple[bool, ...] = False,
+    output_dtype: str | None = None,
     padded_inputs: dict[str, Any] | None = None,
     unpad: Callable[[Any], Any] = lambda outputs: outputs,
 ) -> None:
@@ -82,6 +83,8 @@ def run_layer_test(
         expected_num_weights: number of weight tensors, all of them trainable.
         output_in_float32: whether the output is float32 under mixed precision too; one for each
             of several outputs where they differ.
+        output_dtype: type of an output that is no feature, such as a mask; the same under every
+            policy.
         padded_inputs: `inputs` with padding added, garbage in it.
         unpad: cuts the output for `padded_inputs` down to the one for `inputs`.
     """
@@ -98,7 +101,7 @@ def run_layer_test(
     if padded_inputs is not None:
         assert_close(unpad(layer(**padded_inputs)), outputs)
     for policy, tolerance in POLICY_TOLERANCES.items():
-        _check_policy(layer, policy, inputs, outputs, tolerance, output_in_float32)
+        _check_policy(layer, policy, inputs, outputs, tolerance, output_in_float32, output_dtype)
         if expected_num_weights:
             _check_training_step(layer, policy, inputs)
     _check_symbolic(layer, inputs, outputs)
@@ -132,6 +135,7 @@ def _check_policy(
     expected: Any,
     tolerance: float,
     output_in_float32: bool | tuple[bool, ...],
+    output_dtype: str | None,
 ) -> None:
     twin = _with_policy(layer, policy, inputs)
     assert all(weight.dtype == "float32" for weight in twin.weights)
@@ -140,7 +144,7 @@ def _check_policy(
     wide = output_in_float32
     wide = wide if isinstance(wide, tuple) else (wide,) * len(flat)
     for output, in_float32 in zip(flat, wide, strict=True):
-        expected_dtype = "float32" if in_float32 else twin.compute_dtype
+        expected_dtype = output_dtype or ("float32" if in_float32 else twin.compute_dtype)
         assert keras.backend.standardize_dtype(output.dtype) == expected_dtype
     assert_close(outputs, expected, tolerance)
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hslm_tf import train
+from hslm_tf.data.pipeline import training_batches
 from hslm_tf.evaluation.exact_recall import evaluate as evaluate_model
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import PRESETS
@@ -57,9 +58,14 @@ def test_a_run_leaves_everything(finished_run, run_flags):
     rows = rows_of(run)
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
     assert all(np.isfinite(list(row.values())).all() for row in rows)
-    assert rows[0]["negative_share"] == 0
-    assert 0 < rows[1]["negative_share"] < rows[2]["negative_share"] < rows[3]["negative_share"]
-    assert rows[3]["negative_share"] == 1
+    assert rows[0]["candidate_fraction"] == 0
+    assert (
+        0
+        < rows[1]["candidate_fraction"]
+        < rows[2]["candidate_fraction"]
+        < rows[3]["candidate_fraction"]
+    )
+    assert rows[3]["candidate_fraction"] == 1
     rates = [row["learning_rate"] for row in rows]
     # After an epoch's last step: three epochs are over, and the rate has dropped.
     np.testing.assert_allclose(rates, [1e-3] * 2 + [1e-4] * 2, rtol=1e-5)
@@ -79,7 +85,14 @@ def test_best_and_last_models_are_what_they_say(finished_run):
     assert evaluate_model(best, dev).rsum == pytest.approx(max(rsums))
     assert evaluate_model(last, dev).rsum == pytest.approx(rsums[-1])
     assert last.optimizer.iterations.numpy() == 4 * STEPS
-    assert not best.compiled
+    assert type(best.retrieval_loss) is type(last.retrieval_loss)
+    assert best.optimizer.get_config() == last.optimizer.get_config()
+    assert best.optimizer.iterations.numpy() == 0
+    assert run.best_model.stat().st_size < 0.6 * run.last_model.stat().st_size
+    tokens = best.tokenizer.tokenize_all(dev.captions)
+    batches = training_batches(dev, tokens, batch_size=8)
+    assert best.evaluate(batches, steps=2, verbose=0, return_dict=True)["loss"] > 0
+    assert np.isfinite(best.fit(batches, verbose=0).history["loss"]).all()
     assert best.vocabulary == Vocabulary.load(run.vocabulary_file).words
 
 

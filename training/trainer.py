@@ -64,14 +64,14 @@ class RetrievalTrainer(keras.Model):
         exclude_from_weight_decay(self.optimizer, self.trainable_variables)
         self._watched = {name: keras.metrics.Mean(name=name) for name in WATCHED}
         self._gradient_norm = keras.metrics.Mean(name="gradient_norm")
-        self._negative_share = keras.metrics.Mean(name="negative_share")
+        self._candidate_fraction = keras.metrics.Mean(name="candidate_fraction")
 
     @property
     def metrics(self) -> list[keras.Metric]:
         """Epoch means of everything that the steps report."""
         if not self.compiled:
             return []
-        return [*self._watched.values(), self._gradient_norm, self._negative_share]
+        return [*self._watched.values(), self._gradient_norm, self._candidate_fraction]
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Learns from one batch.
@@ -107,7 +107,7 @@ class RetrievalTrainer(keras.Model):
         self._gradient_norm.update_state(
             tf.where(finite, norm, 0.0), sample_weight=tf.cast(finite, tf.float32)
         )
-        self._negative_share.update_state(candidate_fraction)
+        self._candidate_fraction.update_state(candidate_fraction)
         return self._report(losses)
 
     def test_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -185,13 +185,18 @@ class RetrievalTrainer(keras.Model):
         return {
             "optimizer": keras.saving.serialize_keras_object(self.optimizer),
             "loss": keras.saving.serialize_keras_object(self.retrieval_loss),
+            "optimizer_built": self.optimizer.built,
         }
 
     def compile_from_config(self, config: dict) -> None:
         if not config:
             return
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
+        config = keras.saving.deserialize_keras_object(config)
+        # A file without the optimizer's state, such as a run's best model, begins with a new one.
+        built = config.pop("optimizer_built", True)
+        self.compile(**config)
+        if built:
+            self.optimizer.build(self.trainable_variables)
 
 
 def exclude_from_weight_decay(

@@ -72,8 +72,8 @@ def evaluate_models(
         The report, that of `evaluate_scores` on the matrix of scores.
 
     Raises:
-        ValueError: The protocol does not fit the dataset, an image has no caption, region features
-            are not finite, or a score is NaN.
+        ValueError: if the protocol does not fit the dataset, an image has no caption, region
+            features are not finite, or a score is NaN.
     """
     _check(dataset, protocol)
     folds = [dataset.subset(*images) for images in fold_ranges(protocol, dataset.num_images)]
@@ -129,7 +129,7 @@ def evaluate_to_file(
 
     Raises:
         ValueError: as for `evaluate_models`.
-        OSError: The file cannot be written.
+        OSError: if the file cannot be written.
     """
     _check(dataset, protocol)
     draft = file.with_name(f"draft-{file.name}")

@@ -28,7 +28,7 @@ def evaluate_scores(
         The report.
 
     Raises:
-        ValueError: The protocol is unknown or asks for another number of images.
+        ValueError: if the protocol is unknown or asks for another number of images.
     """
     check_protocol(protocol, len(scores))
     if protocol == "coco-1k":
@@ -44,7 +44,7 @@ def check_protocol(protocol: Protocol, num_images: int) -> None:
         num_images: number of images.
 
     Raises:
-        ValueError: The protocol is unknown or asks for another number of images.
+        ValueError: if the protocol is unknown or asks for another number of images.
     """
     if protocol not in get_args(Protocol):
         raise ValueError(
@@ -78,13 +78,13 @@ def fold_report(scores: np.ndarray, caption_to_image: np.ndarray, num_folds: int
     Args:
         scores: `[num_images, num_captions]`, higher is more alike.
         caption_to_image: int `[num_captions]`, the image of each caption.
-        num_folds: Number of folds, a divisor of the number of images.
+        num_folds: number of folds, a divisor of the number of images.
 
     Returns:
         The mean of the folds' reports.
 
     Raises:
-        ValueError: The images do not divide into the folds, or `ranks` refuses the scores.
+        ValueError: if the images do not divide into the folds, or `ranks` refuses the scores.
     """
     scores, caption_to_image = np.asarray(scores), np.asarray(caption_to_image)
     check_scores(scores, caption_to_image)

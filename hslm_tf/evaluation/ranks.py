@@ -14,8 +14,8 @@ class DirectionReport:
         r1: R@1, percentage of queries with a right answer in first place.
         r5: R@5, the same for the first five places.
         r10: R@10, the same for the first ten places.
-        median_rank: Median rank of the first right answer, counted from 1 and rounded down.
-        mean_rank: Mean rank of the first right answer, counted from 1.
+        median_rank: median rank of the first right answer, counted from 1 and rounded down.
+        mean_rank: mean rank of the first right answer, counted from 1.
     """
 
     r1: float
@@ -30,8 +30,8 @@ class RecallReport:
     """How well images retrieve captions and captions retrieve images.
 
     Args:
-        i2t: Images as queries.
-        t2i: Captions as queries.
+        i2t: images as queries.
+        t2i: captions as queries.
     """
 
     i2t: DirectionReport
@@ -76,7 +76,7 @@ def ranks(scores: np.ndarray, caption_to_image: np.ndarray) -> tuple[np.ndarray,
         int64 `[num_images]`, image to text, and int64 `[num_captions]`, text to image.
 
     Raises:
-        ValueError: The shapes do not fit, an image has no caption, or a score is NaN.
+        ValueError: if the shapes do not fit, an image has no caption, or a score is NaN.
     """
     scores, caption_to_image = np.asarray(scores), np.asarray(caption_to_image)
     check_scores(scores, caption_to_image)
@@ -99,7 +99,7 @@ def check_scores(scores: np.ndarray, caption_to_image: np.ndarray) -> None:
         caption_to_image: int `[num_captions]`, the image of each caption.
 
     Raises:
-        ValueError: The shapes do not fit, an image has no caption, or a score is NaN.
+        ValueError: if the shapes do not fit, an image has no caption, or a score is NaN.
     """
     if scores.ndim != 2 or scores.dtype.kind != "f" or 0 in scores.shape:
         raise ValueError(
@@ -119,7 +119,7 @@ def check_captions(caption_to_image: np.ndarray, num_images: int, num_captions: 
         num_captions: number of captions.
 
     Raises:
-        ValueError: The shape does not fit, or an image has no caption.
+        ValueError: if the shape does not fit, or an image has no caption.
     """
     if caption_to_image.shape != (num_captions,) or caption_to_image.dtype.kind not in "iu":
         raise ValueError(
@@ -147,7 +147,7 @@ def check_numbers(scores: np.ndarray, captions: np.ndarray | None = None) -> Non
         captions: int `[b]`, the captions of the columns; None where column j is caption j.
 
     Raises:
-        ValueError: A score is NaN.
+        ValueError: if a score is NaN.
     """
     # NaN survives min(), which needs no mask as large as the matrix.
     if np.isnan(scores.min()):
@@ -175,13 +175,13 @@ def mean_report(reports: Sequence[RecallReport]) -> RecallReport:
     """The mean of every number, over folds or seeds.
 
     Args:
-        reports: One report or more.
+        reports: one report or more.
 
     Returns:
         The report of means; its median ranks are means of median ranks.
 
     Raises:
-        ValueError: There are no reports.
+        ValueError: if there are no reports.
     """
     if not reports:
         raise ValueError("mean_report needs at least one report. Received: reports=[]")

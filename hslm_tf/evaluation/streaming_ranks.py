@@ -30,7 +30,7 @@ class StreamingRanks:
         num_images: number of images.
 
     Raises:
-        ValueError: `caption_to_image` holds no integers, or an image has no caption.
+        ValueError: if `caption_to_image` holds no integers, or an image has no caption.
     """
 
     def __init__(self, caption_to_image: np.ndarray, num_images: int) -> None:
@@ -61,7 +61,7 @@ class StreamingRanks:
             captions: int `[b]`, the captions of the columns, none of them added before.
 
         Raises:
-            ValueError: The shapes do not fit, a caption comes twice, or a score is NaN.
+            ValueError: if the shapes do not fit, a caption comes twice, or a score is NaN.
         """
         scores, captions = np.asarray(scores), np.asarray(captions)
         if scores.shape != (len(self._best), len(captions)):
@@ -99,7 +99,7 @@ class StreamingRanks:
             int64 `[num_images]`, image to text, and int64 `[num_captions]`, text to image.
 
         Raises:
-            ValueError: A caption has not been added.
+            ValueError: if a caption has not been added.
         """
         missing = np.flatnonzero(self._t2i < 0)
         if missing.size:

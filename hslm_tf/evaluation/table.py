@@ -25,9 +25,9 @@ def report_table(
     `i2t` are images looking for captions, `t2i` captions looking for images.
 
     Args:
-        reports: From the name of a run to its report.
-        title: Title above the table.
-        mean: Whether to close with mean and sample standard deviation over the reports; a single
+        reports: from the name of a run to its report.
+        title: title above the table.
+        mean: whether to close with mean and sample standard deviation over the reports; a single
             report has no deviation and gets no such lines.
 
     Returns:

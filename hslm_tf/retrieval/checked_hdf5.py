@@ -14,7 +14,7 @@ import numpy as np
 from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.errors import DataError
 
-_BYTES_AT_ONCE = 2**26
+_BLOCK_BYTES = 2**26
 
 
 def write_parts(path: Path, parts: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
@@ -132,7 +132,7 @@ def _checksum(values: Any) -> int:
 
 def _blocks(values: Any) -> list[slice]:
     row = max(1, int(np.prod(values.shape[1:])) * values.dtype.itemsize)
-    size = max(1, _BYTES_AT_ONCE // row)
+    size = max(1, _BLOCK_BYTES // row)
     return [slice(first, first + size) for first in range(0, len(values), size)]
 
 

@@ -3,7 +3,9 @@
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -13,15 +15,22 @@ from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.collection_file import read_collection, write_collection
 from hslm_tf.retrieval.encoded_dataset import EncodedDataset, image_ids
 from hslm_tf.retrieval.image_encodings import ImageEncodings
+from hslm_tf.retrieval.indexes import Index
+from hslm_tf.retrieval.indexes.brute_force import BruteForceIndex
 from hslm_tf.retrieval.projection_heads import ProjectionHeads, heads_of
-from hslm_tf.retrieval.searcher import Searcher
+from hslm_tf.retrieval.queries import caption_queries, image_queries
+from hslm_tf.retrieval.reranking import Hit, retrieve_and_rerank
 from hslm_tf.retrieval.storage import StorageType
 
+Side = Literal["images", "captions"]
 
-class Collection(Searcher):
+
+class Collection:
     """Images and captions, encoded once, that can be searched, changed and saved.
 
-    Made by `build`, `from_encodings` or `load`.
+    Made by `build`, `from_encodings` or `load`. A search has two stages. Inner products with one
+    vector an item give candidates; the candidates get their exact score from the model. What is
+    approximate is only which items are candidates, and the storage type of the local features.
 
     Args:
         model: the model.
@@ -39,9 +48,24 @@ class Collection(Searcher):
         image_folder: str | os.PathLike[str] | None = None,
         run: str | os.PathLike[str] | None = None,
     ) -> None:
-        super().__init__(model, heads, encoded)
+        self.model, self.heads, self.encoded = model, heads, encoded
         self.image_folder = None if image_folder is None else os.path.abspath(image_folder)
         self.run = None if run is None else os.path.abspath(run)
+        self.use_index(lambda side: BruteForceIndex())
+
+    @property
+    def ids(self) -> list[str]:
+        """Id of every image."""
+        return self.encoded.ids
+
+    @property
+    def captions(self) -> list[str]:
+        """Every caption."""
+        return self.encoded.captions
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.ids)
 
     @classmethod
     def build(
@@ -134,6 +158,69 @@ class Collection(Searcher):
         )
         return cls(model, heads, encoded, image_folder, run)
 
+    def use_index(self, make: Callable[[Side], Index]) -> None:
+        """Chooses what finds the candidates; brute force by default.
+
+        Args:
+            make: gives an empty index for the images, and another for the captions. They take in
+                the vectors when they are first asked, and again after `add` and `remove`.
+        """
+        self._make_index = make
+        self._indexes: dict[Side, Index] = {}
+
+    def search(
+        self, captions: Sequence[str], k: int = 10, num_candidates: int | None = 100
+    ) -> list[list[Hit]]:
+        """Finds images that captions describe.
+
+        Args:
+            captions: q captions; of one longer than the model's `max_tokens`, the beginning counts.
+            k: how many images to find for each.
+            num_candidates: images whose exact score is computed, at least k; None for all.
+
+        Returns:
+            For every caption its min(k, n) best images, best first. Of equal scores the image that
+            was added first wins.
+
+        Raises:
+            ValueError: if there are no captions, one has no words, or a number is less than 1.
+
+        Example:
+            >>> collection = hslm_tf.Collection.build(model, dataset)
+            >>> for hit in collection.search(["a dog runs"], k=2)[0]:
+            ...     print(hit.item, hit.score)
+        """
+        queries = caption_queries(self.model, self.heads, self.encoded, captions)
+        index = partial(self._index, "images")
+        return retrieve_and_rerank(queries, index, self.ids, k, num_candidates)
+
+    def search_by_image(
+        self,
+        images: Sequence[str] | np.ndarray,
+        k: int = 10,
+        num_candidates: int | None = 100,
+        region_mask: np.ndarray | None = None,
+    ) -> list[list[Hit]]:
+        """Finds captions that describe images.
+
+        Args:
+            images: ids of q images of the collection, or region features of others,
+                `[q, N, region_dim]`.
+            k: how many captions to find for each.
+            num_candidates: captions whose exact score is computed, at least k; None for all.
+            region_mask: bool `[q, N]`, True for real regions, with region features; None for all.
+
+        Returns:
+            For every image its min(k, m) best captions, best first.
+
+        Raises:
+            ValueError: if an image is unknown or has no region, region features have another width
+                or are not finite, or a number is less than 1.
+        """
+        queries = image_queries(self.model, self.heads, self.encoded, images, region_mask)
+        index = partial(self._index, "captions")
+        return retrieve_and_rerank(queries, index, self.captions, k, num_candidates)
+
     def add(self, dataset: RetrievalDataset, ids: Sequence[str] | None = None) -> None:
         """Encodes further images with their captions and puts them at the end.
 
@@ -206,3 +293,10 @@ class Collection(Searcher):
         self.encoded = encoded
         # Indexes take the vectors in anew.
         self.use_index(self._make_index)
+
+    def _index(self, side: Side) -> Index:
+        if side not in self._indexes:
+            encoded = self.encoded
+            vectors = encoded.vectors if side == "images" else encoded.caption_vectors
+            self._indexes[side] = self._make_index(side).index(vectors)
+        return self._indexes[side]

@@ -8,9 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.retrieval.indexes import Index
+from hslm_tf.retrieval.queries import Queries
 
 # What is scored at once where the candidates are many.
-_ITEMS_AT_ONCE = 1024
+_ITEM_BLOCK_SIZE = 1024
 
 
 class Hit(NamedTuple):
@@ -28,9 +29,8 @@ class Hit(NamedTuple):
 
 
 def retrieve_and_rerank(
-    queries: np.ndarray,
+    queries: Queries,
     index: Callable[[], Index],
-    score: Callable[[int, np.ndarray], tf.Tensor],
     items: Sequence[str],
     k: int,
     num_candidates: int | None,
@@ -38,9 +38,8 @@ def retrieve_and_rerank(
     """Finds the best items for queries.
 
     Args:
-        queries: vectors of the projection heads, float32 `[q, dim]`.
+        queries: what is asked.
         index: gives the index of the items' vectors; not called where everything is scored.
-        score: gives the exact scores, `[b]`, of a query, by its number, and some rows.
         items: ids or captions of the whole collection.
         k: how many to find for each query.
         num_candidates: items whose exact score is computed, at least k; None for all.
@@ -54,12 +53,12 @@ def retrieve_and_rerank(
     if k < 1 or (num_candidates is not None and num_candidates < 1):
         raise ValueError(f"At least 1 is needed. Received: k={k}, num_candidates={num_candidates}")
     if not items:
-        return [[] for _ in queries]
+        return [[] for _ in queries.vectors]
     if num_candidates is None:
-        candidates = [np.arange(len(items))] * len(queries)
+        candidates = [np.arange(len(items))] * len(queries.vectors)
     else:
-        candidates = index().search(queries, max(k, num_candidates))[1]
-    return [_rerank(rows, partial(score, i), items, k) for i, rows in enumerate(candidates)]
+        candidates = index().search(queries.vectors, max(k, num_candidates))[1]
+    return [_rerank(rows, partial(queries.score, i), items, k) for i, rows in enumerate(candidates)]
 
 
 def _rerank(
@@ -70,7 +69,7 @@ def _rerank(
     rows = np.sort(rows[rows >= 0])
     if not len(rows):
         return []
-    blocks = np.split(rows, range(_ITEMS_AT_ONCE, len(rows), _ITEMS_AT_ONCE))
+    blocks = np.split(rows, range(_ITEM_BLOCK_SIZE, len(rows), _ITEM_BLOCK_SIZE))
     scores = np.concatenate([score(block) for block in blocks])
     best = np.argsort(-scores, kind="stable")[:k]
     return [Hit(items[rows[i]], float(scores[i]), int(rows[i])) for i in best]

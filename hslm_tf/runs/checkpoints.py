@@ -13,9 +13,11 @@ from hslm_tf.training.averaging import averaged_weights
 class RunCheckpoint(keras.callbacks.Callback):
     """Saves the model after every epoch, and keeps the one with the best validation rsum.
 
-    The best model has the averaged weights where the optimizer keeps an average; the last one has
-    the weights that training goes on with. Each file appears in one piece. The record of progress
-    is written last: a run that is killed while saving resumes from the epoch before.
+    The best model has the averaged weights where the optimizer keeps an average, and is compiled
+    with an optimizer that has no state yet: its state is twice as large as the weights. The last
+    one has the weights and the optimizer that training goes on with. Each file appears in one
+    piece. The record of progress is written last: a run that is killed while saving resumes from
+    the epoch before.
 
     Args:
         run: the run's directory.
@@ -30,8 +32,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         self.patience = patience
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        # A .keras file always carries the optimizer, three times the weights: the copy has none.
-        self._bare = self.model.from_config(self.model.get_config())
+        self._copy = copy_with_new_optimizer(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         progress = {**self.run.progress, "epochs": epoch + 1}
@@ -41,12 +42,29 @@ class RunCheckpoint(keras.callbacks.Callback):
         if logs["val_rsum"] > progress["best_rsum"]:
             progress |= {"best_epoch": epoch + 1, "best_rsum": logs["val_rsum"]}
             with averaged_weights(self.model):
-                self._bare.set_weights(self.model.get_weights())
-            save_whole(self._bare, self.run.best_model)
+                self._copy.set_weights(self.model.get_weights())
+            save_whole(self._copy, self.run.best_model)
         save_whole(self.model, self.run.last_model)
         self.run.write_progress(progress)
         if measured and self.run.out_of_patience(self.patience):
             self.model.stop_training = True
+
+
+def copy_with_new_optimizer(model: keras.Model) -> keras.Model:
+    """Builds a model again, compiled alike.
+
+    Args:
+        model: the model.
+
+    Returns:
+        A copy with weights of its own and, where the model is compiled, an optimizer without state.
+    """
+    copy = model.from_config(model.get_config())
+    if model.compiled:
+        config = keras.saving.deserialize_keras_object(model.get_compile_config())
+        config.pop("optimizer_built", None)
+        copy.compile(**config)
+    return copy
 
 
 def save_whole(model: keras.Model, path: Path) -> None:

@@ -49,7 +49,7 @@ def evaluate_runs(
 
     Raises:
         ValueError: as for `evaluate_models`.
-        OSError: a model cannot be read or the scores cannot be written.
+        OSError: if a model cannot be read or the scores cannot be written.
     """
     reports, states = {}, []
     data = _data_identity(dataset)

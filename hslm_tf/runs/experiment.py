@@ -136,6 +136,13 @@ def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
         vocabulary = Vocabulary.build(captions.counts(), config.data.min_count)
     else:
         vocabulary = Vocabulary.load(config.data.vocabulary)
+    policy = keras.config.dtype_policy().name
+    if policy not in ("float32", config.training.precision):
+        logger.warning(
+            "Keras's global policy is %s; the run has a precision of its own, %s (--precision)",
+            policy,
+            config.training.precision,
+        )
     model = HSLM(config.model, vocabulary.words, dtype=config.training.precision)
     if config.data.word_vectors is not None:
         path = config.data.word_vectors

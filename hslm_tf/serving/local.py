@@ -1,6 +1,7 @@
 """`python -m hslm_tf.serving.local`: a SavedModel behind TensorFlow Serving's REST paths.
 
-For tests and laptops. It runs the SavedModel without Keras, and batches nothing.
+What tests and a first try need, and no more: for real requests there is TensorFlow Serving. It runs
+the SavedModel without Keras, and batches nothing. No other module imports it.
 """
 
 import base64

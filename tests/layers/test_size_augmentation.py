@@ -2,13 +2,27 @@ import numpy as np
 import pytest
 
 from hslm_tf.layers import RegionDropping, WordDropping
+from tests.layer_test import run_layer_test
+
+MASK = np.arange(5) < np.array([[5], [2], [1]])
 
 
-@pytest.mark.parametrize("layer_class", [RegionDropping, WordDropping])
-def test_config(layer_class):
-    config = layer_class(0.2, seed=3, name="dropping").get_config()
-    assert (config["rate"], config["seed"]) == (0.2, 3)
-    assert layer_class.from_config(config).get_config() == config
+@pytest.mark.parametrize(
+    ("layer_class", "inputs", "dtype"),
+    [
+        (RegionDropping, {"region_mask": MASK}, "bool"),
+        (WordDropping, {"token_ids": np.where(MASK, 7, 0).astype("int32")}, "int32"),
+    ],
+)
+def test_layer(layer_class, inputs, dtype):
+    run_layer_test(
+        layer_class,
+        init_kwargs={"rate": 0.2, "seed": 3},
+        inputs=inputs,
+        expected_output_shape=(3, 5),
+        expected_num_weights=0,
+        output_dtype=dtype,
+    )
     with pytest.raises(ValueError, match=r"`rate`.*Received: rate=1$"):
         layer_class(1)
 

@@ -409,6 +409,6 @@ def test_compiled_fit_learns():
     dataset = first.concatenate(tf.data.Dataset.from_tensors(random_batch([0, 1, 1], seed=1)))
     history = model.fit(dataset, epochs=12, verbose=0).history
     assert model.optimizer.iterations == 24
-    assert history["negative_share"][0] == 0 and history["negative_share"][-1] == 1
+    assert history["candidate_fraction"][0] == 0 and history["candidate_fraction"][-1] == 1
     # From the fifth epoch on all negatives compete.
     assert np.mean(history["loss"][-2:]) < 0.6 * np.mean(history["loss"][4:6])

@@ -94,7 +94,7 @@ def test_brute_force_breaks_ties_by_order_and_works_in_blocks(monkeypatch):
     index = BruteForceIndex().index(vectors, ids)
     expected = oracle(vectors, ids, queries, 30)
     np.testing.assert_array_equal(index.search(queries, 30)[1], expected)
-    monkeypatch.setattr("hslm_tf.retrieval.indexes.brute_force._PRODUCTS_AT_ONCE", 450)
+    monkeypatch.setattr("hslm_tf.retrieval.indexes.brute_force._BLOCK_PRODUCTS", 450)
     np.testing.assert_array_equal(index.search(queries, 30)[1], expected)
 
 

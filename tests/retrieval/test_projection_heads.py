@@ -8,9 +8,10 @@ from hslm_tf.models.fingerprint import model_fingerprint
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.distillation import distill
 from hslm_tf.retrieval.distillation_config import DistillationConfig
-from hslm_tf.retrieval.projection_heads import new_heads, read_heads
+from hslm_tf.retrieval.projection_heads import ProjectionHead, new_heads, read_heads
 from hslm_tf.runs.opening import load_heads
 from hslm_tf.runs.run_directory import RunDirectory
+from tests.layer_test import pad_batch, run_layer_test
 from tests.tiny_collection import make_dataset, make_model
 from tests.tiny_model import WORDS
 
@@ -35,6 +36,22 @@ def randomize(heads):
     rng = np.random.default_rng(0)
     for head in (heads.image_head, heads.text_head):
         head.set_weights([rng.normal(0, 0.3, w.shape) for w in head.get_weights()])
+
+
+@pytest.mark.parametrize(("dim", "num_weights"), [(5, 7), (None, 0)])
+def test_layer(dim, num_weights):
+    rng = np.random.default_rng(0)
+    vectors, mask = pad_batch([rng.normal(size=(rows, 8)).astype("float32") for rows in (4, 4)])
+    padded, padded_mask = pad_batch(list(vectors), length=7)
+    run_layer_test(
+        ProjectionHead,
+        init_kwargs={"dim": dim, "attentions": 2, "concepts": 3, "seed": 1},
+        inputs={"vectors": vectors, "mask": mask},
+        expected_output_shape=(2, dim or 8),
+        expected_num_weights=num_weights,
+        output_in_float32=True,
+        padded_inputs={"vectors": padded, "mask": padded_mask},
+    )
 
 
 def test_untrained_heads_are_projected_means(model):

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hslm_tf.config import ModelConfig, TrainingConfig
+from hslm_tf.config import ModelConfig, RunConfig, TrainingConfig
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import preset
+from hslm_tf.runs.experiment import new_model
 from hslm_tf.runs.recipe import loss_of, optimizer_of, schedule_of
+from hslm_tf.text.split_captions import split_captions
 from hslm_tf.training import ContrastiveLoss, HardestNegativeTripletLoss, LossCurriculum
 from tests.tiny_model import SIZES, WORDS, randomize_model
 
@@ -33,6 +35,17 @@ def test_cosine_warms_up_and_falls_to_zero():
     schedule = schedule_of(training, STEPS)
     rates = [float(schedule(step)) for step in (0, 5, 10, 30, 50)]
     np.testing.assert_allclose(rates, [0, 5e-4, 1e-3, 5e-4, 0], atol=1e-9)
+
+
+def test_a_global_policy_that_the_run_does_not_follow_is_named(caplog):
+    config = RunConfig(model=ModelConfig(**SIZES, mgcn_layers=1))
+    captions = split_captions(["a dog"] * 4)
+    for policy, told in (("float32", False), ("mixed_bfloat16", True)):
+        keras.config.set_dtype_policy(policy)
+        caplog.clear()
+        assert new_model(config, captions).policy_name == "float32"
+        message = f"global policy is {policy}; the run has a precision of its own, float32"
+        assert (message in caplog.text) == told
 
 
 def test_losses_by_step():

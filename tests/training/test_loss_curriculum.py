@@ -69,9 +69,9 @@ def test_fit_passes_from_one_loss_to_the_other():
     batches = tf.data.Dataset.from_tensors(random_batch(np.arange(12)))
     history = model.fit(batches.repeat(4), epochs=3, steps_per_epoch=1, verbose=0).history
     assert np.isfinite(history["loss"]).all()
-    assert history["negative_share"] == [1, 1, 1]
+    assert history["candidate_fraction"] == [1, 1, 1]
     history = model.fit(batches.repeat(2), epochs=2, steps_per_epoch=1, verbose=0).history
-    assert history["negative_share"] == [0, 0]
+    assert history["candidate_fraction"] == [0, 0]
 
 
 def test_config():

@@ -113,7 +113,7 @@ def test_step_changes_weights_and_reports():
         "positive_score",
         "negative_score",
         "gradient_norm",
-        "negative_share",
+        "candidate_fraction",
     }
     assert all(np.isfinite(list(report.values())))
     assert model.optimizer.iterations == 1
@@ -212,7 +212,7 @@ def test_test_step_takes_all_negatives_and_leaves_the_weights():
         np.testing.assert_array_equal(old, new)
     model.reset_metrics()
     random_report = reported(model.train_step(data))
-    assert random_report["negative_share"] == 0
+    assert random_report["candidate_fraction"] == 0
     assert random_report["negative_score"] < report["negative_score"]
 
 
@@ -222,7 +222,7 @@ def test_two_runs_with_the_same_seed_are_equal():
         model = compiled(keras.optimizers.Adam(0.05), curriculum=curriculum, seed=seed, dropout=0.3)
         dataset = tf.data.Dataset.from_tensors(random_data()).repeat(10)
         history = model.fit(dataset, verbose=0).history
-        return [*weights_of(model), history["loss"], history["negative_share"]]
+        return [*weights_of(model), history["loss"], history["candidate_fraction"]]
 
     first, second, other = run(0), run(0), run(1)
     for a, b in zip(first, second, strict=True):

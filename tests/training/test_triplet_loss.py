@@ -255,7 +255,7 @@ def test_compiled_train_step_takes_the_gradient_of_the_whole_matrix():
     norm = np.sqrt(sum(np.sum(np.square(gradient)) for gradient in expected.gradients))
     assert_close(report["gradient_norm"], norm, 1e-6)
     assert float(report["active_hinges"]) == pytest.approx(expected.active)
-    assert float(report["negative_share"]) == pytest.approx(0.02**0.59)
+    assert float(report["candidate_fraction"]) == pytest.approx(0.02**0.59)
 
 
 def test_query_without_negative_contributes_nothing_and_counts():

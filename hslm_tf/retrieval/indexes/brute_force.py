@@ -6,7 +6,7 @@ import tensorflow as tf
 from hslm_tf.retrieval.indexes.base import check_items, check_queries
 
 # Largest number of inner products held at once, 256 MiB.
-_PRODUCTS_AT_ONCE = 2**26
+_BLOCK_PRODUCTS = 2**26
 
 
 class BruteForceIndex:
@@ -30,7 +30,7 @@ class BruteForceIndex:
         dim = None if self._vectors is None else self._vectors.shape[1]
         queries = check_queries(queries, k, dim)
         k = min(k, len(self._ids))
-        at_once = max(1, _PRODUCTS_AT_ONCE // len(self._ids))
+        at_once = max(1, _BLOCK_PRODUCTS // len(self._ids))
         scores = np.empty((len(queries), k), np.float32)
         ids = np.empty((len(queries), k), np.int64)
         for first in range(0, len(queries), at_once):

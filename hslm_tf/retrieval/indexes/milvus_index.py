@@ -10,7 +10,7 @@ import numpy as np
 
 from hslm_tf.retrieval.indexes.base import check_items, check_queries
 
-_ITEMS_AT_ONCE = 10_000
+_ITEM_BLOCK_SIZE = 10_000
 # The most that Milvus returns for one query.
 _MOST_RESULTS = 16_384
 
@@ -79,8 +79,8 @@ class MilvusIndex:
             if not self._holds(collection, len(ids)):
                 self._drop(collection)
                 self._create(collection, vectors.shape[1])
-                for first in range(0, len(ids), _ITEMS_AT_ONCE):
-                    block = slice(first, first + _ITEMS_AT_ONCE)
+                for first in range(0, len(ids), _ITEM_BLOCK_SIZE):
+                    block = slice(first, first + _ITEM_BLOCK_SIZE)
                     items = zip(ids[block].tolist(), vectors[block], strict=True)
                     rows = [{"id": id_, "vector": vector} for id_, vector in items]
                     self._client.insert(collection, rows)

@@ -1,0 +1,106 @@
+"""What is asked: the vectors that find candidates, and the exact scores of a query's candidates."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.retrieval.encoded_dataset import EncodedDataset
+from hslm_tf.retrieval.projection_heads import ProjectionHeads
+
+# Images of one block of the matcher.
+_IMAGE_BLOCK_SIZE = 50
+
+
+class Queries(NamedTuple):
+    """Some queries to one side of an encoded dataset.
+
+    Attributes:
+        vectors: vectors of the projection heads, float32 `[q, dim]`.
+        score: gives the exact scores, `[b]`, of a query, by its number, and some rows.
+    """
+
+    vectors: np.ndarray
+    score: Callable[[int, np.ndarray], tf.Tensor]
+
+
+def caption_queries(
+    model: HSLM, heads: ProjectionHeads, encoded: EncodedDataset, captions: Sequence[str]
+) -> Queries:
+    """Asks for the images that captions describe.
+
+    Args:
+        model: the model.
+        heads: its projection heads.
+        encoded: what is searched.
+        captions: q captions.
+
+    Returns:
+        The queries.
+
+    Raises:
+        ValueError: if there are no captions, or one has no words.
+    """
+    texts = model.encode_text(captions)
+    # Besides its words, every caption has a <start> and an <end>.
+    empty = np.flatnonzero(np.sum(texts["word_mask"], axis=1) <= 2)
+    if len(empty):
+        raise ValueError(f"A caption has no words. Received: {captions[empty[0]]!r}")
+
+    def score(query: int, rows: np.ndarray) -> tf.Tensor:
+        text = {key: value[query : query + 1] for key, value in texts.items()}
+        return model.score_encoded(encoded.images.read(rows), text, _IMAGE_BLOCK_SIZE)[:, 0]
+
+    return Queries(heads.text_vectors(texts), score)
+
+
+def image_queries(
+    model: HSLM,
+    heads: ProjectionHeads,
+    encoded: EncodedDataset,
+    images: Sequence[str] | np.ndarray,
+    region_mask: np.ndarray | None,
+) -> Queries:
+    """Asks for the captions that describe images.
+
+    Args:
+        model: the model.
+        heads: its projection heads.
+        encoded: what is searched.
+        images: ids of q images that are encoded, or region features of others,
+            `[q, N, region_dim]`.
+        region_mask: bool `[q, N]`, True for real regions, with region features; None for all.
+
+    Returns:
+        The queries.
+
+    Raises:
+        ValueError: if an image is unknown or has no region, or region features have another width
+            or are not finite.
+    """
+    if isinstance(images, np.ndarray) and images.dtype.kind == "f":
+        asked = model.encode_image(_finite(images, region_mask), region_mask)
+        vectors = heads.image_vectors(asked)
+    else:
+        rows = encoded.rows_of(images)
+        asked, vectors = encoded.images.read(rows), encoded.vectors[rows]
+
+    def score(query: int, rows: np.ndarray) -> tf.Tensor:
+        image = {key: value[query : query + 1] for key, value in asked.items()}
+        return model.score_encoded(image, encoded.texts.read(rows), 1)[0]
+
+    return Queries(vectors, score)
+
+
+def _finite(regions: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Region features with zeros for padding, whatever stood there; real ones must be finite."""
+    if mask is None:
+        mask = np.ones(regions.shape[:2], bool)
+    if regions.ndim != 3 or mask.shape != regions.shape[:2]:
+        # The model says what is wrong.
+        return regions
+    if not np.isfinite(regions[mask]).all():
+        raise ValueError("Region features must be finite. Received: NaN or infinity")
+    return np.where(mask[..., None], regions, 0)
