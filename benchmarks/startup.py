@@ -85,6 +85,8 @@ def main(args: list[str] | None = None) -> None:
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.startup", args=args)
     measured = {
         "help": lambda: seconds_of("-m", "hslm_tf.train", "--help"),
+        "import nothing": lambda: seconds_of("-c", "pass"),
+        "import hslm_tf": lambda: seconds_of("-c", "import hslm_tf"),
         "import tensorflow": lambda: seconds_of("-c", "import tensorflow"),
         "import hslm_tf.runs.experiment": lambda: seconds_of(
             "-c", "import hslm_tf.runs.experiment"

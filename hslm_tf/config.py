@@ -13,6 +13,9 @@ class ModelConfig:
 
     The defaults are the paper's sizes and parts, read so that they train (docs/design.md says where
     that is not the letter). Presets change what did better on real data.
+
+    Example:
+        >>> config = hslm_tf.ModelConfig(region_dim=256, joint_dim=512, mgcn=False)
     """
 
     region_dim: int = 2048

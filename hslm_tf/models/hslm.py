@@ -45,6 +45,10 @@ class HSLM(RetrievalTrainer):
 
     Outputs:
         Dict of `"score"` `[batch]`, the similarity of each image and its caption.
+
+    Example:
+        >>> vocabulary = hslm_tf.build_vocabulary(captions)
+        >>> model = hslm_tf.HSLM(hslm_tf.ModelConfig(region_dim=256, joint_dim=64), vocabulary.words)
     """
 
     def __init__(
@@ -236,6 +240,10 @@ class HSLM(RetrievalTrainer):
 
         Raises:
             ValueError: if `images` or `texts` are not what the encoders returned.
+
+        Example:
+            >>> images, texts = model.encode_image(region_features), model.encode_text(captions)
+            >>> print(model.score_encoded(images, texts).shape)
         """
         for name, given, key in (("images", images, "regions"), ("texts", texts, "words")):
             if key not in given:

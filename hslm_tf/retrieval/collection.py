@@ -38,6 +38,13 @@ class Collection:
         encoded: images and captions, encoded by the model.
         image_folder: where the image files lie, for galleries, or None.
         run: directory of the run whose model this is, or None.
+
+    Example:
+        >>> collection = hslm_tf.Collection.build(model, dataset)
+        >>> collection.save("photos.h5")
+        >>> collection = hslm_tf.Collection.load("photos.h5", model)
+        >>> collection.remove(collection.ids[:1])
+        >>> print(len(collection))
     """
 
     def __init__(
@@ -216,6 +223,11 @@ class Collection:
         Raises:
             ValueError: if an image is unknown or has no region, region features have another width
                 or are not finite, or a number is less than 1.
+
+        Example:
+            >>> collection = hslm_tf.Collection.build(model, dataset)
+            >>> for hit in collection.search_by_image(region_features, k=2)[0]:
+            ...     print(hit.item, hit.score)
         """
         queries = image_queries(self.model, self.heads, self.encoded, images, region_mask)
         index = partial(self._index, "captions")

@@ -27,7 +27,7 @@ def load_model(path: str | Path) -> HSLM:
 
     Example:
         >>> model = hslm_tf.load_model("runs/flickr8k")
-        >>> scores = model.score(regions, ["a dog runs"], matrix=True)
+        >>> scores = model.score(region_features, ["a dog runs"], matrix=True)
     """
     path = Path(path)
     if path.is_dir():

@@ -209,7 +209,7 @@ def with_retries(attempt: Callable[[], Any], retries: int) -> Any:
         What the function returns.
 
     Raises:
-        ServerError: what the function raises last.
+        ServerError: whatever the function raises last.
     """
     for number in range(retries):
         try:
