@@ -48,7 +48,8 @@ class HSLM(RetrievalTrainer):
 
     Example:
         >>> vocabulary = hslm_tf.build_vocabulary(captions)
-        >>> model = hslm_tf.HSLM(hslm_tf.ModelConfig(region_dim=256, joint_dim=64), vocabulary.words)
+        >>> config = hslm_tf.ModelConfig(region_dim=256, joint_dim=64)
+        >>> model = hslm_tf.HSLM(config, vocabulary.words)
     """
 
     def __init__(
