@@ -122,7 +122,7 @@ def random_dataset(config: ModelConfig, num_images: int) -> RetrievalDataset:
     return RetrievalDataset(
         name="random",
         source="random features",
-        regions=RandomRegions((num_images, config.max_regions, config.region_dim)),
+        region_features=RandomRegions((num_images, config.max_regions, config.region_dim)),
         captions=captions,
         caption_to_image=np.repeat(np.arange(num_images, dtype=np.int32), _CAPTIONS_PER_IMAGE),
     )

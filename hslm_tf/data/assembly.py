@@ -101,7 +101,7 @@ def assemble(
     return RetrievalDataset(
         name=split,
         source=label("ims"),
-        regions=regions,
+        region_features=regions,
         captions=captions,
         caption_to_image=np.repeat(np.arange(images, dtype=np.int32), len(captions) // images),
         image_ids=image_ids,

@@ -78,7 +78,12 @@ def convert(
         with tqdm(total=total, unit="image", disable=not progress) as bar:
             for dataset in datasets:
                 bar.set_description(dataset.name)
-                write(dataset, staged, _feature_type(dtype, dataset.regions, write), bar.update)
+                write(
+                    dataset,
+                    staged,
+                    _feature_type(dtype, dataset.region_features, write),
+                    bar.update,
+                )
         return _move(_target_files(staged, folder_format, splits), folder, taken)
 
 

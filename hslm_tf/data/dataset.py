@@ -15,20 +15,20 @@ class RetrievalDataset:
     Args:
         name: the split: `train`, `dev` or `test`.
         source: where the region features lie, for error messages.
-        regions: `[rows, N, F]` float16 or float32; rows of a file or anything else with `shape`,
-            `dtype` and indexing by an integer array.
+        region_features: `[rows, N, F]` float16 or float32; rows of a file or anything else with
+            `shape`, `dtype` and indexing by an integer array.
         captions: one string per caption.
         caption_to_image: int32 `[num_captions]`, the image of each caption.
         image_ids: one unique string per image, or None.
         boxes: `[rows, N, 4]` x0, y0, x1, y1 of every region, or None.
         num_regions: int32 `[num_images]`, how many of the N regions are real, or None for all.
-        image_rows: int64 `[num_images]`, the row of `regions` (and `boxes`) of each image; None
-            where row i is image i.
+        image_rows: int64 `[num_images]`, the row of `region_features` (and `boxes`) of each image;
+            None where row i is image i.
     """
 
     name: str
     source: str
-    regions: Any
+    region_features: Any
     captions: list[str]
     caption_to_image: np.ndarray
     image_ids: list[str] | None = None
@@ -38,7 +38,7 @@ class RetrievalDataset:
 
     def __post_init__(self) -> None:
         if self.image_rows is None:
-            object.__setattr__(self, "image_rows", np.arange(self.regions.shape[0]))
+            object.__setattr__(self, "image_rows", np.arange(self.region_features.shape[0]))
 
     @property
     def num_images(self) -> int:
@@ -53,12 +53,12 @@ class RetrievalDataset:
     @property
     def max_regions(self) -> int:
         """Regions per image, padding included."""
-        return self.regions.shape[1]
+        return self.region_features.shape[1]
 
     @property
     def region_dim(self) -> int:
         """Width of a region feature."""
-        return self.regions.shape[2]
+        return self.region_features.shape[2]
 
     def region_mask(self, images: np.ndarray) -> np.ndarray:
         """True where an image has a real region.
@@ -86,7 +86,7 @@ class RetrievalDataset:
             DataError: if a real region holds NaN or infinity.
         """
         mask = self.region_mask(images)
-        return self._read(self.regions, images, mask, "features"), mask
+        return self._read(self.region_features, images, mask, "features"), mask
 
     def read_boxes(self, images: np.ndarray) -> np.ndarray | None:
         """Reads region boxes and checks that they are finite.

@@ -79,7 +79,7 @@ def test_feature_types(tmp_path):
         convert_to("tsv", source, tmp_path, dtype="float16")
     write_split(source, full=False, ims=regions / 10)
     convert_to("hdf5", source, tmp_path, dtype="float16")
-    assert load_dataset(tmp_path / "data.h5", "train").regions.dtype == np.float16
+    assert load_dataset(tmp_path / "data.h5", "train").region_features.dtype == np.float16
 
 
 @pytest.mark.parametrize("kind", PLACES)

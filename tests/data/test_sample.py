@@ -18,7 +18,7 @@ def test_sizes_and_values(split):
     images = IMAGES[split]
     assert (dataset.num_images, dataset.num_captions) == (images, 5 * images)
     assert (dataset.max_regions, dataset.region_dim) == (36, 128)
-    assert dataset.regions.dtype == np.float16
+    assert dataset.region_features.dtype == np.float16
     regions, mask = dataset.read_images(np.arange(images))
     assert mask.all()
     assert 0.5 < regions.std() < 5

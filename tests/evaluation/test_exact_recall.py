@@ -240,7 +240,7 @@ def test_mistakes_are_found_before_scoring(tmp_path):
     dataset, table = make()
     with pytest.raises(ValueError, match="'5k' is defined on 5000 images"):
         evaluate_models([None], dataset, "5k")
-    alone = RetrievalDataset("test", "somewhere", dataset.regions, ["0"], np.array([0]))
+    alone = RetrievalDataset("test", "somewhere", dataset.region_features, ["0"], np.array([0]))
     with pytest.raises(ValueError, match="59 images without one, the first is image 1"):
         evaluate_to_file([None], alone, tmp_path / "scores")
 
@@ -249,5 +249,5 @@ def test_images_are_encoded_in_batches_into_one_tensor():
     dataset, table = make()
     for size in (1, 7, IMAGES, 100):
         encoded = encode_images(TableModel(table), dataset, size)
-        np.testing.assert_array_equal(encoded["regions"], dataset.regions)
+        np.testing.assert_array_equal(encoded["regions"], dataset.region_features)
         assert encoded["region_mask"].dtype == tf.bool and np.all(encoded["region_mask"])

@@ -245,7 +245,7 @@ def test_score_matrix_of_a_dataset(whole):
     dataset = RetrievalDataset(
         name="dev",
         source="nowhere",
-        regions=regions.astype("float32"),
+        region_features=regions.astype("float32"),
         captions=CAPTIONS * 2,
         caption_to_image=np.arange(10, dtype="int32") // 2,
         num_regions=mask.sum(axis=1).astype("int32"),
