@@ -1,0 +1,58 @@
+"""Plots as SVG that stands in a page."""
+
+import hashlib
+import io
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.figure import Figure
+
+# Colours that people with any colour vision tell apart (Okabe and Ito).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+
+
+def new_figure(width: float = 6.4, height: float = 3.2) -> "Figure":
+    """Makes a figure that belongs to no window.
+
+    Args:
+        width: inches.
+        height: inches.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("matplotlib is not installed: pip install hslm-tf[report]") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def svg_of(figure: "Figure", description: str) -> "Markup":
+    """Draws a figure.
+
+    Args:
+        figure: the figure.
+        description: what it shows, for those who do not see it.
+
+    Returns:
+        An `svg` element.
+    """
+    import matplotlib
+    from markupsafe import Markup, escape
+
+    text = io.StringIO()
+    # Text stays text; equal figures give equal files.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hslm_tf"}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    # Several figures stand in one page: what one refers to must not be found in another.
+    prefix = hashlib.sha256(description.encode()).hexdigest()[:8]
+    svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1))
