@@ -11,7 +11,6 @@ import tyro
 from hslm_tf.command_line import one_line_errors
 from hslm_tf.report.extra import load_extra
 from hslm_tf.retrieval.indexes import Backend, open_index
-from hslm_tf.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from hslm_tf.retrieval.collection import Collection, Hit
@@ -90,7 +89,12 @@ def _run(arguments: SearchArguments) -> None:
         # Before anything that takes long.
         load_extra("jinja2")
 
-    collection = _open(arguments)
+    # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
+    from hslm_tf.runs.opening import searched_collection
+
+    collection = searched_collection(
+        arguments.where, arguments.run, arguments.split, arguments.dataset
+    )
     if arguments.image and not collection.captions:
         raise ValueError(f"{arguments.where} has no captions to find for an image")
     collection.use_index(
@@ -112,23 +116,6 @@ def _run(arguments: SearchArguments) -> None:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
         _print_tables(arguments, collection, found)
-
-
-def _open(arguments: SearchArguments) -> "Collection":
-    # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
-    from hslm_tf.retrieval.collection import Collection
-    from hslm_tf.runs.opening import load_heads, load_model, open_collection
-    from hslm_tf.runs.splits import open_split
-
-    if not arguments.where.is_dir():
-        return open_collection(arguments.where, arguments.run)
-    run = RunDirectory(arguments.where)
-    chosen = arguments.split or arguments.dataset
-    if run.collection.exists() and not chosen:
-        return open_collection(run.collection, run.path)
-    dataset = open_split(run, arguments.split, arguments.dataset, captions_optional=True)
-    model = load_model(run.path)
-    return Collection.build(model, dataset, load_heads(run.path, model), run=run.path)
 
 
 def _as_dict(collection: "Collection", hit: "Hit", arguments: SearchArguments) -> dict:
@@ -168,36 +155,12 @@ def _print_tables(
 def _write_html(
     arguments: SearchArguments, collection: "Collection", found: list[tuple[str, list["Hit"]]]
 ) -> None:
-    import numpy as np
+    from hslm_tf.report.found_answers import FoundAnswers
+    from hslm_tf.report.gallery import write_gallery
 
-    from hslm_tf.report.explanation import Explainer
-    from hslm_tf.report.gallery import Answer, write_gallery
-
-    encoded = collection.encoded
-    explainer = Explainer(collection.model) if collection.model.config.cross_attention else None
-    asked = bool(arguments.captions)
-    pages = []
-    for query, hits in found:
-        # What belongs together is known of the captions in the collection.
-        rows = [row for row, caption in enumerate(collection.captions) if caption == query]
-        right = {int(encoded.caption_to_image[row]) for row in rows}
-        answers = []
-        for hit in hits:
-            image = hit.row if asked else collection.ids.index(query)
-            owner = None if asked else int(encoded.caption_to_image[hit.row])
-            row, caption = np.array([image]), query if asked else hit.item
-            answers.append(
-                Answer(
-                    collection.ids[image],
-                    caption,
-                    hit.score,
-                    explainer and explainer.explain(encoded.images.read(row), caption),
-                    None if encoded.boxes is None else encoded.boxes[row][0],
-                    (image in right if right else None) if asked else owner == image,
-                    None if owner in (None, image) else collection.ids[owner],
-                )
-            )
-        pages.append((query, answers))
+    answers = FoundAnswers(collection)
+    explained = answers.images if arguments.captions else answers.captions
+    pages = [(query, explained(query, hits)) for query, hits in found]
     write_gallery(arguments.html, pages, arguments.images or collection.image_folder)
 
 

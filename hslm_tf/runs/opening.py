@@ -11,6 +11,7 @@ from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.collection_file import run_of_collection
 from hslm_tf.retrieval.projection_heads import ProjectionHeads, new_heads, read_heads
 from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.runs.splits import open_split
 
 
 def load_model(path: str | Path) -> HSLM:
@@ -86,3 +87,37 @@ def open_collection(path: str | Path, run: str | Path | None = None) -> Collecti
             raise DataError(f"{path} was built with the run {named}: its model is not found")
         run = Path(named)
     return Collection.load(path, load_model(run))
+
+
+def searched_collection(
+    where: Path,
+    moved_run: Path | None = None,
+    split: str | None = None,
+    dataset: str | None = None,
+) -> Collection:
+    """Opens what is searched: a collection's file, or the collection of a run.
+
+    Args:
+        where: the file, or the run's directory. Of a run its `collection.h5` is opened; without
+            one, or where a split or a dataset is named, the split is encoded.
+        moved_run: for a file, as `run` of `open_collection`.
+        split: for a run, the split to encode; by default its test split.
+        dataset: for a run, folder or HDF5 file of that split; by default the one that the run was
+            trained on.
+
+    Returns:
+        The collection.
+
+    Raises:
+        FileNotFoundError: if there is no run, or it has no model.
+        DataError: if a file is missing or damaged.
+        ValueError: if the model is another.
+    """
+    if not where.is_dir():
+        return open_collection(where, moved_run)
+    run = RunDirectory(where)
+    if run.collection.exists() and not (split or dataset):
+        return open_collection(run.collection, run.path)
+    searched = open_split(run, split, dataset, captions_optional=True)
+    model = load_model(run.path)
+    return Collection.build(model, searched, load_heads(run.path, model), run=run.path)

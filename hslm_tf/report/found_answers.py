@@ -1,0 +1,69 @@
+"""What a search found, with what the model looked at."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hslm_tf.report.explanation import Explainer
+from hslm_tf.report.gallery import Answer
+from hslm_tf.retrieval.collection import Collection
+from hslm_tf.retrieval.reranking import Hit
+
+
+class FoundAnswers:
+    """Explains what was found in a collection, for a gallery.
+
+    Args:
+        collection: the collection. Of a model without cross-attention nothing is explained.
+    """
+
+    def __init__(self, collection: Collection) -> None:
+        model = collection.model
+        self._encoded = collection.encoded
+        self._explainer = Explainer(model) if model.config.cross_attention else None
+
+    def images(self, caption: str, hits: Sequence[Hit]) -> list[Answer]:
+        """Explains images that were found for a caption.
+
+        Args:
+            caption: what was asked.
+            hits: what `Collection.search` found.
+
+        Returns:
+            An answer for every hit. Which are right is known of the collection's own captions.
+        """
+        captions, owners = self._encoded.captions, self._encoded.caption_to_image
+        right = {int(owners[row]) for row, own in enumerate(captions) if own == caption}
+        return [
+            self._answer(hit.row, caption, hit.score, hit.row in right if right else None)
+            for hit in hits
+        ]
+
+    def captions(self, image_id: str, hits: Sequence[Hit]) -> list[Answer]:
+        """Explains captions that were found for an image.
+
+        Args:
+            image_id: the image that was asked for.
+            hits: what `Collection.search_by_image` found.
+
+        Returns:
+            An answer for every hit.
+
+        Raises:
+            ValueError: if the image is unknown.
+        """
+        image = int(self._encoded.rows_of([image_id])[0])
+        answers = []
+        for hit in hits:
+            owner = int(self._encoded.caption_to_image[hit.row])
+            answer = self._answer(image, hit.item, hit.score, owner == image)
+            other = None if owner == image else self._encoded.ids[owner]
+            answers.append(answer._replace(owner=other))
+        return answers
+
+    def _answer(self, image: int, caption: str, score: float, right: bool | None) -> Answer:
+        row, explanation = np.array([image]), None
+        if self._explainer is not None:
+            explanation = self._explainer.explain(self._encoded.images.read(row), caption)
+        boxes = None if self._encoded.boxes is None else self._encoded.boxes[row][0]
+        return Answer(self._encoded.ids[image], caption, score, explanation, boxes, right)
