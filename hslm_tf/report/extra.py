@@ -1,14 +1,15 @@
-"""Packages that only reports need."""
+"""Packages that only reports and the demo need."""
 
 import importlib
 from types import ModuleType
 
 
-def load_extra(package: str) -> ModuleType:
-    """Imports a package of the extra `report`.
+def load_extra(package: str, extra: str = "report") -> ModuleType:
+    """Imports a package that belongs to an extra.
 
     Args:
-        package: `jinja2` or `matplotlib`.
+        package: the package, such as `jinja2`.
+        extra: the extra, `report` or `demo`.
 
     Returns:
         The package.
@@ -19,4 +20,4 @@ def load_extra(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ImportError(f"{package} is not installed: pip install hslm-tf[report]") from error
+        raise ImportError(f"{package} is not installed: pip install hslm-tf[{extra}]") from error

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -56,7 +56,9 @@ class Answer(NamedTuple):
 
 
 def answers_html(
-    answers: Sequence[Answer], image_folder: str | os.PathLike[str] | None = None
+    answers: Sequence[Answer],
+    image_folder: str | os.PathLike[str] | None = None,
+    beside_id: "Callable[[str], Markup] | None" = None,
 ) -> "Markup":
     """Shows answers; `gallery.css` belongs to them.
 
@@ -66,6 +68,7 @@ def answers_html(
         answers: the answers, best first.
         image_folder: folder with the image files, called as the image's id, with or without its
             ending; None, or an image that is not there, leaves an empty frame.
+        beside_id: gives HTML to stand beside an image's id, such as links.
 
     Returns:
         HTML that needs no other file and no script.
@@ -73,7 +76,7 @@ def answers_html(
     Raises:
         ImportError: if Jinja2 is not installed.
     """
-    return _Page(answers, image_folder).answers_html(answers)
+    return _Page(answers, image_folder, beside_id).answers_html(answers)
 
 
 def write_gallery(
@@ -101,8 +104,12 @@ class _Page:
     """Answers that stand on one page: what they share, and how much of each is shown."""
 
     def __init__(
-        self, answers: Sequence[Answer], image_folder: str | os.PathLike[str] | None
+        self,
+        answers: Sequence[Answer],
+        image_folder: str | os.PathLike[str] | None,
+        beside_id: "Callable[[str], Markup] | None" = None,
     ) -> None:
+        self._beside_id = beside_id
         words = sum(len(answer.explanation.words) for answer in answers if answer.explanation)
         self._regions = max(1, min(_REGIONS, _REGIONS_OF_A_PAGE // max(1, words)))
         ids = {answer.image_id for answer in answers}
@@ -133,6 +140,7 @@ class _Page:
         self._shown.add(best.image_id)
         return {
             "image_id": best.image_id,
+            "beside_id": self._beside_id(best.image_id) if self._beside_id else "",
             "picture": picture,
             "picture_name": name,
             "is_first": first,

@@ -137,3 +137,24 @@ class RunDirectory:
         if not self.config_file.exists():
             raise FileNotFoundError(f"{self.path} holds no run: there is no {self.config_file}")
         return RunConfig.load(self.config_file)
+
+
+def newest_run(folder: Path) -> RunDirectory:
+    """Finds the run whose model is the newest.
+
+    Args:
+        folder: where runs lie side by side.
+
+    Returns:
+        The run.
+
+    Raises:
+        FileNotFoundError: if no run has a model yet.
+    """
+    runs = [RunDirectory(model.parent) for model in folder.glob("*/best.keras")]
+    if not runs:
+        raise FileNotFoundError(
+            f"{folder} has no run with a model: `python -m hslm_tf.train` trains one on the "
+            "built-in sample in a few minutes"
+        )
+    return max(runs, key=lambda run: run.best_model.stat().st_mtime)

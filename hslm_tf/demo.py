@@ -1,0 +1,69 @@
+"""`python -m hslm_tf.demo`: a page where people ask a collection."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from hslm_tf.command_line import one_line_errors
+from hslm_tf.report.extra import load_extra
+from hslm_tf.runs.run_directory import newest_run
+
+
+@dataclass(frozen=True)
+class DemoArguments:
+    """Serve a page to search with a sentence or an image, and to see what every word looks at.
+
+    Without arguments the run under runs/ whose model is the newest answers, on its test split. The
+    page is reached from this machine alone, and nothing is sent to or loaded from another. Needs
+    the extra `demo`.
+    """
+
+    where: Annotated[
+        Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_COLLECTION")
+    ] = None
+    """directory of a run, or file of a collection"""
+    images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """folder with the image files; by default the one that the collection remembers"""
+    host: str = "127.0.0.1"
+    """address to listen at; 0.0.0.0 lets other machines in"""
+    port: int = 7860
+    """port to listen at"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: the arguments, by default those of the command line.
+    """
+    arguments = tyro.cli(DemoArguments, prog="python -m hslm_tf.demo", args=args)
+    with one_line_errors():
+        _run(arguments)
+
+
+def _run(arguments: DemoArguments) -> None:
+    where = arguments.where or newest_run(Path("runs")).path
+    if not where.exists():
+        raise FileNotFoundError(f"{where}: there is no such run or collection")
+    if arguments.images is not None and not arguments.images.is_dir():
+        raise FileNotFoundError(f"{arguments.images}: there is no such folder")
+    for package in ("jinja2", "gradio"):
+        load_extra(package, "demo")
+    # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
+    from hslm_tf.report.asked_collection import AskedCollection
+    from hslm_tf.report.demo_page import demo_page, serve
+    from hslm_tf.runs.opening import searched_collection
+
+    print(f"Opening {where}", flush=True)
+    asked = AskedCollection(searched_collection(where), arguments.images)
+    asked.warm_up()
+    page = demo_page(asked)
+    print(f"{serve(page, arguments.host, arguments.port)} (Ctrl-C ends it)", flush=True)
+    page.block_thread()
+
+
+if __name__ == "__main__":
+    main()
