@@ -32,11 +32,11 @@ def demo_page(asked: AskedCollection, answers: int = 10) -> "gradio.Blocks":
     """
     gr = load_extra("gradio", "demo")
     collection = asked.collection
+    title = f"# Search {len(collection)} images and {len(collection.captions)} captions"
+    attends = collection.model.config.cross_attention
     with gr.Blocks(title="hslm_tf", analytics_enabled=False) as page:
-        gr.Markdown(
-            f"# Search {len(collection)} images and {len(collection.captions)} captions\n"
-            "Point at a word to see the regions that it attends to."
-        )
+        gr.Markdown(title)
+        gr.Markdown("Point at a word to see the regions that it attends to.", visible=attends)
         with gr.Row():
             sentence = gr.Textbox(
                 label="Sentence",

@@ -1,0 +1,54 @@
+import os
+import socket
+import sys
+
+import pytest
+
+from hslm_tf import demo
+from hslm_tf.runs.run_directory import newest_run
+
+
+def fails(args, capsys):
+    with pytest.raises(SystemExit) as stop:
+        demo.main([str(arg) for arg in args])
+    assert str(stop.value.code).startswith("error: ")
+    assert "\n" not in stop.value.code
+    assert capsys.readouterr().out == ""
+    return stop.value.code
+
+
+def test_without_a_run_it_says_how_to_train_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert "`python -m hslm_tf.train`" in fails([], capsys)
+
+
+def test_newest_run(tmp_path):
+    for name in ("first", "second", "unfinished"):
+        (tmp_path / name).mkdir()
+    for time, name in enumerate(("second", "first")):
+        (tmp_path / name / "best.keras").touch()
+        os.utime(tmp_path / name / "best.keras", (time, time))
+    assert newest_run(tmp_path).path == tmp_path / "first"
+
+
+@pytest.mark.parametrize("package", ["gradio", "jinja2"])
+def test_without_the_extra(package, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
+    message = fails([tmp_path], capsys)
+    assert message == f"error: {package} is not installed: pip install hslm-tf[demo]"
+
+
+def test_what_is_not_there(finished_run, tmp_path, capsys):
+    assert "no such run or collection" in fails([tmp_path / "none"], capsys)
+    assert "no such folder" in fails([finished_run.path, "--images", tmp_path / "none"], capsys)
+
+
+def test_a_port_that_is_taken(finished_run):
+    pytest.importorskip("gradio")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit) as stop:
+            demo.main([str(finished_run.path), "--port", str(port)])
+    assert stop.value.code == f"error: nothing can listen at 127.0.0.1:{port}: is the port taken?"
