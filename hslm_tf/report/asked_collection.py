@@ -45,15 +45,15 @@ class AskedCollection:
             The images, or why there are none.
         """
         words = [word.decode() for word in tokenize([sentence])[0].numpy()]
-        unknown = [word for word in dict.fromkeys(words) if word not in self._vocabulary]
-        longest = self.collection.model.tokenizer.max_tokens - 2
+        read = words[: self.collection.model.tokenizer.max_tokens - 2]
+        unknown = [word for word in dict.fromkeys(read) if word not in self._vocabulary]
         if not words:
             return self._page(notes=["Write a sentence first."])
-        if set(unknown) == set(words):
+        if set(unknown) == set(read):
             return self._page(notes=[f"The model knows none of these words: {_listed(unknown)}."])
         notes = []
-        if len(words) > longest:
-            notes.append(f"Of the {len(words)} words only the first {longest} are read.")
+        if len(read) < len(words):
+            notes.append(f"Of the {len(words)} words only the first {len(read)} are read.")
         if unknown:
             notes.append(f"The model does not know: {_listed(unknown)}.")
         hits = self.collection.search([sentence], count)[0]
@@ -85,7 +85,8 @@ class AskedCollection:
     def _page(
         self, title: str = "", notes: Sequence[str] = (), answers: Sequence[Answer] = ()
     ) -> "Markup":
-        html = answers_html(answers, self._image_folder, self._beside) if answers else ""
+        answers = [answer._replace(beside=self._beside(answer.image_id)) for answer in answers]
+        html = answers_html(answers, self._image_folder)
         return render("asked.html", title=title, notes=notes, answers=html)
 
     def _beside(self, image_id: str) -> "Markup":

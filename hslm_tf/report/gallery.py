@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,6 +44,7 @@ class Answer(NamedTuple):
         boxes: float `[N, 4]` x0, y0, x1, y1, as parts of the image or in pixels, or None.
         right: whether they belong together; None where that is not known.
         owner: the image that the caption belongs to, where that is another one.
+        beside: HTML that stands beside the image's id, such as links.
     """
 
     image_id: str
@@ -53,63 +54,20 @@ class Answer(NamedTuple):
     boxes: np.ndarray | None = None
     right: bool | None = None
     owner: str | None = None
+    beside: "Markup | str" = ""
 
 
-def answers_html(
-    answers: Sequence[Answer],
-    image_folder: str | os.PathLike[str] | None = None,
-    beside_id: "Callable[[str], Markup] | None" = None,
-) -> "Markup":
-    """Shows answers; `gallery.css` belongs to them.
-
-    Answers about the same image that follow one another share its photograph.
+class Gallery:
+    """Answers that stand on one page: they share photographs, and the more there are, the smaller.
 
     Args:
-        answers: the answers, best first.
-        image_folder: folder with the image files, called as the image's id, with or without its
-            ending; None, or an image that is not there, leaves an empty frame.
-        beside_id: gives HTML to stand beside an image's id, such as links.
-
-    Returns:
-        HTML that needs no other file and no script.
-
-    Raises:
-        ImportError: if Jinja2 is not installed.
-    """
-    return _Page(answers, image_folder, beside_id).answers_html(answers)
-
-
-def write_gallery(
-    path: Path,
-    answers: Sequence[tuple[str, Sequence[Answer]]],
-    image_folder: str | os.PathLike[str] | None = None,
-) -> None:
-    """Writes a page that needs no other file and runs no script.
-
-    Args:
-        path: the file; it appears in one piece.
-        answers: every query as text, with its answers, best first.
+        answers: all answers of the page.
         image_folder: as for `answers_html`.
-
-    Raises:
-        ImportError: if Jinja2 is not installed.
-        OSError: if the file cannot be written.
     """
-    page = _Page([answer for _, found in answers for answer in found], image_folder)
-    queries = [(query, page.answers_html(found)) for query, found in answers]
-    write_page(path, "Answers", render("gallery.html", queries=queries))
-
-
-class _Page:
-    """Answers that stand on one page: what they share, and how much of each is shown."""
 
     def __init__(
-        self,
-        answers: Sequence[Answer],
-        image_folder: str | os.PathLike[str] | None,
-        beside_id: "Callable[[str], Markup] | None" = None,
+        self, answers: Sequence[Answer], image_folder: str | os.PathLike[str] | None
     ) -> None:
-        self._beside_id = beside_id
         words = sum(len(answer.explanation.words) for answer in answers if answer.explanation)
         self._regions = max(1, min(_REGIONS, _REGIONS_OF_A_PAGE // max(1, words)))
         ids = {answer.image_id for answer in answers}
@@ -117,7 +75,15 @@ class _Page:
         self._pictures = {image_id: picture_of(image_folder, image_id, side) for image_id in ids}
         self._shown: set[str] = set()
 
-    def answers_html(self, answers: Sequence[Answer]) -> "Markup":
+    def html(self, answers: Sequence[Answer]) -> "Markup":
+        """Shows some of the answers, as `answers_html` does.
+
+        Args:
+            answers: the answers to one query, best first.
+
+        Returns:
+            HTML; a photograph that was shown before is not in it again.
+        """
         groups = itertools.groupby(answers, key=lambda answer: answer.image_id)
         of_images = [list(group) for _, group in groups]
         figures = [
@@ -140,7 +106,7 @@ class _Page:
         self._shown.add(best.image_id)
         return {
             "image_id": best.image_id,
-            "beside_id": self._beside_id(best.image_id) if self._beside_id else "",
+            "beside": best.beside,
             "picture": picture,
             "picture_name": name,
             "is_first": first,
@@ -162,6 +128,48 @@ class _Page:
             regions = word_regions(answer.explanation, rectangles, self._regions)
         shades = gates / max(gates.max(initial=0), 1e-12)
         yield from zip(words, gates.tolist(), shades.tolist(), regions, strict=True)
+
+
+def answers_html(
+    answers: Sequence[Answer], image_folder: str | os.PathLike[str] | None = None
+) -> "Markup":
+    """Shows answers; `gallery.css` belongs to them.
+
+    Answers about the same image that follow one another share its photograph.
+
+    Args:
+        answers: the answers, best first.
+        image_folder: folder with the image files, called as the image's id, with or without its
+            ending; None, or an image that is not there, leaves an empty frame.
+
+    Returns:
+        HTML that needs no other file and no script.
+
+    Raises:
+        ImportError: if Jinja2 is not installed.
+    """
+    return Gallery(answers, image_folder).html(answers)
+
+
+def write_gallery(
+    path: Path,
+    answers: Sequence[tuple[str, Sequence[Answer]]],
+    image_folder: str | os.PathLike[str] | None = None,
+) -> None:
+    """Writes a page that needs no other file and runs no script.
+
+    Args:
+        path: the file; it appears in one piece.
+        answers: every query as text, with its answers, best first.
+        image_folder: as for `answers_html`.
+
+    Raises:
+        ImportError: if Jinja2 is not installed.
+        OSError: if the file cannot be written.
+    """
+    gallery = Gallery([answer for _, found in answers for answer in found], image_folder)
+    queries = [(query, gallery.html(found)) for query, found in answers]
+    write_page(path, "Answers", render("gallery.html", queries=queries))
 
 
 def _name(picture: Picture) -> str:
