@@ -1,5 +1,6 @@
 import os
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -52,3 +53,9 @@ def test_a_port_that_is_taken(finished_run):
         with pytest.raises(SystemExit) as stop:
             demo.main([str(finished_run.path), "--port", str(port)])
     assert stop.value.code == f"error: nothing can listen at 127.0.0.1:{port}: is the port taken?"
+
+
+def test_the_command_needs_no_extra_to_be_read():
+    script = "import sys, hslm_tf.demo; print(*{'gradio', 'jinja2', 'tensorflow'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.returncode) == ("", 0)

@@ -17,11 +17,16 @@ LOCAL = ("http://127.0.0.1:", "file:", "data:")
 NASTY = "<script>alert('x')</script> \"><img src=x onerror=alert(2)> {{ 7 * 7 }} ${alert(3)}"
 
 
-@pytest.fixture(scope="module")
-def browser():
+@pytest.fixture(scope="session", autouse=True)
+def installed():
+    """Comes first: what is not installed skips before anything is trained."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
     pytest.importorskip("playwright")
+
+
+@pytest.fixture(scope="module")
+def browser():
     with chromium() as started:
         yield started
 
