@@ -21,11 +21,6 @@ class _SizeAugmentation(keras.layers.Layer):
         first = ops.arange(ops.shape(mask)[-1]) == 0
         return ops.logical_and(mask, ops.logical_or(noise >= self.rate, first))
 
-    def compute_output_spec(
-        self, entries: keras.KerasTensor, training: bool = False
-    ) -> keras.KerasTensor:
-        return keras.KerasTensor(entries.shape, dtype=entries.dtype)
-
     def get_config(self) -> dict:
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 

@@ -19,7 +19,7 @@ EXAMPLES = [
     DistanceKernel(),
     FallingScore(),
     layers.AttentionPooling(name="a", dtype="mixed_bfloat16"),
-    layers.BidirectionalGRU(6, "sequential", name="a"),
+    layers.BidirectionalGRU(6, "keras", name="a"),
     layers.CrossAttention("softmax", 4.0, 0.1, normalize=False, unit_inputs=True),
     layers.GraphConv("softmax", 0.1),
     layers.L2Normalization(name="a", dtype="float64"),
@@ -36,7 +36,7 @@ EXAMPLES = [
         training.ContrastiveLoss(5.0), training.HardestNegativeTripletLoss(0.3), 7
     ),
     training.NegativeCurriculum(3, 4),
-    HSLM(ModelConfig(**SIZES, mgcn_layers=1), WORDS, dtype="mixed_bfloat16", name="other"),
+    HSLM(ModelConfig(**SIZES), WORDS, dtype="mixed_bfloat16", name="other"),
 ]
 
 

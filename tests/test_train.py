@@ -87,8 +87,8 @@ def test_best_and_last_models_are_what_they_say(finished_run):
     assert last.optimizer.iterations.numpy() == 4 * STEPS
     assert type(best.retrieval_loss) is type(last.retrieval_loss)
     assert best.optimizer.get_config() == last.optimizer.get_config()
-    assert best.optimizer.iterations.numpy() == 0
-    assert run.best_model.stat().st_size < 0.6 * run.last_model.stat().st_size
+    # Without the state that makes last.keras three times as large as the weights.
+    assert last.optimizer.built and not best.optimizer.built
     tokens = best.tokenizer.tokenize_all(dev.captions)
     batches = training_batches(dev, tokens, batch_size=8)
     assert best.evaluate(batches, steps=2, verbose=0, return_dict=True)["loss"] > 0

@@ -71,7 +71,10 @@ class ProjectionHead(keras.layers.Layer):
             shape=(width, self.dim),
             initializer=keras.initializers.Orthogonal(seed=self.seed),
         )
-        self.attention = keras.layers.Dense(self.attentions, dtype="float32", name="attention")
+        # A bias would be the same for all rows and cancel in the softmax over them.
+        self.attention = keras.layers.Dense(
+            self.attentions, use_bias=False, dtype="float32", name="attention"
+        )
         self.attention.build(vectors_shape)
         self.concept = keras.layers.Dense(
             self.concepts, activation="relu", dtype="float32", name="concept"
