@@ -20,7 +20,7 @@ from hslm_tf.retrieval.storage import (
     to_storage,
 )
 
-# What is encoded at once.
+# Captions that are encoded at once.
 _CAPTION_BLOCK_SIZE = 256
 
 

@@ -20,8 +20,8 @@ def allocate(shape: tuple[int, ...], dtype: StorageType, memmap_dir: Path | None
     Args:
         shape: its shape.
         dtype: its type.
-        memmap_dir: folder for a temporary file that the array is mapped to, and that goes with it;
-            None for memory.
+        memmap_dir: folder for a temporary file that the array is mapped to, and that is removed
+            with it; None for memory.
 
     Returns:
         The array.
