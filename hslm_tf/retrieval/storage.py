@@ -72,7 +72,7 @@ def to_float32(values: np.ndarray) -> tf.Tensor:
 def global_features(
     encoding: Mapping[str, Any], key: str, count: int, dtype: StorageType
 ) -> Rows | None:
-    """The global features of an encoding.
+    """The global vectors of an encoding, in the type that they are kept in.
 
     Args:
         encoding: as `HSLM.encode_image` or `HSLM.encode_text` returns.
@@ -81,7 +81,7 @@ def global_features(
         dtype: type that they are kept in.
 
     Returns:
-        Features `[n, d]`, or None in a model that has none.
+        Vectors `[n, d]`, or None in a model that has none.
 
     Raises:
         ValueError: if there are not n, or one does not fit the type.
