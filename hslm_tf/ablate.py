@@ -19,20 +19,20 @@ from hslm_tf.runs.run_directory import RunDirectory
 class AblateArguments:
     """Train the rows of the paper's Table 4 one after another and print the table beside ours.
 
-    A contrastive start compares whole scores, whatever the preset says. The same command again
+    The contrastive loss compares whole scores, whatever the preset says. The same command again
     continues where it was stopped. Recall is that of each run's best model on the test split, or on
     the dev split where there is no test split.
     """
 
     config: RunConfig
     preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "flickr8k"
-    """where the defaults below come from; its parts are replaced by those of the rows"""
+    """where the defaults below come from; the parts of the model are those of the rows"""
     rows: Annotated[str, tyro.conf.arg(metavar="ROWS")] = "1-12"
     """rows of Table 4, such as 1-12 or 1,5,9-12"""
     seeds: int = 1
     """seeds of each row, counted from --seed"""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """directory of the runs; by default runs/ablation- and the preset"""
+    """directory of the runs; by default runs/ablation-PRESET"""
     quiet: bool = False
     """no progress bar"""
 
@@ -102,7 +102,7 @@ def _run(arguments: AblateArguments) -> None:
         measured = load_split(config, data.test_split)
     out = arguments.out or Path("runs") / f"ablation-{arguments.preset.replace('/', '-')}"
     reports: dict = {}
-    # Seed by seed: every row has been seen before the first is repeated.
+    # All rows with one seed first: the table is complete before any row is repeated.
     for seed in range(arguments.seeds):
         for row in rows:
             run = RunDirectory(out / f"row-{row}-seed-{seed}")

@@ -1,4 +1,4 @@
-"""`python -m hslm_tf.evaluate`: recall of trained runs, alone, as an ensemble, over seeds."""
+"""`python -m hslm_tf.evaluate`: recall of trained runs, one by one, or as an ensemble."""
 
 import logging
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class EvaluateArguments:
     save_scores: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """write the matrix of scores, images x captions, to this .npy file (one run or an ensemble)"""
     restart: bool = False
-    """begin anew where an evaluation that was stopped could be continued"""
+    """begin again instead of continuing an evaluation that was stopped"""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -70,7 +70,7 @@ def _run(arguments: EvaluateArguments) -> None:
     from hslm_tf.runs.splits import open_split
 
     runs = [RunDirectory(path) for path in arguments.runs]
-    # Scoring takes long: everything that could be refused is looked at before.
+    # Scoring takes long, so everything is checked before.
     datasets = [open_split(run, arguments.split, arguments.dataset) for run in runs]
     dataset = datasets[0]
     check_protocol(arguments.protocol, dataset.num_images)

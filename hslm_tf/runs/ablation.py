@@ -26,8 +26,8 @@ def row_config(config: RunConfig, row: int, seed: int) -> RunConfig:
         seed: added to the configured seed.
 
     Returns:
-        The configuration. A contrastive start compares whole scores: on global vectors alone, rows
-        without them could not be trained alike, and what is local would not be trained at all.
+        The configuration. A contrastive loss compares whole scores: rows without global vectors
+        could not be trained on these, and in other rows the local parts would not be trained.
     """
     training = dataclasses.replace(
         config.training, seed=config.training.seed + seed, contrastive_on="score"
@@ -39,7 +39,7 @@ def row_config(config: RunConfig, row: int, seed: int) -> RunConfig:
 def run_row(
     config: RunConfig, run: RunDirectory, splits: Splits, measured: RetrievalDataset, verbose: int
 ) -> RecallReport:
-    """Trains one row with one seed, or goes on with it, or reads what it came to.
+    """Trains one row with one seed, or continues its run, or reads the result of a complete one.
 
     Args:
         config: the configuration of the run, from `row_config`.

@@ -12,7 +12,7 @@ from hslm_tf.runs.run_directory import RunDirectory
 
 
 class Splits(NamedTuple):
-    """What a run trains on and what chooses its best checkpoint."""
+    """The split that a run trains on and the one that chooses its best checkpoint."""
 
     train: RetrievalDataset
     dev: RetrievalDataset
