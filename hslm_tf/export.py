@@ -51,6 +51,8 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: ExportArguments) -> None:
+    if arguments.collection is None and (arguments.top_k, arguments.candidates) != (10, 100):
+        raise ValueError("--top-k and --candidates need --collection")
     run = RunDirectory(arguments.run)
     run.config()
     if not run.best_model.exists():

@@ -50,7 +50,19 @@ def main(args: Sequence[str] | None = None) -> None:
         _run(arguments)
 
 
+def _check(arguments: IndexArguments) -> None:
+    """Refuses options that would be ignored."""
+    if arguments.collection is None:
+        if arguments.dtype != "float16" or arguments.images is not None:
+            raise ValueError("--dtype and --images need --collection")
+    elif arguments.heads != DistillationConfig():
+        raise ValueError(
+            "With --collection no projection heads are fitted: run the command without it first"
+        )
+
+
 def _run(arguments: IndexArguments) -> None:
+    _check(arguments)
     run = RunDirectory(arguments.run)
     data = run.config().data
     split = arguments.split or (data.test_split if arguments.collection else data.train_split)

@@ -83,6 +83,8 @@ def _run(arguments: SearchArguments) -> None:
         raise ValueError("--split and --dataset are for a run, not for a collection's file")
     if arguments.html is not None and not arguments.html.parent.is_dir():
         raise FileNotFoundError(f"{arguments.html}: there is no such folder")
+    if arguments.images is not None and arguments.html is None:
+        raise ValueError("--images needs --html")
     if arguments.images is not None and not arguments.images.is_dir():
         raise FileNotFoundError(f"{arguments.images}: there is no such folder")
 

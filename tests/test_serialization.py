@@ -13,10 +13,10 @@ from hslm_tf.retrieval.projection_heads import ProjectionHead
 from tests.tiny_model import SIZES, WORDS
 
 TRIPLET = {"margin": 0.3, "same_image_negatives": True, "seed": 5, "same_text_negatives": True}
-# No argument has its default.
+# Arguments are other than their defaults.
 EXAMPLES = [
     DistanceBias(),
-    DistanceKernel(),
+    DistanceKernel(seed=3),
     FallingScore(),
     layers.AttentionPooling(name="a", dtype="mixed_bfloat16"),
     layers.BidirectionalGRU(6, "keras", name="a"),

@@ -187,6 +187,8 @@ class RetrievalTrainer(keras.Model):
             "optimizer": keras.saving.serialize_keras_object(self.optimizer),
             "loss": keras.saving.serialize_keras_object(self.retrieval_loss),
             "optimizer_built": self.optimizer.built,
+            "run_eagerly": self.run_eagerly,
+            "steps_per_execution": self.steps_per_execution,
         }
 
     def compile_from_config(self, config: dict) -> None:

@@ -16,9 +16,6 @@ Encoding = Mapping[str, tf.Tensor]
 BLOCK_NUMBERS = 2**26
 # The layers that score the global vectors.
 GLOBAL_LAYERS = ("global_similarity", "similarity_fusion")
-# Half the regions of an image: for up to so many captions, products of all its regions cost more
-# than they save.
-FEW_CAPTIONS = 18
 
 
 class BlockScoring:
@@ -152,7 +149,8 @@ class BlockScoring:
             The same with `"region_products"`, see `AttentionPooling.region_products`; unchanged
             where the matcher takes none, or where it would take longer for so few captions.
         """
-        few = num_captions is not None and num_captions <= FEW_CAPTIONS
+        # For so few captions, products of all regions of an image cost more than they save.
+        few = num_captions is not None and 2 * num_captions <= self._config.max_regions
         if few or "region_products" not in self._matcher.input or "region_products" in images:
             return images
         pooling = self._matcher.get_layer("attended_pooling")

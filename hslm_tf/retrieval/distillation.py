@@ -130,7 +130,7 @@ class _Step:
         return loss
 
 
-def _divergence(teacher_fingerprint: tf.Tensor, student: tf.Tensor, axis: int) -> tf.Tensor:
+def _divergence(teacher: tf.Tensor, student: tf.Tensor, axis: int) -> tf.Tensor:
     """Mean Kullback-Leibler divergence of softmaxes along an axis."""
-    logs = tf.nn.log_softmax(teacher_fingerprint, axis) - tf.nn.log_softmax(student, axis)
-    return tf.reduce_mean(tf.reduce_sum(tf.nn.softmax(teacher_fingerprint, axis) * logs, axis))
+    logs = tf.nn.log_softmax(teacher, axis) - tf.nn.log_softmax(student, axis)
+    return tf.reduce_mean(tf.reduce_sum(tf.nn.softmax(teacher, axis) * logs, axis))

@@ -49,7 +49,7 @@ class ProjectionHead(keras.layers.Layer):
         self,
         dim: int | None = 256,
         attentions: int = 4,
-        concepts: int = 512,
+        concepts: int = 256,
         seed: int = 0,
         teacher_fingerprint: str = "",
         **kwargs,
@@ -213,7 +213,7 @@ def new_heads(
     width: int,
     dim: int | None,
     attentions: int = 4,
-    concepts: int = 512,
+    concepts: int = 256,
     teacher_fingerprint: str = "",
 ) -> ProjectionHeads:
     """Makes untrained heads, which give the mean of the local features, projected.

@@ -80,6 +80,8 @@ def image_queries(
         ValueError: if an image is unknown or has no region, or region features have another width
             or are not finite.
     """
+    if tf.is_tensor(images):
+        images = images.numpy()
     if isinstance(images, np.ndarray) and images.dtype.kind == "f":
         asked = model.encode_image(_finite(images, region_mask), region_mask)
         vectors = heads.image_vectors(asked)

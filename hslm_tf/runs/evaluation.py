@@ -21,7 +21,7 @@ from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.evaluation.scoring import CAPTION_BLOCK_SIZE, IMAGE_BLOCK_SIZE
 from hslm_tf.runs.run_directory import RunDirectory
 
-_IMAGE_BLOCK_SIZE = 100
+_READ_BLOCK_SIZE = 100
 
 
 def evaluate_runs(
@@ -92,7 +92,7 @@ def _digest(path: Path) -> str:
 def _data_identity(dataset: RetrievalDataset) -> dict[str, str]:
     captions = json.dumps([dataset.captions, dataset.caption_to_image.tolist()])
     regions = hashlib.sha256()
-    for rows in row_blocks(dataset.num_images, _IMAGE_BLOCK_SIZE):
+    for rows in row_blocks(dataset.num_images, _READ_BLOCK_SIZE):
         for array in dataset.read_images(rows):
             regions.update(np.ascontiguousarray(array))
     return {

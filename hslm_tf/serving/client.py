@@ -14,7 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from hslm_tf.serving.status import ALL_REGIONS, Status
-from hslm_tf.serving.transport import Arrays, GrpcTransport, RestTransport, ServerError
+from hslm_tf.serving.transport import (
+    Arrays,
+    GrpcTransport,
+    RestTransport,
+    ServerError,
+    Transport,
+)
 
 __all__ = ["Client", "Hit", "RowError", "ServerError"]
 
@@ -65,6 +71,7 @@ class Client:
         retries: int = 2,
     ) -> None:
         scheme, _, target = url.partition("://")
+        self._transport: Transport
         if scheme in ("http", "https"):
             self._transport = RestTransport(url, model, version, timeout, retries)
         elif scheme == "grpc":
