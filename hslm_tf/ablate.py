@@ -112,8 +112,8 @@ def _run(arguments: AblateArguments) -> None:
             print(f"Row {row}, seed {seed}: rsum {report.rsum:.1f}", flush=True)
             reports.setdefault(row, []).append(report)
     title = f"{measured.name}, {measured.num_images} images; paper: Flickr30K test, 1,000 images"
-    print_table(ablation_table(reports, title))
-    rich.print(ordering_table(reports))
+    print_table(ablation_table(reports, title).rich())
+    rich.print(ordering_table(reports).rich())
 
 
 if __name__ == "__main__":

@@ -5,12 +5,16 @@ import io
 import re
 from typing import TYPE_CHECKING
 
+from hslm_tf.report.extra import load_extra
+
 if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.figure import Figure
 
 # Colours that people with any colour vision tell apart (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 def new_figure(width: float = 6.4, height: float = 3.2) -> "Figure":
@@ -26,10 +30,9 @@ def new_figure(width: float = 6.4, height: float = 3.2) -> "Figure":
     Raises:
         ImportError: if matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("matplotlib is not installed: pip install hslm-tf[report]") from error
+    load_extra("matplotlib")
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -49,7 +52,7 @@ def svg_of(figure: "Figure", description: str) -> "Markup":
     text = io.StringIO()
     # Text stays text; equal figures give equal files.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hslm_tf"}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(text, format="svg", metadata=_NO_METADATA)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     # Several figures stand in one page: what one refers to must not be found in another.
