@@ -40,13 +40,18 @@ class DataTable:
         rules = [
             "---" if number in self.text_columns else "---:" for number in range(len(self.columns))
         ]
-        lines = [f"## {_plain(self.title)}", "", _line(map(_plain, self.columns)), _line(rules)]
+        lines = [
+            f"## {markdown_text(self.title)}",
+            "",
+            _line(map(markdown_text, self.columns)),
+            _line(rules),
+        ]
         for number, row in enumerate(self.rows):
-            cells = [_plain(cell) for cell in row]
+            cells = [markdown_text(cell) for cell in row]
             if number in self.marked:
                 cells = [cell and f"**{cell}**" for cell in cells]
             lines.append(_line(cells))
-        return "\n".join([*lines, *(["", _plain(self.note)] if self.note else [])]) + "\n"
+        return "\n".join([*lines, *(["", markdown_text(self.note)] if self.note else [])]) + "\n"
 
     def csv(self) -> str:
         """The table as CSV."""
@@ -75,6 +80,13 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _plain(text: str) -> str:
-    """One line in which nothing is taken for Markdown or HTML."""
+def markdown_text(text: str) -> str:
+    """Text in one line, in which nothing is taken for Markdown or HTML.
+
+    Args:
+        text: the text.
+
+    Returns:
+        The text as it is written in Markdown.
+    """
     return re.sub(r"([\\`*_\[\]<>|&~$])", r"\\\1", " ".join(text.split()))

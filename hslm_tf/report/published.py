@@ -42,8 +42,8 @@ class _TestSplit(NamedTuple):
     tables: dict[Protocol, int]
 
 
-# Sizes alone would take Flickr8k for Flickr30K, and COCO's dev split for its test split. Many
-# photographs of Flickr8k are in Flickr30K, too: each caption here is of another photograph.
+# Sizes alone would take Flickr8k for Flickr30K, and COCO's dev split for its test split. A single
+# caption would not tell the first two apart, which share photographs.
 _TEST_SPLITS = (
     _TestSplit(
         images=1000,
