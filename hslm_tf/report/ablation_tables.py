@@ -30,7 +30,7 @@ def ablation_table(reports: Mapping[int, Sequence[RecallReport]], title: str) ->
         rsum = mean_cell([report.rsum for report in found])
         cells = [str(row), *parts, *(f"{recall:.1f}" for recall in recalls), rsum]
         rows.append([*cells, f"{TABLE_4[row].rsum:.1f}"])
-    columns = ("row", *_PARTS, *RECALL_COLUMNS, "rsum", "paper")
+    columns = ("row", *_PARTS, *RECALL_COLUMNS, "rsum", "paper, Flickr30K")
     return DataTable("table4", title, columns, rows, text_columns=frozenset())
 
 

@@ -23,14 +23,14 @@ def read_log(file: Path) -> dict[str, np.ndarray]:
         return {}
     with open(file, encoding="utf-8", newline="") as lines:
         reader = csv.DictReader(lines)
-        rows = list(reader)
+        names, rows = reader.fieldnames or (), list(reader)
     try:
         return {
             # Keras writes NA for what an epoch lacks.
             name: np.array(
                 [float("nan" if row[name] in (None, "", "NA") else row[name]) for row in rows]
             )
-            for name in reader.fieldnames or ()
+            for name in names
         }
     except ValueError as error:
         raise ValueError(f"{file}: not the log of a run: {error}") from None
