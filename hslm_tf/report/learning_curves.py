@@ -39,7 +39,7 @@ def learning_curves_section(runs: Sequence[MeasuredRun]) -> Section:
     drawn = {
         name: title for name, title in _CURVES.items() if any(name in run.log for run in logged)
     }
-    plots = [Plot(title, _curve(logged, lines, name, title)) for name, title in drawn.items()]
+    plots = [_curve(logged, lines, name, title) for name, title in drawn.items()]
     text = ["Validation measures the dev split, not in every epoch: the points are measured."]
     if missing := [run.name for run in runs if run not in logged]:
         text.append(f"There is no log of {', '.join(missing)}.")
@@ -47,7 +47,7 @@ def learning_curves_section(runs: Sequence[MeasuredRun]) -> Section:
     return plain_section("curves", "Learning curves", text, tables, plots, lines)
 
 
-def _curve(runs: Sequence[MeasuredRun], lines: Sequence[Line], name: str, title: str) -> str:
+def _curve(runs: Sequence[MeasuredRun], lines: Sequence[Line], name: str, title: str) -> Plot:
     figure = new_figure(4.4, 2.6)
     axes = figure.add_subplot()
     described = []
@@ -66,7 +66,8 @@ def _curve(runs: Sequence[MeasuredRun], lines: Sequence[Line], name: str, title:
     axes.set_xlabel("epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-    return svg_of(figure, f"{title} by epoch: {'; '.join(described) or 'never measured'}")
+    svg = svg_of(figure, f"{title} by epoch: {'; '.join(described) or 'never measured'}")
+    return Plot(title, svg)
 
 
 def _summary(runs: Sequence[MeasuredRun]) -> DataTable:

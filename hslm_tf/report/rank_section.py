@@ -24,10 +24,10 @@ def rank_section(answers: Mapping[str, Answers]) -> Section:
     names = [str(low) if low == high else f"{low}–{high}" for low, high in bins]
     counts = {side: _counts(answers[side].ranks, bins) for side in answers}
     shares = {side: 100 * counts[side] / counts[side].sum() for side in answers}
-    plots = [
-        Plot(f"Ranks, {DIRECTIONS[side]}", _histogram(side, names, shares[side]))
-        for side in answers
-    ]
+    plots = []
+    for side, found in answers.items():
+        reached = sum(low <= found.num_items for low, _ in bins)
+        plots.append(_histogram(side, names[:reached], shares[side][:reached]))
     columns = {"rank": names}
     for side in answers:
         columns[f"{side} queries"] = [str(count) for count in counts[side]]
@@ -70,7 +70,7 @@ def _counts(ranks: np.ndarray, bins: list[tuple[int, int]]) -> np.ndarray:
     return np.bincount(np.searchsorted(lasts, ranks + 1), minlength=len(bins))
 
 
-def _histogram(side: str, names: list[str], shares: np.ndarray) -> str:
+def _histogram(side: str, names: list[str], shares: np.ndarray) -> Plot:
     figure = new_figure(4.4, 2.8)
     axes = figure.add_subplot()
     axes.bar(names, shares, color=COLOURS[0])
@@ -78,4 +78,5 @@ def _histogram(side: str, names: list[str], shares: np.ndarray) -> str:
     axes.set_xlabel("rank")
     axes.set_ylabel("% of the queries")
     found = [f"{name}: {share:.1f}%" for name, share in zip(names, shares, strict=True) if share]
-    return svg_of(figure, f"Ranks of {DIRECTIONS[side]}. {', '.join(found)}")
+    svg = svg_of(figure, f"Ranks of {DIRECTIONS[side]}. {', '.join(found)}")
+    return Plot(f"Ranks, {DIRECTIONS[side]}", svg)

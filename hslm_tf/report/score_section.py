@@ -21,10 +21,7 @@ def score_section(answers: Mapping[str, Answers]) -> Section:
     Returns:
         The section.
     """
-    plots = [
-        Plot(f"Scores, {DIRECTIONS[side]}", _histograms(side, found))
-        for side, found in answers.items()
-    ]
+    plots = [_histograms(side, found) for side, found in answers.items()]
     rows = []
     for side, found in answers.items():
         kinds = (found.right_scores, found.wrong_scores)
@@ -65,7 +62,7 @@ def _shares(right: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return edges, *(np.histogram(scores, edges)[0] / len(scores) for scores in (right, wrong))
 
 
-def _histograms(side: str, found: Answers) -> str:
+def _histograms(side: str, found: Answers) -> Plot:
     edges, right, wrong = _shares(found.right_scores, found.wrong_scores)
     figure = new_figure(4.4, 2.6)
     axes = figure.add_subplot()
@@ -75,12 +72,14 @@ def _histograms(side: str, found: Answers) -> str:
     ):
         axes.stairs(100 * shares, edges, fill=True, alpha=0.25, color=colour)
         axes.stairs(100 * shares, edges, label=name, color=colour, linestyle=style)
+    axes.locator_params("x", nbins=5)
     axes.set_xlabel("score")
     axes.set_ylabel("% of the queries")
     axes.legend()
     medians = np.median(found.right_scores), np.median(found.wrong_scores)
-    return svg_of(
+    svg = svg_of(
         figure,
         f"Scores of {DIRECTIONS[side]}: right answers around {medians[0]:.4f}, hardest wrong "
         f"answers around {medians[1]:.4f}, overlap {100 * np.minimum(right, wrong).sum():.1f}%",
     )
+    return Plot(f"Scores, {DIRECTIONS[side]}", svg)
