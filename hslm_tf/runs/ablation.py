@@ -1,17 +1,15 @@
 """Training the rows of the paper's Table 4."""
 
 import dataclasses
-import json
-from pathlib import Path
 
 import keras
 
 from hslm_tf.config import RunConfig
-from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.evaluation.exact_recall import evaluate
-from hslm_tf.evaluation.ranks import DirectionReport, RecallReport
+from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.presets import ABLATION_PARTS
+from hslm_tf.runs.ablation_directory import read_recall, write_recall
 from hslm_tf.runs.experiment import train
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits
@@ -56,21 +54,9 @@ def run_row(
     """
     if run.config_file.exists() and run.config() != config:
         raise ValueError(f"{run.path} holds a run with another configuration: choose another --out")
-    result = run.path / "recall.json"
-    if result.exists():
-        return _read(result)
+    if found := read_recall(run):
+        return found
     train(config, run, splits, verbose)
     report = evaluate(keras.saving.load_model(run.best_model), measured)
-    with atomic_write(result) as draft:
-        draft.write_text(json.dumps(report.as_dict(), indent=2) + "\n", "utf-8")
+    write_recall(run, report)
     return report
-
-
-def _read(path: Path) -> RecallReport:
-    numbers = json.loads(path.read_text("utf-8"))
-    fields = [field.name for field in dataclasses.fields(DirectionReport)]
-    sides = {
-        side: DirectionReport(**{name: numbers[f"{side}_{name}"] for name in fields})
-        for side in ("i2t", "t2i")
-    }
-    return RecallReport(**sides)

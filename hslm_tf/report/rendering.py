@@ -1,0 +1,60 @@
+"""Pages from templates; whatever comes from data is escaped."""
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.report.extra import load_extra
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+
+def render(template: str, **values: object) -> "Markup":
+    """Fills a template.
+
+    Args:
+        template: name of a file in `hslm_tf/report/templates`.
+        **values: what it shows. Strings are escaped, `Markup` is not.
+
+    Returns:
+        HTML, safe to be put into another template.
+
+    Raises:
+        ImportError: if Jinja2 is not installed.
+    """
+    environment = _environment()
+    # It comes with Jinja2.
+    from markupsafe import Markup
+
+    return Markup(environment.get_template(template).render(**values))
+
+
+def write_page(path: Path, title: str, body: "Markup") -> None:
+    """Writes a page that needs no other file, no network and no script.
+
+    Args:
+        path: the file; it appears in one piece.
+        title: title of the page.
+        body: HTML between the page's head and its end.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    page = render("page.html", title=title, body=body)
+    with atomic_write(path) as draft:
+        draft.write_text(page, "utf-8")
+
+
+@functools.cache
+def _environment() -> "Environment":
+    jinja2 = load_extra("jinja2")
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("hslm_tf.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
