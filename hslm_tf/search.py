@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from hslm_tf.command_line import one_line_errors
+from hslm_tf.report.extra import load_extra
 from hslm_tf.retrieval.indexes import Backend, open_index
 from hslm_tf.runs.run_directory import RunDirectory
 
@@ -53,7 +54,7 @@ class SearchArguments:
     json: bool = False
     """print JSON"""
     html: Annotated[Path | None, tyro.conf.arg(metavar="FILE.html")] = None
-    """write a gallery to this file"""
+    """write a gallery to this file; needs the extra `report`"""
     images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """folder with the image files; by default the one that is stored in the collection"""
 
@@ -87,6 +88,9 @@ def _run(arguments: SearchArguments) -> None:
         raise ValueError("--images needs --html")
     if arguments.images is not None and not arguments.images.is_dir():
         raise FileNotFoundError(f"{arguments.images}: there is no such folder")
+    if arguments.html is not None:
+        # Before anything that takes long.
+        load_extra("jinja2")
 
     collection = _open(arguments)
     if arguments.image and not collection.captions:
@@ -173,17 +177,28 @@ def _write_html(
 
     encoded = collection.encoded
     explainer = Explainer(collection.model) if collection.model.config.cross_attention else None
+    asked = bool(arguments.captions)
     pages = []
     for query, hits in found:
+        # What belongs together is known of the captions in the collection.
+        rows = [row for row, caption in enumerate(collection.captions) if caption == query]
+        right = {int(encoded.caption_to_image[row]) for row in rows}
         answers = []
         for hit in hits:
-            asked = bool(arguments.captions)
-            row = np.array([hit.row if asked else collection.ids.index(query)])
-            caption = query if asked else hit.item
-            explanation = explainer and explainer.explain(encoded.images.read(row), caption)
-            boxes = None if encoded.boxes is None else encoded.boxes[row][0]
-            image = collection.ids[row[0]]
-            answers.append(Answer(image, caption, hit.score, explanation, boxes))
+            image = hit.row if asked else collection.ids.index(query)
+            owner = None if asked else int(encoded.caption_to_image[hit.row])
+            row, caption = np.array([image]), query if asked else hit.item
+            answers.append(
+                Answer(
+                    collection.ids[image],
+                    caption,
+                    hit.score,
+                    explainer and explainer.explain(encoded.images.read(row), caption),
+                    None if encoded.boxes is None else encoded.boxes[row][0],
+                    (image in right if right else None) if asked else owner == image,
+                    None if owner in (None, image) else collection.ids[owner],
+                )
+            )
         pages.append((query, answers))
     write_gallery(arguments.html, pages, arguments.images or collection.image_folder)
 

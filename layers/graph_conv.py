@@ -73,18 +73,25 @@ class GraphConv(keras.layers.Layer):
         """As `call`, but rows of padding nodes may hold anything."""
         # A (R W_g + b_g) W_r = A (R W_g W_r + b_g W_r).
         message = _chain(nodes, self.message.kernel, self.update.kernel, self.message.bias)
-        relations = self._relations(nodes, mask)
+        relations = self.relations(nodes, mask)
         if self.dropout:
             relations = self.relation_dropout(relations, training=training)
         received = ops.matmul(relations, message)
         return tf.nn.bias_add(received, self.update.bias) + nodes
 
-    def _relations(
-        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None
+    def relations(
+        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None = None
     ) -> keras.KerasTensor:
-        """The relation matrix A of Eq. 7, `[batch, nodes, nodes]`, its padding columns zero.
+        """The relation matrix A of Eq. 7: row i is how much node i takes from each node.
 
         `A = (R W_mu + b_mu) (R W_nu + b_nu)^T = (R W_mu W_nu^T + b_mu W_nu^T) R^T + mu(R) . b_nu`.
+
+        Args:
+            nodes: `[batch, nodes, width]`, region or word features.
+            mask: boolean `[batch, nodes]`, True for real nodes; None where all are real.
+
+        Returns:
+            `[batch, nodes, nodes]`, scaled as `affinity` says; columns of padding nodes are zero.
         """
         nu_kernel = ops.transpose(self.nu.kernel)
         products = _chain(nodes, self.mu.kernel, nu_kernel, self.mu.bias)

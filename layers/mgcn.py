@@ -85,15 +85,45 @@ class MGCN(keras.layers.Layer):
     ) -> keras.KerasTensor:
         # Padding nodes do not change the real ones, so masking once, at the end, is enough.
         for i in range(self.num_layers):
-            convolution = self.convolutions[0 if self.shared else i]
-            nodes = convolution.convolve(nodes, mask, training)
-            if i + 1 == self.num_layers and self.normalization != "layer":
-                nodes = mask_rows(nodes, mask)
-            if self.normalization == "l2":
-                nodes = l2_normalize(nodes)
-            elif self.normalization == "layer":
-                nodes = self.norms[i](nodes)
+            nodes = self._step(i, nodes, mask, training)
         return mask_rows(nodes, mask) if self.normalization == "layer" else nodes
+
+    def relations(
+        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None = None
+    ) -> list[keras.KerasTensor]:
+        """The relation matrix of every layer, as `GraphConv.relations`.
+
+        Args:
+            nodes: `[batch, nodes, width]`, region or word features.
+            mask: boolean `[batch, nodes]`, True for real nodes; None where all are real.
+
+        Returns:
+            `num_layers` times `[batch, nodes, nodes]`.
+        """
+        found = []
+        for i in range(self.num_layers):
+            found.append(self._convolution(i).relations(nodes, mask))
+            nodes = self._step(i, nodes, mask, training=False)
+        return found
+
+    def _convolution(self, i: int) -> GraphConv:
+        return self.convolutions[0 if self.shared else i]
+
+    def _step(
+        self,
+        i: int,
+        nodes: keras.KerasTensor,
+        mask: keras.KerasTensor | None,
+        training: bool,
+    ) -> keras.KerasTensor:
+        nodes = self._convolution(i).convolve(nodes, mask, training)
+        if i + 1 == self.num_layers and self.normalization != "layer":
+            nodes = mask_rows(nodes, mask)
+        if self.normalization == "l2":
+            nodes = l2_normalize(nodes)
+        elif self.normalization == "layer":
+            nodes = self.norms[i](nodes)
+        return nodes
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape

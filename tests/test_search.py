@@ -63,6 +63,12 @@ def fails(command, args, capsys):
     return stop.value.code
 
 
+def page_of(args, file, capsys):
+    search.main([str(arg) for arg in [*args, "--html", file]])
+    capsys.readouterr()
+    return file.read_text("utf-8")
+
+
 def test_json_answers_are_the_exact_best(run, scores, searched_split, capsys):
     captions = [searched_split.captions[7], searched_split.captions[31]]
     found = answers_of([run.path, *captions, "-k", "4"], capsys)
@@ -120,25 +126,46 @@ def test_table_and_gallery(run, searched_split, tmp_path, capsys):
     tags, parser = [], HTMLParser()
     parser.handle_starttag = lambda tag, attrs: tags.append((tag, dict(attrs)))
     parser.feed(page)
-    assert sum(tag == "figure" for tag, _ in tags) == 12
+    figures = [tag for tag, attrs in tags if (tag, attrs.get("class")) == ("figure", "answer")]
+    assert len(figures) == 12
     thumbnails = [attrs["href"] for tag, attrs in tags if tag == "image"]
     assert len(thumbnails) == 2
     assert all(href.startswith("data:image/jpeg;base64,") for href in thumbnails)
     assert {attrs["viewbox"] for tag, attrs in tags if tag == "svg"} == {
-        "0 0 1 0.6000",
-        "0 0 1 0.7500",
+        "0 0 1000 600",
+        "0 0 1000 750",
     }
+    words = [attrs for _, attrs in tags if attrs.get("class") == "word"]
     rectangles = [attrs for tag, attrs in tags if tag == "rect"]
-    assert len(rectangles) == 12 * 5
-    assert all(float(r["x"]) + float(r["width"]) <= 1 for r in rectangles)
-    weights = [float(attrs["title"]) for tag, attrs in tags if attrs.get("class") == "word"]
+    assert len(rectangles) == 12 * 5 + len(words) * 5
+    assert all(int(r["x"]) + int(r["width"]) <= 1000 for r in rectangles)
+    weights = [float(attrs["title"]) for attrs in words]
     assert len(weights) % 12 == 0 and 0 <= min(weights) < max(weights) <= 1
+    # Which image a free sentence describes is not known.
+    assert not any(attrs.get("class") in ("right", "wrong") for _, attrs in tags)
 
-    search.main(
-        [str(a) for a in [tmp_path / "a.h5", "--image", "3", "--html", tmp_path / "b.html"]]
+    page = page_of(
+        [tmp_path / "a.h5", "--image", "3", "--images", images], tmp_path / "b.html", capsys
     )
-    capsys.readouterr()
-    assert (tmp_path / "b.html").read_text("utf-8").count("<figure>") == 10
+    assert page.count("<figure") == 2 and page.count("<image") == 1
+    found = re.findall('<p class="(right|wrong)">', page)
+    assert len(found) == 10
+    (row,) = answers_of([tmp_path / "a.h5", "--image", "3"], capsys)
+    right = [answer["image"] == "3" for answer in row["answers"]]
+    assert [mark == "right" for mark in found] == right
+
+    caption = searched_split.captions[7]
+    page = page_of([tmp_path / "a.h5", caption, "-k", "12"], tmp_path / "c.html", capsys)
+    (row,) = answers_of([tmp_path / "a.h5", caption, "-k", "12"], capsys)
+    right = [answer["image"] == "1" for answer in row["answers"]]
+    found = re.findall('<p class="(right|wrong)">', page)
+    assert [mark == "right" for mark in found] == right and right.count(True) == 1
+
+
+def test_a_gallery_needs_an_extra(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    message = fails(search, [run.path, "a", "--html", tmp_path / "a.html"], capsys)
+    assert "pip install hslm-tf[report]" in message
 
 
 def test_a_run_without_collection_is_encoded_on_the_spot(run, finished_run, capsys):

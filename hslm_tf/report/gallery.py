@@ -1,46 +1,49 @@
-"""Answers as a static HTML page: thumbnails, regions, weights of words."""
+"""Answers as HTML: photographs, the regions that each word attends to, right and wrong."""
 
-import base64
-import html
+import hashlib
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.report.explanation import Explanation
+from hslm_tf.report.pictures import Picture, picture_of
+from hslm_tf.report.regions import (
+    Region,
+    height_of,
+    rectangles_of,
+    strongest_regions,
+    word_regions,
+)
+from hslm_tf.report.rendering import render, write_page
 
-_SUFFIXES = ("", ".jpg", ".jpeg", ".png")
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+# Regions shown at once. A page with very many words shows fewer of each, so that it stays small.
+_REGIONS = 5
+_REGIONS_OF_A_PAGE = 100_000
+# Captions below one photograph, so that it is in sight of them all.
+_CAPTIONS = 5
+# Photographs are this large, and smaller on a page with more than so many.
 _LONGEST_SIDE = 320
-# Regions whose boxes are drawn: those that the words attend to most.
-_BOXES = 5
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem; color: #222; }
-h2 { font-size: 1.1rem; margin: 2.5rem 0 1rem; }
-.answers { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 1rem; }
-figure { margin: 0; padding: .6rem; border: 1px solid #ddd; border-radius: 6px; }
-svg { display: block; width: 100%; background: #f3f3f3; }
-rect { fill: none; stroke: #ffb000; stroke-width: .006; pointer-events: all; }
-rect:hover { fill: #ffb00055; }
-figcaption { margin-top: .4rem; }
-.score { color: #666; font-variant-numeric: tabular-nums; }
-.word { border-radius: 3px; padding: 0 .15em; }
-"""
+_FULL_PICTURES = 100
 
 
 class Answer(NamedTuple):
-    """One answer of the gallery.
+    """An image and a caption that were compared.
 
     Attributes:
         image_id: the image.
-        caption: the caption that the image is compared with.
+        caption: the caption.
         score: score of the pair.
         explanation: weights of words and regions, or None.
         boxes: float `[N, 4]` x0, y0, x1, y1, as parts of the image or in pixels, or None.
+        right: whether they belong together; None where that is not known.
+        owner: the image that the caption belongs to, where that is another one.
     """
 
     image_id: str
@@ -48,6 +51,101 @@ class Answer(NamedTuple):
     score: float
     explanation: Explanation | None = None
     boxes: np.ndarray | None = None
+    right: bool | None = None
+    owner: str | None = None
+
+
+class Gallery:
+    """Answers that stand on one page: they share photographs, and the more there are, the smaller.
+
+    Args:
+        answers: all answers of the page.
+        image_folder: as for `answers_html`.
+    """
+
+    def __init__(
+        self, answers: Sequence[Answer], image_folder: str | os.PathLike[str] | None
+    ) -> None:
+        words = sum(len(answer.explanation.words) for answer in answers if answer.explanation)
+        self._regions = max(1, min(_REGIONS, _REGIONS_OF_A_PAGE // max(1, words)))
+        ids = {answer.image_id for answer in answers}
+        side = round(_LONGEST_SIDE * min(1.0, (_FULL_PICTURES / max(1, len(ids))) ** 0.5))
+        self._pictures = {image_id: picture_of(image_folder, image_id, side) for image_id in ids}
+        self._shown: set[str] = set()
+
+    def html(self, answers: Sequence[Answer]) -> "Markup":
+        """Shows some of the answers, as `answers_html` does.
+
+        Args:
+            answers: the answers to one query, best first.
+
+        Returns:
+            HTML; a photograph that was shown before is not in it again.
+        """
+        groups = itertools.groupby(answers, key=lambda answer: answer.image_id)
+        of_images = [list(group) for _, group in groups]
+        figures = [
+            self._figure(group[first : first + _CAPTIONS])
+            for group in of_images
+            for first in range(0, len(group), _CAPTIONS)
+        ]
+        return render("answers.html", figures=figures)
+
+    def _figure(self, answers: Sequence[Answer]) -> dict[str, Any]:
+        """What the template shows of one image and the captions compared with it."""
+        best = answers[0]
+        picture = self._pictures[best.image_id]
+        rectangles = rectangles_of(best.boxes, picture)
+        strongest = []
+        if rectangles is not None and best.explanation is not None:
+            strongest = strongest_regions(best.explanation, rectangles, self._regions)
+        # A photograph is in the page once; later figures refer to it.
+        first, name = best.image_id not in self._shown, _name(picture)
+        self._shown.add(best.image_id)
+        return {
+            "image_id": best.image_id,
+            "picture": picture,
+            "picture_name": name,
+            "is_first": first,
+            "height": height_of(picture),
+            "has_frame": picture.data is not None or rectangles is not None,
+            "strongest": strongest,
+            "answers": [(answer, list(self._words(answer, rectangles))) for answer in answers],
+        }
+
+    def _words(
+        self, answer: Answer, rectangles: np.ndarray | None
+    ) -> Iterator[tuple[str, float, float, list[Region]]]:
+        """Words with their gates, these as shares of the largest, and the words' regions."""
+        if answer.explanation is None:
+            return
+        words, gates = answer.explanation.words[1:-1], answer.explanation.word_weights[1:-1]
+        regions = [[] for _ in words]
+        if rectangles is not None:
+            regions = word_regions(answer.explanation, rectangles, self._regions)
+        shades = gates / max(gates.max(initial=0), 1e-12)
+        yield from zip(words, gates.tolist(), shades.tolist(), regions, strict=True)
+
+
+def answers_html(
+    answers: Sequence[Answer], image_folder: str | os.PathLike[str] | None = None
+) -> "Markup":
+    """Shows answers; `gallery.css` belongs to them.
+
+    Answers about the same image that follow one another share its photograph.
+
+    Args:
+        answers: the answers, best first.
+        image_folder: folder with the image files, called as the image's id, with or without its
+            ending; None, or an image that is not there, leaves an empty frame.
+
+    Returns:
+        HTML that needs no other file and no script.
+
+    Raises:
+        ImportError: if Jinja2 is not installed.
+    """
+    return Gallery(answers, image_folder).html(answers)
 
 
 def write_gallery(
@@ -60,116 +158,17 @@ def write_gallery(
     Args:
         path: the file; it appears in one piece.
         answers: every query as text, with its answers, best first.
-        image_folder: folder with the image files, called as the image's id, with or without its
-            ending; None, or an image that is not there, leaves an empty frame.
+        image_folder: as for `answers_html`.
 
     Raises:
+        ImportError: if Jinja2 is not installed.
         OSError: if the file cannot be written.
     """
-    sections = [
-        f"<h2>{html.escape(query)}</h2>\n<div class='answers'>\n"
-        + "\n".join(_figure(answer, image_folder) for answer in found)
-        + "\n</div>"
-        for query, found in answers
-    ]
-    page = (
-        "<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n<title>hslm_tf</title>"
-        f"\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(sections)
-        + "\n</body>\n</html>\n"
-    )
-    with atomic_write(path) as draft:
-        draft.write_text(page, "utf-8")
+    gallery = Gallery([answer for _, found in answers for answer in found], image_folder)
+    queries = [(query, gallery.html(found)) for query, found in answers]
+    write_page(path, "Answers", render("gallery.html", queries=queries))
 
 
-def find_image(folder: str | os.PathLike[str] | None, image_id: str) -> Path | None:
-    """Finds the file of an image.
-
-    Args:
-        folder: the folder, or None.
-        image_id: the image; only a plain name is looked for, never a path out of the folder.
-
-    Returns:
-        The file, or None.
-    """
-    if folder is None or Path(image_id).name != image_id:
-        return None
-    files = (Path(folder) / (image_id + suffix) for suffix in _SUFFIXES)
-    return next((file for file in files if file.is_file()), None)
-
-
-def _figure(answer: Answer, folder: str | os.PathLike[str] | None) -> str:
-    picture, width, height = _thumbnail(find_image(folder, answer.image_id))
-    lines = [
-        "<figure>",
-        # One unit is the image's width: strokes are as wide for any image.
-        f"<svg viewBox='0 0 1 {height / width:.4f}'>",
-    ]
-    if picture:
-        lines.append(f"<image width='1' height='{height / width:.4f}' href='{picture}'/>")
-    lines += _rectangles(answer, width, height, known_size=picture is not None)
-    lines += [
-        "</svg>",
-        f"<figcaption><span class='score'>{answer.score:.4f}</span> "
-        f"<strong>{html.escape(answer.image_id)}</strong><br>{_words(answer)}</figcaption>",
-        "</figure>",
-    ]
-    return "\n".join(lines)
-
-
-def _rectangles(answer: Answer, width: int, height: int, known_size: bool) -> list[str]:
-    if answer.boxes is None or answer.explanation is None:
-        return []
-    boxes = np.asarray(answer.boxes, np.float64)
-    in_pixels = boxes.max(initial=0) > 1.5
-    if in_pixels and not known_size:
-        return []
-    if in_pixels:
-        boxes = boxes / [width, height, width, height]
-    boxes = boxes * [1, height / width, 1, height / width]
-    # A region is as strong as the largest product of a word's gate and its attention to the region;
-    # <start> and <end> do not count.
-    attention = answer.explanation.attention[1:-1] * answer.explanation.word_weights[1:-1, None]
-    strength = attention.max(axis=0)
-    strongest = np.argsort(-strength, kind="stable")[:_BOXES]
-    sizes = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    lines = []
-    # Small ones on top, where a pointer reaches them.
-    for region in sorted(strongest[strength[strongest] > 0], key=lambda region: -sizes[region]):
-        x0, y0, x1, y1 = boxes[region]
-        word = answer.explanation.words[1 + int(attention[:, region].argmax())]
-        share = strength[region] / strength.max()
-        lines.append(
-            f"<rect x='{x0:.4f}' y='{y0:.4f}' width='{x1 - x0:.4f}' height='{y1 - y0:.4f}' "
-            f"stroke-opacity='{share:.2f}'><title>{html.escape(word)}</title></rect>"
-        )
-    return lines
-
-
-def _words(answer: Answer) -> str:
-    if answer.explanation is None:
-        return html.escape(answer.caption)
-    words, gates = answer.explanation.words[1:-1], answer.explanation.word_weights[1:-1]
-    shades = gates / max(gates.max(initial=0), 1e-12)
-    return " ".join(
-        f"<span class='word' title='{gate:.2f}' style='background: rgb(255 176 0 / {shade:.2f})'>"
-        f"{html.escape(word)}</span>"
-        for word, gate, shade in zip(words, gates, shades, strict=True)
-    )
-
-
-def _thumbnail(file: Path | None) -> tuple[str | None, int, int]:
-    """The image as a data URI, and its width and height; 4 : 3 where there is none."""
-    if file is None:
-        return None, 4, 3
-    try:
-        image = tf.io.decode_image(tf.io.read_file(str(file)), 3, expand_animations=False)
-    except tf.errors.OpError:
-        return None, 4, 3
-    height, width = image.shape[:2]
-    factor = min(1.0, _LONGEST_SIDE / max(height, width))
-    size = [max(1, round(height * factor)), max(1, round(width * factor))]
-    small = tf.image.resize(image, size, antialias=True)
-    jpeg = tf.io.encode_jpeg(tf.cast(tf.clip_by_value(small, 0, 255), tf.uint8), quality=85)
-    data = base64.b64encode(jpeg.numpy()).decode()
-    return f"data:image/jpeg;base64,{data}", width, height
+def _name(picture: Picture) -> str:
+    """Name of a picture within a page, the same for the same picture only."""
+    return "picture-" + hashlib.sha256((picture.data or "").encode()).hexdigest()[:12]

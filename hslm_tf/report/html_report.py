@@ -16,12 +16,15 @@ from hslm_tf.report.configuration_section import configuration_section
 from hslm_tf.report.data_table import markdown_text
 from hslm_tf.report.failures_section import failures_section
 from hslm_tf.report.learning_curves import learning_curves_section
+from hslm_tf.report.levels import levels_section
 from hslm_tf.report.measured_run import MeasuredRun
 from hslm_tf.report.rank_section import rank_section
 from hslm_tf.report.recall_section import recall_section
 from hslm_tf.report.rendering import render, write_page
+from hslm_tf.report.retrieval_examples import retrieval_examples_section
 from hslm_tf.report.score_section import score_section
 from hslm_tf.report.section import Section
+from hslm_tf.report.word_correlation import word_correlation_section
 
 
 def report_sections(
@@ -56,6 +59,9 @@ def report_sections(
         rank_section(answers),
         score_section(answers),
         failures_section(answers, dataset, failures, image_folder),
+        retrieval_examples_section(model, dataset, scores, image_folder),
+        word_correlation_section(model, dataset),
+        levels_section(model, dataset, image_folder),
     )
     return [section for section in sections if section is not None]
 

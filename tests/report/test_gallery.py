@@ -1,42 +1,146 @@
 import os
+import re
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from hslm_tf.report import gallery
 from hslm_tf.report.explanation import Explanation
-from hslm_tf.report.gallery import Answer, write_gallery
+from hslm_tf.report.gallery import Answer, answers_html, write_gallery
+from hslm_tf.report.rendering import render
 
 EXPLANATION = Explanation(
-    ["<start>", "dog", "<end>"], np.array([0.1, 0.9, 0.1]), np.array([[1, 1], [0.5, 1], [1, 1.0]])
+    ["<start>", "dog", "cat", "<end>"],
+    np.array([0.1, 0.9, 0.3, 0.1]),
+    np.array([[1, 1], [0.5, 1], [1, 0], [1, 1.0]]),
 )
+BOXES = [[0, 0, 1, 1], [0.5, 0.25, 1, 0.75]]
 
 
-def page_of(boxes, folder, images=None):
-    answer = Answer("a.jpg", "dog", 0.5, EXPLANATION, np.array(boxes, np.float32))
-    write_gallery(folder / "out.html", [("dog", [answer])], images)
-    return (folder / "out.html").read_text("utf-8")
+def answer(boxes=BOXES, **changes):
+    given = Answer("a.jpg", "dog cat", 0.5, EXPLANATION, np.array(boxes, np.float32))
+    return given._replace(**changes)
+
+
+def elements(html):
+    """Tags with their attributes, and all text."""
+    tags, text, parser = [], [], HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: tags.append((tag, dict(attrs)))
+    parser.handle_data = text.append
+    parser.feed(str(html))
+    return tags, " ".join("".join(text).split())
+
+
+def write_photograph(folder):
+    pixels = tf.zeros((50, 100, 3), tf.uint8)
+    tf.io.write_file(str(folder / "a.jpg"), tf.io.encode_jpeg(pixels))
 
 
 def test_boxes_in_pixels_are_drawn_where_the_size_of_the_image_is_known(tmp_path):
-    boxes = [[0, 0, 100, 50], [50, 25, 100, 50]]
-    assert "<rect" not in page_of(boxes, tmp_path)
-    pixels = tf.zeros((50, 100, 3), tf.uint8)
-    tf.io.write_file(str(tmp_path / "a.jpg"), tf.io.encode_jpeg(pixels))
-    page = page_of(boxes, tmp_path, tmp_path)
-    # One unit is the width of the image; the larger box comes first, under the smaller one.
-    first, second = page.split("<rect")[1:]
-    assert "x='0.0000' y='0.0000' width='1.0000' height='0.5000'" in first
-    assert "x='0.5000' y='0.2500' width='0.5000' height='0.2500'" in second
-    assert "<title>dog</title>" in second
+    in_pixels = answer([[0, 0, 100, 50], [50, 25, 100, 50]])
+    page = str(answers_html([in_pixels]))
+    assert "<rect" not in page and "<svg" not in page and "tabindex" not in page
+    write_photograph(tmp_path)
+    strongest = str(answers_html([in_pixels], tmp_path)).split("</g>")[0]
+    # A thousand units are the width; the larger box comes first, under the smaller one.
+    first, second = strongest.split("<rect")[1:]
+    assert ' x="0" y="0" width="1000" height="500" opacity="0.5"' in first
+    assert ' x="500" y="250" width="500" height="250"' in second and "opacity" not in second
+    assert "<title>dog</title>" in first and "<title>dog</title>" in second
 
 
-def test_boxes_as_parts_of_the_image_need_no_size(tmp_path):
-    assert page_of([[0, 0, 1, 1], [0.5, 0.5, 1, 1]], tmp_path).count("<rect") == 2
+def test_every_word_has_the_regions_that_it_attends_to():
+    page = str(answers_html([answer()]))
+    words = re.findall('<span class="word".*?</span>', page, re.DOTALL)
+    assert [re.search(">([a-z]+)<svg", word)[1] for word in words] == ["dog", "cat"]
+    found = [[attrs for tag, attrs in elements(word)[0] if tag == "rect"] for word in words]
+    assert found[0] == [
+        {"x": "0", "y": "0", "width": "1000", "height": "750", "opacity": "0.5"},
+        {"x": "500", "y": "188", "width": "500", "height": "374"},
+    ]
+    # No attention, no region.
+    assert found[1] == [{"x": "0", "y": "0", "width": "1000", "height": "750"}]
+    attributes = [elements(word)[0][0][1] for word in words]
+    assert [a["title"] for a in attributes] == ["0.90", "0.30"]
+    assert [a["style"] for a in attributes] == ["--shade:1.00", "--shade:0.33"]
+    assert all(a["tabindex"] == "0" for a in attributes)
+    assert ":has(.word:is(:hover, :focus)) .strongest" in render("gallery.css")
+
+
+def test_at_most_five_regions_of_a_word():
+    corners = np.random.default_rng(0).uniform(0, 0.5, (9, 2))
+    attention = np.random.default_rng(1).uniform(0.1, 1, (3, 9))
+    shown = answer(
+        np.concatenate([corners, corners + 0.3], axis=1),
+        explanation=Explanation(["<start>", "dog", "<end>"], np.ones(3), attention),
+    )
+    page = str(answers_html([shown]))
+    assert page.count("<rect") == 5 + 5
+    opacities = [float(value) for value in re.findall('opacity="(.*?)"', page.split("</g>")[1])]
+    expected = np.sort(attention[1])[-5:-1] / attention[1].max()
+    np.testing.assert_allclose(np.sort(opacities), expected, atol=0.006)
+
+
+@pytest.mark.parametrize(("right", "mark"), [(True, "✓"), (False, "✗"), (None, "")])
+def test_right_and_wrong_are_marked_by_more_than_colour(right, mark):
+    tags, text = elements(answers_html([answer(right=right)._replace(boxes=None)]))
+    name = {True: "right", False: "wrong", None: "unknown"}[right]
+    assert ("p", {"class": name}) in tags
+    marks = [attrs for _, attrs in tags if attrs.get("class") == "mark"]
+    expected = [{"class": "mark", "role": "img", "aria-label": name}] if mark else []
+    assert marks == expected
+    assert text == f"a.jpg {mark} 0.5000 dog cat".replace("  ", " ")
+    borders = re.findall(r"\.(right|wrong):only-of-type.*?3px (\w+)", render("gallery.css"))
+    assert borders == [("right", "solid"), ("wrong", "dashed")]
+
+
+def test_a_photograph_is_in_the_page_once_and_in_sight_of_its_captions(tmp_path):
+    write_photograph(tmp_path)
+    answers = [answer(caption=f"caption {i}", owner="b.jpg") for i in range(7)]
+    tags, text = elements(answers_html(answers, tmp_path))
+    names = [tag for tag, _ in tags]
+    assert (names.count("figure"), names.count("image"), names.count("use")) == (2, 1, 1)
+    (image,) = [attrs for tag, attrs in tags if tag == "image"]
+    assert ("use", {"href": f"#{image['id']}"}) in tags
+    assert text.count("of b.jpg") == 7
+
+
+def test_without_weights_the_caption_stands_as_it_is_written():
+    _, text = elements(answers_html([answer(caption="A Dog.", explanation=None)]))
+    assert text == "a.jpg 0.5000 A Dog."
+
+
+def test_what_came_from_data_is_shown_as_text(tmp_path):
+    nasty = "<script>alert(1)</script>\"><img src=x onerror='alert(2)'>{{ 7 * 7 }}"
+    explanation = EXPLANATION._replace(words=["<start>", nasty, nasty, "<end>"])
+    answers = [
+        answer(image_id=nasty, caption=nasty, owner=nasty, explanation=explanation),
+        answer(image_id=nasty, caption=nasty, owner=nasty, explanation=None),
+    ]
+    write_gallery(tmp_path / "a.html", [(nasty, answers)])
+    page = (tmp_path / "a.html").read_text("utf-8")
+    tags, text = elements(page)
+    assert not {"script", "img"} & {tag for tag, _ in tags}
+    assert not any(name.startswith("on") for _, attrs in tags for name in attrs)
+    assert any(attrs.get("aria-label") == nasty for _, attrs in tags)
+    assert nasty in text and "49" not in text
+    assert "http" not in page
+
+
+def test_large_pages_show_less_of_each_answer(tmp_path, monkeypatch):
+    write_photograph(tmp_path)
+    small = str(answers_html([answer()], tmp_path))
+    monkeypatch.setattr(gallery, "_REGIONS_OF_A_PAGE", 4)
+    monkeypatch.setattr(gallery, "_LONGEST_SIDE", 40)
+    large = str(answers_html([answer()], tmp_path))
+    assert small.count("<rect") == 2 + 2 + 1 and large.count("<rect") == 1 + 1 + 1
+    assert len(large) < len(small)
 
 
 def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path):
     (tmp_path / "out.html").mkdir()
     with pytest.raises(OSError):
-        page_of([[0, 0, 1, 1], [0, 0, 1, 1]], tmp_path)
+        write_gallery(tmp_path / "out.html", [("dog", [answer()])])
     assert os.listdir(tmp_path) == ["out.html"]

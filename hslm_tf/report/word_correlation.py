@@ -1,0 +1,214 @@
+"""Which words self-attention strengthens and which it weakens, the paper's Figure 3."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.data.blocks import row_blocks
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.report.data_table import DataTable
+from hslm_tf.report.rendering import render
+from hslm_tf.report.section import Section
+from hslm_tf.text.tokenization import tokenize
+
+FUNCTION_WORDS = (
+    "a an the is are was were be been being am in on of at to and with from by for as it its there "
+    "that this his her their he she they while has have into up off over ."
+).split()
+
+_BLOCK = 500
+# The tables show so many words, of those that occur at least so often.
+_WORDS = 10
+_LEAST_COUNT = 10
+
+
+class WordCorrelations(NamedTuple):
+    """The correlation of every word of a split with its caption, one word after the other.
+
+    Attributes:
+        ids: int32 `[words]`, all captions one after the other, without `<start>` and `<end>`.
+        captions: int64 `[words]`, the caption of each word.
+        before: float32 `[words]`, before self-attention; the words of a caption sum to 1.
+        after: float32 `[words]`, after it.
+    """
+
+    ids: np.ndarray
+    captions: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+
+def word_correlation_section(
+    model: HSLM, dataset: RetrievalDataset, num_captions: int = 5
+) -> Section | None:
+    """Compares the weight of words before and after self-attention.
+
+    Args:
+        model: the model.
+        dataset: a split; all its captions count, and some at equal distances are shown.
+        num_captions: how many are shown.
+
+    Returns:
+        The section; None for a model without self-attention.
+    """
+    if not model.config.self_attention:
+        return None
+    correlations = word_correlations(model, dataset.captions)
+    rows = np.linspace(0, dataset.num_captions - 1, min(num_captions, dataset.num_captions))
+    strips = [_strip(dataset, correlations, row) for row in np.unique(rows.astype(int))]
+    tables = _word_tables(correlations, model.vocabulary)
+    body = render(
+        "word_correlation.html",
+        split=dataset.name,
+        num_captions=dataset.num_captions,
+        residual=model.config.self_attention_residual,
+        ratios=function_word_ratios(correlations, model.vocabulary),
+        function_words=FUNCTION_WORDS,
+        strips=strips,
+        tables=tables,
+    )
+    title = "Words before and after self-attention (Figure 3)"
+    return Section("word-correlation", title, body, [*tables, _strip_table(strips)])
+
+
+def word_correlations(model: HSLM, captions: Sequence[str]) -> WordCorrelations:
+    """Computes the values of Figure 3.
+
+    The paper's Sec. 4.4: "The similarity matrix between textual words is firstly computed on the
+    word embedding vector of the text, then the sum along each column is taken as the word
+    correlation. All values in a sentence are normalized." That is read as inner products of all
+    words of the caption, a word with itself included; their sum along the word's column; its
+    magnitude, as a share of that of all words. Before self-attention the word vectors are E
+    (Eq. 2), after it E_f (Eq. 6), with the residual path where the model has one. `<start>` and
+    `<end>` are left out, as in the paper's figure; the full stop is a word here.
+
+    Args:
+        model: a model with self-attention.
+        captions: captions as they are written.
+
+    Returns:
+        The correlations.
+    """
+    encoder = model.text_encoder
+    layers = [encoder.get_layer("word_dropout"), encoder.get_layer("self_attention")]
+    vectors = keras.Model(encoder.input, [layer.output for layer in layers])
+    tokens = model.tokenizer.tokenize_all(captions)
+    end = model.vocabulary.index("<end>")
+    blocks = []
+    for rows in row_blocks(len(captions), _BLOCK):
+        ids = tokens.padded(rows)
+        real = ids > end
+        shares = [
+            word_shares(np.asarray(words, np.float32), real)[real]
+            for words in vectors({"token_ids": tf.constant(ids)}, training=False)
+        ]
+        blocks.append((ids[real], np.repeat(rows, real.sum(axis=1)), *shares))
+    return WordCorrelations(*map(np.concatenate, zip(*blocks, strict=True)))
+
+
+def word_shares(words: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Shares of the words of each caption in its similarity matrix.
+
+    Args:
+        words: `[captions, tokens, width]`.
+        mask: boolean `[captions, tokens]`.
+
+    Returns:
+        `[captions, tokens]`; the shares of a caption sum to 1.
+    """
+    words = words * mask[..., None]
+    # The sum along a column is the product of the word with the sum of all words.
+    sums = np.abs(np.einsum("cmd,cd->cm", words, words.sum(axis=1)))
+    return sums / np.maximum(sums.sum(axis=1, keepdims=True), 1e-30)
+
+
+def function_word_ratios(
+    correlations: WordCorrelations, vocabulary: Sequence[str]
+) -> tuple[float, float] | None:
+    """Mean share of a function word over that of any other word, before and after.
+
+    Args:
+        correlations: of all captions.
+        vocabulary: words in the order of their ids.
+
+    Returns:
+        Both ratios; 1 means that function words weigh as much as others. None where there are no
+        function words, or no others.
+    """
+    wanted = [row for row, word in enumerate(vocabulary) if word in FUNCTION_WORDS]
+    chosen = np.isin(correlations.ids, wanted)
+    if chosen.all() or not chosen.any():
+        return None
+    before, after = (
+        float(shares[chosen].mean() / shares[~chosen].mean())
+        for shares in (correlations.before, correlations.after)
+    )
+    return before, after
+
+
+def _word_tables(correlations: WordCorrelations, vocabulary: Sequence[str]) -> list[DataTable]:
+    """The words that weigh most and least, as shares relative to the caption's mean share."""
+    ids, counts = np.unique(correlations.ids, return_counts=True)
+    lengths = np.bincount(correlations.captions)[correlations.captions]
+    means = {
+        name: np.bincount(correlations.ids, weights=shares * lengths)[ids] / counts
+        for name, shares in (("before", correlations.before), ("after", correlations.after))
+    }
+    known = (counts >= _LEAST_COUNT) & (ids > vocabulary.index("<unk>"))
+    order = np.flatnonzero(known)[np.argsort(-means["after"][known], kind="stable")]
+    num_words = min(_WORDS, len(order) // 2)
+    note = (
+        "Mean share of the word, over the mean share of all words of its caption: 1 is average. "
+        f"Words that occur at least {_LEAST_COUNT} times."
+    )
+    chosen = {"most": order[:num_words], "least": order[::-1][:num_words]}
+    return [
+        DataTable(
+            f"words_{which}",
+            f"Words that weigh {which} after self-attention",
+            ("word", "occurrences", "before", "after"),
+            [
+                (
+                    vocabulary[ids[place]],
+                    str(counts[place]),
+                    *(f"{means[name][place]:.2f}" for name in ("before", "after")),
+                )
+                for place in places
+            ],
+            note=note,
+        )
+        for which, places in chosen.items()
+        if num_words
+    ]
+
+
+def _strip(dataset: RetrievalDataset, correlations: WordCorrelations, row: int) -> dict[str, Any]:
+    """One caption with the shares of its words."""
+    caption = dataset.captions[row]
+    own = correlations.captions == row
+    words = [
+        word.decode("utf-8", "replace") for word in tokenize(tf.constant([caption]))[0].numpy()
+    ]
+    shares = {"before": correlations.before[own], "after": correlations.after[own]}
+    return {
+        "caption": caption,
+        # Of a caption that is too long the model does not see the end.
+        "words": words[: own.sum()],
+        "shares": {name: values.tolist() for name, values in shares.items()},
+        "largest": max((values.max(initial=0) for values in shares.values()), default=0) or 1,
+    }
+
+
+def _strip_table(strips: Sequence[dict[str, Any]]) -> DataTable:
+    rows = [
+        (strip["caption"], word, f"{before:.4f}", f"{after:.4f}")
+        for strip in strips
+        for word, before, after in zip(strip["words"], *strip["shares"].values(), strict=True)
+    ]
+    title = "Word correlation before and after self-attention"
+    columns = ("caption", "word", "before", "after")
+    return DataTable("word_correlation", title, columns, rows, text_columns=frozenset({0, 1}))
