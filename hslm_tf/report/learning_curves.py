@@ -64,6 +64,9 @@ def _curve(runs: Sequence[MeasuredRun], lines: Sequence[Line], name: str, title:
     if name == "gradient_norm":
         axes.set_yscale("log")
     axes.set_xlabel("epoch")
+    # The same for all curves, also where few epochs were measured.
+    last = max(len(run.log["epoch"]) for run in runs)
+    axes.set_xlim(0.9, max(last, 2) + 0.1)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     svg = svg_of(figure, f"{title} by epoch: {'; '.join(described) or 'never measured'}")
