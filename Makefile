@@ -10,7 +10,7 @@ train: $(VENV)/installed
 	$(VENV)/bin/python -m hslm_tf.train $(ARGS)
 
 test: $(VENV)/installed
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 # Every file is named: pdoc leaves out what a package does not list in __all__.
 docs: $(VENV)/installed

@@ -2,9 +2,9 @@
 
     python -m benchmarks.attention_forms RUN --split dev
 
-A model that learnt on the global vectors alone, such as preset `flickr8k`, has words and regions in
-one space, though its local alignment was never trained. So the forms can be exchanged, and the
-table says what local alignment adds to the global vectors before it has learnt anything.
+A model that was trained on the global vectors alone, such as preset `flickr8k`, has words and
+regions in one space, though its local alignment was never trained. So the forms can be exchanged,
+and the table says what local alignment adds to the global vectors without training.
 """
 
 import dataclasses

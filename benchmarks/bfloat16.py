@@ -1,4 +1,4 @@
-"""What bfloat16 changes: the negatives that mining picks, gradients, and recall on real data.
+"""What bfloat16 changes: the hardest negatives, gradients, and recall on real data.
 
     python -m benchmarks.bfloat16 runs/flickr8k
     python -m benchmarks.bfloat16 runs/flickr8k --split test --batches 40
@@ -32,18 +32,18 @@ class Arguments:
     """Split to measure recall on; by default the run's test split."""
 
     batches: int = 20
-    """Training batches to mine."""
+    """Training batches whose hardest negatives are compared."""
 
 
 def measure(arguments: Arguments) -> dict[str, dict[str, float]]:
-    """Mines training batches and evaluates in both precisions.
+    """Compares hardest negatives, gradients and recall in both precisions.
 
     Args:
         arguments: what to measure.
 
     Returns:
-        `"mining"`: share of queries with another hardest negative, how much lower the float32 score
-        of that one is, relative distance and cosine of the gradients for the same negatives;
+        `"mining"`: share of queries with another hardest negative in bfloat16, how much lower its
+        float32 score is, relative distance and cosine of the gradients for the same negatives;
         `"float32"` and `"mixed_bfloat16"`: the recall report.
     """
     import keras
@@ -73,7 +73,7 @@ def measure(arguments: Arguments) -> dict[str, dict[str, float]]:
 
 
 def compare_batch(wide, narrow, triplet_loss, batch) -> tuple[float, float, float, float]:
-    """Mines one batch and takes gradients in both precisions.
+    """Finds hardest negatives of one batch and takes gradients in both precisions.
 
     Args:
         wide: float32 model.

@@ -27,7 +27,7 @@ def build_sample(source: Path, target: Path) -> None:
 
     Args:
         source: folder with `{train,dev}_ims.npy`, `_caps.txt`, `_ids.txt` and `_boxes.npy`.
-        target: folder to write to; its NOTICE is kept by hand.
+        target: folder to write to; its NOTICE is not written here.
     """
     target.mkdir(parents=True, exist_ok=True)
     for split, (origin, first, last) in SLICES.items():

@@ -1,8 +1,8 @@
-"""Linear CCA between mean-pooled regions and tf-idf captions: what a model has to beat.
+"""Linear CCA between mean-pooled regions and tf-idf captions, a baseline for every model.
 
 Needs the extra `benchmarks`. Usage:
 
-    python -m benchmarks.cca_baseline                              (the packaged sample)
+    python -m benchmarks.cca_baseline                              # the packaged sample
     python -m benchmarks.cca_baseline --data FOLDER --split dev
 
 Two scores of the same projections are reported: the cosine of the first 32 components, and the
@@ -29,8 +29,8 @@ class Settings:
     """Settings of the baseline.
 
     The defaults were chosen for the weighted cosine on the development splits of Flickr8k and of
-    the sample together. 32 components bring the plain cosine to the figures that accompany these
-    features (rsum 200 on Flickr8k's development split); they are not its best.
+    the sample together. The 32 components of the plain cosine were chosen to reproduce the rsum of
+    200 on Flickr8k's development split that comes with these features; others are better.
 
     Args:
         min_count: words in fewer captions than this are left out.
@@ -55,8 +55,10 @@ class LinearCCA:
     """Projections into the space of canonical components.
 
     Args:
-        x_mean: `[x]`, y_mean: `[y]`, the means to subtract.
-        x_weights: `[x, k]`, y_weights: `[y, k]`, the projections.
+        x_mean: `[x]`, the mean to subtract on the first side.
+        y_mean: `[y]`, the same on the second side.
+        x_weights: `[x, k]`, the projection of the first side.
+        y_weights: `[y, k]`, that of the second side.
         correlations: `[k]`, in descending order.
     """
 
@@ -72,7 +74,7 @@ class LinearCCA:
 
         Args:
             x: `[n, x]`, dense.
-            y: `[n, y]`, sparse; its covariance is not centered in memory.
+            y: `[n, y]`, sparse; never made dense, its mean is subtracted from the covariance.
             x_ridge: added to the diagonal of the covariance of `x`.
             y_ridge: added to the diagonal of the covariance of `y`.
 

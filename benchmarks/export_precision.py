@@ -29,7 +29,7 @@ class Arguments:
     preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "flickr30k"
     """configuration whose sizes are taken, with random weights"""
     run: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """directory of a trained run instead, measured on one of its splits too"""
+    """directory of a trained run instead; then recall on a split is measured, too"""
     dataset: str | None = None
     """folder or HDF5 file; by default the one that the run was trained on"""
     split: str | None = None

@@ -1,12 +1,12 @@
-"""Global models that train in a minute: what a fine-grained model has to beat.
+r"""Global models that train in a minute, a baseline for fine-grained models.
 
-    python -m benchmarks.global_model                                   (the packaged sample)
+    python -m benchmarks.global_model                                   # the packaged sample
     python -m benchmarks.global_model --data FOLDER --split dev
-    python -m benchmarks.global_model --data FOLDER --split dev --text gru --pooling attention
-                                      --score similarity                (row 1 of Table 4)
+    python -m benchmarks.global_model --data FOLDER --split dev --text gru --pooling attention \
+        --score similarity                                              # row 1 of Table 4
 
 The mean of an image's regions and the mean of a caption's word vectors, each through one Dense
-layer, compared by their cosine. The options walk from there to row 1 of the paper's Table 4.
+layer, compared by their cosine. The options lead from there to row 1 of the paper's Table 4.
 """
 
 from dataclasses import dataclass
@@ -54,9 +54,9 @@ class Settings:
         scale: what scores are multiplied by in the contrastive loss.
         epochs: passes over the training captions.
         batch_size: pairs in a batch.
-        learning_rate: of Adam; a tenth of it after two thirds of the epochs.
+        learning_rate: learning rate of Adam; a tenth of it after two thirds of the epochs.
         word_vectors: file of pretrained word vectors.
-        seed: of weights, order and dropout.
+        seed: seed of weights, order and dropout.
     """
 
     text: Literal["mean", "gru"] = "mean"

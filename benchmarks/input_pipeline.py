@@ -1,4 +1,4 @@
-"""Time a training step waits for its batch, on a file of Flickr30K's true size.
+"""Time a training step waits for its batch, on a file of Flickr30K's size.
 
     python -m benchmarks.input_pipeline
     python -m benchmarks.input_pipeline --folder /data/bench --keep --step-seconds 3.5 --hdf5
@@ -30,13 +30,13 @@ from hslm_tf.data import RetrievalDataset, load_dataset, load_sample
 _CAPTIONS_PER_IMAGE = 5
 _IMAGE_BLOCK_SIZE = 500
 _MATRIX = 2048
-# Batches that the pipeline may have ready before anyone asks.
+# Batches that the pipeline may have ready in advance.
 _WARM_UP = 4
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Time a training step waits for its batch, on a file of Flickr30K's true size."""
+    """Time a training step waits for its batch, on a file of Flickr30K's size."""
 
     images: int = 29_000
     """Images of 36 x 2048 float32."""
@@ -54,7 +54,7 @@ class Arguments:
     """Read an HDF5 file instead of a .npy file."""
 
     folder: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path(tempfile.gettempdir())
-    """Where the file is made; one of an earlier run is taken as it is."""
+    """Where the file is made; one that an earlier run left is used again."""
 
     keep: bool = False
     """Leave the file for further runs."""
@@ -212,7 +212,7 @@ def measure_waiting(
         waited.append(time.perf_counter() - started)
         held.append(resident_memory())
     del epoch, batch
-    # The next pass of the pipeline is another epoch: other rows, as cold as the file is.
+    # The next pass of the pipeline is another epoch with other rows.
     if cache == "cold":
         drop_from_cache(data)
     alone = []

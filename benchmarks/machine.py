@@ -1,4 +1,4 @@
-"""What the machine gives: its matrix-multiply ceiling, and the memory of this process."""
+"""The speed of a large matrix product on this machine, and the memory of this process."""
 
 import resource
 import sys
@@ -21,7 +21,7 @@ def gemm_ceiling(precision: str) -> float:
     import tensorflow as tf
 
     dtype = keras.DTypePolicy(precision).compute_dtype
-    # One matrix for both sides leaves less behind in TensorFlow's pool of memory.
+    # One matrix for both sides, because TensorFlow keeps memory that it has used.
     matrix = tf.cast(tf.random.normal([_SIZE, _SIZE]), dtype)
     multiply = tf.function(lambda: tf.matmul(matrix, matrix))
     multiply()

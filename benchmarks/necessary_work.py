@@ -1,8 +1,8 @@
 """Matrix products that HSLM cannot do without, in GFLOP.
 
-Products whose factors can be put together count once, padding does not count, and neither does
-anything elementwise. What needs gradients counts three times: forward, and backward to the input
-and to the weights. docs/performance.md explains every line.
+Products that can be merged count once; padding and elementwise operations do not count. What needs
+gradients counts three times: forward, and backward to the input and to the weights.
+docs/performance.md explains every line.
 """
 
 from hslm_tf.config import ModelConfig
@@ -17,8 +17,8 @@ def training_step_work(
         config: sizes and parts.
         batch_size: pairs of an image and a caption.
         tokens: real tokens of all captions together.
-        loss: `"triplet"` mines all pairs and has the gradient of three a query, `"contrastive"` has
-            the gradient of all pairs.
+        loss: `"triplet"` scores all pairs without gradient and three for each pair of the batch
+            with gradient, `"contrastive"` all pairs with gradient.
 
     Returns:
         GFLOP by part.
@@ -56,12 +56,12 @@ def training_step_work(
     all_pairs = batch_size * batch_size * pair_work(config, mean_tokens)
     if loss == "contrastive":
         if "region products" in parts:
-            # They have a gradient, too.
+            # Here they have a gradient, too.
             parts["region products"] *= 3
         parts["all pairs"] = 3 * all_pairs
     else:
         parts["mining"] = all_pairs
-        # Of so few pairs, attended pooling multiplies queries instead of making region products.
+        # For so few pairs, attended pooling multiplies queries instead of making region products.
         queries = 2 * _product(1, width, width) if "region products" in parts else 0
         parts["chosen pairs"] = 3 * pairs * (pair_work(config, mean_tokens) + queries)
     return {name: operations / 1e9 for name, operations in parts.items()}

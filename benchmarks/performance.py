@@ -4,9 +4,10 @@
     python -m benchmarks.performance --quick --folder /data/bench
     python -m benchmarks.performance --only training_step exact_scores
 
-Every figure is measured in a process of its own, so that peaks of memory are its own; the larger of
-two matrix-multiply ceilings, taken before and after in that process, is what it is compared with.
-Takes about half an hour on two cores, and 8.5 GB of disk. Prints a table and JSON lines.
+Every figure is measured in a process of its own, because of its peak of memory. Speed is compared
+with that of one large matrix product, the ceiling, which is measured before and after in the same
+process; the larger one counts. Takes about half an hour on two cores, and 8.5 GB of disk. Prints a
+table and JSON lines.
 """
 
 import json
@@ -46,8 +47,8 @@ class Part:
     Args:
         name: what `--only` calls it.
         command: module of the command and its arguments.
-        rows: makes rows of the table from a JSON line: what, value, aim, and where there are any
-            the ratio to the ceiling and the two ceilings.
+        rows: makes rows of the table from a JSON line: what, value, aim, ratio to the ceiling and
+            the two ceilings; a row may end earlier.
     """
 
     name: str
@@ -68,7 +69,7 @@ def parts(arguments: Arguments) -> list[Part]:
     some = ["--captions", "512"]
     step = ["benchmarks.training_step", "--steps", steps]
     evaluation = ["benchmarks.streaming_evaluation"]
-    # An evaluation of Flickr30K's test split is complete, one of COCO's is projected.
+    # Flickr30K's test split is evaluated completely, the time for COCO's is projected from a part.
     flickr = [*evaluation, "--images", "1000", *(some if arguments.quick else [])]
     narrow = ["--precision", "mixed_bfloat16"]
     pipeline = ["benchmarks.input_pipeline", "--folder"]

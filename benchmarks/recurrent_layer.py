@@ -1,4 +1,4 @@
-"""The recurrent layer, forward and backward: Keras's, ours, and their matrix products alone.
+"""Time of the recurrent layer, forward and backward: Keras's, ours, its matrix products alone.
 
     python -m benchmarks.recurrent_layer
     python -m benchmarks.recurrent_layer --precision mixed_bfloat16
@@ -26,7 +26,7 @@ from hslm_tf.presets import preset
 
 @dataclass(frozen=True)
 class Arguments:
-    """The recurrent layer: Keras's, ours, and their matrix products alone."""
+    """Time of the recurrent layer: Keras's, ours, and its matrix products alone."""
 
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     """Keras precision policy."""

@@ -3,8 +3,9 @@
     python -m benchmarks.search_latency
     python -m benchmarks.search_latency --items 1000000 --index brute-force faiss
 
-Weights, vectors and local features are random: none of them matters to the time. Large collections
-repeat a pool of local features. Prints a table, and with --out appends JSON lines to a file.
+Weights, vectors and local features are random, because the time does not depend on them. Large
+collections repeat a pool of local features. Prints a table, and with --out appends JSON lines to a
+file.
 """
 
 import tempfile
@@ -129,7 +130,7 @@ class Pool:
         folder: where the files are written.
         count: number of images, and of captions.
         config: sizes.
-        random: source of everything.
+        random: the random generator.
     """
 
     def __init__(self, folder: Path, count: int, config, random: np.random.Generator) -> None:
@@ -142,12 +143,12 @@ class Pool:
         self._global = self._write(folder / "global.npy", (count, width))
 
     def collection(self, model, heads, items: int) -> "Collection":
-        """A collection with as many images, and as many captions.
+        """A collection of `items` images and as many captions.
 
         Args:
             model: the model.
             heads: projection heads.
-            items: how many.
+            items: number of images, and of captions.
 
         Returns:
             The collection.
@@ -203,7 +204,7 @@ def _times(
     count: int,
     num_candidates: int | None,
 ) -> dict[str, float]:
-    # An exhaustive query takes seconds, and the others have warmed up before it.
+    # An exhaustive query takes seconds; after the other queries one is enough.
     warm_up = 1 if num_candidates is None else _WARM_UP
     seconds = []
     for number in range(warm_up + count):

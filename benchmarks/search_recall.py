@@ -1,4 +1,4 @@
-"""What candidates lose against scoring everything.
+"""What a search with candidates loses against scoring all items.
 
     python -m benchmarks.search_recall runs/flickr8k --split dev
 
@@ -17,7 +17,7 @@ from benchmarks.rows import print_rows
 from hslm_tf.command_line import one_line_errors
 from hslm_tf.runs.run_directory import RunDirectory
 
-# What candidates have to reach: shares of the exact first and of the exact first ten, R@1 lost.
+# Aims in percent: share of the exact first and of the exact first ten found, and most R@1 lost.
 _TOP1, _TOP10, _R1 = 99.0, 97.0, 0.3
 
 
@@ -40,7 +40,7 @@ class Arguments:
 
 
 def candidates_row(scores: np.ndarray, products: np.ndarray, size: int) -> dict[str, float]:
-    """What candidates by inner products hold of the best by score.
+    """How many of the best items by score are among the candidates by inner products.
 
     Args:
         scores: `[queries, items]`, exact.
@@ -49,7 +49,7 @@ def candidates_row(scores: np.ndarray, products: np.ndarray, size: int) -> dict[
 
     Returns:
         Percentages of the exact first and of the exact first ten that are candidates, and the
-        smallest lengths that reach 99% and 97% of them.
+        smallest numbers of candidates that reach 99% and 97%.
     """
     best = np.argsort(-scores, axis=1, kind="stable")[:, :10]
     places = np.empty_like(best)
@@ -65,11 +65,11 @@ def candidates_row(scores: np.ndarray, products: np.ndarray, size: int) -> dict[
 
 
 def smallest_size(places: np.ndarray, percentage: float) -> int:
-    """The shortest list that holds a percentage of things.
+    """The length of the shortest list that holds a percentage of some items.
 
     Args:
-        places: int `[n]`, their places, from 0.
-        percentage: of n.
+        places: int `[n]`, the places of the items, from 0.
+        percentage: how many of the n items.
 
     Returns:
         The length.

@@ -4,9 +4,9 @@
     python -m benchmarks.serving_load --run runs/flickr8k
 
 A bad request has one row that cannot be read, of every kind in turn, or features of a wrong width.
-What a bad row must get is its own status, and its good neighbour the right score; a wrong width
-must be refused as a whole. Every request has a connection of its own, is made before any is sent,
-and all are sent at the same time.
+A bad row must get its own status, and the good row beside it the right score; a request of a wrong
+width must be refused. Every request has a connection of its own; all are made before any is sent,
+and are sent at the same time.
 """
 
 import base64
@@ -200,7 +200,7 @@ def _send(address: str, asked: Sequence[Case]) -> list[Answer]:
     def ask(case: Case) -> Answer:
         connection = http.client.HTTPConnection(address, timeout=_PATIENCE)
         connection.connect()
-        # Nobody sends before everybody is connected.
+        # Nothing is sent before all are connected.
         barrier.wait(_PATIENCE)
         sent = time.perf_counter()
         connection.request("POST", "/v1/models/hslm:predict", case.body)

@@ -1,4 +1,4 @@
-"""Time until `python -m hslm_tf.train` shows its help, and until it has done its first step.
+"""Time until `python -m hslm_tf.train` shows its help, and until the end of its first step.
 
     python -m benchmarks.startup
     python -m benchmarks.startup --runs 3 --preset sample

@@ -4,8 +4,8 @@
     python -m benchmarks.streaming_evaluation --images 1000 --precision mixed_bfloat16
 
 Images are encoded once, captions are streamed, ranks are computed from the stream; there is no
-matrix of scores. Features, captions and weights are random. With --captions some blocks of
-captions are scored, evenly taken from the shortest to the longest, and the rest is projected.
+matrix of scores. Features, captions and weights are random. With --captions only some blocks of
+captions are scored, evenly from the shortest to the longest, and the total time is projected.
 """
 
 import json

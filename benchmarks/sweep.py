@@ -1,4 +1,4 @@
-"""Trains a list of configurations one after another and keeps one table of them.
+"""Trains a list of configurations one after another and writes one table of them.
 
     python -m benchmarks.sweep benchmarks/diagnosis.txt --out runs/diagnosis
 
@@ -70,7 +70,7 @@ def read_list(path: Path) -> dict[str, list[str]]:
 
 
 def train(flags: list[str], run: RunDirectory) -> None:
-    """Trains one run, or goes on with it, in a process of its own; one that is done stays as it is.
+    """Trains or continues one run in a process of its own; a complete one stays as it is.
 
     Args:
         flags: flags of the training command.

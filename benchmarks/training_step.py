@@ -5,9 +5,9 @@
     python -m benchmarks.training_step --batch-size 1024 --steps 1
     python -m benchmarks.training_step --loss contrastive
 
-The batch is random, the hardest negatives are taken from all others, as at the end of training; or
-all pairs take part in a contrastive loss, as at its beginning.
-Time is compared with what the necessary matrix products would take at the speed of one large one.
+The batch is random. Hardest negatives are taken from the whole batch, as at the end of training;
+with `--loss contrastive` all pairs take part, as at its beginning. Time is compared with what the
+necessary matrix products would take at the speed of one large one.
 """
 
 import dataclasses
@@ -92,7 +92,7 @@ class Measurement:
 
 
 def caption_lengths(batch_size: int) -> np.ndarray:
-    """Draws numbers of tokens, 14.4375 on average, 5 at least and 27 at most, which occurs.
+    """Draws numbers of tokens from 5 to 27, 14.4375 on average; one of them is 27.
 
     Args:
         batch_size: captions.
@@ -156,7 +156,7 @@ def measure(arguments: Arguments) -> Measurement:
     if arguments.threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
     run = preset(arguments.preset)
-    # Every region and word takes part, so that all runs and their count of work are of one batch.
+    # Nothing is dropped, so that all runs, and the count of their work, have the same batch.
     config = dataclasses.replace(run.model, drop_regions=0.0, drop_words=0.0)
     before = gemm_ceiling(arguments.precision)
     model = HSLM(config, random_words(), dtype=arguments.precision)

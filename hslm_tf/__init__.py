@@ -43,8 +43,8 @@ _PACKAGES = ("layers", "training")
 
 
 def __getattr__(name: str) -> Any:
-    # Found anew each time: a command is a module of this package, too, and `hslm_tf.evaluate` is
-    # the function for all who have not imported the command.
+    # Looked up each time: `hslm_tf.evaluate` is the function until the command of the same name,
+    # which is a module of this package, is imported.
     if name in _PACKAGES:
         return importlib.import_module(f"hslm_tf.{name}")
     if name in _MODULES:
@@ -56,9 +56,9 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *_MODULES, *_PACKAGES])
 
 
-# Run from the root of a checkout, ./hslm_tf hides an installed package, and layers/ and training/
-# are not inside it but beside it. The root holds this package again: without its name in the
-# condition, walking it would not end.
+# In the root of a checkout, Python imports ./hslm_tf and not an installed package, and layers/ and
+# training/ lie beside it, not inside. So the root becomes a second folder of this package. It holds
+# this package once more, as `hslm_tf.hslm_tf`; because of its name that one adds no folder.
 _checkout = pathlib.Path(__file__).resolve().parent.parent
 if (
     __name__ == "hslm_tf"

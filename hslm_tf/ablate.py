@@ -12,27 +12,27 @@ import tyro
 from hslm_tf.command_line import one_line_errors, print_table
 from hslm_tf.config import RunConfig
 from hslm_tf.presets import ABLATION_PARTS, preset
-from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.runs.ablation_directory import ablation_run
 
 
 @dataclasses.dataclass(frozen=True)
 class AblateArguments:
     """Train the rows of the paper's Table 4 one after another and print the table beside ours.
 
-    A contrastive start compares whole scores, whatever the preset says. The same command again
+    The contrastive loss compares whole scores, whatever the preset says. The same command again
     continues where it was stopped. Recall is that of each run's best model on the test split, or on
     the dev split where there is no test split.
     """
 
     config: RunConfig
     preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "flickr8k"
-    """where the defaults below come from; its parts are replaced by those of the rows"""
+    """where the defaults below come from; the parts of the model are those of the rows"""
     rows: Annotated[str, tyro.conf.arg(metavar="ROWS")] = "1-12"
     """rows of Table 4, such as 1-12 or 1,5,9-12"""
     seeds: int = 1
     """seeds of each row, counted from --seed"""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """directory of the runs; by default runs/ablation- and the preset"""
+    """directory of the runs; by default runs/ablation-PRESET"""
     quiet: bool = False
     """no progress bar"""
 
@@ -89,31 +89,28 @@ def _run(arguments: AblateArguments) -> None:
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     import rich
 
-    from hslm_tf.data.loading import find_splits
     from hslm_tf.report.ablation_tables import ablation_table, ordering_table
     from hslm_tf.runs.ablation import row_config, run_row
-    from hslm_tf.runs.splits import Splits, dataset_path, load_split
+    from hslm_tf.runs.splits import Splits, load_split, measured_split
 
     config = arguments.config.with_absolute_paths()
     data = config.data
     splits = Splits(load_split(config, data.train_split), load_split(config, data.dev_split))
-    measured = splits.dev
-    if data.test_split in find_splits(dataset_path(config)):
-        measured = load_split(config, data.test_split)
+    measured = load_split(config, measured_split(config))
     out = arguments.out or Path("runs") / f"ablation-{arguments.preset.replace('/', '-')}"
     reports: dict = {}
-    # Seed by seed: every row has been seen before the first is repeated.
+    # All rows with one seed first: the table is complete before any row is repeated.
     for seed in range(arguments.seeds):
         for row in rows:
-            run = RunDirectory(out / f"row-{row}-seed-{seed}")
+            run = ablation_run(out, row, seed)
             print(f"Row {row}, seed {seed}: {run.path}", flush=True)
             verbose = 0 if arguments.quiet else 1
             report = run_row(row_config(config, row, seed), run, splits, measured, verbose)
             print(f"Row {row}, seed {seed}: rsum {report.rsum:.1f}", flush=True)
             reports.setdefault(row, []).append(report)
     title = f"{measured.name}, {measured.num_images} images; paper: Flickr30K test, 1,000 images"
-    print_table(ablation_table(reports, title))
-    rich.print(ordering_table(reports))
+    print_table(ablation_table(reports, title).rich())
+    rich.print(ordering_table(reports).rich())
 
 
 if __name__ == "__main__":

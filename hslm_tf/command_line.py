@@ -1,4 +1,4 @@
-"""What the commands have in common: tables as wide as they are, errors of one line."""
+"""What the commands share: tables at full width, errors of one line."""
 
 import sys
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turns what a user can mend into one line on standard error and exit status 1.
+    """Turns what a user can correct into one line on standard error and exit status 1.
 
     Ctrl-C ends a command with 130, as a shell does. Anything else is a defect of the program and
     keeps its traceback.
@@ -25,7 +25,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def print_table(table: "Table") -> None:
-    """Prints a table at its full width: rich would cut numbers off where lines are short.
+    """Prints a table at its full width: on a narrow terminal rich would cut numbers off.
 
     Args:
         table: the table.

@@ -11,8 +11,8 @@ from typing import Any, Literal
 class ModelConfig:
     """Sizes and parts of HSLM.
 
-    The defaults are the paper's sizes and parts, read so that they train (docs/design.md says where
-    that is not the letter). Presets change what did better on real data.
+    The defaults are the paper's sizes and parts, changed where the printed equations do not train
+    well (see docs/design.md). Presets change what did better on real data.
 
     Example:
         >>> config = hslm_tf.ModelConfig(region_dim=256, joint_dim=512, mgcn=False)
@@ -47,22 +47,22 @@ class ModelConfig:
     self_attention_residual: bool = True
     """add the input of the self-attention to its output; the paper does not"""
     normalize_features: bool = True
-    """unit length for regions, E_f, E*, R* and the attended vectors; the paper does not"""
+    """scale regions, E_f, E*, R* and the attended vectors to unit length; the paper does not"""
     mgcn_affinity: Literal["mean", "dot", "softmax"] = "mean"
-    """relation matrix: divided by the number of nodes, as printed, or softmax"""
+    """relation matrix: divided by the number of nodes (mean), as in the paper (dot), or softmax"""
     mgcn_normalization: Literal["l2", "layer"] | None = "l2"
-    """what holds the scale after every graph convolution"""
+    """normalization after every graph convolution; the paper has none"""
     mgcn_shared: bool = False
     """one set of weights for all graph convolutions"""
     mgcn_dropout: float = 0.0
     """dropout on the relation matrices"""
     attention: Literal["sigmoid", "softmax", "leaky_softmax", "dot_sigmoid"] = "sigmoid"
-    """cross-attention weights: of a scaled cosine (leaky_softmax as SGRAF), or dot_sigmoid as
-    printed"""
+    """cross-attention weights: of a scaled cosine (leaky_softmax as SGRAF), or of the dot product
+    (dot_sigmoid, as in the paper)"""
     attention_scale: float = 10.0
     """initial scale gamma of the cosine"""
     attention_threshold: float = 0.0
-    """cosine at which a region gets half a weight (sigmoid)"""
+    """cosine at which a region has the weight 0.5 (sigmoid)"""
     image_global: Literal["attended", "regions"] = "attended"
     """what models with cross-attention pool to the image's global vector: the vectors that the
     words attend to, as the paper does, or the regions, as SGRAF does"""
@@ -71,7 +71,7 @@ class ModelConfig:
     balance_fusion: bool = False
     """weigh the global vector as much as all words together; the paper does not"""
     similarity_start: Literal["distance", "random"] = "distance"
-    """start of Eq. 17 and 22: a score that falls with the distance, or random"""
+    """initial weights of Eq. 17 and 22: the score falls with the distance, or random"""
 
     word_dropout: float = 0.4
     """dropout on the word vectors"""
@@ -139,7 +139,7 @@ class DataConfig:
     """GloVe or word2vec text file, or .npz, that the word embedding starts from; "sample" is the
     packaged slice of GloVe for the words of the built-in sample"""
     rescale_word_vectors: bool = True
-    """scale pretrained vectors to the deviation of the random start"""
+    """scale pretrained vectors to the standard deviation of random ones"""
 
     def __post_init__(self) -> None:
         _require(self, "min_count", self.min_count >= 1, "at least 1")
@@ -170,7 +170,7 @@ class TrainingConfig:
     validate_every: int = 1
     """epochs between validations on dev; the last epoch is always validated"""
     patience: int | None = None
-    """stop after so many epochs without a better dev rsum"""
+    """number of epochs without a better dev rsum after which training stops"""
     gradient_clip: float = 2.0
     """largest global norm of the gradient"""
     margin: float = 0.2
@@ -178,8 +178,8 @@ class TrainingConfig:
     contrastive_epochs: float = 0.0
     """epochs with a contrastive loss over all pairs, before the triplet loss"""
     contrastive_on: Literal["score", "global"] = "score"
-    """what the contrastive loss compares: the whole score, or the global vectors alone, at a
-    fraction of the time, where the image has one of its own (image_global)"""
+    """what the contrastive loss compares: the whole score, or the global vectors alone, which
+    takes a fraction of the time and needs a global vector of the image's own (image_global)"""
     contrastive_scale: float = 10.0
     """what scores are multiplied by in the contrastive loss"""
     curriculum: bool = True
@@ -187,7 +187,7 @@ class TrainingConfig:
     random_epochs: float = 2.0
     """epochs with one random negative a query"""
     growing_epochs: float = 2.0
-    """epochs in which the share of candidates grows to all"""
+    """epochs in which the share of negatives to choose from grows to all"""
     same_image_negatives: bool = False
     """let captions of the same image be negatives, as older code does"""
     same_text_negatives: bool = False

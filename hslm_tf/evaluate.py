@@ -1,4 +1,4 @@
-"""`python -m hslm_tf.evaluate`: recall of trained runs, alone, as an ensemble, over seeds."""
+"""`python -m hslm_tf.evaluate`: recall of trained runs, one by one, or as an ensemble."""
 
 import logging
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class EvaluateArguments:
     save_scores: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """write the matrix of scores, images x captions, to this .npy file (one run or an ensemble)"""
     restart: bool = False
-    """begin anew where an evaluation that was stopped could be continued"""
+    """begin again instead of continuing an evaluation that was stopped"""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -62,26 +62,15 @@ def _run(arguments: EvaluateArguments) -> None:
     if arguments.save_scores and not arguments.save_scores.parent.is_dir():
         raise FileNotFoundError(f"{arguments.save_scores}: there is no such folder")
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
-    import numpy as np
-
     from hslm_tf.evaluation.protocols import check_protocol
     from hslm_tf.evaluation.table import report_table
     from hslm_tf.runs.evaluation import evaluate_runs
-    from hslm_tf.runs.splits import open_split
+    from hslm_tf.runs.splits import open_common_split
 
     runs = [RunDirectory(path) for path in arguments.runs]
-    # Scoring takes long: everything that could be refused is looked at before.
-    datasets = [open_split(run, arguments.split, arguments.dataset) for run in runs]
-    dataset = datasets[0]
+    # Scoring takes long, so everything is checked before.
+    dataset = open_common_split(runs, arguments.split, arguments.dataset)
     check_protocol(arguments.protocol, dataset.num_images)
-    for path, measured in zip(arguments.runs, datasets, strict=True):
-        if measured.captions != dataset.captions or not np.array_equal(
-            measured.caption_to_image, dataset.caption_to_image
-        ):
-            raise ValueError(
-                f"{path}: {measured.source} does not hold the captions of {dataset.source}, which "
-                f"{arguments.runs[0]} is measured on; --dataset measures all runs on the same data"
-            )
     groups = {str(run.path): [run] for run in runs}
     if arguments.ensemble:
         groups = {f"ensemble of {len(runs)}": runs}

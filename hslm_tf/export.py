@@ -26,11 +26,11 @@ class ExportArguments:
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """folder of the versions; DIR/<version>/ is written"""
     version: int | None = None
-    """number of the version; by default the next free one"""
+    """number of the version; by default one more than the highest"""
     precision: Literal["float32", "float16", "bfloat16", "int8"] = "float32"
     """how the weights are stored; everything is computed in float32"""
     collection: Path | None = None
-    """collection of images to bake in, for the endpoint search"""
+    """collection of images to include, for the endpoint search"""
     top_k: int = 10
     """number of answers of search"""
     candidates: int = 100
@@ -44,13 +44,15 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the arguments, by default those of the command line.
     """
     arguments = tyro.cli(ExportArguments, prog="python -m hslm_tf.export", args=args)
-    # A stopped export tidies up like an interrupted one.
+    # SIGTERM raises an exception here, so that the unfinished version is removed, as with Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with one_line_errors():
         _run(arguments)
 
 
 def _run(arguments: ExportArguments) -> None:
+    if arguments.collection is None and (arguments.top_k, arguments.candidates) != (10, 100):
+        raise ValueError("--top-k and --candidates need --collection")
     run = RunDirectory(arguments.run)
     run.config()
     if not run.best_model.exists():
@@ -64,7 +66,7 @@ def _run(arguments: ExportArguments) -> None:
     from hslm_tf.serving.savedmodel import export_model
     from hslm_tf.serving.search_index import SearchIndex
 
-    # Where a GPU is visible, Keras builds recurrent layers that only run there.
+    # Where a GPU is visible, Keras builds recurrent layers that run only on GPUs.
     tf.config.set_visible_devices([], "GPU")
     model = keras.saving.load_model(run.best_model, compile=False)
     if arguments.collection is None:

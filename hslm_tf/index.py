@@ -1,4 +1,4 @@
-"""`python -m hslm_tf.index`: what a search needs, projection heads and collections."""
+"""`python -m hslm_tf.index`: makes what a search needs, projection heads and collections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from hslm_tf.runs.run_directory import RunDirectory
 
 @dataclass(frozen=True)
 class IndexArguments:
-    """Distil a run's scores into projection heads, or encode a split as a collection to search.
+    """Fit projection heads to a run's scores, or encode a split as a collection to search.
 
     Without --collection the heads are fitted on the training split and written to
     RUN/projection_heads.keras; the model stays as it is. With --collection the images and captions
@@ -50,7 +50,19 @@ def main(args: Sequence[str] | None = None) -> None:
         _run(arguments)
 
 
+def _check(arguments: IndexArguments) -> None:
+    """Refuses options that would be ignored."""
+    if arguments.collection is None:
+        if arguments.dtype != "float16" or arguments.images is not None:
+            raise ValueError("--dtype and --images need --collection")
+    elif arguments.heads != DistillationConfig():
+        raise ValueError(
+            "With --collection no projection heads are fitted: run the command without it first"
+        )
+
+
 def _run(arguments: IndexArguments) -> None:
+    _check(arguments)
     run = RunDirectory(arguments.run)
     data = run.config().data
     split = arguments.split or (data.test_split if arguments.collection else data.train_split)

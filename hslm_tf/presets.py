@@ -24,7 +24,7 @@ ABLATION_PARTS: dict[int, dict[str, bool]] = {
     }.items()
 }
 
-# What won on the development split of Flickr8k, see docs/results.md.
+# What did best on the development split of Flickr8k, see docs/results.md.
 _MEASURED_PARTS = {
     "mgcn": False,
     "self_attention": False,
@@ -34,11 +34,12 @@ _MEASURED_PARTS = {
     "balance_fusion": True,
 }
 
-# The paper states sizes, word dropout, Adam at 2e-4, its drops, 40 epochs, batch 128, the margin.
-# Where it is silent the large presets take what did well on Flickr8k and in VSE-infinity:
-# a contrastive start, because hardest negatives teach nothing at a random start and random ones
-# teach slowly, then a growing share of negatives; averaged weights, one of several changes that
-# together kept row 1 from overfitting; and a fifth of the regions and a tenth of the words dropped.
+# The paper states sizes, word dropout, Adam at 2e-4, its decay, 40 epochs, batch 128, the margin.
+# For what it does not state, the large presets take what did well on Flickr8k and in VSE-infinity:
+# first a contrastive loss, because from a random start hardest negatives teach nothing and random
+# ones teach slowly; then a growing share of negatives; averaged weights, one of several changes
+# that together kept row 1 from overfitting; a fifth of the regions and a tenth of the words
+# dropped.
 _UNSTATED = {"contrastive_epochs": 2.0, "random_epochs": 0.0, "growing_epochs": 1.0, "ema": 0.999}
 
 _FLICKR30K = RunConfig(
@@ -114,7 +115,7 @@ _SAMPLE = RunConfig(
 
 
 def _letter(config: RunConfig) -> RunConfig:
-    """The paper's equations as they are printed, where the other presets hold the scale."""
+    """The paper's equations and objective as printed, without the changes of other presets."""
     model = dataclasses.replace(
         config.model,
         self_attention_residual=False,
@@ -155,7 +156,7 @@ def preset(name: str) -> RunConfig:
 
     Args:
         name: `flickr30k` and `coco` (the paper's values, and what was measured where it gives
-            none), `paper/flickr30k` and `paper/coco` (its equations to the letter), `flickr8k`,
+            none), `paper/flickr30k` and `paper/coco` (its equations as printed), `flickr8k`,
             `sample`, or `ablation/1` to `ablation/12` (the rows of the paper's Table 4).
 
     Returns:

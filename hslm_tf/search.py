@@ -21,8 +21,8 @@ class SearchArguments:
     """Search a collection: with captions for images, with --image for captions.
 
     Inner products of one vector an item find candidates, then the model scores these exactly.
-    `python -m hslm_tf.index` trains projection heads for the vectors and writes collections. Of a
-    run its collection.h5 is searched; without one, its test split is encoded first.
+    `python -m hslm_tf.index` trains projection heads for the vectors and writes collections. Given
+    a run, its collection.h5 is searched; without one, its test split is encoded first.
     """
 
     where: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_COLLECTION")]
@@ -38,7 +38,7 @@ class SearchArguments:
     candidates: int = 100
     """items whose exact score is computed; 0 for all"""
     run: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """run whose model a collection was built with, where it has moved"""
+    """run whose model the collection was built with; needed where the run has moved"""
     split: str | None = None
     """split to encode where a run has no collection; by default its test split"""
     dataset: str | None = None
@@ -55,7 +55,7 @@ class SearchArguments:
     html: Annotated[Path | None, tyro.conf.arg(metavar="FILE.html")] = None
     """write a gallery to this file; needs the extra `report`"""
     images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """folder with the image files; by default the one that the collection remembers"""
+    """folder with the image files; by default the one that is stored in the collection"""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -83,6 +83,8 @@ def _run(arguments: SearchArguments) -> None:
         raise ValueError("--split and --dataset are for a run, not for a collection's file")
     if arguments.html is not None and not arguments.html.parent.is_dir():
         raise FileNotFoundError(f"{arguments.html}: there is no such folder")
+    if arguments.images is not None and arguments.html is None:
+        raise ValueError("--images needs --html")
     if arguments.images is not None and not arguments.images.is_dir():
         raise FileNotFoundError(f"{arguments.images}: there is no such folder")
     if arguments.html is not None:

@@ -27,10 +27,10 @@ class TrainArguments:
 
     config: RunConfig
     preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "sample"
-    """where the defaults below come from: sample, flickr8k, flickr30k, coco, or ablation/1 to
-    ablation/12"""
+    """where the defaults below come from: sample, flickr8k, flickr30k, coco, paper/flickr30k,
+    paper/coco, or ablation/1 to ablation/12"""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """directory of the run; by default runs/ with the preset and the time"""
+    """directory of the run; by default runs/PRESET-TIME"""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """continue the run in this directory; only --epochs may be given beside it"""
     profile: Annotated[str | None, tyro.conf.arg(metavar="STEPS")] = None
@@ -40,10 +40,10 @@ class TrainArguments:
 
     @property
     def profiled_steps(self) -> tuple[int, int] | None:
-        """First and last step to trace, counted from 1; the first two steps are warm-up.
+        """First and last step to trace, counted from 1; a plain number starts after two steps.
 
         Raises:
-            ValueError: if `profile` is no such thing.
+            ValueError: if `profile` is neither a number nor a range of steps.
         """
         if self.profile is None:
             return None
@@ -87,7 +87,7 @@ def parse(args: Sequence[str] | None = None) -> TrainArguments:
         args=args,
         default=TrainArguments(config=config),
     )
-    # Read here for its errors alone.
+    # Read only to raise its errors before anything starts.
     _ = arguments.profiled_steps
     if run is not None:
         epochs = arguments.config.training.epochs

@@ -15,7 +15,7 @@ from hslm_tf.layers.packed_words import softmax_by_caption, spread_to_words, sum
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
 class AttentionPooling(keras.layers.Layer):
-    """Fuses local vectors into a global one, their mean as the query (HSLM Sec. 3.5).
+    """Fuses local vectors into a global one, with their mean as the query (HSLM Sec. 3.5).
 
     `q = W_Q mean + b_Q`, `k_j = W_K x_j`, `p = softmax(q . k_j / sqrt(width))` over the real
     vectors, and the output is `sum_j p_j x_j` scaled to unit length. One head, no value
@@ -33,7 +33,7 @@ class AttentionPooling(keras.layers.Layer):
             regions have the weight 0.
         segment_ids: int32 `[blocks, words]`, needed with `weights`; see `packed_words`.
         region_products: `[blocks, images, regions + 1, regions]`, what `region_products` gave for
-            the regions. Worth it with `weights` of more captions than there are regions.
+            the regions. It saves time with `weights` of more captions than half the regions.
 
     Returns:
         Unit vectors: `[..., width]`, or `[blocks, images, captions, width]` with `weights`.
@@ -69,7 +69,7 @@ class AttentionPooling(keras.layers.Layer):
                 raise ValueError("`weights` need `segment_ids`. Received: segment_ids=None")
             return self._pool_attended(weights, vectors, segment_ids, region_products)
         count = num_valid(mask, vectors, wide_dtype(vectors))
-        # Padding rows weigh 0; a masked copy of all rows would be kept for the gradient.
+        # Padding counts as 0 in the sum; a masked copy of `vectors` would be kept for the gradient.
         real = ops.ones_like(vectors[..., 0]) if mask is None else ops.cast(mask, vectors.dtype)
         total = ops.matmul(real[..., None, :], vectors)
         queries = self._key_queries(ops.cast(total / ops.cast(count, total.dtype), vectors.dtype))
@@ -84,10 +84,10 @@ class AttentionPooling(keras.layers.Layer):
         return ops.tensordot(queries, ops.transpose(ops.cast(self.key.kernel, queries.dtype)), 1)
 
     def region_products(self, regions: tf.Tensor) -> tf.Tensor:
-        """Query-key products of an image's regions, the image's share in pooling attended vectors.
+        """Query-key products of an image's regions: what pooling needs, whatever the caption.
 
-        The mean of attended vectors, their query-key products and the pooled vector lie in the
-        span of an image's regions. With `m` the mean's coefficients and `a_j` those of word j,
+        Attended vectors and their mean are weighted sums of an image's regions R. With the weights
+        `m` of the mean and `a_j` of word j,
         `q . k_j = (m R W_Q + b_Q) . (a_j R W_K) = [m, 1] P a_j` with `P` `[regions + 1, regions]`.
 
         Args:
@@ -112,7 +112,7 @@ class AttentionPooling(keras.layers.Layer):
         segment_ids: tf.Tensor,
         region_products: tf.Tensor | None,
     ) -> tf.Tensor:
-        """Pools attended image vectors caption by caption without ever forming keys for them."""
+        """Pools attended image vectors caption by caption, without their keys."""
         weights = tf.cast(weights, wide_dtype(weights))
         counts = sum_by_caption(tf.ones_like(weights[:, :1, :, :1]), segment_ids)
         mean = tf.math.divide_no_nan(sum_by_caption(weights, segment_ids), counts)

@@ -71,8 +71,8 @@ class BidirectionalGRU(keras.layers.Layer):
         cells = (self.bidirectional.forward_layer.cell, self.bidirectional.backward_layer.cell)
         inputs = tf.gather(tf.reshape(words, [-1, words.shape[-1]]), pack.words)
         inputs = (inputs, tf.gather(inputs, pack.reversed))
-        # Input and recurrent biases are added up where both are simply added. That of the candidate
-        # state is not: the reset gate scales it.
+        # The input and recurrent biases of both gates are added up here. The recurrent bias of the
+        # candidate state stays apart, because the reset gate scales it.
         biases = [tf.split(tf.convert_to_tensor(cell.bias), 3, axis=1) for cell in cells]
         joined = [tf.concat([z[0] + z[1], r[0] + r[1], c[0]], axis=0) for z, r, c in biases]
         forward, backward = packed_bidirectional_gru(

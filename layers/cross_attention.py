@@ -21,12 +21,12 @@ class CrossAttention(keras.layers.Layer):
     Args:
         activation: `"sigmoid"` is `sigmoid(gamma (cos(t_j, r_i) - threshold))`, `"softmax"` a
             softmax of `gamma cos(t_j, r_i)` over the regions, `"leaky_softmax"` the same after
-            negative cosines are cut to a tenth and the cosines of each region are scaled to unit
+            negative cosines are multiplied by 0.1 and the cosines of each region are scaled to unit
             length over the words of the caption (SCAN, text to image, and SGRAF), `"dot_sigmoid"`
-            the paper to the letter, `sigmoid(t_j . r_i)`.
+            is `sigmoid(t_j . r_i)`, as the paper prints it.
         scale: initial gamma, a trainable scalar; `"dot_sigmoid"` has none.
-        threshold: the cosine that a region must exceed to get half a weight, for `"sigmoid"`. At 0
-            every region starts with half a weight, and every word sees the mean of the image.
+        threshold: the cosine at which a region has the weight 0.5, for `"sigmoid"`. With 0, all
+            weights are near 0.5 before training, and every word gets about the mean of the image.
         normalize: scales the attended vectors to unit length.
         unit_inputs: says that words and real regions are unit vectors already, so that their dot
             product is their cosine.

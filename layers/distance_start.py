@@ -1,11 +1,11 @@
-"""A start of Eq. 17 and 22 from which the score falls with the distance of two vectors.
+"""Initial weights of Eq. 17 and 22 with which the score falls with the distance of two vectors.
 
-The l2 norm of Eq. 17 removes the length of `W (m1 - m2)^2`. With b = 0 the distance
-D = |m1 - m2|^2 is gone: at a random start the score cannot see how far apart two vectors are.
-So half of W's columns start near 1 with b = 0, and measure D; the other half starts near 0 with
-b = 1, and is a constant to compare with. With the score's weights -1 on the first half and 1 on the
-second, over the root of the half, the score starts as `(1 - D) / sqrt(1 + D^2)`. The equations stay
-the paper's; only the start differs.
+The l2 norm of Eq. 17 removes the length of `W (m1 - m2)^2`. So with b = 0 the squared distance
+D = |m1 - m2|^2 is lost: with random weights the score does not depend on how far apart two vectors
+are. Here half of W's columns start near 1 with b = 0, so that they give D. The other half starts
+near 0 with b = 1, so that they give a constant to compare with. The weights of the score start at
+-1 for the first half and 1 for the second, divided by the square root of half the units. Then the
+score starts as `(1 - D) / sqrt(1 + D^2)`. The equations are the paper's; only the start differs.
 """
 
 import keras
@@ -20,7 +20,7 @@ class DistanceKernel(keras.initializers.Initializer):
     """Starts W of Eq. 17 `[width, units]`: the first half of its columns near 1, the rest near 0.
 
     Args:
-        seed: of the deviations from 1 and 0.
+        seed: seed of the random deviations from 1 and 0.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -47,7 +47,7 @@ class DistanceBias(keras.initializers.Initializer):
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
 class FallingScore(keras.initializers.Initializer):
-    """Starts the weights of the score `[units, 1]`: the less distance, the more score."""
+    """Starts the weights of the score `[units, 1]`: a smaller distance gives a higher score."""
 
     def __call__(self, shape: tuple, dtype: str | None = None) -> keras.KerasTensor:
         units = shape[0]

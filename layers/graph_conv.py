@@ -70,7 +70,7 @@ class GraphConv(keras.layers.Layer):
     def convolve(
         self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None, training: bool = False
     ) -> keras.KerasTensor:
-        """`call`, but what rows of padding nodes hold is not defined."""
+        """As `call`, but rows of padding nodes may hold anything."""
         # A (R W_g + b_g) W_r = A (R W_g W_r + b_g W_r).
         message = _chain(nodes, self.message.kernel, self.update.kernel, self.message.bias)
         relations = self.relations(nodes, mask)
@@ -128,8 +128,8 @@ def _chain(
 ) -> keras.KerasTensor:
     """Applies two linear maps one after the other, `(x W_1 + b_1) W_2`.
 
-    No nonlinearity stands between them, so where the rows of `x` outnumber the width, the product
-    of the kernels is formed first, which halves the work; the factors stay the weights.
+    No nonlinearity stands between them. So where the rows of `x` outnumber its width, the product
+    of the kernels is computed first, which halves the work. The two kernels stay the weights.
     """
     width = x.shape[-1]
     rows = ops.reshape(x, (-1, width))

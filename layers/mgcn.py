@@ -20,7 +20,7 @@ class MGCN(keras.layers.Layer):
         num_layers: number of graph convolutions (L); the paper's best is 4.
         affinity: see `GraphConv`.
         normalization: what follows every graph convolution: `"l2"` scales each row to unit
-            length, `"layer"` is layer normalization, None is the paper to the letter.
+            length, `"layer"` is layer normalization, None leaves it out, as the paper does.
         shared: one set of weights for all graph convolutions, as in a recurrence; the paper has one
             for each.
         affinity_dropout: share of the relations that are left out while training.
@@ -83,7 +83,7 @@ class MGCN(keras.layers.Layer):
         mask: keras.KerasTensor | None = None,
         training: bool = False,
     ) -> keras.KerasTensor:
-        # Padding nodes reach no others, so that masking once, at the end, is enough.
+        # Padding nodes do not change the real ones, so masking once, at the end, is enough.
         for i in range(self.num_layers):
             nodes = self._step(i, nodes, mask, training)
         return mask_rows(nodes, mask) if self.normalization == "layer" else nodes

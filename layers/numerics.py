@@ -39,7 +39,7 @@ def _unit(x: tf.Tensor, axis: int, epsilon: float) -> tf.Tensor:
         y = x * scale
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            # Below epsilon the scale is constant and nothing is projected out.
+            # Below epsilon the scale is a constant: the part of the gradient along `y` stays.
             along = tf.reduce_sum(upstream * y, axis=axis, keepdims=True)
             along = tf.where(length > epsilon**0.5, along, 0)
             return (upstream - y * along) * scale

@@ -17,7 +17,7 @@ class Packing(NamedTuple):
         words: int32 `[words]`, the place of each packed word among the `captions x tokens` padded
             ones; words of step 0 first, those of one step from the longest caption to the shortest.
         reversed: int32 `[words]`, the packed place of the word that the opposite direction reads
-            in its stead, an involution.
+            at the same step; applied twice, it gives the original order.
         counts: int32 `[steps]`, words of each step.
         starts: int32 `[steps]`, words before each step.
     """
@@ -75,7 +75,7 @@ def packed_bidirectional_gru(
         backward_input: the same for the other direction, its words in its own order.
         forward_kernel: `[units, 3 units]`, recurrent kernel U.
         backward_kernel: `[units, 3 units]`.
-        biases: `[2, units]`, float32 or float64, b_c, which the reset gate scales.
+        biases: `[2, units]`, float32 or float64, b_c of both directions.
         counts: int32 `[steps]`, see `Packing`.
         starts: int32 `[steps]`, see `Packing`.
 
@@ -172,7 +172,7 @@ def packed_bidirectional_gru(
             tf.cast(tf.concat([d[:, : 2 * units], tf.gather(d_candidates, r)], -1), narrow)
             for r, d in zip(rows, d_recurrents, strict=True)
         ]
-        # One product a direction: a batch of two transposed ones takes twice as long on CPU.
+        # Two products: one batched product of transposed matrices takes twice as long on a CPU.
         d_kernels = [
             tf.matmul(tf.cast(tf.gather(previous, r), narrow), tf.cast(d, narrow), transpose_a=True)
             for r, d in zip(rows, d_recurrents, strict=True)

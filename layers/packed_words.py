@@ -12,7 +12,7 @@ import tensorflow as tf
 
 
 def num_captions(segment_ids: tf.Tensor) -> tf.Tensor:
-    """Returns the number of captions in a block, the largest of all blocks (a scalar)."""
+    """Returns the largest number of captions in a block, a scalar."""
     return tf.reduce_max(segment_ids) + 1
 
 
@@ -34,12 +34,12 @@ def pack_words(words: tf.Tensor, word_mask: tf.Tensor) -> tuple[tf.Tensor, tf.Te
 class _Segments(NamedTuple):
     """The captions of all blocks and images as segments of one long list of words.
 
-    Every block has one segment more than captions, the first: the padding of the block before
-    it. So the ids never decrease, and sums run over words that lie side by side.
+    The first segment of every block is extra: it takes the padding words of the block before.
+    So the ids never decrease, as `tf.math.segment_sum` requires.
 
     Attributes:
         ids: int32 `[blocks * images * words]`.
-        shape: `[blocks, images, captions + 1]`.
+        shape: the three numbers blocks, images, captions + 1.
     """
 
     ids: tf.Tensor
@@ -58,7 +58,7 @@ def _reduce(reduction, x: tf.Tensor, segments: _Segments) -> tf.Tensor:
     """Reduces `[blocks, images, words, width]` to `[blocks, images, captions, width]`."""
     width = tf.shape(x)[-1]
     reduced = reduction(tf.reshape(x, [-1, width]), segments.ids)
-    # Captions that are missing at the end, or padding after it, make fewer rows or one more.
+    # Captions missing at the end leave rows out, and padding of the last block adds one row.
     total = tf.reduce_prod(segments.shape)
     reduced = tf.pad(reduced[:total], [[0, tf.maximum(total - tf.shape(reduced)[0], 0)], [0, 0]])
     per_caption = tf.reshape(reduced, tf.concat([segments.shape, [width]], axis=0))[:, :, 1:]
@@ -69,7 +69,7 @@ def _spread(per_caption: tf.Tensor, segments: _Segments) -> tf.Tensor:
     """Gives every word the row of its caption, `[blocks * images * words, width]`."""
     rows = tf.pad(per_caption, [[0, 0], [0, 0], [1, 0], [0, 0]])
     rows = tf.reshape(rows, [-1, tf.shape(per_caption)[-1]])
-    # The padding of the last block would belong to a block after it.
+    # The ids of padding in the last block point behind the end.
     return tf.gather(rows, tf.minimum(segments.ids, tf.shape(rows)[0] - 1))
 
 

@@ -8,10 +8,10 @@ from hslm_tf.layers.numerics import mask_rows, num_valid
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
 class SelfAttention(keras.layers.Layer):
-    """Strengthens words with meaning and weakens empty ones (HSLM Eq. 3-6).
+    """Mixes every word vector with the others of its caption (HSLM Eq. 3-6).
 
     `E_f = (E_K E_Q^T / M) E_V` with `E_K = W_K E`, `E_Q = W_Q E`, `E_V = W_V E` and M the number
-    of real words: one head, no softmax. Padding words neither give nor take.
+    of real words: one head, no softmax. Padding words do not take part.
 
     Args:
         residual: adds the input, `E_f + E`. The paper has no residual path.

@@ -17,8 +17,8 @@ class SimilarityRepresentation(keras.layers.Layer):
 
     Args:
         units: width of the similarity vector; the paper gives none, SGRAF uses 256.
-        start: how W and b start. `"distance"`: so that the vector shows how far apart the two are,
-            see `distance_start`; `"random"`: W as a Dense layer, b zero.
+        start: initial W and b. `"distance"`: the vector shows how far apart the two vectors are,
+            see `distance_start`; `"random"`: those of a Dense layer.
         **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:

@@ -14,17 +14,17 @@ class SimilarityFusion(keras.layers.Layer):
 
     `w_k = sigmoid(W_S S_k + b)`, one gate per similarity vector, `S_A = sum_k w_k S_k` over the
     words of the caption and the global vector, and the score is a linear map of `S_A` with bias.
-    Small beside everything before it, the fusion is always computed in float32 at least.
+    The fusion takes little time, so it is always computed in float32 at least.
 
     Args:
         normalize: scales `S_A` to unit length (as SGRAF), so that the score does not grow with the
-            length of the caption; dividing by the sum of the gates before, as SGRAF does, changes
-            nothing. Without it, Eq. 21 to the letter. The gate of a single vector would cancel, so
-            with global vectors alone there is none.
+            length of the caption; dividing by the sum of the gates first, as SGRAF does, would
+            change nothing. Without it, Eq. 21 as printed. The gate of a single vector would cancel,
+            so with global vectors alone there is none.
         balance: weighs the global vector as much as all words of the caption together. Without it,
-            as the paper prints it, it is one vector among 14 or so.
-        start: how the weights of the score start. `"distance"`: falling with the distance, see
-            `distance_start`; `"random"`: as a Dense layer.
+            as in the paper, the global vector is one of about 15 vectors.
+        start: initial weights of the score. `"distance"`: the score falls with the distance, see
+            `distance_start`; `"random"`: those of a Dense layer.
         **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -36,8 +36,8 @@ class SimilarityFusion(keras.layers.Layer):
         Scores `[blocks, images, captions]`, float32 (float64 in a float64 layer).
 
     Raises:
-        ValueError: if there are neither local nor global vectors, or local ones without an index,
-            or `start` is unknown.
+        ValueError: if there are neither local nor global vectors, or local ones without
+            `segment_ids`, or `start` is unknown.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from keras import ops
 
 
 class _SizeAugmentation(keras.layers.Layer):
-    """Draws which entries of a set stay, at training time only."""
+    """Chooses at random which regions or words stay."""
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -20,11 +20,6 @@ class _SizeAugmentation(keras.layers.Layer):
         noise = keras.random.uniform(ops.shape(mask), dtype="float32", seed=self.seed_generator)
         first = ops.arange(ops.shape(mask)[-1]) == 0
         return ops.logical_and(mask, ops.logical_or(noise >= self.rate, first))
-
-    def compute_output_spec(
-        self, entries: keras.KerasTensor, training: bool = False
-    ) -> keras.KerasTensor:
-        return keras.KerasTensor(entries.shape, dtype=entries.dtype)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
@@ -55,7 +50,7 @@ class RegionDropping(_SizeAugmentation):
 class WordDropping(_SizeAugmentation):
     """Drops a share of the words of every caption while training (VSE-infinity Sec. 3.3).
 
-    The words that stay move together, so that the caption is as if written without the others.
+    The kept words move to the left: the caption is as if it had been written without the others.
 
     Args:
         rate: probability that a word is dropped; the first token, `<start>`, always stays.
@@ -75,6 +70,6 @@ class WordDropping(_SizeAugmentation):
             return token_ids
         kept = self._kept(token_ids != 0)
         positions = ops.arange(ops.shape(token_ids)[-1])
-        # Dropped words sort behind all that stay, which keep their order.
+        # Dropped words sort behind the kept ones, which stay in order.
         order = ops.argsort(ops.where(kept, positions, positions + ops.size(positions)), axis=-1)
         return ops.take_along_axis(ops.where(kept, token_ids, 0), order, axis=-1)

@@ -22,7 +22,7 @@ def printed(table) -> str:
 
     console = Console(width=400)
     with console.capture() as capture:
-        console.print(table)
+        console.print(table.rich())
     return capture.get()
 
 

@@ -49,6 +49,7 @@ def test_bakes_a_collection_in(finished_run, tmp_path):
         (["{folder}/none", "--out", "{folder}/out"], "none holds no run"),
         (["{run}", "--out", "{folder}/out", "--version", "-1"], "A version is 0 or more"),
         (["{run}", "--out", "{folder}/file"], "file"),
+        (["{run}", "--out", "{folder}/out", "--top-k", "3"], "need --collection"),
     ],
 )
 def test_mistakes_are_one_line(finished_run, tmp_path, flags, message):

@@ -56,6 +56,8 @@ def test_wheel_is_small_and_complete(wheel):
     }
     assert len(sample) > 1
     assert sample | {"hslm_tf/py.typed"} <= names
+    report = {"published_recalls.json", "templates/page.html", "templates/page.css"}
+    assert {f"hslm_tf/report/{name}" for name in report} <= names
     sources = {
         f"{package.replace('.', '/')}/{file.relative_to(ROOT / folder).as_posix()}"
         for package, folder in FOLDERS.items()

@@ -241,7 +241,10 @@ def test_search_refuses(run, tmp_path, capsys):
     assert "-k is at least 1" in fails(search, [collection, "a", "-k", "0"], capsys)
     assert "no such image. Received: '99'" in fails(search, [collection, "--image", "99"], capsys)
     assert "no words" in fails(search, [collection, " "], capsys)
-    assert "no such folder" in fails(search, [collection, "a", "--images", tmp_path / "x"], capsys)
+    missing = [collection, "a", "--images", tmp_path / "x"]
+    assert "--images needs --html" in fails(search, missing, capsys)
+    missing += ["--html", tmp_path / "out.html"]
+    assert "no such folder" in fails(search, missing, capsys)
     folder = run.path
     assert "--split and --dataset are for a run" in fails(
         search, [collection, "a", "--split", "dev"], capsys
@@ -268,6 +271,10 @@ def test_index_refuses(run, tmp_path, capsys):
         index, [run.path, "--collection", tmp_path, "--overwrite"], capsys
     )
     assert "holds no run" in fails(index, [tmp_path], capsys)
+    for ignored in (["--dtype", "float32"], ["--images", tmp_path]):
+        assert "need --collection" in fails(index, [run.path, "--overwrite", *ignored], capsys)
+    fitted = ["--collection", tmp_path / "a.h5", "--steps", "3"]
+    assert "no projection heads are fitted" in fails(index, [run.path, *fitted], capsys)
     assert "no such folder" in fails(
         index, [run.path, "--collection", tmp_path / "x" / "a.h5"], capsys
     )

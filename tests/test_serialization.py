@@ -13,13 +13,13 @@ from hslm_tf.retrieval.projection_heads import ProjectionHead
 from tests.tiny_model import SIZES, WORDS
 
 TRIPLET = {"margin": 0.3, "same_image_negatives": True, "seed": 5, "same_text_negatives": True}
-# No argument has its default.
+# Arguments are other than their defaults.
 EXAMPLES = [
     DistanceBias(),
-    DistanceKernel(),
+    DistanceKernel(seed=3),
     FallingScore(),
     layers.AttentionPooling(name="a", dtype="mixed_bfloat16"),
-    layers.BidirectionalGRU(6, "sequential", name="a"),
+    layers.BidirectionalGRU(6, "keras", name="a"),
     layers.CrossAttention("softmax", 4.0, 0.1, normalize=False, unit_inputs=True),
     layers.GraphConv("softmax", 0.1),
     layers.L2Normalization(name="a", dtype="float64"),
@@ -36,7 +36,7 @@ EXAMPLES = [
         training.ContrastiveLoss(5.0), training.HardestNegativeTripletLoss(0.3), 7
     ),
     training.NegativeCurriculum(3, 4),
-    HSLM(ModelConfig(**SIZES, mgcn_layers=1), WORDS, dtype="mixed_bfloat16", name="other"),
+    HSLM(ModelConfig(**SIZES), WORDS, dtype="mixed_bfloat16", name="other"),
 ]
 
 

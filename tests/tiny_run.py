@@ -1,8 +1,13 @@
 """A dataset of twelve images on disk and the flags of a model small enough to train in a test."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+from hslm_tf import train
+from hslm_tf.runs.run_directory import RunDirectory
 
 IMAGES, REGIONS, WIDTH = 12, 6, 8
 SIZES = (
@@ -24,3 +29,22 @@ def write_dataset(folder: Path, images: int = IMAGES, seed: int = 0) -> Path:
         np.save(folder / f"{split}_ims.npy", (things + noise).astype(np.float32))
         (folder / f"{split}_caps.txt").write_text("\n".join(captions) + "\n", "utf-8")
     return folder
+
+
+def rows_of(run: RunDirectory) -> list[dict[str, float]]:
+    """The numbers of every epoch."""
+    with open(run.log_file, encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def fails(args, capsys):
+    """Runs the command, which must fail; returns its error without line breaks and boxes."""
+    with pytest.raises(SystemExit) as stop:
+        train.main([str(arg) for arg in args])
+    printed = capsys.readouterr()
+    if isinstance(stop.value.code, str):
+        assert stop.value.code.startswith("error: ")
+        assert "\n" not in stop.value.code
+        return stop.value.code
+    assert stop.value.code == 2
+    return " ".join((printed.out + printed.err).replace("│", " ").split())

@@ -46,14 +46,14 @@ class Validation(keras.callbacks.Callback):
 
 
 class LearningRateLog(keras.callbacks.Callback):
-    """Adds `learning_rate`, that of the step to come, to the logs, as Keras's TensorBoard does."""
+    """Adds `learning_rate`, that of the next step, to the logs, as Keras's TensorBoard does."""
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
 
 class SeedOfEpoch(keras.callbacks.Callback):
-    """Makes dropout a function of the seed and the epoch, so that a resumed run repeats it.
+    """Makes dropout a function of the seed and the epoch, so that a resumed run draws the same.
 
     Keras does not save the states of its random generators.
 
@@ -77,7 +77,7 @@ class SeedOfEpoch(keras.callbacks.Callback):
 
 
 class FirstStep(keras.callbacks.Callback):
-    """Says how long it took until the first step was done; the graph is built in it.
+    """Logs the time until the end of the first step, in which the graph is built.
 
     Args:
         started: when the run began, by `time.perf_counter()`.
@@ -95,7 +95,7 @@ class FirstStep(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops training with an error as soon as the loss is not finite, before a checkpoint of it."""
+    """Stops training with an error when the loss is not finite, before the model is saved."""
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch
@@ -130,12 +130,12 @@ class Throughput(keras.callbacks.Callback):
 class CollapseWarning(keras.callbacks.Callback):
     """Warns when hardest negatives have collapsed the model.
 
-    A collapsed model scores all pairs alike: the loss stays at twice the margin and nearly every
-    hinge is active.
+    A collapsed model gives all pairs the same score: the loss stays at twice the margin and nearly
+    every hinge is active.
 
     Args:
         margin: margin of the triplet loss.
-        tolerance: relative distance from twice the margin that still counts as pinned to it.
+        tolerance: relative difference from twice the margin that still counts as equal.
     """
 
     def __init__(self, margin: float, tolerance: float = 0.02) -> None:

@@ -1,4 +1,4 @@
-"""Scores of the few pairs that a loss touches."""
+"""Scores of the few pairs that a loss needs."""
 
 from collections.abc import Callable, Mapping
 
@@ -15,7 +15,7 @@ def rows_of(encoding: Encoding, rows: tf.Tensor) -> dict[str, tf.Tensor]:
         rows: int32 `[n]`.
 
     Returns:
-        The same of those rows.
+        The same tensors with these rows only.
     """
     return {key: tf.gather(value, rows) for key, value in encoding.items()}
 
@@ -27,7 +27,7 @@ def score_pairs_bucketed(
     image_rows: tf.Tensor,
     text_rows: tf.Tensor,
 ) -> tf.Tensor:
-    """Scores chosen pairs in three groups of like length, which spares most of the padding.
+    """Scores chosen pairs in three groups of similar length, which avoids most of the padding.
 
     Args:
         score_pairs: scores image i against caption i, `[n]`.

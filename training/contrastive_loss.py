@@ -13,16 +13,17 @@ class ContrastiveLoss(RetrievalLoss):
     With scores S and scale t the loss is the mean over the pairs i of
     `-(log softmax_j(t S_ij)[i] + log softmax_j(t S_ji)[i]) / 2`, where j runs over the pair and its
     negatives (InfoNCE, as in CLIP). Captions of the same image, and captions with the same tokens,
-    are not negatives of one another. A model whose scores are all alike has a loss of log(batch).
+    are not negatives of one another. A model whose scores are all equal has a loss of log(batch).
 
-    All pairs receive a gradient. So it learns fast from a random start, where hardest negatives
-    alone collapse.
+    All pairs receive a gradient. So a model learns fast from a random start, where it collapses
+    with hardest negatives alone.
 
     Args:
-        scale: the scale t at the start. It is fixed, but the score's last linear map is trained,
-            and with its length the scale in effect.
+        scale: the scale t. It is fixed, but the score's last linear map is trained, and larger
+            weights there have the same effect as a larger scale.
         on: `"score"` compares whole scores; `"global"` compares those of the global vectors alone,
-            which costs a fraction. A model without separate global vectors takes the score.
+            which takes a fraction of the time. A model whose image has no global vector of its own
+            takes the score.
         same_image_negatives: lets other captions of the same image be negatives.
         same_text_negatives: lets captions with the same tokens be negatives.
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 class NegativeCurriculum:
     """Share of a batch's negatives that the hardest one is taken from, by training step.
 
-    Hardest negatives from a random start collapse: all scores become equal and the loss stays at
+    With hardest negatives a random start collapses: all scores become equal and the loss stays at
     twice the margin. So training starts with one random negative a query (share 0), then takes the
     hardest of a geometrically growing share (0.02 to 1), then of all (share 1).
 

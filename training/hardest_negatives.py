@@ -48,7 +48,7 @@ def draw_candidates(
         Boolean `[queries, candidates]`, a subset of `admissible`.
     """
     batch = tf.cast(tf.shape(admissible)[1], tf.float32)
-    # Float32 noise in the product must not push an exact count over the next integer.
+    # A rounding error in the product must not raise a whole number to the next one.
     drawn = tf.maximum(1, tf.cast(tf.math.ceil(candidate_fraction * (batch - 1) - 1e-4), tf.int32))
     noise = tf.where(admissible, noise, 2.0)
     order = tf.argsort(tf.argsort(noise, axis=-1, stable=True), axis=-1, stable=True)

@@ -10,8 +10,8 @@ from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalL
 class LossCurriculum(RetrievalLoss):
     """Begins with one loss and ends in another, such as a contrastive loss and HSLM Eq. 23.
 
-    Hardest negatives teach nothing at a random start: all scores become equal. A contrastive loss
-    over all pairs orders the scores first.
+    With hardest negatives a random start learns nothing: all scores become equal. So a contrastive
+    loss over all pairs comes first.
 
     Args:
         first: loss of the first steps, such as `ContrastiveLoss`.

@@ -21,16 +21,16 @@ def matrix_loss(
 ) -> BatchLosses:
     """Computes a loss on the scores of all images and captions, and its gradient with it.
 
-    What lies between encodings and scores is large: for every image, a vector for every word. Where
-    one block holds all images, it is kept for the gradient. Otherwise nothing is kept: all blocks
-    are scored, the loss gives the slope of every score, and each block is scored once more to add
-    up its gradient. So memory is that of one block for any batch.
+    The tensors between encodings and scores are large: for every image, a vector for every word.
+    Where one block holds all images, they are kept for the gradient. Otherwise nothing is kept: all
+    blocks are scored, the loss gives the derivative by every score, and each block is scored once
+    more to add up its gradient. So memory is that of one block for any batch.
 
     Args:
         loss: called with the scores, `[n, m]`; only its `loss` has a gradient.
         score_block: scores `[b, m]` of b images against all captions.
         images: tensors whose first dimension is the n images.
-        captions: the captions, whole for every block.
+        captions: the captions, all of them for every block.
         variables: the trainable variables that `score_block` uses.
         block_size: int scalar, images of a block.
         loss_scale: scalar that the loss is multiplied by while its gradient is computed, and the
@@ -42,7 +42,7 @@ def matrix_loss(
     image_keys = [key for key, value in images.items() if value.dtype.is_floating]
     caption_keys = [key for key, value in captions.items() if value.dtype.is_floating]
     count = tf.shape(images[image_keys[0]])[0]
-    # Keras's variables are no sources of custom gradients, those of TensorFlow within are.
+    # A custom gradient knows TensorFlow's variables, not the Keras variables around them.
     sources = [variable.value for variable in variables]
 
     @tf.custom_gradient
@@ -62,7 +62,7 @@ def matrix_loss(
 
         def in_blocks() -> tuple:
             blocks = -(-count // block_size)
-            # The last block is filled up with images of the first, whose second scores are dropped.
+            # The last block is filled up with the first images, and these scores are dropped.
             rows = tf.reshape(tf.range(blocks * block_size) % count, [blocks, block_size])
 
             def score(block: tf.Tensor) -> tf.Tensor:
@@ -122,7 +122,7 @@ def matrix_loss(
 
 
 def _times(slope: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """Scales a gradient in the dtype of the loss, since the slope need not fit into its own."""
+    """Scales a gradient in the dtype of the loss: the factor may be too large for that of `x`."""
     return tf.cast(tf.cast(x, slope.dtype) * slope, x.dtype)
 
 

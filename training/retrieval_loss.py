@@ -1,4 +1,4 @@
-"""What a loss on image-caption pairs is given, and what it gives."""
+"""A loss on image-caption pairs: what it takes and what it returns."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable

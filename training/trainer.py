@@ -18,8 +18,8 @@ class RetrievalTrainer(keras.Model):
 
     Subclasses have `image_encoder`, `text_encoder`, `score_pairs(images, texts)` and
     `score_all(images, texts)`. The encoders run once a step. A triplet loss scores all pairs
-    without gradient to choose negatives, and only the pairs that it touches again with gradient; a
-    contrastive loss scores all pairs with gradient (`matrix_loss`).
+    without gradient to choose negatives, then only the chosen pairs with gradient. A contrastive
+    loss scores all pairs with gradient (`matrix_loss`).
     """
 
     def compile(
@@ -34,7 +34,7 @@ class RetrievalTrainer(keras.Model):
         Args:
             optimizer: optimizer or its name.
             loss: by default `HardestNegativeTripletLoss` with the default curriculum.
-            jit_compile: False. XLA wants static sizes, which packed words have not.
+            jit_compile: must not be True: XLA needs fixed sizes, and packed words have none.
             **kwargs: further arguments of `keras.Model.compile`.
 
         Raises:
@@ -92,10 +92,11 @@ class RetrievalTrainer(keras.Model):
             scaled_loss = self.optimizer.scale_loss(losses.loss)
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         gradients = [
-            # A contrastive loss on global vectors does not reach what is local.
+            # A contrastive loss on global vectors gives the layers of local vectors no gradient.
             tf.zeros(variable.shape, variable.dtype)
             if gradient is None
-            # One slice a word would be squared slice by slice when clipping and in Adam's moments.
+            # The embedding's gradient has a slice for each word of the batch. Clipping and Adam's
+            # moments would square the slices of a repeated word one by one, not their sum.
             else tf.convert_to_tensor(gradient)
             for gradient, variable in zip(gradients, self.trainable_variables, strict=True)
         ]
@@ -111,7 +112,7 @@ class RetrievalTrainer(keras.Model):
         return self._report(losses)
 
     def test_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Measures the loss of one batch, the one that training ends with, over all negatives."""
+        """Measures the loss that training ends with on one batch, over all negatives."""
         data, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         losses = self._batch_losses(data, step=tf.int64.max, training=False)
         results = self._report(losses)
@@ -186,6 +187,8 @@ class RetrievalTrainer(keras.Model):
             "optimizer": keras.saving.serialize_keras_object(self.optimizer),
             "loss": keras.saving.serialize_keras_object(self.retrieval_loss),
             "optimizer_built": self.optimizer.built,
+            "run_eagerly": self.run_eagerly,
+            "steps_per_execution": self.steps_per_execution,
         }
 
     def compile_from_config(self, config: dict) -> None:
@@ -202,9 +205,9 @@ class RetrievalTrainer(keras.Model):
 def exclude_from_weight_decay(
     optimizer: keras.Optimizer, variables: Sequence[keras.Variable]
 ) -> None:
-    """Spares biases, norms and scales from weight decay.
+    """Excludes biases, norms and scales from weight decay.
 
-    Everything that is no matrix, and the biases of recurrent layers, which are.
+    These are all vectors and scalars, and the biases of recurrent layers, which are matrices.
 
     Args:
         optimizer: an optimizer that is not built yet, or a wrapper for loss scaling around one.

@@ -30,8 +30,8 @@ class HardestNegativeTripletLoss(RetrievalLoss):
     and captions with the same tokens, are not negatives of one another. A query without an
     admissible negative contributes 0 and still counts in the mean.
 
-    Only the hardest negatives receive a gradient. So the loss is split: `choose` picks them from
-    scores without gradient, `__call__` sees the three scores of each pair that it touches.
+    Only the hardest negatives receive a gradient. So the loss has two parts: `choose` picks them
+    from scores without gradient, `__call__` takes the three scores of each pair with gradient.
 
     Args:
         margin: the margin beta.
@@ -105,7 +105,7 @@ class HardestNegativeTripletLoss(RetrievalLoss):
 
         Args:
             score_all: gives the scores of all images x captions, `[batch, batch]`; not called
-                while every query has a single random candidate.
+                while every query has a single random negative.
             admissible: boolean `[batch, batch]`, which pairs are negatives.
             step: the training step, an integer scalar.
 

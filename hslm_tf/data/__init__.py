@@ -1,4 +1,4 @@
-"""The field's file formats in, one dataset object out, the built-in sample.
+"""Readers of the field's file formats, the dataset that they return, the built-in sample.
 
 The `tf.data` pipeline is in `hslm_tf.data.pipeline`, which imports TensorFlow.
 """

@@ -1,4 +1,4 @@
-"""What every format shares: the parts of a split are checked against each other once."""
+"""Makes a dataset of the parts of a split, for every format, and checks that they fit."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, get_args
@@ -44,14 +44,14 @@ def assemble(
         split: name of the split.
         regions: array-like `[rows, N, F]`.
         captions: captions in image order, the same number for every image; None for images alone,
-            of which a row is an image whatever the layout.
+            where every row is an image, whatever the layout.
         label: names the parts in error messages.
         image_ids: ids in image order, one per image, per row or per caption.
         boxes: array-like `[rows, N, 4]`.
         num_regions: int `[rows]`.
         layout: `per_image`: a row is an image. `per_caption`: an image has a row for each of its
             captions, as in SCAN's released files. `auto`: where there are as many captions as
-            rows, what `rows_per_image` finds.
+            rows, what `rows_per_image` finds, else `per_image`.
 
     Returns:
         The dataset.

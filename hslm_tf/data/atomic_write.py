@@ -9,10 +9,10 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Gives a draft to write, which becomes the file when the block ends without an error.
+    """Gives a draft to write to, which becomes the file when the block ends without an error.
 
-    Until then, whatever stood there stays. The draft lies beside the file, has a name of its own in
-    every process and ends in the file's name; it may be a folder, too. An error removes it.
+    Until then an older file stays as it is. The draft lies beside the file, has a name of its own
+    in every process, which ends in the file's name, and may be a folder. An error removes it.
 
     Args:
         path: the file or folder.

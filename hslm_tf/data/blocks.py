@@ -27,7 +27,7 @@ def row_blocks(count: int, size: int) -> Iterator[np.ndarray]:
 
 
 def image_blocks(dataset: RetrievalDataset) -> Iterator[np.ndarray]:
-    """Splits the images into runs whose float32 features take about 16 MiB.
+    """Splits the images into blocks whose float32 features take about 16 MiB.
 
     Args:
         dataset: the dataset.

@@ -47,7 +47,7 @@ class TSVRows:
             DataError: if a field is not base64, or holds NaN or infinity.
         """
         values = np.zeros((len(rows), *self.shape[1:]), np.float32)
-        # Opened anew for every batch: no handle to share between threads or processes.
+        # Opened for every batch, so that threads and processes share no handle.
         with open(self._path, "rb") as file:
             for value, row in zip(values, rows, strict=True):
                 line = self._lines[row]
@@ -95,8 +95,8 @@ def load_bottom_up_tsv(
     `features`, the last two float32 in base64; `boxes` may be empty on every line.
     `{split}_caps.txt` has the same number of captions for every image. Images come in the order
     of the lines, or, with `{split}_ids.txt`, in the order of its ids, which may leave lines out.
-    Images with fewer regions than the largest are padded with zeros. Opening reads the file once
-    to find its lines; features are decoded only when they are read.
+    Images with fewer regions than others are padded with zeros. Opening reads the file once to
+    find its lines; features are decoded only when they are read.
 
     Args:
         folder: the data folder.

@@ -103,7 +103,7 @@ def _target_files(target: Path, folder_format: FolderFormat, splits: Sequence[st
 
 
 def _files_there(target: Path, splits: Sequence[str]) -> list[Path]:
-    # Both folder formats count: side by side in one folder, neither could be told from the other.
+    # Files of both folder formats count: a folder that holds a split in both cannot be opened.
     paths = {path for name in _WRITERS for path in _target_files(target, name, splits)}
     return sorted(path for path in paths if path.exists())
 

@@ -1,4 +1,4 @@
-"""The one error of this package."""
+"""The error of a data file that is missing or wrong."""
 
 
 class DataError(ValueError):

@@ -1,4 +1,4 @@
-"""Rows of an array that lies in a file as it would in memory."""
+"""Rows of an array that lies in one piece in a file, in C order."""
 
 import os
 
@@ -10,8 +10,8 @@ from hslm_tf.data.errors import DataError
 class FileRows:
     """Rows of an array in a file, read on demand; safe under threads and after a fork.
 
-    A memory map would count every page it has touched as this process's memory, and a fault in it
-    reads what the device's read-ahead says: megabytes around a row of a few hundred kilobytes.
+    With a memory map, every page that was read would count as memory of this process, and
+    read-ahead would read megabytes around a row of a few hundred kilobytes.
 
     Args:
         path: the file.
@@ -53,7 +53,7 @@ class FileRows:
 
 
 def _read_soon(file: int, starts: list[int], size: int) -> None:
-    # The device sees all rows at once instead of one after the other, and nothing around them.
+    # Announces all rows to the system at once, and turns off read-ahead around them.
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
         for start in starts:

@@ -1,4 +1,4 @@
-"""What a data folder holds, and what it lacks."""
+"""Checks which files a data folder holds and lacks."""
 
 import os
 from pathlib import Path
@@ -28,7 +28,7 @@ def folder_listing(folder: str | os.PathLike[str]) -> str:
         folder: the folder.
 
     Returns:
-        At most twenty names, or what stands there instead of a folder.
+        At most twenty names and how many more there are, or that there is no such folder.
     """
     if not os.path.isdir(folder):
         return "nothing: there is no such folder"

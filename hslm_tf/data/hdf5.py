@@ -75,11 +75,11 @@ def open_rows(path: str | os.PathLike[str], key: str) -> FileRows | HDF5Rows:
         key: the dataset in it.
 
     Returns:
-        Its rows; read past HDF5 where they lie in the file as they would in memory.
+        Its rows; read without HDF5 where they lie in one piece in the file.
     """
     with h5py.File(path, "r") as file:
         dataset = file[key]
-        # None where the dataset is in chunks, in another file, or was never written.
+        # The offset is None where the dataset is in chunks, in another file, or was never written.
         offset = dataset.id.get_offset()
         if offset is not None and file.userblock_size == 0 and dataset.ndim > 1:
             return FileRows(path, dataset.shape, dataset.dtype, offset)

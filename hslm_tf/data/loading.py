@@ -1,4 +1,4 @@
-"""Opens a split in whatever format lies at a path."""
+"""Opens a split in any of the formats."""
 
 import os
 from pathlib import Path

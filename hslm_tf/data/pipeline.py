@@ -1,4 +1,4 @@
-"""From a dataset on disk to batches on the device."""
+"""Training batches from a dataset on disk."""
 
 import itertools
 import math
@@ -21,7 +21,7 @@ class Tokens(Protocol):
 
 
 def epoch_order(num_captions: int, seed: int, epoch: int) -> np.ndarray:
-    """The order in which an epoch visits the captions, a function of its arguments alone.
+    """The order of the captions in an epoch, a function of the arguments alone.
 
     Args:
         num_captions: number of captions.
@@ -110,8 +110,8 @@ def training_batches(
         order = tf.numpy_function(next_order, [], tf.int64, stateful=True)
         return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, [dataset.num_captions]))
 
-    # Batches are large: one is made while one is ready. Without a number of calls tf.data would
-    # choose its own, as many as there are cores.
+    # Batches are large, so only one is made while another is ready. Without `num_parallel_calls`
+    # tf.data would make as many at once as there are cores.
     return (
         tf.data.Dataset.range(1)
         .flat_map(captions_of_next_epoch)

@@ -10,7 +10,7 @@ import numpy as np
 from hslm_tf.data.errors import DataError
 
 _PLACES = 16
-# A photograph may stand twice in a collection: one run of rows in so many may be longer than 1.
+# Up to one run of rows in so many may be longer than 1: a photograph may occur twice.
 _RARE = 8
 
 
@@ -21,14 +21,14 @@ def rows_per_image(
 
     Runs of identical rows are measured in 16 places from the first row to the last. A number of
     rows an image fits if every run begins and ends at a multiple of it. The largest that fits is
-    taken, or a smaller one that the ids tell, so neighbours may be the same photograph.
+    taken, or a smaller one if the ids say so: neighbouring images may show the same photograph.
 
     Args:
         regions: array-like `[rows, N, F]`.
         ids: ids in image order, one per image or per row, or None.
         source: names the rows in error messages.
-        repeated: whether an image is known to have more than one row. Then ids decide alone, and
-            of runs that do not fit the most frequent length is taken.
+        repeated: whether an image is known to have more than one row. Then ids alone decide, and
+            without them, where no number fits, the most frequent length of a run.
 
     Returns:
         The number of rows of every image, a divisor of the number of rows.

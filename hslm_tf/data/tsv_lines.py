@@ -1,4 +1,4 @@
-"""The lines of a bottom-up-attention TSV file: where each image lies, and what is wrong with it."""
+"""The lines of a bottom-up-attention TSV file: where each image lies, and checks of its fields."""
 
 import codecs
 import re
@@ -61,14 +61,14 @@ def index_lines(path: Path) -> list[TSVLine]:
 def split_fields(content: bytes) -> list[bytes]:
     """Splits a line into bare fields.
 
-    Features in quotation marks, as `csv` may write them, or in `b'...'`, as Python 3 turns bytes
-    into text, tell that other fields of the line may be wrapped likewise.
+    Where the features stand in quotation marks, as `csv` may write them, or in `b'...'`, as Python
+    3 writes bytes as text, other fields of the line may be wrapped in the same way.
 
     Args:
         content: the line.
 
     Returns:
-        Its fields, without what is around them.
+        Its fields, without quotation marks and `b'...'`.
     """
     fields = content.rstrip(b"\r\n").split(b"\t")
     if fields[-1].startswith(b'"'):

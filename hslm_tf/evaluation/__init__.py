@@ -1,7 +1,7 @@
 """How good a model is: exact scores block by block, ranks, recall, the field's protocols.
 
-What scores models, such as `hslm_tf.evaluation.exact_recall`, needs TensorFlow; the names below do
-not.
+Modules that compute scores, such as `hslm_tf.evaluation.exact_recall`, need TensorFlow; the names
+below do not.
 """
 
 from hslm_tf.evaluation.protocols import Protocol, evaluate_scores, fold_report

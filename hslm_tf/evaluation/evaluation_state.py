@@ -1,4 +1,4 @@
-"""How far a long evaluation has come, on disk."""
+"""Progress of a long evaluation, on disk."""
 
 import json
 import logging
@@ -17,10 +17,10 @@ _IDENTITY = "identity"
 
 
 class EvaluationState:
-    """Arrays that an evaluation needs to go on where it was, in one file.
+    """Arrays that an evaluation needs to continue after a stop, in one file.
 
-    The file appears in one piece, so that killing the process at any time leaves the state before
-    or the state after.
+    The file is replaced as a whole, so a process that is killed at any time leaves the old state or
+    the new one.
 
     Args:
         path: the file, `.npz`; its folder is made when there is something to write.
@@ -75,7 +75,7 @@ class EvaluationState:
     def save(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Writes the arrays.
 
-        An evaluation of a run that may only be read goes on without, after one line in the log.
+        Where they cannot be written, the evaluation goes on after one line in the log.
 
         Args:
             arrays: the arrays.
@@ -97,5 +97,5 @@ class EvaluationState:
             if self.path.exists():
                 self.path.unlink()
         except OSError as error:
-            # The result is there; a state that stays is no reason to lose it.
+            # The result is known: a state that cannot be removed must not end in an error.
             logger.warning("%s: not removed: %s", self.path, error)

@@ -1,4 +1,4 @@
-"""Recall of models on a dataset, by exact scores that are streamed or in a file."""
+"""Recall of models on a dataset from exact scores, which are streamed or written to a file."""
 
 import logging
 import os
@@ -57,16 +57,16 @@ def evaluate_models(
 ) -> RecallReport:
     """Measures recall without a matrix of scores.
 
-    Encoded images are held, captions are streamed. Folds are measured one after the other, each
+    Encoded images stay in memory, captions are streamed. Folds are measured one by one, each
     with its own images and captions only: five folds take a fifth of the time of the whole.
 
     Args:
         models: one model, or an ensemble whose scores are averaged.
         dataset: images and captions.
         protocol: as for `evaluate_scores`.
-        state: where to note how far it is, and where to continue from. At the end it holds all that
+        state: where progress is saved, and from where it continues. At the end it holds all that
             the report needs, until the caller clears it.
-        progress: called with the number of captions done after every block.
+        progress: called with the number of captions that are done since the last call.
 
     Returns:
         The report, that of `evaluate_scores` on the matrix of scores.
@@ -122,7 +122,7 @@ def evaluate_to_file(
             until then the scores are in `draft-...` beside it.
         protocol: as for `evaluate_scores`.
         state: as for `evaluate_models`, but removed when the file is complete.
-        progress: called with the number of captions done after every block.
+        progress: as for `evaluate_models`.
 
     Returns:
         The report.

@@ -58,7 +58,7 @@ def check_protocol(protocol: Protocol, num_images: int) -> None:
 
 
 def fold_ranges(protocol: Protocol, num_images: int) -> list[tuple[int, int]]:
-    """The images that a protocol ranks among one another.
+    """The images that a protocol ranks together.
 
     Args:
         protocol: as for `evaluate_scores`.

@@ -149,7 +149,7 @@ def check_numbers(scores: np.ndarray, captions: np.ndarray | None = None) -> Non
     Raises:
         ValueError: if a score is NaN.
     """
-    # NaN survives min(), which needs no mask as large as the matrix.
+    # The minimum is NaN if any score is, and needs no mask as large as the matrix.
     if np.isnan(scores.min()):
         image, column = np.argwhere(np.isnan(scores))[0]
         caption = column if captions is None else captions[column]

@@ -27,7 +27,7 @@ def score_matrix(
         dataset: images and captions.
         image_block_size: images of a block.
         caption_block_size: captions of a block.
-        progress: called with the number of captions done after every block.
+        progress: called with the number of captions of a block, after every block.
 
     Returns:
         Float32 `[num_images, num_captions]`.
@@ -50,9 +50,9 @@ def score_blocks(
     image_block_size: int = IMAGE_BLOCK_SIZE,
     caption_block_size: int = CAPTION_BLOCK_SIZE,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Scores every image of a dataset against captions, some captions after the other.
+    """Scores every image of a dataset against captions, block by block.
 
-    Images are encoded once and held, captions are streamed.
+    Images are encoded once and stay in memory, captions are streamed.
 
     Args:
         models: one model, or an ensemble whose scores are averaged; the tokenizer of each reads the

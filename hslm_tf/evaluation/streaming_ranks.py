@@ -6,7 +6,7 @@ import numpy as np
 
 from hslm_tf.evaluation.ranks import check_captions, check_numbers
 
-# Below so many pending scores nothing is gained by looking through them.
+# With fewer pending scores, it is not worth looking for those that can be dropped.
 _FEW_PENDING = 1 << 20
 _PENDING = ("images", "values", "counts")
 
@@ -111,7 +111,7 @@ class StreamingRanks:
         return self._above.copy(), self._t2i.copy()
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything that the added columns have left, for `restore`."""
+        """What is kept of the columns that were added, for `restore`."""
         self._compact()
         columns = map(np.concatenate, zip(*self._pending, strict=True))
         pending = dict(zip(_PENDING, columns, strict=True)) if self._pending else {}
@@ -124,7 +124,7 @@ class StreamingRanks:
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes back to where `state` was called, on another object of the same captions.
+        """Continues where `state` was called on another object of the same captions.
 
         Args:
             state: what `state` returned.

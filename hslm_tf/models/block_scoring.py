@@ -12,13 +12,10 @@ from hslm_tf.training.matrix_loss import matrix_loss
 from hslm_tf.training.retrieval_loss import BatchLosses
 
 Encoding = Mapping[str, tf.Tensor]
-# Of the largest tensor between encodings and scores while training on all pairs: 256 MiB.
+# Numbers in the largest tensor between encodings and scores, in training on all pairs: 256 MiB.
 BLOCK_NUMBERS = 2**26
-# What scores the global vectors.
+# The layers that score the global vectors.
 GLOBAL_LAYERS = ("global_similarity", "similarity_fusion")
-# Up to half the regions of an image: for so few captions, products of all its regions cost more
-# than they save.
-FEW_CAPTIONS = 18
 
 
 class BlockScoring:
@@ -27,8 +24,8 @@ class BlockScoring:
     Args:
         matcher: what `build_matcher` returned.
         config: the configuration that it was built from.
-        images: what the image encoder gives.
-        texts: what the text encoder gives.
+        images: shapes and types of what the image encoder returns.
+        texts: shapes and types of what the text encoder returns.
     """
 
     def __init__(
@@ -67,7 +64,7 @@ class BlockScoring:
         """Scores all images against all captions, in blocks of images.
 
         Args:
-            images: output of the image encoder for n images, prepared or not.
+            images: output of the image encoder for n images, or of `prepared`.
             texts: output of the text encoder for m captions.
             image_block_size: images of a block; memory is proportional to it.
 
@@ -77,7 +74,7 @@ class BlockScoring:
         captions = self._packed(texts)
         count = tf.shape(images["regions"])[0]
         blocks = -(-count // image_block_size)
-        # The last block is filled up with images of the first.
+        # The last block is filled up with the first images.
         rows = tf.reshape(tf.range(blocks * image_block_size) % count, [blocks, image_block_size])
 
         def score_block(block_rows: tf.Tensor) -> tf.Tensor:
@@ -94,7 +91,7 @@ class BlockScoring:
         """Scores all images against all captions, `matrix` as a compiled graph.
 
         Args:
-            images: output of the image encoder for n images, prepared or not.
+            images: output of the image encoder for n images, or of `prepared`.
             texts: output of the text encoder for m captions.
             image_block_size: images of a block.
 
@@ -142,7 +139,7 @@ class BlockScoring:
         return matrix_loss(loss, score_block, images, captions, variables, block_size, loss_scale)
 
     def prepared(self, images: Encoding, num_captions: int | None = None) -> Encoding:
-        """Adds what the matcher needs of an image for every caption, so that it is computed once.
+        """Adds what the matcher needs of an image for any caption, so that it is computed once.
 
         Args:
             images: output of the image encoder, or of this method.
@@ -150,9 +147,10 @@ class BlockScoring:
 
         Returns:
             The same with `"region_products"`, see `AttentionPooling.region_products`; unchanged
-            where the matcher takes none, or the captions are too few for them to pay.
+            where the matcher takes none, or where it would take longer for so few captions.
         """
-        few = num_captions is not None and num_captions <= FEW_CAPTIONS
+        # For so few captions, products of all regions of an image cost more than they save.
+        few = num_captions is not None and 2 * num_captions <= self._config.max_regions
         if few or "region_products" not in self._matcher.input or "region_products" in images:
             return images
         pooling = self._matcher.get_layer("attended_pooling")

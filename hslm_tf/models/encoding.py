@@ -48,7 +48,7 @@ def encode_images(
         image_block_size: images of a block.
 
     Returns:
-        Output of the image encoder for all images, `"regions"` `[num_images, N, joint_dim]` first.
+        What `HSLM.encode_image` returns, for all images.
     """
     encoded = {}
     for rows, encoding in encoded_blocks(model, dataset, None, image_block_size):

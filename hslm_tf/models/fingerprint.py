@@ -1,4 +1,4 @@
-"""What tells one trained model from another."""
+"""A hash that differs between trained models."""
 
 import hashlib
 import json

@@ -31,7 +31,7 @@ class HSLM(RetrievalTrainer):
 
     A functional model of aligned pairs, made of `image_encoder`, `text_encoder` and `matcher`,
     which learns from the other pairs of the batch (`RetrievalTrainer`). It carries its vocabulary,
-    so a saved model answers captions as strings.
+    so a saved model takes captions as strings.
 
     Args:
         config: sizes and parts.
@@ -78,7 +78,7 @@ class HSLM(RetrievalTrainer):
         # === Config ===
         self.config = config
         self.vocabulary = tuple(vocabulary)
-        # `compile` looks here for whether the loss must be scaled.
+        # Keras's `compile` reads here whether the loss must be scaled.
         self.dtype_policy = policy
         self.policy_name = policy.name
         self.image_encoder = image_encoder
@@ -87,7 +87,7 @@ class HSLM(RetrievalTrainer):
         self.tokenizer = CaptionTokenizer(self.vocabulary, max_tokens=config.max_tokens)
 
         # === Graphs for inference, traced once for all sizes ===
-        # A graph for other sizes could round otherwise, and break ties otherwise.
+        # Another graph could round in another way, and so order equal scores in another way.
         image_specs, text_specs = _specs(image_encoder.output), _specs(text_encoder.output)
         self._scoring = BlockScoring(matcher, config, image_specs, text_specs)
         self._encode_images = tf.function(
@@ -104,7 +104,7 @@ class HSLM(RetrievalTrainer):
         training: bool | None = None,
         mask: Mapping[str, tf.Tensor] | None = None,
     ) -> dict[str, tf.Tensor]:
-        """Scores aligned pairs. What a training batch holds besides, `image_index`, is left out."""
+        """Scores aligned pairs; other inputs, such as a batch's `image_index`, are ignored."""
         return super().call({key: inputs[key] for key in self.input}, training=training)
 
     @classmethod
@@ -191,8 +191,8 @@ class HSLM(RetrievalTrainer):
 
         Returns:
             Dict of `"regions"` `[n, regions, joint_dim]`, `"region_mask"`, `"image_global"`
-            `[n, joint_dim]` where the image has a global vector of its own, and what the matcher
-            computes once an image, which need not be kept.
+            `[n, joint_dim]` where the image has a global vector of its own, and `"region_products"`
+            where the matcher takes them. These can be left out: they are computed again.
 
         Raises:
             ValueError: as for `check_images`.
@@ -229,7 +229,7 @@ class HSLM(RetrievalTrainer):
     def score_encoded(
         self, images: Encoding, texts: Encoding, image_block_size: int = 8
     ) -> tf.Tensor:
-        """Scores encoded images against encoded captions, `score_all` as a compiled graph.
+        """Scores encoded images against encoded captions: `score_all` as a compiled graph.
 
         Args:
             images: what `encode_image` returned for n images.

@@ -1,4 +1,4 @@
-"""What users hand to a model, checked before anything is computed."""
+"""Checks of what users give to a model, before anything is computed."""
 
 from collections.abc import Sequence
 

@@ -119,8 +119,9 @@ def build_text_encoder(
 def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
     """Builds the matcher: local features of both modalities to scores (HSLM Sec. 3.4, 3.5).
 
-    A batch of blocks; a block is packed words of some captions against some images. Scoring a whole
-    matrix is one large block, scoring aligned pairs is many blocks of one image and one caption.
+    Its input is a batch of blocks; a block is some images and the packed words of some captions. A
+    whole matrix of scores is one large block, aligned pairs are many blocks of one image and one
+    caption.
 
     Args:
         config: sizes and parts.
@@ -136,7 +137,7 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
         `AttentionPooling.region_products`. Output: `"scores"` `[blocks, images, captions]`,
         float32.
     """
-    # In the dtype in which the encoders give them, so that nothing is cast back and forth.
+    # The inputs have the dtype of the encoders' outputs, so that nothing is cast.
     width, narrow = config.joint_dim, dtype.compute_dtype
     inputs, similarities = {}, {}
 
@@ -186,7 +187,7 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
         name="similarity_fusion",
     )
     matcher = keras.Model(inputs, {"scores": fusion(similarities)}, name="matcher")
-    # Masks come as inputs of their own; this silences the warning about those attached to tensors.
+    # Masks are inputs of their own; without this, Keras warns about masks attached to tensors.
     matcher.supports_masking = True
     return matcher
 
@@ -201,7 +202,7 @@ def aligned_blocks(
         texts: output of the text encoder for n captions.
 
     Returns:
-        Inputs of the matcher, as many as the model has.
+        Inputs of the matcher, which may take fewer.
     """
     blocks = {
         "words": texts["words"],

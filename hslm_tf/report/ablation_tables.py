@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from rich import box
-from rich.table import Table
 
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.presets import ABLATION_PARTS
+from hslm_tf.report.data_table import DataTable
+from hslm_tf.report.recall_cells import RECALL_COLUMNS, mean_cell, recalls_of
 from hslm_tf.report.table4 import ORDERINGS, TABLE_4
 
-_RECALLS = tuple(f"{side}_r{k}" for side in ("i2t", "t2i") for k in (1, 5, 10))
+_PARTS = ("MGCN", "Self", "Cross", "Glob", "Loc")
 
 
-def ablation_table(reports: Mapping[int, Sequence[RecallReport]], title: str) -> Table:
+def ablation_table(reports: Mapping[int, Sequence[RecallReport]], title: str) -> DataTable:
     """Table 4 with our recalls, the mean over the seeds, and the paper's rsum beside them.
 
     Args:
@@ -21,30 +21,20 @@ def ablation_table(reports: Mapping[int, Sequence[RecallReport]], title: str) ->
         title: title above the table.
 
     Returns:
-        A table for `print_table`.
+        The table.
     """
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("row", "MGCN", "Self", "Cross", "Glob", "Loc"):
-        table.add_column(heading, justify="center", no_wrap=True)
-    for heading in (
-        *(f"{side} R@{k}" for side in ("i2t", "t2i") for k in (1, 5, 10)),
-        "rsum",
-        "paper",
-    ):
-        table.add_column(heading, justify="right")
+    rows = []
     for row, found in sorted(reports.items()):
-        numbers = [report.as_dict() for report in found]
-        recalls = [f"{np.mean([n[name] for n in numbers]):.1f}" for name in _RECALLS]
-        rsums = [report.rsum for report in found]
-        rsum = f"{np.mean(rsums):.1f}"
-        if len(rsums) > 1:
-            rsum += f"±{np.std(rsums, ddof=1):.1f}"
         parts = ["x" if on else "" for on in ABLATION_PARTS[row].values()]
-        table.add_row(str(row), *parts, *recalls, rsum, f"{TABLE_4[row].rsum:.1f}")
-    return table
+        recalls = np.mean([recalls_of(report) for report in found], axis=0)
+        rsum = mean_cell([report.rsum for report in found])
+        cells = [str(row), *parts, *(f"{recall:.1f}" for recall in recalls), rsum]
+        rows.append([*cells, f"{TABLE_4[row].rsum:.1f}"])
+    columns = ("row", *_PARTS, *RECALL_COLUMNS, "rsum", "paper, Flickr30K")
+    return DataTable("table4", title, columns, rows, text_columns=frozenset())
 
 
-def ordering_table(reports: Mapping[int, Sequence[RecallReport]]) -> Table:
+def ordering_table(reports: Mapping[int, Sequence[RecallReport]]) -> DataTable:
     """Which of the paper's orderings hold here, pair by pair.
 
     A pair holds if the mean rsum of its first row is higher. With several seeds a difference of
@@ -54,11 +44,9 @@ def ordering_table(reports: Mapping[int, Sequence[RecallReport]]) -> Table:
         reports: by row of Table 4, one report a seed.
 
     Returns:
-        A table for `rich.print`; claims without any pair of measured rows are left out.
+        The table; claims without any pair of measured rows are left out.
     """
-    table = Table(title="Orderings of Table 4", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("claim", "holds", "rsum: ours (paper)"):
-        table.add_column(heading)
+    rows = []
     for claim, pairs in ORDERINGS:
         measured = [pair for pair in pairs if set(pair) <= set(reports)]
         if not measured:
@@ -70,8 +58,10 @@ def ordering_table(reports: Mapping[int, Sequence[RecallReport]]) -> Table:
             f"({TABLE_4[better].rsum - TABLE_4[worse].rsum:+.1f})"
             for (better, worse), (difference, unsure) in zip(measured, differences, strict=True)
         ]
-        table.add_row(claim, f"{held} of {len(measured)}", ", ".join(cells))
-    return table
+        rows.append([claim, f"{held} of {len(measured)}", ", ".join(cells)])
+    columns = ("claim", "holds", "rsum: ours (paper)")
+    texts = frozenset({0, 1, 2})
+    return DataTable("orderings", "Orderings of Table 4", columns, rows, text_columns=texts)
 
 
 def _difference(

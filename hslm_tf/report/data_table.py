@@ -1,9 +1,14 @@
-"""A table as data: shown in a page, and written as Markdown and CSV beside it."""
+"""A table as data: shown in a page or on a terminal, and written as Markdown and CSV."""
 
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,8 @@ class DataTable:
         rows: cells as they are shown, as many as there are columns.
         marked: numbers of rows that stand out, such as one's own among published ones.
         note: what a reader has to know, below the table.
+        text_columns: numbers of the columns that hold text; the others hold numbers.
+        pictures: small pictures as data URIs, by row and column; only a page shows them.
     """
 
     name: str
@@ -25,14 +32,26 @@ class DataTable:
     rows: Sequence[Sequence[str]]
     marked: frozenset[int] = field(default_factory=frozenset)
     note: str = ""
+    text_columns: frozenset[int] = frozenset({0})
+    pictures: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
     def markdown(self) -> str:
         """The table as Markdown, rows that stand out in bold."""
-        lines = [f"## {self.title}", "", _line(self.columns), _line(["---"] * len(self.columns))]
+        rules = [
+            "---" if number in self.text_columns else "---:" for number in range(len(self.columns))
+        ]
+        lines = [
+            f"## {markdown_text(self.title)}",
+            "",
+            _line(map(markdown_text, self.columns)),
+            _line(rules),
+        ]
         for number, row in enumerate(self.rows):
-            bold = number in self.marked
-            lines.append(_line([f"**{cell}**" if bold and cell else cell for cell in row], True))
-        return "\n".join([*lines, *(["", self.note] if self.note else [])]) + "\n"
+            cells = [markdown_text(cell) for cell in row]
+            if number in self.marked:
+                cells = [cell and f"**{cell}**" for cell in cells]
+            lines.append(_line(cells))
+        return "\n".join([*lines, *(["", markdown_text(self.note)] if self.note else [])]) + "\n"
 
     def csv(self) -> str:
         """The table as CSV."""
@@ -40,14 +59,34 @@ class DataTable:
         csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
         return text.getvalue()
 
+    def rich(self) -> Table:
+        """The table for `print_table`."""
+        table = Table(
+            title=escape(self.title),
+            caption=escape(self.note) or None,
+            caption_justify="left",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+        )
+        for number, heading in enumerate(self.columns):
+            text = number in self.text_columns
+            table.add_column(escape(heading), justify="left" if text else "right", no_wrap=not text)
+        for row in self.rows:
+            table.add_row(*map(escape, row))
+        return table
 
-def _line(cells: Sequence[str], escaped: bool = False) -> str:
-    if escaped:
-        cells = [_plain(cell) for cell in cells]
+
+def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _plain(cell: str) -> str:
-    """Nothing in a cell ends it, or is taken for HTML."""
-    cell = cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-    return " ".join(cell.split())
+def markdown_text(text: str) -> str:
+    """Text in one line, in which nothing is taken for Markdown or HTML.
+
+    Args:
+        text: the text.
+
+    Returns:
+        The text as it is written in Markdown.
+    """
+    return re.sub(r"([\\`*_\[\]<>|&~$])", r"\\\1", " ".join(text.split()))

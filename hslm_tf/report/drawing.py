@@ -3,7 +3,10 @@
 import hashlib
 import io
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from hslm_tf.report.extra import load_extra
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -11,6 +14,52 @@ if TYPE_CHECKING:
 
 # Colours that people with any colour vision tell apart (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+
+# Where there are more lines than colours.
+_DASHES = ((), (4, 1.5), (1, 1), (4, 1, 1, 1), (8, 2), (2, 2))
+
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+
+
+class Plot(NamedTuple):
+    """A plot with its title.
+
+    Attributes:
+        title: what it shows.
+        svg: what `svg_of` returned.
+    """
+
+    title: str
+    svg: "Markup"
+
+
+class Line(NamedTuple):
+    """How a line is drawn.
+
+    Attributes:
+        name: what it stands for.
+        colour: its colour.
+        dashes: dashes and gaps in widths of the line; none of a solid line.
+    """
+
+    name: str
+    colour: str
+    dashes: tuple[float, ...]
+
+
+def lines_for(names: Sequence[str]) -> list[Line]:
+    """Chooses lines that can be told apart, up to 42.
+
+    Args:
+        names: what they stand for.
+
+    Returns:
+        A line for every name.
+    """
+    return [
+        Line(name, COLOURS[number % len(COLOURS)], _DASHES[number // len(COLOURS) % len(_DASHES)])
+        for number, name in enumerate(names)
+    ]
 
 
 def new_figure(width: float = 6.4, height: float = 3.2) -> "Figure":
@@ -26,10 +75,9 @@ def new_figure(width: float = 6.4, height: float = 3.2) -> "Figure":
     Raises:
         ImportError: if matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("matplotlib is not installed: pip install hslm-tf[report]") from error
+    load_extra("matplotlib")
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -49,7 +97,7 @@ def svg_of(figure: "Figure", description: str) -> "Markup":
     text = io.StringIO()
     # Text stays text; equal figures give equal files.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hslm_tf"}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(text, format="svg", metadata=_NO_METADATA)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     # Several figures stand in one page: what one refers to must not be found in another.

@@ -12,13 +12,12 @@ from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.report.data_table import DataTable
 from hslm_tf.report.pictures import picture_of
+from hslm_tf.report.recall_cells import RECALL_COLUMNS, recalls_of
 from hslm_tf.report.regions import height_of, rectangles_of
 from hslm_tf.report.relations import caption_relations, image_relations, strongest_lines
 from hslm_tf.report.rendering import render
 from hslm_tf.report.section import Section
 from hslm_tf.retrieval.encoded_dataset import image_ids
-
-_RECALLS = tuple(f"{side}_r{k}" for side in ("i2t", "t2i") for k in (1, 5, 10))
 
 
 def levels_section(
@@ -105,16 +104,15 @@ def _recall_table(
 ) -> DataTable:
     rows = []
     for number, report in enumerate(reports):
-        numbers = report.as_dict()
         gain = f"{report.rsum - reports[number - 1].rsum:+.1f}" if number else ""
-        cells = [f"{numbers[name]:.1f}" for name in (*_RECALLS, "rsum")]
+        cells = [f"{number:.1f}" for number in (*recalls_of(report), report.rsum)]
         rows.append((str(number), *cells, gain))
     all_images = num_images == dataset.num_images
     which = f"all {num_images}" if all_images else f"the first {num_images} of {dataset.num_images}"
     return DataTable(
         "mgcn_levels",
         "Recall with the first layers of the MGCN only",
-        ("layers", *(f"{n[:3]} R@{n[5:]}" for n in _RECALLS), "rsum", "adds"),
+        ("layers", *RECALL_COLUMNS, "rsum", "adds"),
         rows,
         frozenset({len(rows) - 1}),
         f"On {which} images of {dataset.name}, ranked among one another. The last row is the model "

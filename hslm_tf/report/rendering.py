@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.report.extra import load_extra
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -24,9 +25,11 @@ def render(template: str, **values: object) -> "Markup":
     Raises:
         ImportError: if Jinja2 is not installed.
     """
+    environment = _environment()
+    # It comes with Jinja2.
     from markupsafe import Markup
 
-    return Markup(_environment().get_template(template).render(**values))
+    return Markup(environment.get_template(template).render(**values))
 
 
 def write_page(path: Path, title: str, body: "Markup") -> None:
@@ -47,10 +50,7 @@ def write_page(path: Path, title: str, body: "Markup") -> None:
 
 @functools.cache
 def _environment() -> "Environment":
-    try:
-        import jinja2
-    except ImportError as error:
-        raise ImportError("Jinja2 is not installed: pip install hslm-tf[report]") from error
+    jinja2 = load_extra("jinja2")
     return jinja2.Environment(
         loader=jinja2.PackageLoader("hslm_tf.report"),
         autoescape=True,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hslm_tf.report.data_table import DataTable
+from hslm_tf.report.drawing import Line, Plot
+from hslm_tf.report.rendering import render
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -17,11 +19,36 @@ class Section:
     Args:
         anchor: what links to it, such as `recall`.
         title: its heading.
-        body: HTML below the heading, see `rendering.render`.
-        tables: the tables that are written as files too.
+        body: HTML below the heading, tables included, see `rendering.render`.
+        tables: the tables of the body, which are written as files too.
     """
 
     anchor: str
     title: str
     body: "Markup"
     tables: Sequence[DataTable] = ()
+
+
+def plain_section(
+    anchor: str,
+    title: str,
+    text: Sequence[str],
+    tables: Sequence[DataTable] = (),
+    plots: Sequence[Plot] = (),
+    legend: Sequence[Line] = (),
+) -> Section:
+    """Makes a section of paragraphs, plots and tables, in this order.
+
+    Args:
+        anchor: as for `Section`.
+        title: as for `Section`.
+        text: paragraphs.
+        tables: the tables; long ones are folded.
+        plots: the plots.
+        legend: the lines of all plots.
+
+    Returns:
+        The section.
+    """
+    body = render("section.html", text=text, tables=tables, plots=plots, legend=legend)
+    return Section(anchor, title, body, tables)

@@ -210,4 +210,5 @@ def _strip_table(strips: Sequence[dict[str, Any]]) -> DataTable:
         for word, before, after in zip(strip["words"], *strip["shares"].values(), strict=True)
     ]
     title = "Word correlation before and after self-attention"
-    return DataTable("word_correlation", title, ("caption", "word", "before", "after"), rows)
+    columns = ("caption", "word", "before", "after")
+    return DataTable("word_correlation", title, columns, rows, text_columns=frozenset({0, 1}))

@@ -1,4 +1,4 @@
-"""Which items answer a query: collections of encoded images and captions, and the search in them.
+"""Search: collections of encoded images and captions, and which of them answer a query.
 
 TensorFlow is loaded when a name is first asked for, not when the package is imported.
 """

@@ -20,7 +20,7 @@ from hslm_tf.retrieval.storage import (
     to_storage,
 )
 
-# What is encoded at once.
+# Captions that are encoded at once.
 _CAPTION_BLOCK_SIZE = 256
 
 
@@ -32,7 +32,7 @@ class CaptionEncodings:
         words: `[tokens, d]`, float16 or float32, the words of all captions.
         starts: int64 `[n]`, where the words of each caption start.
         lengths: int64 `[n]`, how many they are.
-        text_global: `[n, d]`, the global features, or None in a model without global alignment.
+        text_global: `[n, d]`, the global vectors, or None in a model without global alignment.
     """
 
     words: Rows

@@ -18,12 +18,12 @@ _BLOCK_BYTES = 2**26
 
 
 def write_parts(path: Path, parts: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-    """Writes a file in one piece: until it is complete, whatever stood there stays.
+    """Writes a file in one piece: until it is complete, an older file stays as it is.
 
     Args:
         path: the file.
         parts: arrays, or anything with `shape`, `dtype` and slices, and lists of strings.
-        manifest: what JSON can hold; the checksums are added.
+        manifest: values that JSON can hold; the checksums are added.
 
     Raises:
         OSError: if the file cannot be written.
@@ -40,7 +40,7 @@ def read_parts(
 
     Args:
         path: the file.
-        lazy: parts that are mapped instead of read; their checksums are compared with `verify`.
+        lazy: parts that are mapped instead of read; only `verify` compares their checksums.
         verify: compares the checksums of all parts, which reads the whole file.
 
     Returns:
@@ -122,7 +122,7 @@ def _checksum(values: Any) -> int:
     checksum = 0
     if getattr(values, "dtype", np.dtype(object)).kind == "O":
         for value in values:
-            # The length keeps neighbours apart.
+            # With the length, so that the border between two strings counts, too.
             checksum = zlib.crc32(b"%d:%s" % (len(value), value), checksum)
         return checksum
     for rows in _blocks(values):

@@ -29,8 +29,8 @@ class Collection:
     """Images and captions, encoded once, that can be searched, changed and saved.
 
     Made by `build`, `from_encodings` or `load`. A search has two stages. Inner products with one
-    vector an item give candidates; the candidates get their exact score from the model. What is
-    approximate is only which items are candidates, and the storage type of the local features.
+    vector an item give candidates; the candidates get their exact score from the model. Only the
+    choice of the candidates is approximate, and local features are rounded to their storage type.
 
     Args:
         model: the model.
@@ -96,7 +96,7 @@ class Collection:
                 and moves a score in the fourth decimal.
             image_folder: where the image files lie, for galleries.
             run: directory of the model's run, remembered by a saved collection.
-            progress: called with the number of images and captions after every batch.
+            progress: called after every batch with its number of images or captions.
             memmap_dir: folder for temporary files that local features are kept in until the
                 collection is gone; None for memory.
 
@@ -169,8 +169,8 @@ class Collection:
         """Chooses what finds the candidates; brute force by default.
 
         Args:
-            make: gives an empty index for the images, and another for the captions. They take in
-                the vectors when they are first asked, and again after `add` and `remove`.
+            make: called with `"images"` or `"captions"`, returns an empty index for them. It is
+                filled at the first search, and a new one after `add` and `remove`.
         """
         self._make_index = make
         self._indexes: dict[Side, Index] = {}
@@ -237,7 +237,7 @@ class Collection:
         """Encodes further images with their captions and puts them at the end.
 
         Args:
-            dataset: images with ids that are not in the collection, and as many regions.
+            dataset: images with new ids, and with as many regions as those of the collection.
             ids: ids instead of the dataset's own, which are numbers where it has none.
 
         Raises:
@@ -245,7 +245,7 @@ class Collection:
             ValueError: if an id is in the collection already, or the shape is another.
         """
         regions = self.encoded.images.regions
-        # Looked at before anything is encoded, which may take long.
+        # Checked before anything is encoded, which may take long.
         if dataset.max_regions != regions.shape[1]:
             raise ValueError(
                 f"The collection has {regions.shape[1]} regions an image. "
@@ -303,7 +303,7 @@ class Collection:
 
     def _change(self, encoded: EncodedDataset) -> None:
         self.encoded = encoded
-        # Indexes take the vectors in anew.
+        # New indexes, for the new vectors.
         self.use_index(self._make_index)
 
     def _index(self, side: Side) -> Index:

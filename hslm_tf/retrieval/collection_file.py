@@ -70,7 +70,7 @@ def write_collection(
 
 
 def read_collection(path: Path, model: HSLM, verify: bool) -> dict[str, Any]:
-    """Reads what makes a collection.
+    """Reads the parts of a collection.
 
     Args:
         path: the file.

@@ -25,13 +25,13 @@ def distill(
 
     Every step draws a block of images and captions, has the model score all its pairs, and moves
     the heads so that softmaxes over inner products resemble softmaxes over scores, in both
-    directions. Half of a block lies close together under the heads as they are: what the candidates
-    has to tell apart.
+    directions. Half of a block lies close together according to the current heads: such items are
+    hard to tell apart when candidates are chosen.
 
     Args:
-        model: the teacher_fingerprint.
+        model: the model whose scores are learned.
         dataset: images and captions, the split that the model was trained on.
-        config: how.
+        config: how the heads learn.
         progress: called with the loss after every step.
 
     Returns:
@@ -72,7 +72,7 @@ def distill(
     return heads
 
 
-# Steps after which neighbours are looked for with the heads as they are then.
+# Steps after which the vectors, by which close items are found, are computed again.
 _REFRESH = 25
 
 
@@ -103,7 +103,7 @@ class _Step:
     def __init__(self, heads: ProjectionHeads, config: DistillationConfig) -> None:
         self._heads = heads
         self._temperature = config.temperature
-        # What inner products, at most 1, are multiplied by before their softmax; learned.
+        # Learned factor of the inner products, which are at most 1, before their softmax.
         self._log_scale = keras.Variable(np.log(20.0), dtype="float32", name="log_scale")
         heads = heads.image_head, heads.text_head
         self._variables = [v for head in heads for v in head.trainable_variables]
@@ -130,7 +130,7 @@ class _Step:
         return loss
 
 
-def _divergence(teacher_fingerprint: tf.Tensor, student: tf.Tensor, axis: int) -> tf.Tensor:
+def _divergence(teacher: tf.Tensor, student: tf.Tensor, axis: int) -> tf.Tensor:
     """Mean Kullback-Leibler divergence of softmaxes along an axis."""
-    logs = tf.nn.log_softmax(teacher_fingerprint, axis) - tf.nn.log_softmax(student, axis)
-    return tf.reduce_mean(tf.reduce_sum(tf.nn.softmax(teacher_fingerprint, axis) * logs, axis))
+    logs = tf.nn.log_softmax(teacher, axis) - tf.nn.log_softmax(student, axis)
+    return tf.reduce_mean(tf.reduce_sum(tf.nn.softmax(teacher, axis) * logs, axis))

@@ -10,9 +10,9 @@ class DistillationConfig:
     dim: int = 256
     """width of the vectors"""
     attentions: int = 4
-    """attentions of a head"""
+    """number of attentions of a head"""
     concepts: int = 256
-    """concepts of a head"""
+    """number of learned concepts of a head"""
     steps: int = 1000
     """blocks of images and captions that the model scores"""
     images_a_step: int = 128

@@ -124,7 +124,7 @@ class EncodedDataset:
             heads: its projection heads.
             dataset: images and captions; without ids of its own, an image's number is its id.
             dtype: type that local features are kept in.
-            progress: called with the number of images and captions after every batch.
+            progress: called after every batch with its number of images or captions.
             memmap_dir: folder for temporary files that local features are kept in; None for memory.
 
         Returns:

@@ -30,7 +30,7 @@ class ImageEncodings:
     Args:
         regions: `[n, N, d]`, float16 or float32.
         region_mask: bool `[n, N]`.
-        image_global: `[n, d]`, the global features of a model that pools its regions, else None.
+        image_global: `[n, d]`, the global vectors of a model that pools the regions, else None.
     """
 
     regions: Rows

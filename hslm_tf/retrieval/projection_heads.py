@@ -1,4 +1,4 @@
-"""Projection heads: a vector an image, a vector a caption; inner products stand in for scores."""
+"""Projection heads: one vector for an image or a caption; inner products approximate scores."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,16 +24,16 @@ class ProjectionHead(keras.layers.Layer):
     """Pools local features into one unit vector.
 
     `l2norm(W_m mean + W_o [attended_1 ... attended_h, max_j relu(W_c x_j), mean_j relu(W_c x_j)])`:
-    the mean of the local features, corrected by what `h` attentions pick out and by which of some
-    learned concepts occur at all and how often. W_m starts as given and W_o at zero, so an
-    untrained head is the (projected) mean. All arithmetic is float32.
+    the mean of the local features, corrected by what `h` attentions pick out and by how strongly
+    learned concepts occur, at most and on average. W_m starts with orthonormal columns and W_o at
+    zero, so an untrained head is the projected mean. All arithmetic is float32.
 
     Args:
         dim: width of the vector; None leaves the mean as it is and has no weights at all.
         attentions: number of attentions.
         concepts: number of concepts.
-        seed: seed of W_m's orthonormal columns. Heads whose inner products are to start as those
-            of the means share it.
+        seed: seed of the initial W_m. Both heads of a model share it, so that their inner products
+            start close to those of the means.
         teacher_fingerprint: fingerprint of the model that the head was distilled from.
         **kwargs: name and the other arguments of `keras.layers.Layer`.
 
@@ -49,7 +49,7 @@ class ProjectionHead(keras.layers.Layer):
         self,
         dim: int | None = 256,
         attentions: int = 4,
-        concepts: int = 512,
+        concepts: int = 256,
         seed: int = 0,
         teacher_fingerprint: str = "",
         **kwargs,
@@ -71,7 +71,10 @@ class ProjectionHead(keras.layers.Layer):
             shape=(width, self.dim),
             initializer=keras.initializers.Orthogonal(seed=self.seed),
         )
-        self.attention = keras.layers.Dense(self.attentions, dtype="float32", name="attention")
+        # A bias would be the same for all rows and cancel in the softmax over them.
+        self.attention = keras.layers.Dense(
+            self.attentions, use_bias=False, dtype="float32", name="attention"
+        )
         self.attention.build(vectors_shape)
         self.concept = keras.layers.Dense(
             self.concepts, activation="relu", dtype="float32", name="concept"
@@ -117,7 +120,7 @@ class ProjectionHeads:
 
     def __post_init__(self) -> None:
         for head in (self.image_head, self.text_head):
-            # Masks come as inputs of their own; this silences the warning about attached ones.
+            # Masks are inputs of their own; without this, Keras warns about masks of tensors.
             head.supports_masking = True
 
     @property
@@ -210,7 +213,7 @@ def new_heads(
     width: int,
     dim: int | None,
     attentions: int = 4,
-    concepts: int = 512,
+    concepts: int = 256,
     teacher_fingerprint: str = "",
 ) -> ProjectionHeads:
     """Makes untrained heads, which give the mean of the local features, projected.

@@ -1,4 +1,4 @@
-"""What is asked: the vectors that find candidates, and the exact scores of a query's candidates."""
+"""Queries: the vectors that find candidates, and the exact scores of a query's candidates."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class Queries(NamedTuple):
 
     Attributes:
         vectors: vectors of the projection heads, float32 `[q, dim]`.
-        score: gives the exact scores, `[b]`, of a query, by its number, and some rows.
+        score: called with the number of a query and rows, int `[b]`; returns exact scores `[b]`.
     """
 
     vectors: np.ndarray
@@ -80,6 +80,8 @@ def image_queries(
         ValueError: if an image is unknown or has no region, or region features have another width
             or are not finite.
     """
+    if tf.is_tensor(images):
+        images = images.numpy()
     if isinstance(images, np.ndarray) and images.dtype.kind == "f":
         asked = model.encode_image(_finite(images, region_mask), region_mask)
         vectors = heads.image_vectors(asked)
@@ -95,11 +97,11 @@ def image_queries(
 
 
 def _finite(regions: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Region features with zeros for padding, whatever stood there; real ones must be finite."""
+    """Checks that real region features are finite, and sets padding to zero."""
     if mask is None:
         mask = np.ones(regions.shape[:2], bool)
     if regions.ndim != 3 or mask.shape != regions.shape[:2]:
-        # The model says what is wrong.
+        # The model raises the error.
         return regions
     if not np.isfinite(regions[mask]).all():
         raise ValueError("Region features must be finite. Received: NaN or infinity")

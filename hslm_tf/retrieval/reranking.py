@@ -10,7 +10,7 @@ import tensorflow as tf
 from hslm_tf.retrieval.indexes import Index
 from hslm_tf.retrieval.queries import Queries
 
-# What is scored at once where the candidates are many.
+# Items that are scored at once.
 _ITEM_BLOCK_SIZE = 1024
 
 
@@ -65,7 +65,7 @@ def _rerank(
     rows: np.ndarray, score: Callable[[np.ndarray], tf.Tensor], items: Sequence[str], k: int
 ) -> list[Hit]:
     """Scores candidates, rows of the items or negative for gaps, and takes the best."""
-    # Sorted rows are kind to the disk, and a stable order then gives ties to the first.
+    # In order, so that the disk is read in order, and the first of equal scores comes first.
     rows = np.sort(rows[rows >= 0])
     if not len(rows):
         return []

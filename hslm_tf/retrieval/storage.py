@@ -20,8 +20,8 @@ def allocate(shape: tuple[int, ...], dtype: StorageType, memmap_dir: Path | None
     Args:
         shape: its shape.
         dtype: its type.
-        memmap_dir: folder for a temporary file that the array is mapped to, and that goes with it;
-            None for memory.
+        memmap_dir: folder for a temporary file that the array is mapped to, and that is removed
+            with it; None for memory.
 
     Returns:
         The array.
@@ -72,7 +72,7 @@ def to_float32(values: np.ndarray) -> tf.Tensor:
 def global_features(
     encoding: Mapping[str, Any], key: str, count: int, dtype: StorageType
 ) -> Rows | None:
-    """The global features of an encoding.
+    """The global vectors of an encoding, in the type that they are kept in.
 
     Args:
         encoding: as `HSLM.encode_image` or `HSLM.encode_text` returns.
@@ -81,7 +81,7 @@ def global_features(
         dtype: type that they are kept in.
 
     Returns:
-        Features `[n, d]`, or None in a model that has none.
+        Vectors `[n, d]`, or None in a model that has none.
 
     Raises:
         ValueError: if there are not n, or one does not fit the type.

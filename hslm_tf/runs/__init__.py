@@ -1,1 +1,1 @@
-"""What one experiment is: its directory, its training, and the recall of what it left."""
+"""One experiment: its directory, its training, and the recall of its models."""

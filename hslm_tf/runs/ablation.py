@@ -1,17 +1,15 @@
 """Training the rows of the paper's Table 4."""
 
 import dataclasses
-import json
-from pathlib import Path
 
 import keras
 
 from hslm_tf.config import RunConfig
-from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.evaluation.exact_recall import evaluate
-from hslm_tf.evaluation.ranks import DirectionReport, RecallReport
+from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.presets import ABLATION_PARTS
+from hslm_tf.runs.ablation_directory import read_recall, write_recall
 from hslm_tf.runs.experiment import train
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits
@@ -26,8 +24,8 @@ def row_config(config: RunConfig, row: int, seed: int) -> RunConfig:
         seed: added to the configured seed.
 
     Returns:
-        The configuration. A contrastive start compares whole scores: on global vectors alone, rows
-        without them could not be trained alike, and what is local would not be trained at all.
+        The configuration. A contrastive loss compares whole scores: rows without global vectors
+        could not be trained on these, and in other rows the local parts would not be trained.
     """
     training = dataclasses.replace(
         config.training, seed=config.training.seed + seed, contrastive_on="score"
@@ -39,7 +37,7 @@ def row_config(config: RunConfig, row: int, seed: int) -> RunConfig:
 def run_row(
     config: RunConfig, run: RunDirectory, splits: Splits, measured: RetrievalDataset, verbose: int
 ) -> RecallReport:
-    """Trains one row with one seed, or goes on with it, or reads what it came to.
+    """Trains one row with one seed, or continues its run, or reads the result of a complete one.
 
     Args:
         config: the configuration of the run, from `row_config`.
@@ -56,21 +54,9 @@ def run_row(
     """
     if run.config_file.exists() and run.config() != config:
         raise ValueError(f"{run.path} holds a run with another configuration: choose another --out")
-    result = run.path / "recall.json"
-    if result.exists():
-        return _read(result)
+    if found := read_recall(run):
+        return found
     train(config, run, splits, verbose)
     report = evaluate(keras.saving.load_model(run.best_model), measured)
-    with atomic_write(result) as draft:
-        draft.write_text(json.dumps(report.as_dict(), indent=2) + "\n", "utf-8")
+    write_recall(run, report)
     return report
-
-
-def _read(path: Path) -> RecallReport:
-    numbers = json.loads(path.read_text("utf-8"))
-    fields = [field.name for field in dataclasses.fields(DirectionReport)]
-    sides = {
-        side: DirectionReport(**{name: numbers[f"{side}_{name}"] for name in fields})
-        for side in ("i2t", "t2i")
-    }
-    return RecallReport(**sides)

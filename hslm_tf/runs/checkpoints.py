@@ -15,7 +15,7 @@ class RunCheckpoint(keras.callbacks.Callback):
 
     The best model has the averaged weights where the optimizer keeps an average, and is compiled
     with an optimizer that has no state yet: its state is twice as large as the weights. The last
-    one has the weights and the optimizer that training goes on with. Each file appears in one
+    one has the weights and the optimizer that training continues with. Each file appears in one
     piece. The record of progress is written last: a run that is killed while saving resumes from
     the epoch before.
 
@@ -23,7 +23,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         run: the run's directory.
         patience: epochs without a better rsum after which training stops, always after an epoch
             that was measured; None: it never does. It counts from the record of progress, so a
-            resumed run stops where it would have.
+            resumed run stops after the same epoch.
     """
 
     def __init__(self, run: RunDirectory, patience: int | None = None) -> None:

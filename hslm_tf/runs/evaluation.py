@@ -1,4 +1,4 @@
-"""Recall of runs: their best models, and where an evaluation that is killed continues."""
+"""Recall of the best models of runs; an evaluation that is killed can be continued."""
 
 import contextlib
 import hashlib
@@ -21,7 +21,7 @@ from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.evaluation.scoring import CAPTION_BLOCK_SIZE, IMAGE_BLOCK_SIZE
 from hslm_tf.runs.run_directory import RunDirectory
 
-_IMAGE_BLOCK_SIZE = 100
+_READ_BLOCK_SIZE = 100
 
 
 def evaluate_runs(
@@ -31,18 +31,18 @@ def evaluate_runs(
     scores_file: Path | None = None,
     restart: bool = False,
 ) -> dict[str, RecallReport]:
-    """Measures the best models of runs, with a bar on a terminal.
+    """Measures the best models of runs, with a progress bar on a terminal.
 
-    How far it is is noted every minute in `evaluation/` of the first run of a group, and an
-    evaluation with the same weights, data and settings continues there. The notes are removed when
-    all groups are measured.
+    Progress is saved every minute in `evaluation/` of the first run of a group, and an evaluation
+    with the same weights, data and settings continues from there. It is removed when all groups are
+    measured.
 
     Args:
         groups: by name, one run or the members of an ensemble.
         dataset: images and captions.
         protocol: as for `evaluate_scores`.
         scores_file: file for the matrix of scores, with a single group; without it there is none.
-        restart: begins anew where an earlier evaluation could be continued.
+        restart: begins again instead of continuing an earlier evaluation.
 
     Returns:
         The report of every group.
@@ -78,7 +78,7 @@ def evaluate_runs(
         reports[name] = report
     for state in states:
         state.clear()
-        # Unless another evaluation of the run has left something.
+        # Not empty where another evaluation of the run has left its progress.
         with contextlib.suppress(OSError):
             state.path.parent.rmdir()
     return reports
@@ -92,7 +92,7 @@ def _digest(path: Path) -> str:
 def _data_identity(dataset: RetrievalDataset) -> dict[str, str]:
     captions = json.dumps([dataset.captions, dataset.caption_to_image.tolist()])
     regions = hashlib.sha256()
-    for rows in row_blocks(dataset.num_images, _IMAGE_BLOCK_SIZE):
+    for rows in row_blocks(dataset.num_images, _READ_BLOCK_SIZE):
         for array in dataset.read_images(rows):
             regions.update(np.ascontiguousarray(array))
     return {

@@ -44,9 +44,9 @@ def train(
 ) -> HSLM:
     """Trains a model, or continues a run that was interrupted.
 
-    The run's directory is made when the configuration has turned out to work. A run is continued
-    from its last complete epoch: order, negatives, dropout and optimizer go on as if it had never
-    stopped.
+    The run's directory is made once the model is built, so that a wrong configuration leaves none.
+    A run is continued from its last complete epoch: order, negatives, dropout and optimizer go on
+    as if it had never stopped.
 
     Args:
         config: the run's configuration.
@@ -56,12 +56,12 @@ def train(
         profiled_steps: first and last step, counted from 1, of which to write a TensorBoard trace.
 
     Returns:
-        The model after the last epoch, with averaged weights where the optimizer averages; of a run
-        that is out of patience, as `last.keras` holds it.
+        The model after the last epoch, with averaged weights where the optimizer averages. If the
+        run was out of patience already, the model in `last.keras`.
 
     Raises:
         DataError: if region features are not finite.
-        OSError: if the vocabulary or the word vectors cannot be read, or the run not be written.
+        OSError: if vocabulary or word vectors cannot be read, or the run cannot be written.
         ValueError: if the vocabulary or the word vectors are broken, or there are fewer steps than
             `profiled_steps`.
         FloatingPointError: if the loss is not finite.
@@ -114,7 +114,7 @@ def train(
             ],
         )
     except tf.errors.InvalidArgumentError as error:
-        # Of what a pipeline raises, TensorFlow passes on no more than the text.
+        # Of an error in the pipeline, TensorFlow passes on the text only.
         found = re.search(r"DataError: (.+)", error.message)
         if found is None:
             raise

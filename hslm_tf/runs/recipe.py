@@ -1,4 +1,4 @@
-"""What a `TrainingConfig` says: the optimizer, its learning rate and the losses by step."""
+"""Makes what a `TrainingConfig` describes: optimizer, learning rate and losses by step."""
 
 import keras
 

@@ -11,7 +11,7 @@ from hslm_tf.data.atomic_write import atomic_write
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """Everything that a run leaves behind; evaluation needs nothing else but the data.
+    """All files of a run; evaluation needs these and the data.
 
     Args:
         path: the directory.
@@ -61,15 +61,15 @@ class RunDirectory:
 
     @property
     def evaluation(self) -> Path:
-        """Folder where evaluations note how far they are; it is there while one is not complete."""
+        """Folder with the progress of evaluations; it exists while one is not complete."""
         return self.path / "evaluation"
 
     @property
     def progress(self) -> dict[str, Any]:
         """How far the run has come.
 
-        `epochs` complete, the last of them that was measured (`measured_epoch`), the best
-        (`best_epoch`) and its `best_rsum`.
+        `epochs`: complete epochs; `measured_epoch`: the last that was measured; `best_epoch` and
+        `best_rsum`: the best.
         """
         file = self.path / "progress.json"
         progress = {"epochs": 0, "measured_epoch": 0, "best_epoch": 0, "best_rsum": float("-inf")}
@@ -81,7 +81,7 @@ class RunDirectory:
             draft.write_text(json.dumps(progress, indent=2) + "\n", "utf-8")
 
     def out_of_patience(self, patience: int | None) -> bool:
-        """Says whether the best epoch lies so far before the last measured one.
+        """Says whether the best epoch lies at least so many epochs before the last measured one.
 
         Args:
             patience: number of epochs; None: it never does.
@@ -91,7 +91,7 @@ class RunDirectory:
         return patience is not None and waited >= patience
 
     def tidy(self) -> None:
-        """Removes what a killed run left: drafts, and lines of the log without an epoch."""
+        """Removes what a killed run left: drafts, and lines of the log for incomplete epochs."""
         for draft in self.path.glob("draft-[0-9]*-*"):
             draft.unlink()
         if not self.log_file.exists():
@@ -99,7 +99,7 @@ class RunDirectory:
         lines = self.log_file.read_text("utf-8").splitlines(keepends=True)
         kept = self.progress["epochs"]
         with atomic_write(self.log_file) as draft:
-            # Without an epoch the line of names goes, too: it is written again.
+            # Without a complete epoch the header goes, too: it will be written again.
             draft.write_text("".join(lines[: kept + 1] if kept else []), "utf-8")
 
     def require_new(self) -> None:

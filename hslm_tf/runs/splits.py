@@ -1,18 +1,21 @@
 """The splits of a run's dataset."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from hslm_tf.config import RunConfig
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.data.loading import load_dataset
+from hslm_tf.data.loading import find_splits, load_dataset
 from hslm_tf.data.sample import sample_folder
 from hslm_tf.runs.run_directory import RunDirectory
 
 
 class Splits(NamedTuple):
-    """What a run trains on and what chooses its best checkpoint."""
+    """The split that a run trains on and the one that chooses its best checkpoint."""
 
     train: RetrievalDataset
     dev: RetrievalDataset
@@ -21,6 +24,21 @@ class Splits(NamedTuple):
 def dataset_path(config: RunConfig) -> str | Path:
     """Returns where the configured dataset lies, the built-in sample included."""
     return sample_folder() if config.data.dataset == "sample" else config.data.dataset
+
+
+def measured_split(config: RunConfig) -> str:
+    """Names the split that an ablation is measured on: the test split, or dev without one.
+
+    Args:
+        config: the run's configuration.
+
+    Returns:
+        Its name.
+    """
+    data = config.data
+    return (
+        data.test_split if data.test_split in find_splits(dataset_path(config)) else data.dev_split
+    )
 
 
 def load_split(config: RunConfig, split: str, captions_optional: bool = False) -> RetrievalDataset:
@@ -79,3 +97,33 @@ def open_split(
     if not run.best_model.exists():
         raise FileNotFoundError(f"{run.path} has no model yet: there is no {run.best_model}")
     return load_split(config, split or config.data.test_split, captions_optional)
+
+
+def open_common_split(
+    runs: Sequence[RunDirectory], split: str | None = None, dataset: str | None = None
+) -> RetrievalDataset:
+    """Opens a split to measure several runs on, the same for all of them.
+
+    Args:
+        runs: directories of the runs.
+        split: as for `open_split`.
+        dataset: as for `open_split`.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        FileNotFoundError: if there is no run, or it has no model yet.
+        DataError: if the data are missing or broken.
+        ValueError: if the runs' data are not the same.
+    """
+    first, *others = (open_split(run, split, dataset) for run in runs)
+    for run, other in zip(runs[1:], others, strict=True):
+        if other.captions != first.captions or not np.array_equal(
+            other.caption_to_image, first.caption_to_image
+        ):
+            raise ValueError(
+                f"{run.path}: {other.source} does not hold the captions of {first.source}, which "
+                f"{runs[0].path} is measured on; --dataset measures all runs on the same data"
+            )
+    return first

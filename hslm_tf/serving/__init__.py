@@ -1,4 +1,4 @@
-"""From a trained model to a SavedModel that TensorFlow Serving runs.
+"""Exports a trained model as a SavedModel for TensorFlow Serving, and asks it.
 
 Importing this package alone does not load TensorFlow.
 """

@@ -14,7 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from hslm_tf.serving.status import ALL_REGIONS, Status
-from hslm_tf.serving.transport import Arrays, GrpcTransport, RestTransport, ServerError
+from hslm_tf.serving.transport import (
+    Arrays,
+    GrpcTransport,
+    RestTransport,
+    ServerError,
+    Transport,
+)
 
 __all__ = ["Client", "Hit", "RowError", "ServerError"]
 
@@ -49,7 +55,7 @@ class Client:
         model: name of the model.
         version: number of the version; None for the one that the server chooses.
         timeout: seconds to wait for an answer.
-        retries: how often a request is sent again that the server could not take.
+        retries: how often a request that the server could not take is sent again.
 
     Raises:
         ImportError: if gRPC is asked for and `tensorflow-serving-api` is not installed.
@@ -65,6 +71,7 @@ class Client:
         retries: int = 2,
     ) -> None:
         scheme, _, target = url.partition("://")
+        self._transport: Transport
         if scheme in ("http", "https"):
             self._transport = RestTransport(url, model, version, timeout, retries)
         elif scheme == "grpc":
@@ -80,7 +87,7 @@ class Client:
             captions: n captions.
 
         Returns:
-            `"words"` `[n, max_tokens, joint_dim]`, boolean `"word_mask"`, `"vector"` `[n, k]`.
+            `"words"` `[n, max_tokens, joint_dim]`, boolean `"word_mask"`, `"vector"` `[n, dim]`.
 
         Raises:
             RowError: if a caption is empty, too long or not UTF-8.
@@ -97,10 +104,12 @@ class Client:
 
         Args:
             region_features: `[n, regions, region_dim]`.
-            num_regions: `[n]`, how many rows of each image are real; None, or -1 for one, for all.
+            num_regions: `[n]`, how many rows of each image are real, -1 for all of them; None for
+                all rows of all images.
 
         Returns:
-            `"regions"` `[n, max_regions, joint_dim]`, boolean `"region_mask"`, `"vector"` `[n, k]`.
+            `"regions"` `[n, max_regions, joint_dim]`, boolean `"region_mask"`, `"vector"`
+            `[n, dim]`.
 
         Raises:
             RowError: if an image has no regions or features that are not finite.
@@ -122,7 +131,8 @@ class Client:
         Args:
             region_features: `[n, regions, region_dim]`.
             captions: n captions.
-            num_regions: `[n]`, how many rows of each image are real; None, or -1 for one, for all.
+            num_regions: `[n]`, how many rows of each image are real, -1 for all of them; None for
+                all rows of all images.
 
         Returns:
             Scores `[n]`.
@@ -194,7 +204,7 @@ class Client:
         ]
 
     def _images(self, features: np.ndarray, num_regions: object) -> Arrays:
-        """Pads images to what the model takes; a wrong shape could harm the requests of others."""
+        """Pads images to what the model takes; a wrong shape could fail other requests, too."""
         if not self._shapes:
             self._shapes = self._transport.input_shapes()
         _, rows, width = self._shapes["score"]["region_features"]
@@ -211,7 +221,7 @@ class Client:
                 "`num_regions` needs one whole number an image. "
                 f"Received: num_regions={num_regions}, len(region_features)={len(features)}"
             )
-        # The model counts padding as rows: it would take it for regions.
+        # The model gets more rows than were given: -1, or a larger count, would include padding.
         counts = np.where(counts == ALL_REGIONS, given, counts)
         counts = np.where(counts > given, rows + 1, counts).astype(np.int32)
         padding = ((0, 0), (0, rows - given), (0, 0))

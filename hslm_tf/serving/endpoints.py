@@ -89,7 +89,7 @@ class Endpoints:
         return endpoints
 
     def examples(self) -> dict[str, dict[str, np.ndarray]]:
-        """A small request to every endpoint, to warm a server up with."""
+        """A small request to every endpoint, for warming up a server."""
         config = self._model.config
         features = np.zeros((1, config.max_regions, config.region_dim), np.float32)
         counts = np.array([config.max_regions], np.int32)
@@ -213,7 +213,7 @@ class Endpoints:
             "status": status,
         }
 
-    # === Reading rows: what would spoil the computation is replaced, and has a status ===
+    # === Reading rows: values that cannot be computed with are replaced and get a status ===
 
     def _read_captions(self, captions: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         captions = tf.ensure_shape(captions, [None])
@@ -237,7 +237,7 @@ class Endpoints:
         return tf.where(counts == ALL_REGIONS, self._max_regions, counts)
 
     def _read_images(self, features: tf.Tensor, counts: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
-        # A session does not compare what it is fed with the declared shape; this op does.
+        # A session does not check its inputs against the declared shape; this op does.
         image = [self._max_regions, self._model.config.region_dim]
         features = tf.ensure_shape(features, [None, *image])
         mask = tf.sequence_mask(counts, self._max_regions)
@@ -270,7 +270,7 @@ def _assert_same_rows(*tensors: tf.Tensor) -> None:
 
 
 def _sanitized(regions: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Zeros instead of padding, and of all of a bad image; its mask becomes True."""
+    """Sets padding and bad images to zero; the whole mask of a bad image becomes True."""
     regions = tf.where(mask[..., None], regions, 0.0)
     status = _first_status(
         (~tf.reduce_all(tf.math.is_finite(regions), axis=[1, 2]), Status.NOT_FINITE),

@@ -1,4 +1,4 @@
-"""Which operations an exported graph may consist of: those of every TensorFlow since 2.5.
+"""Which operations an exported graph may have: those of every TensorFlow since 2.5.
 
 A model server links the operations of its own release, so a graph that needs newer ones, or those
 of one kind of hardware (`CudnnRNNV3`), would not load there.

@@ -1,7 +1,7 @@
 """`python -m hslm_tf.serving.local`: a SavedModel behind TensorFlow Serving's REST paths.
 
-What tests and a first try need, and no more: for real requests there is TensorFlow Serving. It runs
-the SavedModel without Keras, and batches nothing. No other module imports it.
+For tests and a first try only: for real requests there is TensorFlow Serving. It runs the
+SavedModel without Keras, and makes no batches. No other module imports it.
 """
 
 import base64
@@ -82,7 +82,7 @@ class LocalServer(ThreadingHTTPServer):
             The answer, ready for JSON.
 
         Raises:
-            RequestError: if there is none.
+            RequestError: if the request cannot be answered.
         """
         found = _PATH.fullmatch(path)
         if found is None or (found[3] == ":predict") != (body is not None):
@@ -166,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _defaults(version: Path) -> "dict[str, dict[str, tf.Tensor]]":
-    """Inputs that a request may leave out, and what then stands for them, by endpoint."""
+    """Default values of the inputs that a request may leave out, by endpoint."""
     import tensorflow as tf
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -210,7 +210,7 @@ def _decoded(value: Any) -> Any:
 
 
 def _holds_strings(value: Any) -> bool:
-    # Only lists of strings are walked through: lists of numbers are long.
+    # Looks at the first item only, because lists of numbers are long.
     while isinstance(value, list) and value:
         value = value[0]
     return isinstance(value, str | dict)

@@ -50,7 +50,7 @@ class StoredWeights:
     """Copies of a model's weights in the precision in which they are stored.
 
     Everything is computed in float32: a call first turns the stored weights into float32. Vectors
-    and scalars (biases, gates, the attention scale) stay float32, they take no space.
+    and scalars (biases, gates, the attention scale) stay float32, because they take little space.
 
     Args:
         weights: the weights of the Keras models that run within `scope`.

@@ -67,11 +67,11 @@ def export_model(
     target = out / str(version)
     if target.exists():
         raise FileExistsError(f"{target} exists already: a version is never overwritten")
-    # The copy in float32 has another fingerprint than the model that the heads know.
+    # Checked with the model itself, because a float32 copy has another fingerprint.
     heads = heads_of(model, heads)
     endpoints = Endpoints(in_float32(model), precision, heads, index)
     out.mkdir(parents=True, exist_ok=True)
-    # Servers look at folders with a number for a name only: not at the draft.
+    # Servers load only folders that are named by a number, so they do not see the draft.
     with atomic_write(target) as draft:
         tf.saved_model.save(endpoints.tracked, str(draft), signatures=endpoints.signatures())
         if unknown := unknown_ops(draft):

@@ -13,7 +13,7 @@ class SearchIndex(tf.Module):
 
     Args:
         ids: names of the n images.
-        vectors: float32 `[n, k]`, one unit vector an image.
+        vectors: float32 `[n, dim]`, one unit vector an image.
         regions: `[n, regions, joint_dim]`, local image features; kept in their dtype.
         region_mask: boolean `[n, regions]`.
         top_k: number of answers.
@@ -75,15 +75,15 @@ class SearchIndex(tf.Module):
         )
 
     def nearest(self, vectors: tf.Tensor) -> tf.Tensor:
-        """Places of the candidates, int32 `[n, num_candidates]`, for vectors `[n, k]`."""
+        """Places of the candidates, int32 `[q, num_candidates]`, for vectors `[q, dim]`."""
         products = tf.matmul(vectors, self._vectors, transpose_b=True)
         return tf.math.top_k(products, self.num_candidates).indices
 
     def local_features(self, items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Local features, float32, and masks of the images at some places."""
+        """Local features, float32, and masks of the images at the given places."""
         regions = tf.gather(self._regions, items)
         return tf.cast(regions, tf.float32), tf.gather(self._region_mask, items)
 
     def ids_of(self, items: tf.Tensor) -> tf.Tensor:
-        """Names of the images at some places."""
+        """Names of the images at the given places."""
         return tf.gather(self._ids, items)

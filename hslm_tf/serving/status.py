@@ -2,7 +2,7 @@
 
 import enum
 
-# What stands for the number of regions of an image where all its rows are real.
+# Given as the number of regions of an image, it says that all its rows are real.
 ALL_REGIONS = -1
 
 

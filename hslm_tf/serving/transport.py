@@ -39,7 +39,7 @@ class Transport(Protocol):
         """
 
     def input_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
-        """Shapes of the inputs by endpoint and name, -1 for what is open."""
+        """Shapes of the inputs by endpoint and name, -1 for any size."""
 
 
 class RestTransport:
@@ -50,7 +50,7 @@ class RestTransport:
         model: name of the model.
         version: number of the version; None for the one that the server chooses.
         timeout: seconds to wait for an answer.
-        retries: how often a request is sent again that the server could not take.
+        retries: how often a request that the server could not take is sent again.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class GrpcTransport:
         model: name of the model.
         version: number of the version; None for the one that the server chooses.
         timeout: seconds to wait for an answer.
-        retries: how often a request is sent again that the server could not take.
+        retries: how often a request that the server could not take is sent again.
 
     Raises:
         ImportError: if `tensorflow-serving-api` is not installed.
@@ -198,8 +198,8 @@ class _Unavailable(ServerError):
 def with_retries(attempt: Callable[[], Any], retries: int) -> Any:
     """Calls a function again while the server takes nothing, after longer and longer pauses.
 
-    Requests change nothing, so sending one twice does no harm. One that took too long is not
-    repeated: a slow server would only get slower.
+    Requests change nothing, so one may be sent twice. One that took too long is not repeated: that
+    would only make a slow server slower.
 
     Args:
         attempt: the function.
@@ -215,7 +215,7 @@ def with_retries(attempt: Callable[[], Any], retries: int) -> Any:
         try:
             return attempt()
         except _Unavailable:
-            # At random, or clients that were refused together would come back together.
+            # Random, so that clients that were refused together do not return together.
             time.sleep(_FIRST_PAUSE * 2**number * random.uniform(0.5, 1.5))
     return attempt()
 
@@ -230,7 +230,7 @@ def _to_json(value: np.ndarray) -> Any:
 
 def _from_json(value: Any) -> np.ndarray:
     array = np.asarray(value)
-    # JSON knows one kind of number; the model computes in float32.
+    # JSON has one type of number, which becomes float64; the model computes in float32.
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
 

@@ -15,12 +15,12 @@ from hslm_tf.text.split_captions import SplitCaptions, split_captions
 
 logger = logging.getLogger("hslm_tf")
 
-# To be raised whenever the same captions would give other words or another file.
+# Raise it whenever the same captions would give other words or another file.
 _FORMAT = 2
 
 
 def cache_folder() -> Path:
-    """Returns where things lie that can be computed again.
+    """Returns the folder for files that can be computed again.
 
     The environment variable `HSLM_TF_CACHE`; without it `hslm_tf` in `XDG_CACHE_HOME`, or in
     `~/.cache`.
@@ -33,7 +33,7 @@ def cache_folder() -> Path:
 def cached_split(captions: Sequence[str]) -> SplitCaptions:
     """Splits the captions of a data set into words, at most once.
 
-    A cache that is broken is written anew; one that cannot be written does no harm.
+    A broken cache is written again. Where none can be written, the captions are split each time.
 
     Args:
         captions: n captions as they are written.
@@ -77,7 +77,7 @@ def _load(path: Path, num_captions: int) -> SplitCaptions:
 
 def _save(split: SplitCaptions, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A word has no white space.
+    # No word contains a newline.
     words = np.frombuffer("\n".join(split.words).encode("utf-8"), np.uint8)
     with atomic_write(path) as draft:
         np.savez(draft, words=words, places=split.places, offsets=split.offsets)

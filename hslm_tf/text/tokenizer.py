@@ -114,7 +114,7 @@ class CaptionTokenizer(tf.Module):
     def tokenize_all(self, captions: Sequence[str]) -> TokenizedCaptions:
         """Token ids of a whole data set, as arrays.
 
-        The last data sets are remembered, since evaluations come back to the same captions.
+        The last two data sets are remembered, because evaluations use the same captions again.
 
         Args:
             captions: n captions as they are written.
@@ -139,7 +139,7 @@ class CaptionTokenizer(tf.Module):
         ids = np.empty(offsets[-1], np.int32)
         ids[offsets[:-1]] = self._start
         ids[offsets[1:] - 1] = self._end
-        # Of every caption the first words, behind its <start>.
+        # The kept words of every caption, behind its <start>.
         captions = np.repeat(np.arange(len(split)), kept)
         words = np.arange(len(captions)) - np.repeat(np.cumsum(kept) - kept, kept)
         known = self._table.lookup(tf.constant(split.words, tf.string)).numpy()

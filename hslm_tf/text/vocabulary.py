@@ -16,7 +16,7 @@ SPECIAL_WORDS = ("<pad>", "<start>", "<end>", "<unk>")
 
 # How a pickle begins: from protocol 2 on; an object, a dictionary or a list before.
 _PICKLE = re.compile(rb"\x80|\(?[ci][\w.]+\n\w+\n(?:p\d|q[\0-\x1f]|\()|\([dl]p\d|[}\]]q[\0-\x1f]")
-# For a user to run: SCAN's class is `Vocabulary` in `__main__`, or in `vocab`.
+# A command for the user: in a pickle, SCAN's class is `Vocabulary` in `__main__` or in `vocab`.
 _PICKLE_TO_JSON = (
     "import json, pickle, sys; Vocabulary = type('Vocabulary', (), {}); "
     "sys.modules['vocab'] = sys.modules['__main__']; "

@@ -22,15 +22,15 @@ def load_word_vectors(
     """Makes an embedding of a vocabulary from pretrained vectors.
 
     Published vectors are long (GloVe's have a norm near 6), and the self-attention of Eq. 6 is
-    cubic in its input: as they are, they make a model collapse. So all found values are scaled by
-    one factor to the standard deviation of the random start.
+    cubic in its input: unchanged, they make a model collapse. So all found values are scaled by one
+    factor to the standard deviation of the random start.
 
     Args:
         path: a file that `read_word_vectors` reads.
         words: the V words of the vocabulary, in the order of their ids.
         dim: width of the embedding. Narrower vectors fill its first columns, and the others start
             random.
-        seed: of the values that are not in the file.
+        seed: seed of the values that are not in the file.
         rescale: whether found vectors are scaled.
 
     Returns:
@@ -131,7 +131,7 @@ def _of_npz(name: str) -> Iterator[tuple[str, bytes, np.ndarray]]:
     try:
         with np.load(name, allow_pickle=False) as arrays:
             words, vectors = arrays["words"], arrays["vectors"]
-    # A single array under this name is no archive: TypeError.
+    # TypeError: the file holds a single array, not an archive.
     except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{name}: expected the arrays `words` (strings) and `vectors`, found {error}"
@@ -160,7 +160,7 @@ def _width(line: bytes) -> int:
     numbers = 0
     while numbers < len(fields) and _is_number(fields[-1 - numbers]):
         numbers += 1
-    # A line that is no vector at all: the error should count what is there.
+    # Where there is no number at all, the error names the number of fields.
     return numbers or len(fields)
 
 

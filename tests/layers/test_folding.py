@@ -1,4 +1,4 @@
-"""GraphConv's folded and plain products are the same function (design: Exactness)."""
+"""GraphConv's folded and plain products are the same function."""
 
 import numpy as np
 import pytest

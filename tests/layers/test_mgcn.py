@@ -6,7 +6,7 @@ import pytest
 from hslm_tf.layers import MGCN
 from tests.layer_test import assert_close, pad_batch, randomize, run_layer_test
 from tests.layers.test_graph_conv import WIDTH, draw_images, weights_of
-from tests.oracles.graph_conv import mgcn
+from tests.oracles.graph_conv import affinity_matrix, mgcn
 from tests.oracles.numerics import l2_normalize, layer_normalize
 
 
@@ -71,6 +71,23 @@ def test_shared_weights_are_one_convolution_over_and_over():
     for image, output in zip(images, layer(nodes, mask=mask), strict=True):
         assert_close(output[: len(image)], mgcn(image, weights, "mean", [l2_normalize] * 3), 1e-10)
     assert MGCN.from_config(layer.get_config()).shared
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_relations_of_every_layer(shared):
+    images = draw_images("float64")
+    nodes, mask = pad_batch(images)
+    layer = MGCN(3, shared=shared, affinity_dropout=0.5, dtype="float64")
+    layer(nodes, mask=mask)
+    randomize(layer, scale=0.5)
+    weights = [weights_of(c) for c in layer.convolutions] * (3 if shared else 1)
+    for i, matrices in enumerate(layer.relations(nodes, mask)):
+        for image, matrix in zip(images, matrices, strict=True):
+            real = len(image)
+            inputs = mgcn(image, weights[:i], "mean", [l2_normalize] * i)
+            expected = affinity_matrix(inputs, weights[i], "mean")
+            assert_close(np.asarray(matrix)[:real, :real], expected, 1e-10)
+            assert not np.any(np.asarray(matrix)[:, real:])
 
 
 def test_dropped_relations():

@@ -1,9 +1,5 @@
 import dataclasses
-import subprocess
-import sys
-from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,83 +8,16 @@ from hslm_tf.config import ModelConfig
 from hslm_tf.data import RetrievalDataset
 from hslm_tf.evaluation.scoring import score_matrix
 from hslm_tf.models.encoding import encode_images
-from hslm_tf.models.hslm import HSLM
-from hslm_tf.presets import ABLATION_PARTS, preset
-from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
+from hslm_tf.presets import ABLATION_PARTS
 from tests.layer_test import assert_close
-from tests.tiny_model import SIZES, WORDS, random_batch, random_images, randomize_model
-
-ROOT = Path(__file__).resolve().parents[2]
-CAPTIONS = [
-    "A dog runs on the grass .",
-    "a cat",
-    "The red ball sits on water with a big boy",
-    "Zebra !",
-    "the boy with the red hat and the big dog runs on the grass with a ball on the water",
-]
-# Every hinge adds to the score of a negative what it takes from the positive, bias and all.
-WITHOUT_GRADIENT = {"similarity_fusion/score/bias"}
-
-
-def ablation(row: int) -> ModelConfig:
-    return dataclasses.replace(preset(f"ablation/{row}").model, **SIZES)
-
-
-def built(config: ModelConfig, seed: int = 0, **kwargs) -> HSLM:
-    model = HSLM(config, WORDS, **kwargs)
-    randomize_model(model, seed)
-    return model
-
-
-@pytest.fixture(scope="module", params=ABLATION_PARTS)
-def row(request) -> int:
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def ablated(row) -> HSLM:
-    """The model of one row of the paper's Table 4."""
-    return built(ablation(row))
-
-
-@pytest.fixture(scope="module")
-def whole() -> HSLM:
-    """The model with every part: the last row."""
-    return built(ablation(12))
-
-
-def five_images() -> tuple[np.ndarray, np.ndarray]:
-    return random_images(len(CAPTIONS), seed=3)
-
-
-def arguments() -> tuple:
-    """Arguments of `HSLM.score`."""
-    regions, mask = five_images()
-    return regions, CAPTIONS, mask
-
-
-def matrix(model: HSLM) -> np.ndarray:
-    return model.score(*arguments(), matrix=True).numpy()
-
-
-def weights_of(model: HSLM) -> dict[str, np.ndarray]:
-    return {weight.path: np.asarray(weight).copy() for weight in model.trainable_variables}
-
-
-def test_every_variable_learns(row, ablated):
-    """One step of every ablation, compared with its weights before."""
-    loss = HardestNegativeTripletLoss(margin=2.0)
-    ablated.compile(keras.optimizers.SGD(1.0), loss, run_eagerly=True)
-    before = weights_of(ablated)
-    report = ablated.train_step(random_batch([0, 1, 2, 2, 3, 4]))
-    after = weights_of(ablated)
-    randomize_model(ablated)
-    assert all(np.isfinite(float(value)) for value in report.values())
-    assert report["active_hinges"] > 0
-    for path, old in before.items():
-        change = np.max(np.abs(after[path] - old))
-        assert np.all(np.isfinite(after[path]))
-        assert (change > 1e-6) != (path in WITHOUT_GRADIENT), path
+from tests.models.ablated_models import (
+    CAPTIONS,
+    ablation,
+    built,
+    five_images,
+    matrix,
+)
+from tests.tiny_model import WORDS
 
 
 def test_parts_of_every_row(row, ablated):
@@ -162,51 +91,6 @@ def test_padding_never_changes_a_result(ablated):
     assert not np.any(twice["words"][:, width:]) and not np.any(twice["word_mask"][:, width:])
     if "text_global" in texts:
         assert_close(twice["text_global"], texts["text_global"])
-
-
-def test_file_round_trip(row, ablated, tmp_path):
-    loss = HardestNegativeTripletLoss(0.3, NegativeCurriculum(5, 7), True, seed=row)
-    optimizer = keras.optimizers.Adam(2e-3, global_clipnorm=1.5)
-    ablated.compile(optimizer, loss, run_eagerly=True)
-    ablated.train_step(random_batch([0, 1, 2, 2, 3, 4]))
-    ablated.save(tmp_path / "hslm.keras")
-    loaded = keras.models.load_model(tmp_path / "hslm.keras")
-    assert type(loaded) is HSLM
-    assert loaded.config == ablated.config and loaded.vocabulary == WORDS
-    np.testing.assert_array_equal(matrix(loaded), matrix(ablated))
-    assert loaded.retrieval_loss.get_config() == loss.get_config()
-    assert loaded.optimizer.get_config() == optimizer.get_config()
-    assert loaded.optimizer.iterations == 1
-    pairs = zip(loaded.optimizer.variables, optimizer.variables, strict=True)
-    for restored, saved in pairs:
-        np.testing.assert_array_equal(np.asarray(restored), np.asarray(saved))
-    # Adam's moments of every weight were restored.
-    assert len(optimizer.variables) == 2 + 2 * len(ablated.trainable_variables)
-
-
-def test_file_loads_in_a_fresh_process(whole, tmp_path):
-    whole.save(tmp_path / "hslm.keras")
-    np.savez(tmp_path / "images.npz", *five_images())
-    script = f"""
-import keras, numpy as np
-import hslm_tf.models.hslm
-model = keras.models.load_model("hslm.keras")
-regions, mask = np.load("images.npz").values()
-np.save("scores.npy", model.score(regions, {CAPTIONS!r}, mask, matrix=True))
-"""
-    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{script}"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert_close(np.load(tmp_path / "scores.npy"), matrix(whole), 1e-6)
-
-
-def test_model_that_was_never_compiled(tmp_path):
-    model = built(ablation(1))
-    assert model.metrics == []
-    model.save(tmp_path / "hslm.keras")
-    loaded = keras.models.load_model(tmp_path / "hslm.keras")
-    assert not loaded.compiled
-    np.testing.assert_array_equal(matrix(loaded), matrix(model))
 
 
 def test_chosen_pairs_equal_the_matrix(ablated):
@@ -339,76 +223,3 @@ def test_mismatched_counts_are_refused(whole):
     ):
         whole.score(regions, CAPTIONS[:2], mask)
     assert whole.score(regions, CAPTIONS[:2], mask, matrix=True).shape == (5, 2)
-
-
-@pytest.mark.parametrize("options", [
-    {"mgcn_normalization": "layer", "mgcn_affinity": "softmax", "attention": "softmax"},
-    {"self_attention_residual": False, "mgcn_normalization": None, "mgcn_affinity": "dot"},
-    {"attention": "dot_sigmoid", "normalize_features": False, "normalize_fusion": False},
-    {"region_dropout": 0.1, "feature_dropout": 0.1, "drop_regions": 0.2, "drop_words": 0.2},
-], ids=["softmax", "no residual", "letter of the paper", "dropout"])  # fmt: skip
-def test_options(options):
-    config = dataclasses.replace(ablation(12), **options)
-    model = built(config)
-    # Under softmax a bias of nu adds the same to all logits of a row.
-    without = {
-        variable.path
-        for variable in model.trainable_variables
-        if config.mgcn_affinity == "softmax" and variable.path.endswith("nu/bias")
-    }
-    model.compile(keras.optimizers.SGD(1.0), HardestNegativeTripletLoss(2.0), run_eagerly=True)
-    before = weights_of(model)
-    model.train_step(random_batch([0, 1, 2, 2, 3, 4]))
-    after = weights_of(model)
-    for path in before:
-        changed = np.max(np.abs(after[path] - before[path])) > 1e-6
-        assert changed != (path in WITHOUT_GRADIENT | without), path
-    randomize_model(model)
-    assert_close(model.score(*arguments()), np.diag(matrix(model)))
-    assert HSLM.from_config(model.get_config()).config == config
-
-
-@pytest.mark.parametrize("policy, tolerance", [("mixed_float16", 3e-2), ("mixed_bfloat16", 2e-1)])
-def test_mixed_precision(policy, tolerance, whole):
-    keras.utils.set_random_seed(0)
-    model = built(ablation(12), dtype=policy)
-    assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
-    scores = matrix(model)
-    assert scores.dtype == "float32"
-    assert_close(scores, matrix(whole), tolerance)
-    before_policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        model.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)
-    finally:
-        keras.config.set_dtype_policy(before_policy)
-    before = weights_of(model)
-    report = model.train_step(random_batch([0, 1, 2, 2, 3, 4]))
-    assert all(np.isfinite(float(value)) for value in report.values())
-    assert report["gradient_norm"] < 100
-    after = weights_of(model)
-    changed = [np.any(after[path] != before[path]) for path in before]
-    assert sum(changed) >= len(changed) - len(WITHOUT_GRADIENT)
-    assert HSLM.from_config(model.get_config()).policy_name == policy
-
-
-def test_loss_scaling_comes_with_the_model_under_mixed_float16():
-    """The policy of the model counts, not the global one of the script that loads it."""
-    model = HSLM(ablation(1), WORDS, dtype="mixed_float16")
-    model.compile(keras.optimizers.Adam(1e-3))
-    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-
-
-def test_compiled_fit_learns():
-    """A graph of its own, as users run it: `fit` on a data set, with a short last batch."""
-    nothing = {"word_dropout": 0.0, "drop_words": 0.0, "drop_regions": 0.0}
-    model = built(dataclasses.replace(ablation(9), **nothing))
-    loss = HardestNegativeTripletLoss(curriculum=NegativeCurriculum(2, 6))
-    model.compile(keras.optimizers.Adam(5e-3, global_clipnorm=2.0), loss)
-    first = tf.data.Dataset.from_tensors(random_batch([0, 1, 2, 2, 3, 4], seed=0))
-    dataset = first.concatenate(tf.data.Dataset.from_tensors(random_batch([0, 1, 1], seed=1)))
-    history = model.fit(dataset, epochs=12, verbose=0).history
-    assert model.optimizer.iterations == 24
-    assert history["candidate_fraction"][0] == 0 and history["candidate_fraction"][-1] == 1
-    # From the fifth epoch on all negatives compete.
-    assert np.mean(history["loss"][-2:]) < 0.6 * np.mean(history["loss"][4:6])

@@ -139,6 +139,18 @@ def test_large_pages_show_less_of_each_answer(tmp_path, monkeypatch):
     assert len(large) < len(small)
 
 
+def test_five_thousand_captions_stay_small(tmp_path):
+    write_photograph(tmp_path)
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 0.5, (36, 2))
+    boxes = np.concatenate([corners, corners + 0.4], axis=1)
+    words = ["<start>", *("a girl in a red dress runs on the beach .".split()), "<end>"]
+    explanation = Explanation(words, rng.uniform(size=13), rng.uniform(size=(13, 36)))
+    answers = [answer(boxes, explanation=explanation, owner="another.jpg")] * 5000
+    write_gallery(tmp_path / "a.html", [("a.jpg", answers)], tmp_path)
+    assert 1e6 < (tmp_path / "a.html").stat().st_size < 20e6
+
+
 def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path):
     (tmp_path / "out.html").mkdir()
     with pytest.raises(OSError):

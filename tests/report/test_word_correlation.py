@@ -82,7 +82,10 @@ def test_section(model, monkeypatch):
     section = word_correlation_section(model, dataset(CAPTIONS), num_captions=2)
     html = str(section.body)
     # The first and the last caption, with their words and both rows of values.
-    assert re.findall("<caption>(.*?)</caption>", html)[:2] == [CAPTIONS[0], CAPTIONS[2]]
+    assert re.findall("<caption><span>(.*?)</span></caption>", html)[:2] == [
+        CAPTIONS[0],
+        CAPTIONS[2],
+    ]
     assert html.count('<table class="heat">') == 2
     assert html.count("--share:") == 2 * (6 + 8)
     found = word_correlations(model, CAPTIONS)

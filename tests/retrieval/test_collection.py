@@ -34,6 +34,8 @@ def test_search_equals_exhaustive_scoring(collection, model, dataset, num_candid
     regions, mask = dataset.read_images(np.array([7]))
     (hits,) = collection.search_by_image(regions, 8, num_candidates, region_mask=mask)
     assert_hits(hits, scores[7], dataset.captions, 8)
+    found = collection.search_by_image(tf.constant(regions), 8, num_candidates, region_mask=mask)
+    assert found == [hits]
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_encodings_of_a_wrong_shape_are_refused(model):
     texts = dict(model.encode_text(QUERIES))
     with pytest.raises(ValueError, match=r"`word_mask` \[captions, tokens\]. Received"):
         CaptionEncodings.from_encoding({**texts, "words": texts["words"][:2]})
-    with pytest.raises(ValueError, match=r"`global` must be \[3, width\]"):
+    with pytest.raises(ValueError, match=r"`text_global` must be \[3, width\]"):
         CaptionEncodings.from_encoding({**texts, "text_global": texts["text_global"][:2]})
 
 

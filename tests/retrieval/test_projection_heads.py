@@ -38,7 +38,7 @@ def randomize(heads):
         head.set_weights([rng.normal(0, 0.3, w.shape) for w in head.get_weights()])
 
 
-@pytest.mark.parametrize(("dim", "num_weights"), [(5, 7), (None, 0)])
+@pytest.mark.parametrize(("dim", "num_weights"), [(5, 6), (None, 0)])
 def test_layer(dim, num_weights):
     rng = np.random.default_rng(0)
     vectors, mask = pad_batch([rng.normal(size=(rows, 8)).astype("float32") for rows in (4, 4)])
@@ -68,10 +68,10 @@ def test_a_head_equals_its_formula(model):
     vectors = heads.image_vectors(images)
     layer = heads.image_head.get_layer("image_pooling")
     weights = [np.asarray(w, np.float64) for w in layer.get_weights()]
-    projection, attention, attention_bias, concept, concept_bias, out, out_bias = weights
+    projection, attention, concept, concept_bias, out, out_bias = weights
     for row in range(10):
         x = np.asarray(images["regions"], np.float64)[row][np.asarray(images["region_mask"])[row]]
-        logits = x @ attention + attention_bias
+        logits = x @ attention
         shares = np.exp(logits) / np.exp(logits).sum(axis=0)
         found = np.maximum(x @ concept + concept_bias, 0)
         parts = [*(shares.T @ x), found.max(axis=0), found.mean(axis=0)]

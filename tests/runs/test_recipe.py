@@ -38,7 +38,7 @@ def test_cosine_warms_up_and_falls_to_zero():
 
 
 def test_a_global_policy_that_the_run_does_not_follow_is_named(caplog):
-    config = RunConfig(model=ModelConfig(**SIZES, mgcn_layers=1))
+    config = RunConfig(model=ModelConfig(**SIZES))
     captions = split_captions(["a dog"] * 4)
     for policy, told in (("float32", False), ("mixed_bfloat16", True)):
         keras.config.set_dtype_policy(policy)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import hslm_tf.models.hslm
 from hslm_tf.config import ModelConfig
+from hslm_tf.models import block_scoring
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.training import ContrastiveLoss
 from hslm_tf.training.matrix_loss import matrix_loss
@@ -85,7 +85,7 @@ def test_gradient_of_a_step_equals_that_of_the_whole_matrix(row, precision, monk
     words = int(tf.math.count_nonzero(batch["token_ids"])) if "global alone" != row else 13
     for images_of_a_block in (len(IMAGE_INDEX), 5):
         monkeypatch.setattr(
-            hslm_tf.models.hslm, "BLOCK_NUMBERS", images_of_a_block * words * SIZES["joint_dim"]
+            block_scoring, "BLOCK_NUMBERS", images_of_a_block * words * SIZES["joint_dim"]
         )
         model.compile(keras.optimizers.SGD(1.0), ContrastiveLoss())
 
@@ -158,7 +158,7 @@ def test_on_global_vectors_it_is_the_loss_of_row_1(images_of_a_block, monkeypatc
     batch = data()
     batch["region_features"] = tf.cast(batch["region_features"], "float64")
     blocks = images_of_a_block * len(IMAGE_INDEX) * SIZES["joint_dim"]
-    monkeypatch.setattr(hslm_tf.models.hslm, "BLOCK_NUMBERS", blocks)
+    monkeypatch.setattr(block_scoring, "BLOCK_NUMBERS", blocks)
     found = {}
     for part, on in ((model, "global"), (row_1, "score")):
         part.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on=on))

@@ -243,10 +243,11 @@ def test_compile_config():
     model.compile_from_config({})
     assert not model.compiled
     loss = HardestNegativeTripletLoss(0.4, NegativeCurriculum(3, 5), seed=8)
-    model.compile(keras.optimizers.SGD(0.25, global_clipnorm=3.0), loss)
+    model.compile(keras.optimizers.SGD(0.25, global_clipnorm=3.0), loss, steps_per_execution=2)
     config = model.get_compile_config()
     twin = ScalarProduct()
     twin.compile_from_config(config)
     assert twin.get_compile_config() == config
+    assert twin.steps_per_execution == 2 and not twin.run_eagerly
     assert twin.optimizer.global_clipnorm == 3.0 and twin.optimizer.learning_rate == 0.25
     assert twin.retrieval_loss.get_config() == loss.get_config()

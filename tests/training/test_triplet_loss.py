@@ -10,12 +10,11 @@ import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
-from hslm_tf.training.hardest_negatives import admissible_negatives
-from hslm_tf.training.triplet_loss import Negatives
+from hslm_tf.training import HardestNegativeTripletLoss
 from tests.layer_test import assert_close
 from tests.oracles.triplet_loss import triplet_loss
 from tests.tiny_model import SIZES, WORDS, random_images, random_token_ids, randomize_model
+from tests.training.curriculum_loss import curriculum_loss
 
 # 36 pairs of 20 images, some with two captions and some with four, neighbours or far apart.
 IMAGE_INDEX = np.array([*range(20), *range(8), 3, 3, 5, 5, 15, 16, 17, 17], "int32")
@@ -46,11 +45,6 @@ class LossWithoutSomeCandidates(HardestNegativeTripletLoss):
         captions, images = super().candidates(admissible, step)
         places = tf.range(tf.shape(admissible)[0])[:, None]
         return captions & (places % 3 != 0), images & (places % 4 != 0)
-
-
-def curriculum_loss(margin: float = 0.02, **kwargs) -> HardestNegativeTripletLoss:
-    """With a margin that random weights satisfy now and then."""
-    return HardestNegativeTripletLoss(margin, NegativeCurriculum(100, 100), seed=3, **kwargs)
 
 
 CASES = {
@@ -256,92 +250,3 @@ def test_compiled_train_step_takes_the_gradient_of_the_whole_matrix():
     assert_close(report["gradient_norm"], norm, 1e-6)
     assert float(report["active_hinges"]) == pytest.approx(expected.active)
     assert float(report["candidate_fraction"]) == pytest.approx(0.02**0.59)
-
-
-def test_query_without_negative_contributes_nothing_and_counts():
-    loss = HardestNegativeTripletLoss(margin=0.5)
-    no, yes = tf.constant([False, False, True, True]), tf.constant([True, False, False, True])
-    index = tf.zeros(4, tf.int32)
-    positive = tf.constant([1.0, 1.0, 1.0, 0.0])
-    losses = loss(
-        positive,
-        tf.constant([9.0, 9.0, 0.75, -0.75]),
-        tf.constant([1.0, 9.0, 9.0, 0.25]),
-        Negatives(index, no, index, yes),
-    )
-    # Images: none, none, 0.25, inactive; captions: 0.5, none, none, 0.75.
-    assert losses.loss == (0.25 + 0.5 + 0.75) / 4
-    assert losses.active_hinges == 3 / 4
-    assert losses.positive_score == 0.75
-    assert losses.negative_score == (0.75 - 0.75 + 1.0 + 0.25) / 4
-
-
-def test_choose_equals_the_oracle():
-    rng = np.random.default_rng(5)
-    # Few different values, hence many ties.
-    scores = rng.integers(0, 4, (32, 32)) / 8
-    image_index = rng.integers(0, 12, 32)
-    for same_image in (False, True):
-        loss = curriculum_loss(same_image_negatives=same_image)
-        for step in (150, 180, 300):
-            index, step = tf.constant(image_index), tf.constant(step, tf.int64)
-            admissible = admissible_negatives(index, same_image)
-            candidates = loss.candidates(admissible, step)
-            negatives = loss.choose(lambda: tf.constant(scores, tf.float32), admissible, step)
-            assert np.all(negatives.has_caption) and np.all(negatives.has_image)
-            expected = triplet_loss(
-                scores, image_index, 0.2, not same_image, *map(np.array, candidates)
-            )
-            np.testing.assert_array_equal(negatives.caption, expected.hardest_captions)
-            np.testing.assert_array_equal(negatives.image, expected.hardest_images)
-
-
-def test_random_negatives_need_no_scores():
-    def unwanted() -> tf.Tensor:
-        raise AssertionError
-
-    loss, admissible = curriculum_loss(), admissible_negatives(tf.constant([0, 0, 1, 2, 3]))
-    negatives = loss.choose(unwanted, admissible, tf.constant(0, tf.int64))
-    captions, images = loss.candidates(admissible, tf.constant(0, tf.int64))
-    np.testing.assert_array_equal(negatives.caption, np.argmax(captions, axis=1))
-    np.testing.assert_array_equal(negatives.image, np.argmax(images, axis=1))
-
-
-def test_candidates_depend_on_seed_and_step_alone():
-    admissible = admissible_negatives(tf.range(40))
-
-    def drawn(seed: int, step: int) -> np.ndarray:
-        loss = HardestNegativeTripletLoss(curriculum=NegativeCurriculum(9, 9), seed=seed)
-        return np.stack(loss.candidates(admissible, tf.constant(step, tf.int64)))
-
-    np.testing.assert_array_equal(drawn(0, 4), drawn(0, 4))
-    for other in (drawn(0, 5), drawn(1, 4)):
-        assert np.any(other != drawn(0, 4))
-    # Images and captions look for their negatives separately.
-    captions, images = drawn(0, 4)
-    assert np.any(captions != images) and np.any(captions != images.T)
-    assert drawn(0, 18).sum() == drawn(0, 10**9).sum() == 2 * 40 * 39
-
-
-def test_without_curriculum_all_negatives_compete():
-    loss = HardestNegativeTripletLoss()
-    assert loss.candidate_fraction(tf.constant(0, tf.int64)) == 1
-    admissible = admissible_negatives(tf.constant([7, 7, 8]))
-    for drawn in loss.candidates(admissible, tf.constant(0, tf.int64)):
-        np.testing.assert_array_equal(drawn, [[0, 0, 1], [0, 0, 1], [1, 1, 0]])
-
-
-@pytest.mark.parametrize("curriculum", [None, NegativeCurriculum(7, 11)])
-def test_config(curriculum):
-    loss = HardestNegativeTripletLoss(0.3, curriculum, same_image_negatives=True, seed=5)
-    revived = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
-    assert type(revived) is HardestNegativeTripletLoss
-    assert revived.get_config() == loss.get_config()
-    assert (revived.margin, revived.same_image_negatives, revived.seed) == (0.3, True, 5)
-    assert (revived.curriculum is None) == (curriculum is None)
-
-
-@pytest.mark.parametrize("margin", [0.0, -0.2])
-def test_margin_must_be_positive(margin):
-    with pytest.raises(ValueError, match=f"margin.*Received: margin={margin}"):
-        HardestNegativeTripletLoss(margin=margin)

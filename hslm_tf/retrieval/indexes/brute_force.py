@@ -1,4 +1,4 @@
-"""Inner products with everything: the default, and the oracle of the others."""
+"""Inner products with all items: the default, and what the other indexes are compared with."""
 
 import numpy as np
 import tensorflow as tf
@@ -20,8 +20,8 @@ class BruteForceIndex:
     def index(self, vectors: np.ndarray, ids: np.ndarray | None = None) -> "BruteForceIndex":
         """As `Index.index`; the vectors are copied."""
         vectors, self._ids = check_items(vectors, ids)
-        # Multiplied by TensorFlow: the threads of NumPy's BLAS wait for more work busily, and for
-        # tens of milliseconds take the cores from the model that scores the candidates.
+        # TensorFlow multiplies, not NumPy: after a product the threads of NumPy's BLAS keep the
+        # cores busy for tens of milliseconds, while the model needs them for the candidates.
         self._vectors = tf.constant(vectors)
         return self
 

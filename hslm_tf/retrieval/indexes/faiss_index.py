@@ -14,7 +14,8 @@ class FaissIndex:
     Args:
         description: what to build, in the language of `faiss.index_factory`, such as `Flat`,
             `HNSW32` or `IVF4096,Flat`. By default `Flat` for fewer than 50,000 items, else
-            inverted lists, four times the square root of the items, rounded to a power of two.
+            inverted lists: four times the square root of the number of items, rounded to a power
+            of two.
         probes: inverted lists that a query looks into; by default one in 32.
 
     Raises:
@@ -56,12 +57,12 @@ class FaissIndex:
                 f"Received: description={description!r}"
             )
         if lists:
-            # faiss's own 256 vectors a list and 25 rounds take minutes at a million vectors.
+            # The defaults, 256 vectors a list and 25 rounds, take minutes at a million vectors.
             inverted.cp.max_points_per_centroid, inverted.cp.niter = 64, 10
         inner.train(vectors)
         if lists:
             inverted.nprobe = min(self._probes or max(1, lists // 32), lists)
-        # Not every index of faiss keeps ids: the places are looked up here.
+        # Not every index of faiss keeps ids, so `search` looks them up by their places.
         inner.add(vectors)
         self._index, self._ids = inner, ids
         return self

@@ -1,4 +1,4 @@
-"""Milvus: embedded in one file, or a cluster for collections beyond one machine."""
+"""Milvus: in this process with one file, or a cluster for what one machine cannot hold."""
 
 import hashlib
 import re
@@ -18,8 +18,8 @@ _MOST_RESULTS = 16_384
 class MilvusIndex:
     """A collection in Milvus, needs the extra `milvus`.
 
-    The vectors stay in Milvus. Indexing the same vectors and ids again, in another process say,
-    finds them there and sends nothing. One process at a time may fill a collection.
+    The vectors stay in Milvus. Indexing the same vectors and ids again, for instance in another
+    process, finds them there and sends nothing. One process at a time may fill a collection.
 
     Args:
         uri: a file name ending in `.db` for Milvus Lite in this process, or `http://host:port` of a

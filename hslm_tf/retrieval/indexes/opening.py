@@ -11,9 +11,9 @@ def open_index(backend: Backend, uri: str | None = None, name: str = "hslm") -> 
     """Makes an empty index.
 
     Args:
-        backend: which.
+        backend: name of the index.
         uri: where Milvus is, see `MilvusIndex`.
-        name: what the collection in Milvus is called.
+        name: what the collection's name in Milvus begins with.
 
     Returns:
         The index.

@@ -1,0 +1,92 @@
+"""A report on runs: its sections, and its files."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.evaluation.protocols import Protocol
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.report.ablation_section import ablation_section
+from hslm_tf.report.answers import answers_of
+from hslm_tf.report.configuration_section import configuration_section
+from hslm_tf.report.data_table import markdown_text
+from hslm_tf.report.failures_section import failures_section
+from hslm_tf.report.learning_curves import learning_curves_section
+from hslm_tf.report.levels import levels_section
+from hslm_tf.report.measured_run import MeasuredRun
+from hslm_tf.report.rank_section import rank_section
+from hslm_tf.report.recall_section import recall_section
+from hslm_tf.report.rendering import render, write_page
+from hslm_tf.report.retrieval_examples import retrieval_examples_section
+from hslm_tf.report.score_section import score_section
+from hslm_tf.report.section import Section
+from hslm_tf.report.word_correlation import word_correlation_section
+
+
+def report_sections(
+    runs: Sequence[MeasuredRun],
+    model: HSLM,
+    dataset: RetrievalDataset,
+    scores: np.ndarray,
+    protocol: Protocol = "all",
+    failures: int = 20,
+    image_folder: str | os.PathLike[str] | None = None,
+) -> list[Section]:
+    """Makes all sections of a report.
+
+    Args:
+        runs: the runs, one or more.
+        model: the model of the run that is looked at closely.
+        dataset: what the runs were measured on.
+        scores: float `[num_images, num_captions]`, scores of that model.
+        protocol: how the runs were measured.
+        failures: number of failures of each direction.
+        image_folder: folder with the image files, or None.
+
+    Returns:
+        The sections in order.
+    """
+    answers = answers_of(scores, dataset.caption_to_image)
+    sections = (
+        configuration_section(runs),
+        learning_curves_section(runs),
+        recall_section(runs, dataset, protocol),
+        ablation_section(runs, dataset),
+        rank_section(answers),
+        score_section(answers),
+        failures_section(answers, dataset, failures, image_folder),
+        retrieval_examples_section(model, dataset, scores, image_folder),
+        word_correlation_section(model, dataset),
+        levels_section(model, dataset, image_folder),
+    )
+    return [section for section in sections if section is not None]
+
+
+def write_report(
+    folder: Path, title: str, text: Sequence[str], sections: Sequence[Section]
+) -> None:
+    """Writes `index.html`, `report.md` with all tables, and a CSV file of each.
+
+    Args:
+        folder: a new or empty folder; it appears in one piece.
+        title: title of the page.
+        text: paragraphs below the title.
+        sections: the sections.
+
+    Raises:
+        OSError: if the folder cannot be written, or holds something.
+    """
+    tables = [table for section in sections for table in section.tables]
+    body = render("report.html", title=title, text=text, sections=sections)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder) as draft:
+        draft.mkdir()
+        write_page(draft / "index.html", title, body)
+        markdown = [f"# {markdown_text(title)}\n", *(table.markdown() for table in tables)]
+        (draft / "report.md").write_text("\n".join(markdown), "utf-8")
+        for table in tables:
+            (draft / f"{table.name}.csv").write_text(table.csv(), "utf-8")

@@ -1,0 +1,108 @@
+"""The recalls of the paper's Tables 1 to 3, and which of them a measurement may stand beside."""
+
+import functools
+import json
+import re
+from importlib import resources
+from typing import NamedTuple
+
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.evaluation.protocols import Protocol
+
+
+class PublishedRow(NamedTuple):
+    """A method as a table of the paper reports it.
+
+    Attributes:
+        method: its name.
+        recalls: R@1, R@5, R@10 of images looking for captions, then of captions looking for images;
+            None where the table has none.
+        rsum: their sum as published, which is not always what they add up to.
+    """
+
+    method: str
+    recalls: tuple[float | None, ...]
+    rsum: float
+
+
+class PublishedTable(NamedTuple):
+    """A table of the paper."""
+
+    number: int
+    title: str
+    rows: tuple[PublishedRow, ...]
+
+
+class _TestSplit(NamedTuple):
+    """What the test split of a benchmark is known by."""
+
+    images: int
+    captions: range
+    known: tuple[str, ...]
+    tables: dict[Protocol, int]
+
+
+# Sizes alone would take Flickr8k for Flickr30K, and COCO's dev split for its test split. A single
+# caption would not tell the first two apart, which share photographs.
+_TEST_SPLITS = (
+    _TestSplit(
+        images=1000,
+        captions=range(5000, 5001),
+        # The paper prints them in Figure 3.
+        known=(
+            "A man is sharpening a knife",
+            "A man stands on boards on top of a huge ladder",
+            "A man walks into a maroon building as a dog looks on",
+        ),
+        tables={"1k": 1, "all": 1},
+    ),
+    _TestSplit(
+        images=5000,
+        # Karpathy's split has 25,010; the field's files keep five an image.
+        captions=range(25000, 25011),
+        known=("A man with a red helmet on a small moped on a dirt road",),
+        tables={"coco-1k": 2, "5k": 3, "all": 3},
+    ),
+)
+
+
+@functools.cache
+def published_table(number: int) -> PublishedTable:
+    """Reads a table.
+
+    Args:
+        number: 1, 2 or 3.
+
+    Returns:
+        The table.
+    """
+    file = resources.files("hslm_tf.report") / "published_recalls.json"
+    table = json.loads(file.read_text("utf-8"))["tables"][str(number)]
+    rows = (PublishedRow(row[0], tuple(row[1:-1]), row[-1]) for row in table["rows"])
+    return PublishedTable(number, table["title"], tuple(rows))
+
+
+def table_beside(dataset: RetrievalDataset, protocol: Protocol) -> PublishedTable | None:
+    """Finds the table that a measurement may stand beside.
+
+    A benchmark's test split is known by its numbers of images and captions and by captions that are
+    in it, whatever its files are called.
+
+    Args:
+        dataset: what was measured on.
+        protocol: as for `evaluate_scores`.
+
+    Returns:
+        The table; None where the dataset is no benchmark's test split.
+    """
+    for split in _TEST_SPLITS:
+        if dataset.num_images == split.images and dataset.num_captions in split.captions:
+            captions = {_words(caption) for caption in dataset.captions}
+            if captions.issuperset(map(_words, split.known)):
+                return published_table(split.tables[protocol])
+    return None
+
+
+def _words(caption: str) -> str:
+    """The caption without case and punctuation, which releases of the data treat differently."""
+    return " ".join(re.findall(r"\w+", caption.lower()))

@@ -1,0 +1,36 @@
+"""The log that a run leaves."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+
+def read_log(file: Path) -> dict[str, np.ndarray]:
+    """Reads `log.csv`.
+
+    Args:
+        file: the log.
+
+    Returns:
+        Float `[epochs]` by the name of the column; NaN where an epoch has no such number. Nothing
+        if there is no file.
+
+    Raises:
+        ValueError: if something in it is no number.
+    """
+    if not file.exists():
+        return {}
+    with open(file, encoding="utf-8", newline="") as lines:
+        reader = csv.DictReader(lines)
+        names, rows = reader.fieldnames or (), list(reader)
+    try:
+        return {
+            # Keras writes NA for what an epoch lacks.
+            name: np.array(
+                [float("nan" if row[name] in (None, "", "NA") else row[name]) for row in rows]
+            )
+            for name in names
+        }
+    except ValueError as error:
+        raise ValueError(f"{file}: not the log of a run: {error}") from None

@@ -1,0 +1,101 @@
+"""Where the runs of an ablation lie, and what they came to."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.evaluation.ranks import DirectionReport, RecallReport
+from hslm_tf.presets import ABLATION_PARTS
+from hslm_tf.runs.run_directory import RunDirectory
+
+
+def ablation_run(folder: Path, row: int, seed: int) -> RunDirectory:
+    """The run of a row with a seed.
+
+    Args:
+        folder: directory of the ablation.
+        row: row of Table 4.
+        seed: number of the seed.
+
+    Returns:
+        The run's directory.
+    """
+    return RunDirectory(folder / f"row-{row}-seed-{seed}")
+
+
+def finished_runs(folder: Path) -> list[RunDirectory]:
+    """The runs of an ablation that have been measured.
+
+    Args:
+        folder: directory of the ablation.
+
+    Returns:
+        The runs by row and seed; none if the directory is no ablation's.
+    """
+    found = {}
+    for file in folder.glob("row-*-seed-*/recall.json"):
+        run = RunDirectory(file.parent)
+        if name := _name(run):
+            found[name] = run
+    return [found[name] for name in sorted(found)]
+
+
+def row_of(run: RunDirectory) -> int | None:
+    """The row of Table 4 that a run was trained as.
+
+    Args:
+        run: the run's directory.
+
+    Returns:
+        The row; None if the run is not one of an ablation.
+    """
+    name = _name(run)
+    if name is None:
+        return None
+    parts, model = ABLATION_PARTS.get(name[0], {}), run.config().model
+    same = parts and all(getattr(model, part) == on for part, on in parts.items())
+    return name[0] if same else None
+
+
+def read_recall(run: RunDirectory) -> RecallReport | None:
+    """Reads what a run came to.
+
+    Args:
+        run: the run's directory.
+
+    Returns:
+        The recall of its best model; None if it has not been measured.
+    """
+    file = _recall_file(run)
+    if not file.exists():
+        return None
+    numbers = json.loads(file.read_text("utf-8"))
+    fields = [field.name for field in dataclasses.fields(DirectionReport)]
+    sides = {
+        side: DirectionReport(**{name: numbers[f"{side}_{name}"] for name in fields})
+        for side in ("i2t", "t2i")
+    }
+    return RecallReport(**sides)
+
+
+def write_recall(run: RunDirectory, report: RecallReport) -> None:
+    """Notes what a run came to.
+
+    Args:
+        run: the run's directory.
+        report: the recall of its best model.
+    """
+    with atomic_write(_recall_file(run)) as draft:
+        draft.write_text(json.dumps(report.as_dict(), indent=2) + "\n", "utf-8")
+
+
+def _recall_file(run: RunDirectory) -> Path:
+    return run.path / "recall.json"
+
+
+def _name(run: RunDirectory) -> tuple[int, int] | None:
+    """Row and seed."""
+    found = re.fullmatch(r"row-(\d+)-seed-(\d+)", run.path.resolve().name)
+    return found and (int(found[1]), int(found[2]))

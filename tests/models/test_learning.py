@@ -1,0 +1,108 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
+from tests.layer_test import assert_close
+from tests.models.ablated_models import (
+    WITHOUT_GRADIENT,
+    ablation,
+    arguments,
+    built,
+    matrix,
+    weights_of,
+)
+from tests.tiny_model import WORDS, random_batch, randomize_model
+
+
+def test_every_variable_learns(row, ablated):
+    """One step of every ablation, compared with its weights before."""
+    loss = HardestNegativeTripletLoss(margin=2.0)
+    ablated.compile(keras.optimizers.SGD(1.0), loss, run_eagerly=True)
+    before = weights_of(ablated)
+    report = ablated.train_step(random_batch([0, 1, 2, 2, 3, 4]))
+    after = weights_of(ablated)
+    randomize_model(ablated)
+    assert all(np.isfinite(float(value)) for value in report.values())
+    assert report["active_hinges"] > 0
+    for path, old in before.items():
+        change = np.max(np.abs(after[path] - old))
+        assert np.all(np.isfinite(after[path]))
+        assert (change > 1e-6) != (path in WITHOUT_GRADIENT), path
+
+
+@pytest.mark.parametrize("options", [
+    {"mgcn_normalization": "layer", "mgcn_affinity": "softmax", "attention": "softmax"},
+    {"self_attention_residual": False, "mgcn_normalization": None, "mgcn_affinity": "dot"},
+    {"attention": "dot_sigmoid", "normalize_features": False, "normalize_fusion": False},
+    {"region_dropout": 0.1, "feature_dropout": 0.1, "drop_regions": 0.2, "drop_words": 0.2},
+], ids=["softmax", "no residual", "letter of the paper", "dropout"])  # fmt: skip
+def test_options(options):
+    config = dataclasses.replace(ablation(12), **options)
+    model = built(config)
+    # Under softmax a bias of nu adds the same to all logits of a row.
+    without = {
+        variable.path
+        for variable in model.trainable_variables
+        if config.mgcn_affinity == "softmax" and variable.path.endswith("nu/bias")
+    }
+    model.compile(keras.optimizers.SGD(1.0), HardestNegativeTripletLoss(2.0), run_eagerly=True)
+    before = weights_of(model)
+    model.train_step(random_batch([0, 1, 2, 2, 3, 4]))
+    after = weights_of(model)
+    for path in before:
+        changed = np.max(np.abs(after[path] - before[path])) > 1e-6
+        assert changed != (path in WITHOUT_GRADIENT | without), path
+    randomize_model(model)
+    assert_close(model.score(*arguments()), np.diag(matrix(model)))
+    assert HSLM.from_config(model.get_config()).config == config
+
+
+@pytest.mark.parametrize("policy, tolerance", [("mixed_float16", 3e-2), ("mixed_bfloat16", 2e-1)])
+def test_mixed_precision(policy, tolerance, whole):
+    keras.utils.set_random_seed(0)
+    model = built(ablation(12), dtype=policy)
+    assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
+    scores = matrix(model)
+    assert scores.dtype == "float32"
+    assert_close(scores, matrix(whole), tolerance)
+    before_policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)
+    finally:
+        keras.config.set_dtype_policy(before_policy)
+    before = weights_of(model)
+    report = model.train_step(random_batch([0, 1, 2, 2, 3, 4]))
+    assert all(np.isfinite(float(value)) for value in report.values())
+    assert report["gradient_norm"] < 100
+    after = weights_of(model)
+    changed = [np.any(after[path] != before[path]) for path in before]
+    assert sum(changed) >= len(changed) - len(WITHOUT_GRADIENT)
+    assert HSLM.from_config(model.get_config()).policy_name == policy
+
+
+def test_loss_scaling_comes_with_the_model_under_mixed_float16():
+    """The policy of the model counts, not the global one of the script that loads it."""
+    model = HSLM(ablation(1), WORDS, dtype="mixed_float16")
+    model.compile(keras.optimizers.Adam(1e-3))
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def test_compiled_fit_learns():
+    """A graph of its own, as users run it: `fit` on a data set, with a short last batch."""
+    nothing = {"word_dropout": 0.0, "drop_words": 0.0, "drop_regions": 0.0}
+    model = built(dataclasses.replace(ablation(9), **nothing))
+    loss = HardestNegativeTripletLoss(curriculum=NegativeCurriculum(2, 6))
+    model.compile(keras.optimizers.Adam(5e-3, global_clipnorm=2.0), loss)
+    first = tf.data.Dataset.from_tensors(random_batch([0, 1, 2, 2, 3, 4], seed=0))
+    dataset = first.concatenate(tf.data.Dataset.from_tensors(random_batch([0, 1, 1], seed=1)))
+    history = model.fit(dataset, epochs=12, verbose=0).history
+    assert model.optimizer.iterations == 24
+    assert history["candidate_fraction"][0] == 0 and history["candidate_fraction"][-1] == 1
+    # From the fifth epoch on all negatives compete.
+    assert np.mean(history["loss"][-2:]) < 0.6 * np.mean(history["loss"][4:6])
