@@ -102,8 +102,9 @@ class Gallery:
         if rectangles is not None and best.explanation is not None:
             strongest = strongest_regions(best.explanation, rectangles, self._regions)
         # A photograph is in the page once; later figures refer to it.
-        first, name = best.image_id not in self._shown, _name(picture)
-        self._shown.add(best.image_id)
+        name = _name(picture)
+        first = name not in self._shown
+        self._shown.add(name)
         return {
             "image_id": best.image_id,
             "beside": best.beside,
