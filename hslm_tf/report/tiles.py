@@ -39,18 +39,19 @@ def photo_tile(
     return tile
 
 
-def mosaic(tiles: np.ndarray, columns: int) -> np.ndarray:
+def mosaic(tiles: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """Lays tiles out in rows, from left to right.
 
     Args:
         tiles: uint8 `[n, side, side, 3]`.
+        rows: number of rows.
         columns: tiles of a row.
 
     Returns:
-        uint8 `[rows * side, columns * side, 3]`; white where the last row is not full.
+        uint8 `[rows * side, columns * side, 3]`, white where no tile is left.
     """
-    rows, side = -(-len(tiles) // columns), tiles.shape[1]
-    filled = np.full((rows * columns, *tiles.shape[1:]), 255, np.uint8)
+    side = tiles.shape[1]
+    filled = np.full((rows * columns, side, side, 3), 255, np.uint8)
     filled[: len(tiles)] = tiles
     grid = filled.reshape(rows, columns, side, side, 3)
     return grid.swapaxes(1, 2).reshape(rows * side, columns * side, 3)

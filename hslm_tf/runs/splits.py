@@ -8,6 +8,7 @@ from hslm_tf.config import RunConfig
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.loading import load_dataset
 from hslm_tf.data.sample import sample_folder
+from hslm_tf.report.pictures import find_image
 from hslm_tf.runs.run_directory import RunDirectory
 
 
@@ -79,3 +80,24 @@ def open_split(
     if not run.best_model.exists():
         raise FileNotFoundError(f"{run.path} has no model yet: there is no {run.best_model}")
     return load_split(config, split or config.data.test_split, captions_optional)
+
+
+def check_images(images: str | Path, dataset: RetrievalDataset) -> None:
+    """Checks that a folder holds photographs of a dataset.
+
+    Args:
+        images: the folder.
+        dataset: images with ids.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or no photograph of the dataset in it.
+        ValueError: if the images of the dataset have no ids.
+    """
+    if not Path(images).is_dir():
+        raise FileNotFoundError(f"{images}: there is no such folder")
+    if dataset.image_ids is None:
+        raise ValueError(f"{dataset.source} comes without ids, which photographs are found by")
+    if not any(find_image(images, image_id) for image_id in dataset.image_ids):
+        raise FileNotFoundError(
+            f"{images} holds no photograph of {dataset.source}, such as {dataset.image_ids[0]}"
+        )

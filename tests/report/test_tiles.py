@@ -26,7 +26,7 @@ def test_where_there_is_no_photograph_the_tile_is_grey(tmp_path):
 
 def test_mosaic_is_read_from_left_to_right():
     tiles = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-    picture = mosaic(tiles, columns=3)
+    picture = mosaic(tiles, rows=2, columns=3)
     assert picture.shape == (4, 6, 3)
     np.testing.assert_array_equal(picture[::2, ::2, 0], [[0, 1, 2], [3, 4, 255]])
     np.testing.assert_array_equal(picture[1::2, 1::2, 2], [[0, 1, 2], [3, 4, 255]])
