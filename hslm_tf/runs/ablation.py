@@ -13,6 +13,7 @@ from hslm_tf.evaluation.exact_recall import evaluate
 from hslm_tf.evaluation.ranks import DirectionReport, RecallReport
 from hslm_tf.presets import ABLATION_PARTS
 from hslm_tf.runs.experiment import train
+from hslm_tf.runs.hparams import write_test_recall
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits
 
@@ -61,6 +62,8 @@ def run_row(
         return _read(result)
     train(config, run, splits, verbose)
     report = evaluate(keras.saving.load_model(run.best_model), measured)
+    if measured.name == config.data.test_split:
+        write_test_recall(run, report)
     with atomic_write(result) as draft:
         draft.write_text(json.dumps(report.as_dict(), indent=2) + "\n", "utf-8")
     return report
