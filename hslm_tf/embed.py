@@ -28,7 +28,7 @@ class EmbedArguments:
     """folder or HDF5 file; by default the one that the run was trained on"""
     images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """folder with the photographs, named as the ids of the images; by default the run's own"""
-    limit: int = 1000
+    limit: int = 500
     """how many images, with their captions"""
 
 

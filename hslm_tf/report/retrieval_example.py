@@ -58,7 +58,7 @@ class RetrievalExample(NamedTuple):
             The query, the first answers, and the place of the first right one.
         """
         rows = [
-            f"| {place} | {RIGHT if right else WRONG} | {score:.4f} | {plain(answers[row])} |"
+            f"| {place} | {RIGHT if right else WRONG} | {score:.3f} | {plain(answers[row])} |"
             for place, (row, score, right) in enumerate(
                 zip(self.answers, self.scores, self.right, strict=True), start=1
             )
@@ -67,7 +67,7 @@ class RetrievalExample(NamedTuple):
             [
                 f"**{plain(self.query)}**",
                 "",
-                "| place | | score | answer |",
+                "| # | | score | answer |",
                 "|---|---|---|---|",
                 *rows,
                 "",

@@ -31,7 +31,7 @@ def write_projector(
     dataset: RetrievalDataset,
     heads: ProjectionHeads | None = None,
     images: str | Path | None = None,
-    limit: int = 1000,
+    limit: int = 500,
 ) -> Path:
     """Writes vectors of images and their captions, with what they are, into a run.
 
@@ -55,7 +55,7 @@ def write_projector(
     folder = run.tensorboard / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     vectors = _vectors(model, heads, dataset)
-    np.savetxt(folder / "vectors.tsv", vectors, "%.5g", "\t")
+    np.savetxt(folder / "vectors.tsv", vectors, "%.4g", "\t")
     (folder / "metadata.tsv").write_text(metadata_of(dataset), "utf-8")
 
     config = projector.ProjectorConfig()

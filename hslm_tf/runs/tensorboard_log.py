@@ -28,13 +28,16 @@ class TensorBoardLog(keras.callbacks.Callback):
         run: the run's directory.
         config: its configuration.
         dev: the split that chooses the best checkpoint.
+
+    Attributes:
+        seen: what the validation of this epoch saw of its scores; None where there was none.
     """
 
     def __init__(self, run: RunDirectory, config: RunConfig, dev: RetrievalDataset) -> None:
         super().__init__()
         self.run, self.config, self.dev = run, config, dev
         self._examples = DevExamples(dev, config.data.images)
-        self._seen: WatchedScores | None = None
+        self.seen: WatchedScores | None = None
 
     def measure(self, model: HSLM) -> dict[str, float]:
         """Measures recall on dev, and keeps what is worth seeing of the scores.
@@ -45,8 +48,8 @@ class TensorBoardLog(keras.callbacks.Callback):
         Returns:
             The numbers of the report, by name.
         """
-        self._seen = self._examples.watched_scores()
-        return evaluate_models([model], self.dev, watch=self._seen.add).as_dict()
+        self.seen = self._examples.watched_scores()
+        return evaluate_models([model], self.dev, watch=self.seen.add).as_dict()
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         self._writer = tf.summary.create_file_writer(str(self.run.tensorboard))
@@ -62,15 +65,15 @@ class TensorBoardLog(keras.callbacks.Callback):
             for name, value in logs.items():
                 if not math.isnan(value):
                     tf.summary.scalar(tag_of(name), value, step)
-            if self._seen is not None:
-                for name, values in self._seen.distributions().items():
+            if self.seen is not None:
+                for name, values in self.seen.distributions().items():
                     tf.summary.histogram(f"dev_scores/{name}", values, step)
-                self._examples.write(self._seen, step)
-        if self._seen is not None:
+                self._examples.write(self.seen, step)
+        if self.seen is not None:
             best = max(self.run.progress["best_rsum"], logs["val_rsum"])
             with self._best.as_default():
                 tf.summary.scalar("dev/rsum", best, step)
-        self._seen = None
+        self.seen = None
         self._writer.flush()
         self._best.flush()
 

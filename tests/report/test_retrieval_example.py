@@ -40,10 +40,10 @@ def test_the_first_answers_and_the_place_of_the_right_one():
     assert example.place == 4, "a wrong answer with the same score stands before the right one"
     page = markdown_to_safe_html(example.as_markdown(["none", "one", "two", "three", "four"]))
     assert cells_of(page) == [
-        ["place", "", "score", "answer"],
-        ["1", "✗", "0.9000", "two"],
-        ["2", "✗", "0.7000", "four"],
-        ["3", "✗", "0.5000", "three"],
+        ["#", "", "score", "answer"],
+        ["1", "✗", "0.900", "two"],
+        ["2", "✗", "0.700", "four"],
+        ["3", "✗", "0.500", "three"],
     ]
     assert "<strong>which</strong>" in page
     assert "First right answer: place 4" in page
@@ -61,7 +61,7 @@ def test_any_text_is_shown_as_it_is(text):
     shown = " ".join(text.split())
     example = RetrievalExample.from_scores(text, np.ones(2), np.array([True, False]), 2)
     page = markdown_to_safe_html(example.as_markdown([text, "other"]))
-    assert cells_of(page)[1:] == [["1", "✗", "1.0000", "other"], ["2", "✓", "1.0000", shown]]
+    assert cells_of(page)[1:] == [["1", "✗", "1.000", "other"], ["2", "✓", "1.000", shown]]
     (query,) = re.findall("<strong>(.*?)</strong>", page)
     assert html.unescape(query) == shown
     tags = {"p", "strong", "table", "thead", "tbody", "tr", "th", "td"}

@@ -43,9 +43,9 @@ def write(log, scores, epochs=1, **logs):
     """Lets the log see scores in two blocks after every epoch."""
     log.on_train_begin()
     for epoch in range(epochs):
-        log._seen = log._examples.watched_scores()
+        log.seen = log._examples.watched_scores()
         for captions in (np.arange(0, 60, 2), np.arange(1, 60, 2)):
-            log._seen.add(scores[:, captions], captions)
+            log.seen.add(scores[:, captions], captions)
         log.on_epoch_end(epoch, {"val_rsum": 7.0, **logs})
     log.on_train_end()
     return log.run.tensorboard
@@ -90,7 +90,7 @@ def test_answers_of_the_same_queries_as_text(log):
     names = [f"{side}_answers/query_{number}" for side in ("i2t", "t2i") for number in range(1, 5)]
     assert texts.keys() == set(names)
     lost, found = texts["t2i_answers/query_1"][1], texts["t2i_answers/query_2"][1]
-    assert "| 1 | ✗ | 1.5000 | 3&#46;png&#58; A photo of thing3 here&#46; |" in lost
+    assert "| 1 | ✗ | 1.500 | 3&#46;png&#58; A photo of thing3 here&#46; |" in lost
     assert not lost.endswith("place 1") and "✓" not in lost
     assert "| 1 | ✓ |" in found and found.endswith("First right answer: place 1")
     assert found.count("\n| ") == 6
@@ -151,8 +151,8 @@ def test_measuring_is_evaluating(log):
     assert log.measure(model) == evaluate(model, log.dev).as_dict()
     own = log.dev.caption_to_image[log._examples._captions]
     np.testing.assert_array_equal(
-        log._seen.caption_scores[np.arange(4), own],
-        log._seen.positives[log._examples._captions],
+        log.seen.caption_scores[np.arange(4), own],
+        log.seen.positives[log._examples._captions],
     )
 
 
