@@ -140,6 +140,8 @@ class DataConfig:
     packaged slice of GloVe for the words of the built-in sample"""
     rescale_word_vectors: bool = True
     """scale pretrained vectors to the standard deviation of random ones"""
+    images: str | None = None
+    """folder with the photographs, named as the ids of the images, for TensorBoard to show"""
 
     def __post_init__(self) -> None:
         _require(self, "min_count", self.min_count >= 1, "at least 1")
@@ -244,7 +246,7 @@ class RunConfig:
         """Returns the configuration with paths that hold from any working directory."""
         paths = {
             name: str(Path(path).absolute())
-            for name in ("dataset", "vocabulary", "word_vectors")
+            for name in ("dataset", "vocabulary", "word_vectors", "images")
             if (path := getattr(self.data, name)) not in (None, "sample")
         }
         return dataclasses.replace(self, data=dataclasses.replace(self.data, **paths))

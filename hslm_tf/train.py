@@ -127,6 +127,8 @@ def _run(arguments: TrainArguments) -> None:
     from hslm_tf.evaluation.exact_recall import evaluate
     from hslm_tf.evaluation.table import report_table
     from hslm_tf.runs.experiment import train
+    from hslm_tf.runs.hparams import write_test_recall
+    from hslm_tf.runs.projector import write_projector
     from hslm_tf.runs.splits import Splits, dataset_path, load_split
 
     config = arguments.config.with_absolute_paths()
@@ -147,6 +149,9 @@ def _run(arguments: TrainArguments) -> None:
         )
         best = keras.saving.load_model(run.best_model)
         reports = {split: evaluate(best, dataset) for split, dataset in measured.items()}
+        if config.data.test_split in reports:
+            write_test_recall(run, reports[config.data.test_split])
+        write_projector(run, best, splits.dev, images=config.data.images)
     except KeyboardInterrupt:
         if run.config_file.exists():
             print(f"\nInterrupted after {run.progress['epochs']} complete epochs. Continue with:")

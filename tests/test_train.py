@@ -7,8 +7,6 @@ import sys
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hslm_tf import train
 from hslm_tf.data.pipeline import training_batches
@@ -17,10 +15,14 @@ from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import PRESETS
 from hslm_tf.runs import experiment, splits
 from hslm_tf.runs.checkpoints import RunCheckpoint
+from hslm_tf.runs.hparams import hparams_of
 from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.runs.splits import load_split
+from hslm_tf.runs.tensorboard_log import tag_of
 from hslm_tf.text.split_captions import split_captions
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.training.callbacks import CollapseWarning
+from tests.events import hparams_of_session, tensors_of, texts_of
 from tests.tiny_run import STEPS, fails, rows_of
 
 # --- what a run leaves ---
@@ -97,26 +99,33 @@ def test_checkpoint_keeps_the_best_epoch(tmp_path):
 
 
 def test_tensorboard_shows_every_number(finished_run):
-    def scalars(part):
-        events = EventAccumulator(str(finished_run.tensorboard / part)).Reload()
-        return {
-            tag.removeprefix("epoch_"): {
-                event.step: float(tf.make_ndarray(event.tensor_proto))
-                for event in events.Tensors(tag)
-            }
-            for tag in events.Tags()["tensors"]
-            if tag.startswith("epoch_")
-        }
-
     rows = rows_of(finished_run)
-    learning, validation = scalars("train"), scalars("validation")
-    for name in ("loss", "learning_rate", "gradient_norm", "active_hinges", "pairs_per_second"):
-        seen = [learning[name][epoch] for epoch in range(4)]
-        np.testing.assert_allclose(seen, [row[name] for row in rows], rtol=1e-6, err_msg=name)
-    recalls = [f"{side}_r{k}" for side in ("i2t", "t2i") for k in (1, 5, 10)]
-    for name in ("rsum", *recalls):
-        seen = [validation[name][epoch] for epoch in range(4)]
-        np.testing.assert_allclose(seen, [row[f"val_{name}"] for row in rows], rtol=1e-6)
+    seen = tensors_of(finished_run.tensorboard, "scalars")
+    assert seen.keys() == {tag_of(name) for name in rows[0] if name != "epoch"}
+    assert {"train/loss", "optimizer/learning_rate", "dev/rsum", "dev/t2i_r10"} <= seen.keys()
+    for name in rows[0].keys() - {"epoch"}:
+        # A step is an epoch, counted from 1 as the progress bar does.
+        expected = {epoch: row[name] for epoch, row in enumerate(rows, start=1)}
+        assert seen[tag_of(name)] == pytest.approx(expected, rel=1e-6), name
+    assert len(texts_of(finished_run.tensorboard)) == 8
+
+
+def test_tensorboard_compares_configurations_and_best_results(finished_run):
+    run = finished_run
+    trial, hparams = hparams_of_session(run.best_results)
+    assert trial == "/".join(run.path.parts[-2:])
+    assert hparams == hparams_of(run.config())
+    seen = tensors_of(run.best_results, "scalars")
+    rsums = [row["val_rsum"] for row in rows_of(run)]
+    best = {epoch: max(rsums[:epoch]) for epoch in range(1, 5)}
+    assert seen.pop("dev/rsum") == pytest.approx(best)
+    test = load_split(run.config(), "test")
+    report = evaluate_model(keras.saving.load_model(run.best_model), test).as_dict()
+    assert seen == {
+        f"test/{name}": {run.progress["best_epoch"]: pytest.approx(value)}
+        for name, value in report.items()
+        if not name.endswith("_rank")
+    }
 
 
 def test_profile_writes_a_trace_of_the_steps(run_flags, tmp_path, caplog):
@@ -125,6 +134,7 @@ def test_profile_writes_a_trace_of_the_steps(run_flags, tmp_path, caplog):
     train.main([*run_flags, *flags, "--out", str(run.path)])
     [trace] = run.tensorboard.glob("train/plugins/profile/*/*.xplane.pb")
     assert trace.stat().st_size > 0
+    assert tensors_of(run.tensorboard / "train", "scalars") == {}
     assert caplog.text.count("First step after") == 1
 
 
@@ -181,6 +191,8 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
         (["--region-dim", "9"], "region features are 8 wide, the model is configured for 9"),
         (["--vocabulary", "missing.json"], "missing.json"),
         (["--word-vectors", "missing.txt"], "missing.txt"),
+        (["--images", "missing"], "missing: there is no such folder"),
+        (["--images", "."], "dev_ims.npy comes without ids"),
     ],
 )
 def test_a_mistake_is_one_error_and_leaves_nothing(flags, message, run_flags, tmp_path, capsys):

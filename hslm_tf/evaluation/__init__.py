@@ -13,12 +13,14 @@ from hslm_tf.evaluation.ranks import (
 )
 from hslm_tf.evaluation.streaming_ranks import StreamingRanks
 from hslm_tf.evaluation.table import report_table
+from hslm_tf.evaluation.watched_scores import WatchedScores
 
 __all__ = [
     "DirectionReport",
     "Protocol",
     "RecallReport",
     "StreamingRanks",
+    "WatchedScores",
     "evaluate_scores",
     "fold_report",
     "mean_report",

@@ -24,6 +24,7 @@ from hslm_tf.models.hslm import HSLM
 logger = logging.getLogger("hslm_tf")
 
 Progress = Callable[[int], object]
+Watch = Callable[[np.ndarray, np.ndarray], object]
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -54,6 +55,7 @@ def evaluate_models(
     protocol: Protocol = "all",
     state: EvaluationState | None = None,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> RecallReport:
     """Measures recall without a matrix of scores.
 
@@ -67,6 +69,9 @@ def evaluate_models(
         state: where progress is saved, and from where it continues. At the end it holds all that
             the report needs, until the caller clears it.
         progress: called with the number of captions that are done since the last call.
+        watch: called with the scores of every block, float32 `[num_images, b]`, and its captions,
+            int `[b]`, both numbered within the fold, such as `WatchedScores.add`. Blocks that
+            `state` holds do not come again.
 
     Returns:
         The report, that of `evaluate_scores` on the matrix of scores.
@@ -95,7 +100,8 @@ def evaluate_models(
 
     for number, (fold, stream) in enumerate(zip(folds, streams, strict=True), start=1):
         try:
-            _score(models, fold, stream.num_captions, stream.add, state, arrays, progress)
+            done = stream.num_captions
+            _score(models, fold, done, stream.add, state, arrays, progress, watch)
         except ValueError as error:
             if len(folds) == 1:
                 raise
@@ -184,6 +190,7 @@ def _score(
     state: EvaluationState | None,
     arrays: Callable[[], Arrays],
     progress: Progress | None,
+    watch: Watch | None = None,
 ) -> None:
     """Scores the captions that are left, block by block."""
     if done == dataset.num_captions:
@@ -191,6 +198,8 @@ def _score(
     left = caption_order(models[0], dataset)[done:]
     for captions, scores in score_blocks(models, dataset, left):
         add(scores, captions)
+        if watch is not None:
+            watch(scores, captions)
         if progress is not None:
             progress(len(captions))
         if state is not None:

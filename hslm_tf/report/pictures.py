@@ -44,6 +44,25 @@ def find_image(folder: str | os.PathLike[str] | None, image_id: str) -> Path | N
     return next((file for file in files if file.is_file()), None)
 
 
+def read_image(folder: str | os.PathLike[str] | None, image_id: str) -> tf.Tensor | None:
+    """Reads an image.
+
+    Args:
+        folder: as for `find_image`.
+        image_id: the image.
+
+    Returns:
+        uint8 `[height, width, 3]`; None where there is no file, or one that cannot be read.
+    """
+    file = find_image(folder, image_id)
+    if file is None:
+        return None
+    try:
+        return tf.io.decode_image(tf.io.read_file(str(file)), 3, expand_animations=False)
+    except tf.errors.OpError:
+        return None
+
+
 def picture_of(
     folder: str | os.PathLike[str] | None, image_id: str, longest_side: int = _LONGEST_SIDE
 ) -> Picture:
@@ -58,12 +77,8 @@ def picture_of(
     Returns:
         The picture; `NO_PICTURE` where there is no file, or one that cannot be read.
     """
-    file = find_image(folder, image_id)
-    if file is None:
-        return NO_PICTURE
-    try:
-        image = tf.io.decode_image(tf.io.read_file(str(file)), 3, expand_animations=False)
-    except tf.errors.OpError:
+    image = read_image(folder, image_id)
+    if image is None:
         return NO_PICTURE
     height, width = image.shape[:2]
     factor = min(1.0, longest_side / max(height, width))

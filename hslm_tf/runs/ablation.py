@@ -11,6 +11,7 @@ from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.presets import ABLATION_PARTS
 from hslm_tf.runs.ablation_directory import read_recall, write_recall
 from hslm_tf.runs.experiment import train
+from hslm_tf.runs.hparams import write_test_recall
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits
 
@@ -58,5 +59,7 @@ def run_row(
         return found
     train(config, run, splits, verbose)
     report = evaluate(keras.saving.load_model(run.best_model), measured)
+    if measured.name == config.data.test_split:
+        write_test_recall(run, report)
     write_recall(run, report)
     return report

@@ -11,13 +11,13 @@ from hslm_tf.config import RunConfig
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.pipeline import steps_per_epoch, training_batches
 from hslm_tf.data.sample import sample_word_vectors
-from hslm_tf.evaluation.exact_recall import evaluate
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.runs.checkpoints import RunCheckpoint
 from hslm_tf.runs.recipe import loss_of, optimizer_of, schedule_of
 from hslm_tf.runs.run_directory import RunDirectory
-from hslm_tf.runs.splits import Splits
+from hslm_tf.runs.splits import Splits, check_images
+from hslm_tf.runs.tensorboard_log import StepTrace, TensorBoardLog
 from hslm_tf.text.caption_cache import cached_split
 from hslm_tf.text.split_captions import SplitCaptions
 from hslm_tf.text.vocabulary import Vocabulary
@@ -61,9 +61,10 @@ def train(
 
     Raises:
         DataError: if region features are not finite.
-        OSError: if vocabulary or word vectors cannot be read, or the run cannot be written.
-        ValueError: if the vocabulary or the word vectors are broken, or there are fewer steps than
-            `profiled_steps`.
+        OSError: if vocabulary, word vectors or photographs cannot be read, or the run cannot be
+            written.
+        ValueError: if the vocabulary or the word vectors are broken, photographs are asked for and
+            images have no ids, or there are fewer steps than `profiled_steps`.
         FloatingPointError: if the loss is not finite.
     """
     started = time.perf_counter()
@@ -82,6 +83,8 @@ def train(
         # The number of epochs may have changed, and with it the schedule.
         model.optimizer.learning_rate = schedule_of(training, steps)
     else:
+        if config.data.images is not None:
+            check_images(config.data.images, splits.dev)
         model = new_model(config, captions)
         model.compile(optimizer=optimizer_of(training, steps), loss=loss_of(training, steps))
     run.write_config(config)
@@ -107,9 +110,8 @@ def train(
             verbose=verbose,
             callbacks=[
                 FirstStep(started),
-                *_callbacks(config, splits),
-                keras.callbacks.TensorBoard(run.tensorboard, profile_batch=profiled_steps or 0),
-                keras.callbacks.CSVLogger(run.log_file, append=True),
+                *_callbacks(config, run, splits),
+                *([StepTrace(run, profiled_steps)] if profiled_steps else []),
                 RunCheckpoint(run, training.patience),
             ],
         )
@@ -166,17 +168,18 @@ def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
     return model
 
 
-def _callbacks(config: RunConfig, splits: Splits) -> list[keras.callbacks.Callback]:
+def _callbacks(
+    config: RunConfig, run: RunDirectory, splits: Splits
+) -> list[keras.callbacks.Callback]:
     training = config.training
+    log = TensorBoardLog(run, config, splits.dev)
     return [
         SeedOfEpoch(training.seed),
         LearningRateLog(),
         StopOnNaN(),
         Throughput(splits.train.num_captions),
         CollapseWarning(training.margin),
-        Validation(
-            lambda model: evaluate(model, splits.dev).as_dict(),
-            training.validate_every,
-            RecallReport.names(),
-        ),
+        Validation(log.measure, training.validate_every, RecallReport.names()),
+        log,
+        keras.callbacks.CSVLogger(run.log_file, append=True),
     ]

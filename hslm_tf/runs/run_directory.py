@@ -60,6 +60,11 @@ class RunDirectory:
         return self.path / "tensorboard"
 
     @property
+    def best_results(self) -> Path:
+        """TensorBoard's event files of the configuration and the best results."""
+        return self.tensorboard / "best"
+
+    @property
     def evaluation(self) -> Path:
         """Folder with the progress of evaluations; it exists while one is not complete."""
         return self.path / "evaluation"

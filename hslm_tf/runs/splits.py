@@ -11,6 +11,7 @@ from hslm_tf.config import RunConfig
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.loading import find_splits, load_dataset
 from hslm_tf.data.sample import sample_folder
+from hslm_tf.report.pictures import find_image
 from hslm_tf.runs.run_directory import RunDirectory
 
 
@@ -127,3 +128,24 @@ def open_common_split(
                 f"{runs[0].path} is measured on; --dataset measures all runs on the same data"
             )
     return first
+
+
+def check_images(images: str | Path, dataset: RetrievalDataset) -> None:
+    """Checks that a folder holds photographs of a dataset.
+
+    Args:
+        images: the folder.
+        dataset: images with ids.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or no photograph of the dataset in it.
+        ValueError: if the images of the dataset have no ids.
+    """
+    if not Path(images).is_dir():
+        raise FileNotFoundError(f"{images}: there is no such folder")
+    if dataset.image_ids is None:
+        raise ValueError(f"{dataset.source} comes without ids, which photographs are found by")
+    if not any(find_image(images, image_id) for image_id in dataset.image_ids):
+        raise FileNotFoundError(
+            f"{images} holds no photograph of {dataset.source}, such as {dataset.image_ids[0]}"
+        )

@@ -107,6 +107,19 @@ def test_report_is_that_of_the_matrix(protocol, levels):
     assert model.images_encoded == IMAGES
 
 
+def test_every_block_is_shown_to_whoever_watches():
+    dataset, table = make()
+    seen = np.full_like(table, np.nan)
+
+    def watch(scores, captions):
+        seen[:, captions] = scores
+
+    assert evaluate_models([TableModel(table)], dataset, watch=watch) == evaluate_models(
+        [TableModel(table)], dataset
+    )
+    np.testing.assert_array_equal(seen, table)
+
+
 def test_ensemble_averages_scores():
     dataset, table = make()
     other = make(seed=5)[1][:, : table.shape[1]]

@@ -1,0 +1,66 @@
+"""`python -m hslm_tf.embed`: vectors of images and captions for TensorBoard's page Projector."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from hslm_tf.command_line import one_line_errors
+from hslm_tf.runs.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class EmbedArguments:
+    """Write vectors of images and their captions into a run, where TensorBoard shows them.
+
+    They are those of the run's projection heads, which `python -m hslm_tf.index` distils; without
+    heads the model's global vectors, or means of its local features. A training writes such vectors
+    of its dev split at its end; this command replaces them.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """directory of the run"""
+    split: str | None = None
+    """split to take; by default the run's dev split"""
+    dataset: str | None = None
+    """folder or HDF5 file; by default the one that the run was trained on"""
+    images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """folder with the photographs, named as the ids of the images; by default the run's own"""
+    limit: int = 500
+    """how many images, with their captions"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: the arguments, by default those of the command line.
+    """
+    arguments = tyro.cli(EmbedArguments, prog="python -m hslm_tf.embed", args=args)
+    with one_line_errors():
+        _run(arguments)
+
+
+def _run(arguments: EmbedArguments) -> None:
+    run = RunDirectory(arguments.run)
+    data = run.config().data
+    if arguments.limit < 1:
+        raise ValueError(f"--limit must be at least 1. Received: {arguments.limit}")
+    # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
+    from hslm_tf.runs.opening import load_heads, load_model
+    from hslm_tf.runs.projector import write_projector
+    from hslm_tf.runs.splits import check_images, open_split
+
+    dataset = open_split(run, arguments.split or data.dev_split, arguments.dataset)
+    images = arguments.images or data.images
+    if images is not None:
+        check_images(images, dataset)
+    model = load_model(run.path)
+    heads = load_heads(run.path, model) if run.projection_heads.exists() else None
+    print(write_projector(run, model, dataset, heads, images, arguments.limit))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What TensorBoard shows of a run while it trains."""
+
+import math
+
+import keras
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+from hslm_tf.config import RunConfig
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.evaluation.exact_recall import evaluate_models
+from hslm_tf.evaluation.watched_scores import WatchedScores
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.runs.dev_examples import DevExamples
+from hslm_tf.runs.hparams import hparams_of, trial_of
+from hslm_tf.runs.run_directory import RunDirectory
+
+_OF_THE_OPTIMIZER = ("gradient_norm", "learning_rate")
+
+
+class TensorBoardLog(keras.callbacks.Callback):
+    """Writes the numbers of every epoch, and what a validation saw: scores and examples.
+
+    A step is an epoch, counted from 1. The configuration and the best rsum so far are a TensorBoard
+    run of their own, so that the page HParams compares runs by that alone.
+
+    Args:
+        run: the run's directory.
+        config: its configuration.
+        dev: the split that chooses the best checkpoint.
+
+    Attributes:
+        seen: what the validation of this epoch saw of its scores; None where there was none.
+    """
+
+    def __init__(self, run: RunDirectory, config: RunConfig, dev: RetrievalDataset) -> None:
+        super().__init__()
+        self.run, self.config, self.dev = run, config, dev
+        self._examples = DevExamples(dev, config.data.images)
+        self.seen: WatchedScores | None = None
+
+    def measure(self, model: HSLM) -> dict[str, float]:
+        """Measures recall on dev, and keeps what is worth seeing of the scores.
+
+        Args:
+            model: the model.
+
+        Returns:
+            The numbers of the report, by name.
+        """
+        self.seen = self._examples.watched_scores()
+        return evaluate_models([model], self.dev, watch=self.seen.add).as_dict()
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self._writer = tf.summary.create_file_writer(str(self.run.tensorboard))
+        self._best = tf.summary.create_file_writer(str(self.run.best_results))
+        with self._best.as_default():
+            hparams.hparams(hparams_of(self.config), trial_id=trial_of(self.run))
+        with self._writer.as_default():
+            self._examples.write_queries(self.run.progress["epochs"])
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        step = epoch + 1
+        with self._writer.as_default():
+            for name, value in logs.items():
+                if not math.isnan(value):
+                    tf.summary.scalar(tag_of(name), value, step)
+            if self.seen is not None:
+                for name, values in self.seen.distributions().items():
+                    tf.summary.histogram(f"dev_scores/{name}", values, step)
+                self._examples.write(self.seen, step)
+        if self.seen is not None:
+            best = max(self.run.progress["best_rsum"], logs["val_rsum"])
+            with self._best.as_default():
+                tf.summary.scalar("dev/rsum", best, step)
+        self.seen = None
+        self._writer.flush()
+        self._best.flush()
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self._writer.close()
+        self._best.close()
+
+
+class StepTrace(keras.callbacks.TensorBoard):
+    """Writes a trace of some steps, and nothing else.
+
+    Args:
+        run: the run's directory.
+        steps: first and last step, counted from 1.
+    """
+
+    def __init__(self, run: RunDirectory, steps: tuple[int, int]) -> None:
+        super().__init__(run.tensorboard, write_graph=False, profile_batch=steps)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Leaves the numbers of the epoch to `TensorBoardLog`."""
+
+
+def tag_of(name: str) -> str:
+    """Names a number of the logs for TensorBoard, which groups by what stands before the slash.
+
+    Args:
+        name: name in the logs; what was measured on dev begins with `val_`.
+
+    Returns:
+        The tag, such as `dev/rsum` of `val_rsum`.
+    """
+    if name.startswith("val_"):
+        group = "dev_ranks" if name.endswith("_rank") else "dev"
+        return f"{group}/{name.removeprefix('val_')}"
+    return f"optimizer/{name}" if name in _OF_THE_OPTIMIZER else f"train/{name}"
