@@ -55,8 +55,7 @@ def _run(arguments: ExportArguments) -> None:
         raise ValueError("--top-k and --candidates need --collection")
     run = RunDirectory(arguments.run)
     run.config()
-    if not run.best_model.exists():
-        raise FileNotFoundError(f"{run.path} has no model yet: there is no {run.best_model}")
+    run.require_model()
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     import keras
     import tensorflow as tf

@@ -15,9 +15,8 @@ from hslm_tf.evaluation.ranks import ranks, recall_report
 from hslm_tf.evaluation.scoring import score_matrix
 from hslm_tf.runs import evaluation as run_evaluation
 from hslm_tf.runs import splits
-from hslm_tf.runs.checkpoints import save_whole
 from hslm_tf.runs.run_directory import RunDirectory
-from tests.tiny_run import write_dataset
+from tests.tiny_run import run_with_other_weights, write_dataset
 
 # By this name the package gives a function, too.
 evaluate = importlib.import_module("hslm_tf.evaluate")
@@ -33,13 +32,7 @@ def wide_terminal(monkeypatch):
 @pytest.fixture(scope="module")
 def other_run(finished_run, tmp_path_factory):
     """The run again with other weights, moved away: a run of another seed."""
-    run = RunDirectory(tmp_path_factory.mktemp("moved") / "other")
-    shutil.copytree(finished_run.path, run.path)
-    model = keras.saving.load_model(run.best_model)
-    rng = np.random.default_rng(1)
-    model.set_weights([w + rng.normal(0, 0.2, w.shape) for w in model.get_weights()])
-    save_whole(model, run.best_model)
-    return run
+    return run_with_other_weights(finished_run, tmp_path_factory.mktemp("moved") / "other")
 
 
 @pytest.fixture(scope="module")

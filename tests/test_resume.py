@@ -4,14 +4,12 @@ import os
 import subprocess
 import sys
 
-import keras
-import numpy as np
 import pytest
 
 from hslm_tf import train
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.training.callbacks import Throughput
-from tests.tiny_run import fails, rows_of
+from tests.tiny_run import assert_same_training, fails
 
 
 def test_what_a_killed_run_left_is_tidied_up(tmp_path):
@@ -71,15 +69,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     assert f"Last model: {run.last_model}" in capsys.readouterr().out
     assert run.config() == finished_run.config()
     assert run.progress == finished_run.progress
-    resumed, straight = (
-        [*model.weights, *model.optimizer.variables]
-        for model in map(keras.saving.load_model, (run.last_model, finished_run.last_model))
-    )
-    for one, other in zip(resumed, straight, strict=True):
-        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-6, err_msg=one.path)
-    for one, other in zip(rows_of(run), rows_of(finished_run), strict=True):
-        del one["pairs_per_second"], other["pairs_per_second"]
-        np.testing.assert_allclose(list(one.values()), list(other.values()), atol=1e-5)
+    assert_same_training(run, finished_run)
 
 
 @pytest.mark.parametrize(

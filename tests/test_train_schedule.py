@@ -13,7 +13,7 @@ from hslm_tf.runs.checkpoints import RunCheckpoint
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.training.averaging import averaged_weights
 from hslm_tf.training.callbacks import Throughput
-from tests.tiny_run import STEPS
+from tests.tiny_run import STEPS, assert_same_training
 
 FLAGS = "--contrastive-epochs 2 --random-epochs 0 --growing-epochs 0 --schedule cosine".split()
 FLAGS += "--warmup-steps 2 --ema 0.8 --weight-decay 0.01 --epochs 3 --quiet".split()
@@ -122,15 +122,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     assert run.progress["epochs"] == 1
     train.main(["--resume", str(run.path), "--quiet"])
     assert run.progress == averaged_run.progress
-    resumed, straight = (
-        [*model.weights, *model.optimizer.variables]
-        for model in map(keras.saving.load_model, (run.last_model, averaged_run.last_model))
-    )
-    for one, other in zip(resumed, straight, strict=True):
-        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-6, err_msg=one.path)
-    for one, other in zip(rows_of(run), rows_of(averaged_run), strict=True):
-        del one["pairs_per_second"], other["pairs_per_second"]
-        np.testing.assert_allclose(list(one.values()), list(other.values()), atol=1e-5)
+    assert_same_training(run, averaged_run)
 
 
 def test_patience_ends_a_run_that_no_longer_improves(run_flags, tmp_path):

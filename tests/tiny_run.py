@@ -1,12 +1,15 @@
 """A dataset of twelve images on disk and the flags of a model small enough to train in a test."""
 
 import csv
+import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from hslm_tf import train
+from hslm_tf.runs.checkpoints import save_whole
 from hslm_tf.runs.run_directory import RunDirectory
 
 IMAGES, REGIONS, WIDTH = 12, 6, 8
@@ -48,3 +51,27 @@ def fails(args, capsys):
         return stop.value.code
     assert stop.value.code == 2
     return " ".join((printed.out + printed.err).replace("│", " ").split())
+
+
+def assert_same_training(run: RunDirectory, expected: RunDirectory) -> None:
+    """Weights, optimizer and logged numbers are equal, but for the speed."""
+    resumed, straight = (
+        [*model.weights, *model.optimizer.variables]
+        for model in map(keras.saving.load_model, (run.last_model, expected.last_model))
+    )
+    for one, other in zip(resumed, straight, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-6, err_msg=one.path)
+    for one, other in zip(rows_of(run), rows_of(expected), strict=True):
+        del one["pairs_per_second"], other["pairs_per_second"]
+        np.testing.assert_allclose(list(one.values()), list(other.values()), atol=1e-5)
+
+
+def run_with_other_weights(run: RunDirectory, path: Path) -> RunDirectory:
+    """A copy of a run whose best model has other weights, as of another seed."""
+    other = RunDirectory(path)
+    shutil.copytree(run.path, other.path)
+    model = keras.saving.load_model(other.best_model)
+    rng = np.random.default_rng(1)
+    model.set_weights([w + rng.normal(0, 0.2, w.shape) for w in model.get_weights()])
+    save_whole(model, other.best_model)
+    return other

@@ -34,9 +34,7 @@ def load_model(path: str | Path) -> HSLM:
     if path.is_dir():
         run = RunDirectory(path)
         run.config()
-        path = run.best_model
-        if not path.exists():
-            raise FileNotFoundError(f"{run.path} has no model yet: there is no {path}")
+        path = run.require_model()
     elif not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file or run")
     return keras.saving.load_model(path)

@@ -34,6 +34,16 @@ class RunDirectory:
         """The model of the epoch with the best validation rsum."""
         return self.path / "best.keras"
 
+    def require_model(self) -> Path:
+        """Returns the path of the best model.
+
+        Raises:
+            FileNotFoundError: if the run has none yet.
+        """
+        if not self.best_model.exists():
+            raise FileNotFoundError(f"{self.path} has no model yet: there is no {self.best_model}")
+        return self.best_model
+
     @property
     def last_model(self) -> Path:
         """The model after the last complete epoch, with the optimizer's state."""

@@ -95,8 +95,7 @@ def open_split(
     config = run.config()
     if dataset is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=dataset))
-    if not run.best_model.exists():
-        raise FileNotFoundError(f"{run.path} has no model yet: there is no {run.best_model}")
+    run.require_model()
     return load_split(config, split or config.data.test_split, captions_optional)
 
 

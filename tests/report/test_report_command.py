@@ -22,11 +22,10 @@ from hslm_tf.report.recall_section import recall_section
 from hslm_tf.report.score_section import score_section
 from hslm_tf.runs import splits
 from hslm_tf.runs.ablation_directory import ablation_run, write_recall
-from hslm_tf.runs.checkpoints import save_whole
 from hslm_tf.runs.run_directory import RunDirectory
 from tests.report.measured import dataset_of, measured_run, recall
 from tests.report.pages import HOSTILE, check_page
-from tests.tiny_run import write_dataset
+from tests.tiny_run import run_with_other_weights, write_dataset
 
 report = importlib.import_module("hslm_tf.report.__main__")
 
@@ -37,12 +36,7 @@ SECTIONS += ["examples", "word-correlation", "levels"]
 @pytest.fixture(scope="module")
 def other_run(finished_run, tmp_path_factory):
     """The run again with other weights and another seed."""
-    run = RunDirectory(tmp_path_factory.mktemp("moved") / "other")
-    shutil.copytree(finished_run.path, run.path)
-    model = keras.saving.load_model(run.best_model)
-    rng = np.random.default_rng(1)
-    model.set_weights([w + rng.normal(0, 0.2, w.shape) for w in model.get_weights()])
-    save_whole(model, run.best_model)
+    run = run_with_other_weights(finished_run, tmp_path_factory.mktemp("moved") / "other")
     text = run.config_file.read_text("utf-8")
     run.config_file.write_text(text.replace('"seed": 7', '"seed": 8'), "utf-8")
     return run
