@@ -1,0 +1,209 @@
+"""Karpathy's JSON: the captions, splits and names of Flickr8k, Flickr30K and MS-COCO."""
+
+import json
+import os
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.file_cache import cached_by_file
+
+# What the file calls `val` is `dev` everywhere else in this family of models.
+_SPLIT_NAMES = {"val": "dev"}
+# Sizes of the splits in the releases that papers report on.
+_OFFICIAL: dict[str, dict[str, tuple[int, ...]]] = {
+    "flickr8k": {"train": (6000,), "dev": (1000,), "test": (1000,)},
+    "flickr30k": {"train": (29000, 29783), "dev": (1000, 1014), "test": (1000,)},
+    "coco": {"train": (82783,), "restval": (30504,), "dev": (5000,), "test": (5000,)},
+}
+_COCO_WITH_RESTVAL = (113287,)
+
+
+@dataclass(frozen=True)
+class KarpathyImage:
+    """One image of the file.
+
+    Args:
+        file_name: name of the photograph, which is the id of the image.
+        folder: folder that the file names for it, such as `val2014`; empty where there is none.
+        split: `train`, `dev` (the file says `val`), `test` or `restval`.
+        captions: its captions, each on one line.
+        coco_id: its id in MS-COCO, or None.
+    """
+
+    file_name: str
+    folder: str
+    split: str
+    captions: tuple[str, ...]
+    coco_id: int | None
+
+
+def read_karpathy(path: str | os.PathLike[str]) -> list[KarpathyImage]:
+    """Reads `dataset_flickr8k.json`, `dataset_flickr30k.json`, `dataset_coco.json` or their like.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The images in the order of the file.
+
+    Raises:
+        DataError: if it is not such a file, or two images have the same name.
+    """
+    return list(_read(Path(path))[1])
+
+
+def karpathy_splits(path: str | os.PathLike[str]) -> dict[str, int]:
+    """The splits of a file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Number of images by name of the split, `val` as `dev`.
+
+    Raises:
+        DataError: as for `read_karpathy`.
+    """
+    return dict(Counter(image.split for image in _read(Path(path))[1]))
+
+
+def karpathy_split(
+    path: str | os.PathLike[str], split: str, restval: bool = False
+) -> list[KarpathyImage]:
+    """The images of a split, after a look at their number.
+
+    Args:
+        path: the file.
+        split: `train`, `dev`, `test` or `restval`.
+        restval: whether `restval` (of MS-COCO) is added to `train`.
+
+    Returns:
+        The images in the order of the file, those of `restval` last. A number that is not that of
+        the release which the file says it is raises a warning.
+
+    Raises:
+        DataError: as for `read_karpathy`, or if there is no such split.
+    """
+    collection, images = _read(Path(path))
+    splits = [split, "restval"] if restval and split == "train" else [split]
+    for name in splits:
+        if not any(image.split == name for image in images):
+            held = ", ".join(sorted({image.split for image in images}))
+            raise DataError(f"{path} has no image of the split {name!r}; it has {held}")
+    chosen = [image for name in splits for image in images if image.split == name]
+    official = _OFFICIAL.get(collection, {}).get(split, ())
+    if collection == "coco" and len(splits) == 2:
+        official = _COCO_WITH_RESTVAL
+    if official and len(chosen) not in official:
+        expected = " or ".join(f"{number:,}" for number in official)
+        warnings.warn(
+            f"{path}: {len(chosen):,} images in {' and '.join(splits)}, {collection} has "
+            f"{expected}: results on them do not compare with published ones",
+            stacklevel=2,
+        )
+    return chosen
+
+
+def karpathy_captions_kept(path: str | os.PathLike[str]) -> int | None:
+    """How many captions of an image the field uses.
+
+    Args:
+        path: the file.
+
+    Returns:
+        5 for MS-COCO, whose images have 5 to 7: VSE++ took the first five, and the released files
+        and published figures follow it. None, that is all, for any other file.
+
+    Raises:
+        DataError: as for `read_karpathy`.
+    """
+    return 5 if _read(Path(path))[0] == "coco" else None
+
+
+def is_karpathy(path: Path) -> bool:
+    """Whether a file looks like Karpathy's JSON.
+
+    Args:
+        path: the file.
+
+    Returns:
+        True for a JSON with `"sentences"` near its beginning; nothing is said about the rest.
+    """
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return b'"sentences"' in file.read(1 << 16)
+
+
+@cached_by_file()
+def _read(path: Path) -> tuple[str, tuple[KarpathyImage, ...]]:
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except RecursionError as error:
+        raise DataError(f"{path} is not a JSON that can be read: it is nested too deep") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+    images = content.get("images") if isinstance(content, dict) else None
+    if not isinstance(images, list) or not images:
+        found = ", ".join(content) if isinstance(content, dict) else type(content).__name__
+        raise DataError(
+            f'{path} has no list "images", which Karpathy\'s files have; it holds {found[:200]}'
+        )
+    read = tuple(_image(f"{path}, image {row}", image) for row, image in enumerate(images))
+    first_with: dict[str, int] = {}
+    for row, image in enumerate(read):
+        if first_with.setdefault(image.file_name, row) != row:
+            raise DataError(
+                f"{path}, image {row}: the name {image.file_name!r} is taken already, see image "
+                f"{first_with[image.file_name]}"
+            )
+    collection = content.get("dataset")
+    return collection.lower() if isinstance(collection, str) else "", read
+
+
+def _image(place: str, image: Any) -> KarpathyImage:
+    if not isinstance(image, dict):
+        raise DataError(f"{place} is {_shown(image)}, expected an object")
+    sentences = image.get("sentences", [])
+    if not isinstance(sentences, list):
+        raise DataError(f"{place}: sentences is {_shown(sentences)}, expected a list")
+    split = _text(place, image, "split")
+    coco_id = image.get("cocoid")
+    if coco_id is not None and type(coco_id) is not int:
+        raise DataError(f"{place}: cocoid is {_shown(coco_id)}, expected an integer")
+    return KarpathyImage(
+        file_name=_text(place, image, "filename"),
+        folder=_text(place, image, "filepath") if image.get("filepath") else "",
+        split=_SPLIT_NAMES.get(split, split),
+        captions=tuple(
+            _caption(f"{place}, sentence {row}", sentence) for row, sentence in enumerate(sentences)
+        ),
+        coco_id=coco_id,
+    )
+
+
+def _caption(place: str, sentence: Any) -> str:
+    if not isinstance(sentence, dict):
+        raise DataError(f"{place} is {_shown(sentence)}, expected an object")
+    # MS-COCO has line breaks inside captions.
+    return " ".join(_text(place, sentence, "raw").split())
+
+
+def _text(place: str, values: Mapping[str, Any], key: str) -> str:
+    value = values.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{place}: {key} is {_shown(value)}, expected some text")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(f"{place}: {key} is not valid Unicode: {error}") from error
+    return value.strip()
+
+
+def _shown(value: Any) -> str:
+    return "missing" if value is None else f"{str(value)[:60]!r}"

@@ -1,0 +1,183 @@
+import json
+import warnings
+
+import pytest
+
+from hslm_tf.data import DataError
+from hslm_tf.data.karpathy import (
+    is_karpathy,
+    karpathy_captions_kept,
+    karpathy_split,
+    karpathy_splits,
+    read_karpathy,
+)
+
+
+def entry(name, split="train", captions=("A dog .", "A cat ."), **more):
+    """An image as Karpathy's files write it."""
+    sentences = [
+        {"tokens": text.lower().split(), "raw": text, "imgid": 0, "sentid": row}
+        for row, text in enumerate(captions)
+    ]
+    return {
+        "sentids": list(range(len(captions))),
+        "imgid": 0,
+        "sentences": sentences,
+        "split": split,
+        "filename": name,
+    } | more
+
+
+def write(folder, images, dataset="own", **more):
+    path = folder / f"dataset_{dataset}.json"
+    path.write_text(json.dumps({"images": images, "dataset": dataset} | more), encoding="utf-8")
+    return path
+
+
+def test_reads_names_splits_captions_and_ids(tmp_path):
+    images = [
+        entry("a.jpg"),
+        entry("b.jpg", "val", ["Un café\n à Paris .", "b"], filepath="val2014", cocoid=9),
+        entry("c.jpg", "test"),
+        entry("d.jpg", "restval"),
+    ]
+    path = write(tmp_path, images)
+    assert is_karpathy(path)
+    read = read_karpathy(path)
+    assert [image.file_name for image in read] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    assert [image.split for image in read] == ["train", "dev", "test", "restval"]
+    assert (read[1].folder, read[1].coco_id) == ("val2014", 9)
+    assert read[1].captions == ("Un café à Paris .", "b")
+    assert (read[0].folder, read[0].coco_id) == ("", None)
+    assert karpathy_splits(path) == {"train": 1, "dev": 1, "test": 1, "restval": 1}
+    assert [image.file_name for image in karpathy_split(path, "dev")] == ["b.jpg"]
+    both = karpathy_split(path, "train", restval=True)
+    assert [image.file_name for image in both] == ["a.jpg", "d.jpg"]
+    with pytest.raises(DataError, match="no image of the split 'eval'; it has dev, restval, test"):
+        karpathy_split(path, "eval")
+
+
+def test_a_changed_file_is_read_again(tmp_path):
+    path = write(tmp_path, [entry("a.jpg")])
+    assert len(read_karpathy(path)) == 1
+    write(tmp_path, [entry("a.jpg"), entry("b.jpg")])
+    assert len(read_karpathy(path)) == 2
+
+
+def test_a_byte_order_mark(tmp_path):
+    path = write(tmp_path, [entry("a.jpg")])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_karpathy(path)[0].file_name == "a.jpg"
+
+
+OFFICIAL = {
+    ("flickr8k", "train"): [6000],
+    ("flickr8k", "val"): [1000],
+    ("flickr30k", "train"): [29000, 29783],
+    ("flickr30k", "val"): [1000, 1014],
+    ("flickr30k", "test"): [1000],
+    ("coco", "train"): [82783],
+    ("coco", "val"): [5000],
+}
+
+
+@pytest.mark.parametrize(("collection", "split"), OFFICIAL)
+def test_official_sizes(tmp_path, collection, split):
+    ours = {"val": "dev"}.get(split, split)
+    for size in OFFICIAL[collection, split]:
+        images = [entry(f"{row}.jpg", split, ()) for row in range(size)]
+        path = write(tmp_path, images, collection)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert len(karpathy_split(path, ours)) == size
+    path = write(tmp_path, images[:-1], collection)
+    with pytest.warns(UserWarning, match=f"{size - 1:,} images in {ours}, {collection} has"):
+        karpathy_split(path, ours)
+
+
+def test_size_with_restval(tmp_path):
+    images = [entry("a.jpg"), entry("b.jpg", "restval")]
+    path = write(tmp_path, images, "coco")
+    with pytest.warns(UserWarning, match="2 images in train and restval, coco has 113,287: res"):
+        karpathy_split(path, "train", restval=True)
+    with pytest.raises(DataError, match="no image of the split 'restval'; it has train"):
+        karpathy_split(write(tmp_path, images[:1], "coco"), "train", restval=True)
+
+
+def test_five_captions_are_the_convention_of_coco_alone(tmp_path):
+    assert karpathy_captions_kept(write(tmp_path, [entry("a.jpg")], "coco")) == 5
+    assert karpathy_captions_kept(write(tmp_path, [entry("a.jpg")], "flickr30k")) is None
+
+
+def without(key):
+    image = entry("a.jpg")
+    del image[key]
+    return [image]
+
+
+BROKEN = {
+    "no images": ({}, 'has no list "images".*; it holds other'),
+    "images of another kind": ({"images": {"a": 1}}, 'has no list "images"'),
+    "none": ({"images": []}, 'has no list "images"'),
+    "a number": ({"images": [3]}, "image 0 is '3', expected an object"),
+    "no name": ({"images": without("filename")}, "image 0: filename is missing, expected some"),
+    "no split": ({"images": without("split")}, "image 0: split is missing"),
+    "a name twice": (
+        {"images": [entry("a.jpg"), entry("b.jpg"), entry("a.jpg", "val")]},
+        "image 2: the name 'a.jpg' is taken already, see image 0",
+    ),
+    "empty caption": (
+        {"images": [entry("a.jpg", captions=["a", " \n"])]},
+        r"image 0, sentence 1: raw is ' \\n', expected some text",
+    ),
+    "a caption alone": (
+        {"images": [entry("a.jpg") | {"sentences": ["a dog"]}]},
+        "image 0, sentence 0 is 'a dog', expected an object",
+    ),
+    "sentences of another kind": (
+        {"images": [entry("a.jpg") | {"sentences": 3}]},
+        "image 0: sentences is '3', expected a list",
+    ),
+    "a cocoid of another kind": (
+        {"images": [entry("a.jpg", cocoid="9")]},
+        "image 0: cocoid is '9', expected an integer",
+    ),
+    "half a character": (
+        {"images": [entry("a.jpg", captions=["\ud800"])]},
+        "image 0, sentence 0: raw is not valid Unicode",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_files(tmp_path, case):
+    content, message = BROKEN[case]
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps({"other": 1} | content))
+    with pytest.raises(DataError, match=message):
+        read_karpathy(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not JSON"),
+        (b'{"images": [', "is not JSON"),
+        (b'{"images": "\xff"}', "is not JSON: 'utf-8' codec"),
+        (b'{"images": ' + b"9" * 5000 + b"}", "is not JSON: Exceeds the limit"),
+        (b"[" * 100_000, "nested too deep"),
+        (b"[1, 2]", 'has no list "images".*; it holds list'),
+    ],
+)
+def test_not_json(tmp_path, content, message):
+    path = tmp_path / "dataset.json"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_karpathy(path)
+
+
+def test_what_looks_like_it(tmp_path):
+    (tmp_path / "boxes.json").write_text('{"a.jpg": [[0, 0, 1, 1]]}')
+    assert not is_karpathy(tmp_path / "boxes.json")
+    assert not is_karpathy(tmp_path / "none.json")
+    assert not is_karpathy(tmp_path)
