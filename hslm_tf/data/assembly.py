@@ -1,6 +1,7 @@
 """Makes a dataset of the parts of a split, for every format, and checks that they fit."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -37,21 +38,29 @@ def assemble(
     boxes: Any = None,
     num_regions: Any = None,
     layout: Layout = "auto",
+    image_rows: np.ndarray | None = None,
+    caption_counts: Sequence[int] | None = None,
+    float64: bool = False,
 ) -> RetrievalDataset:
     """Builds a dataset from the parts of a split after checking that they fit together.
 
     Args:
         split: name of the split.
         regions: array-like `[rows, N, F]`.
-        captions: captions in image order, the same number for every image; None for images alone,
-            where every row is an image, whatever the layout.
+        captions: captions in image order, the same number for every image unless `image_ids` or
+            `caption_counts` say otherwise; None for images alone, where every row is an image,
+            whatever the layout.
         label: names the parts in error messages.
-        image_ids: ids in image order, one per image, per row or per caption.
+        image_ids: ids in image order, one per image, per row or per caption. Where each caption has
+            one, images may differ in their number of captions.
         boxes: array-like `[rows, N, 4]`.
         num_regions: int `[rows]`.
         layout: `per_image`: a row is an image. `per_caption`: an image has a row for each of its
             captions, as in SCAN's released files. `auto`: where there are as many captions as
             rows, what `rows_per_image` finds, else `per_image`.
+        image_rows: int `[images]`, the row of each image, where that is known.
+        caption_counts: number of captions of each image, where that is known.
+        float64: whether the regions may be float64.
 
     Returns:
         The dataset.
@@ -62,30 +71,19 @@ def assemble(
     """
     if layout not in get_args(Layout):
         raise ValueError(f"layout is one of {get_args(Layout)}. Received: layout={layout!r}")
-    _check_regions(regions, label("ims"))
+    _check_regions(regions, label("ims"), float64)
     rows = regions.shape[0]
     if captions is None:
         captions, layout = [], "per_image"
     else:
         _check_captions(captions, label)
-    one_per_caption = rows == len(captions)
-    if layout == "per_caption" and not one_per_caption:
-        raise DataError(
-            f"{label('ims')} has {rows} rows and {label('caps')} {len(captions)} captions: "
-            "the layout per_caption needs one row per caption"
-        )
-    repeats = 1
-    if one_per_caption and layout != "per_image":
-        repeats = rows_per_image(
-            regions, image_ids, source=label("ims"), repeated=layout == "per_caption"
-        )
-    image_rows = np.arange(0, rows, repeats)
+    if image_rows is None:
+        image_rows = _image_rows(regions, len(captions), image_ids, layout, label)
     images = len(image_rows)
-    if len(captions) % images:
-        raise DataError(
-            f"{label('caps')} has {len(captions)} captions and {label('ims')} {images} images: "
-            "expected the same whole number of captions for every image"
-        )
+    if caption_counts is None:
+        caption_counts = _caption_counts(len(captions), images, image_ids, label)
+        if image_ids is not None and len(set(caption_counts)) > 1:
+            image_ids = [image_ids[end - 1] for end in np.cumsum(caption_counts)]
     if boxes is not None and (boxes.shape != (*regions.shape[:2], 4) or boxes.dtype.kind != "f"):
         raise DataError(
             f"{label('boxes')} is {boxes.dtype} of shape {boxes.shape}, expected floating point "
@@ -103,7 +101,7 @@ def assemble(
         source=label("ims"),
         region_features=regions,
         captions=captions,
-        caption_to_image=np.repeat(np.arange(images, dtype=np.int32), len(captions) // images),
+        caption_to_image=np.repeat(np.arange(images, dtype=np.int32), caption_counts),
         image_ids=image_ids,
         boxes=boxes,
         num_regions=num_regions,
@@ -111,9 +109,44 @@ def assemble(
     )
 
 
-def _check_regions(regions: Any, source: str) -> None:
-    if regions.dtype.kind != "f" or regions.dtype.itemsize not in (2, 4):
-        raise DataError(f"{source} is {regions.dtype}, expected float32 or float16")
+def _image_rows(
+    regions: Any, captions: int, ids: list[str] | None, layout: Layout, label: Label
+) -> np.ndarray:
+    rows = regions.shape[0]
+    if layout == "per_caption" and rows != captions:
+        raise DataError(
+            f"{label('ims')} has {rows} rows and {label('caps')} {captions} captions: "
+            "the layout per_caption needs one row per caption"
+        )
+    repeats = 1
+    if rows == captions and layout != "per_image":
+        repeats = rows_per_image(
+            regions, ids, source=label("ims"), repeated=layout == "per_caption"
+        )
+    return np.arange(0, rows, repeats)
+
+
+def _caption_counts(
+    captions: int, images: int, ids: list[str] | None, label: Label
+) -> Sequence[int]:
+    if captions and ids is not None and len(ids) == captions:
+        runs = [len(list(run)) for _, run in groupby(ids)]
+        if len(runs) == images:
+            return runs
+    if captions % images:
+        raise DataError(
+            f"{label('caps')} has {captions} captions and {label('ims')} {images} images: "
+            "expected the same whole number of captions for every image, or an id for every caption"
+        )
+    return [captions // images] * images
+
+
+def _check_regions(regions: Any, source: str, float64: bool) -> None:
+    if regions.dtype.kind != "f" or regions.dtype.itemsize not in (2, 4, 8 if float64 else 4):
+        advice = ""
+        if regions.dtype == np.float64:
+            advice = ": `python -m hslm_tf.convert SOURCE TARGET` makes float32 of it"
+        raise DataError(f"{source} is {regions.dtype}, expected float32 or float16{advice}")
     if len(regions.shape) != 3:
         raise DataError(
             f"{source} has shape {regions.shape}, expected three axes: images, regions, features"

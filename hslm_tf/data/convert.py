@@ -13,7 +13,8 @@ from hslm_tf.data.assembly import Layout
 from hslm_tf.data.bottom_up_tsv import tsv_paths, write_bottom_up_tsv
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.hdf5 import write_hdf5
-from hslm_tf.data.loading import find_splits, is_hdf5, load_dataset
+from hslm_tf.data.hdf5_rows import is_hdf5
+from hslm_tf.data.loading import find_splits, load_dataset
 from hslm_tf.data.precomputed import precomputed_paths, write_precomputed
 
 FolderFormat = Literal["precomputed", "tsv"]

@@ -1,22 +1,16 @@
 """Opens a split in any of the formats."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 from hslm_tf.data.assembly import Layout
-from hslm_tf.data.bottom_up_tsv import load_bottom_up_tsv
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.folders import folder_listing
-from hslm_tf.data.hdf5 import hdf5_splits, load_hdf5
-from hslm_tf.data.precomputed import load_precomputed
-
-Format = Literal["precomputed", "tsv", "hdf5"]
-
-HDF5_SUFFIXES = (".h5", ".hdf5")
-# How the name of the file with the region features ends, after the split.
-_FEATURE_FILES: dict[Format, str] = {"precomputed": "_ims.npy", "tsv": ".tsv"}
+from hslm_tf.data.options import ReadOptions
+from hslm_tf.data.reader import Reader
+from hslm_tf.data.readers import CAPTIONED, NAMED, PRECOMPUTED, READERS
 
 
 def load_dataset(
@@ -24,14 +18,23 @@ def load_dataset(
     split: str,
     layout: Layout = "auto",
     captions_optional: bool = False,
+    *,
+    features: str | os.PathLike[str] | None = None,
+    restval: bool = False,
+    captions_per_image: int | None = None,
 ) -> RetrievalDataset:
-    """Opens a split of an HDF5 file, or of a folder in the precomputed or the TSV format.
+    """Opens a split of a file or folder in any format that `docs/data.md` lists.
 
     Args:
-        path: a file ending in `.h5` or `.hdf5`, or a folder.
+        path: a file or a folder; what it is is found out.
         split: `train`, `dev` or `test`.
-        layout: as for `load_precomputed`; a TSV file has one line per image.
+        layout: as for `load_precomputed`; the other formats have one row per image.
         captions_optional: whether a split of images alone, to search in, is accepted.
+        features: file or folder of the region features, for a path with captions that name their
+            images; by default they lie beside the captions.
+        restval: whether Karpathy's `restval` (of MS-COCO) is added to `train`.
+        captions_per_image: how many captions of an image are kept where captions name their
+            images, the first ones; 0 keeps all. By default five of MS-COCO's, and else all.
 
     Returns:
         The dataset.
@@ -43,28 +46,35 @@ def load_dataset(
         >>> dataset = hslm_tf.load_dataset("data/flickr8k", "test")
         >>> print(dataset.num_images, dataset.captions[0])
     """
-    if is_hdf5(path):
-        return load_hdf5(path, split, layout, captions_optional)
-    found = [name for name, end in _FEATURE_FILES.items() if (Path(path) / (split + end)).exists()]
-    if len(found) > 1:
-        raise DataError(
-            f"{path} holds both {split}_ims.npy and {split}.tsv: keep one of them in a folder"
-        )
-    if not found:
-        raise DataError(
-            f"{path} holds no region features of the split {split!r}: expected {split}_ims.npy or "
-            f"{split}.tsv, or an HDF5 file as the path itself; it holds {folder_listing(path)}"
-        )
-    if found == ["tsv"]:
-        return load_bottom_up_tsv(path, split, captions_optional)
-    return load_precomputed(path, split, layout, captions_optional)
+    features = None if features is None else Path(features)
+    options = ReadOptions(layout, captions_optional, features, restval, captions_per_image)
+    return open_split(path, split, options)
 
 
-def find_splits(path: str | os.PathLike[str]) -> list[str]:
+def open_split(path: str | os.PathLike[str], split: str, options: ReadOptions) -> RetrievalDataset:
+    """Opens a split; `load_dataset` with the options in one.
+
+    Args:
+        path: a file or a folder.
+        split: `train`, `dev` or `test`.
+        options: how.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        DataError: as for `load_dataset`.
+    """
+    reader, _ = recognise(path, split, options)
+    return reader.load(Path(path), split, options)
+
+
+def find_splits(path: str | os.PathLike[str], options: ReadOptions | None = None) -> list[str]:
     """The splits that lie at a path.
 
     Args:
-        path: a file ending in `.h5` or `.hdf5`, or a folder.
+        path: a file or a folder.
+        options: how they are read, by default as `load_dataset` reads them.
 
     Returns:
         Their names, sorted.
@@ -72,27 +82,62 @@ def find_splits(path: str | os.PathLike[str]) -> list[str]:
     Raises:
         DataError: if there is none.
     """
-    if is_hdf5(path):
-        splits = hdf5_splits(path)
-    else:
-        names = (name for end in _FEATURE_FILES.values() for name in Path(path).glob(f"?*{end}"))
-        splits = sorted({name.name.removesuffix("_ims.npy").removesuffix(".tsv") for name in names})
+    options = options or ReadOptions()
+    splits = sorted(_first(Path(path), options)[1])
     if not splits:
-        held = "no such group" if is_hdf5(path) else folder_listing(path)
-        raise DataError(
-            f"{path} holds no split: expected files *_ims.npy or *.tsv in a folder, or groups with "
-            f"ims in an HDF5 file; it holds {held}"
-        )
+        raise _nothing(Path(path), "no split", options)
     return splits
 
 
-def is_hdf5(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names an HDF5 file.
+def recognise(path: str | os.PathLike[str], split: str, options: ReadOptions) -> tuple[Reader, str]:
+    """Finds the reader of a split.
 
     Args:
-        path: the path; it need not exist.
+        path: a file or a folder.
+        split: the split.
+        options: how it is read.
 
     Returns:
-        True for the endings `.h5` and `.hdf5`.
+        The reader, and what the split was recognised by.
+
+    Raises:
+        DataError: if there is none, or more than one.
     """
-    return Path(path).suffix.lower() in HDF5_SUFFIXES
+    path = Path(path)
+    for reader in _asked(options):
+        found = reader.splits(path, options)
+        if split not in found:
+            continue
+        other = NAMED.splits(path, options).get(split) if reader is PRECOMPUTED else None
+        if other is not None:
+            raise DataError(f"{path} holds both {found[split]} and {other}: keep one of them")
+        return reader, found[split]
+    raise _nothing(path, f"no region features of the split {split!r}", options)
+
+
+def _asked(options: ReadOptions) -> tuple[Reader, ...]:
+    # Features elsewhere belong to captions that name their images, whatever else lies there.
+    return READERS if options.features is None else (CAPTIONED,)
+
+
+def _first(path: Path, options: ReadOptions) -> tuple[Reader | None, Mapping[str, str]]:
+    for reader in _asked(options):
+        found = dict(reader.splits(path, options))
+        if found:
+            if reader is PRECOMPUTED:
+                found |= NAMED.splits(path, options)
+            return reader, found
+    return None, {}
+
+
+def _nothing(path: Path, lacking: str, options: ReadOptions) -> DataError:
+    reader, found = _first(path, options)
+    if reader is not None:
+        splits = ", ".join(f"{split} ({told_by})" for split, told_by in sorted(found.items()))
+        return DataError(f"{path} holds {lacking}; it holds {splits}")
+    if path.is_file():
+        held = f"it is a file ending in {path.suffix or 'nothing'}"
+    else:
+        held = f"it holds {folder_listing(path)}"
+    readable = "; ".join(reader.recognised_by for reader in _asked(options))
+    return DataError(f"{path} holds {lacking}: {held}. Readable are: {readable}")

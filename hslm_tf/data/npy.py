@@ -1,7 +1,9 @@
 """`.npy` files larger than memory."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -12,6 +14,36 @@ _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+# What NumPy raises on a header that it, or Python's parser, does not understand.
+_ODD_HEADERS = (KeyError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError)
+
+
+def read_header(file: BinaryIO, place: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Reads the header of a `.npy` file, or of one inside a `.npz`.
+
+    Args:
+        file: the file, at its beginning; afterwards at its first number.
+        place: names the file in error messages.
+
+    Returns:
+        Shape and type of the array.
+
+    Raises:
+        DataError: if it is no such header, or the array holds Python objects.
+    """
+    try:
+        shape, _, dtype = _HEADER_READERS[np.lib.format.read_magic(file)](file)
+    except _ODD_HEADERS as error:
+        raise DataError(f"{place} is not a .npy array: {error}") from error
+    if min(shape, default=0) < 0:
+        raise DataError(f"{place} is not a .npy array: its shape is {shape}")
+    if dtype.hasobject:
+        raise DataError(
+            f"{place} holds Python objects, expected numbers. They are not opened here, because "
+            "that can run code; where you trust the file, open it with numpy.load(FILE, "
+            "allow_pickle=True) and save its arrays with numpy.savez"
+        )
+    return shape, dtype
 
 
 def map_array(path: Path) -> np.ndarray:
@@ -26,22 +58,20 @@ def map_array(path: Path) -> np.ndarray:
     Raises:
         DataError: if it is not a `.npy` file of numbers, or shorter than its header says.
     """
-    try:
-        with open(path, "rb") as file:
-            shape, _, dtype = _HEADER_READERS[np.lib.format.read_magic(file)](file)
-            expected = file.tell() + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    except (KeyError, ValueError) as error:
-        raise DataError(f"{path} is not a .npy array: {error}") from error
-    if dtype.hasobject:
-        raise DataError(f"{path} holds Python objects, expected numbers")
+    with open(path, "rb") as file:
+        shape, dtype = read_header(file, str(path))
+        expected = file.tell() + dtype.itemsize * math.prod(shape)
     found = path.stat().st_size
     if found < expected:
         raise DataError(
             f"{path} is truncated: {found} bytes, expected {expected} for {dtype} of shape {shape}"
         )
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        if 0 in shape:
+            return np.empty(shape, dtype)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except _ODD_HEADERS as error:
+        raise DataError(f"{path} is not a .npy array: {error}") from error
 
 
 def open_rows(path: Path) -> FileRows | np.ndarray:

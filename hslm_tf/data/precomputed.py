@@ -7,10 +7,11 @@ import numpy as np
 
 from hslm_tf.data.assembly import Layout, assemble
 from hslm_tf.data.blocks import Advance, box_blocks, region_blocks
+from hslm_tf.data.caption_files import read_captions, write_captions
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.folders import require_files
 from hslm_tf.data.npy import map_array, open_rows, write_array
-from hslm_tf.data.text_lines import line_place, read_lines, write_lines
+from hslm_tf.data.text_lines import line_place, read_lines
 
 _EXTENSIONS = {
     "caps": "txt",
@@ -37,17 +38,31 @@ def precomputed_paths(folder: str | os.PathLike[str], split: str) -> dict[str, P
     }
 
 
+def precomputed_splits(folder: str | os.PathLike[str]) -> list[str]:
+    """The splits in a folder.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        Names of the splits with region features, sorted.
+    """
+    return sorted(path.name.removesuffix("_ims.npy") for path in Path(folder).glob("?*_ims.npy"))
+
+
 def load_precomputed(
     folder: str | os.PathLike[str],
     split: str,
     layout: Layout = "auto",
     captions_optional: bool = False,
+    float64: bool = False,
 ) -> RetrievalDataset:
     """Opens a split in the precomputed format of VSE++, SCAN and SGRAF.
 
     `{split}_ims.npy` (float32 or float16, `[rows, N, F]`) is read on demand, never loaded;
-    `{split}_caps.txt` has the same number of captions for every image, in image order. Optional:
-    `_ids.txt`, `_boxes.npy` (`[rows, N, 4]`) and `_num_regions.npy` (`[rows]`).
+    `{split}_caps.txt` has the captions in image order, the same number for every image unless
+    `_ids.txt` has an id for every caption. Optional: `_ids.txt`, `_boxes.npy` (`[rows, N, 4]`) and
+    `_num_regions.npy` (`[rows]`).
 
     Args:
         folder: the data folder.
@@ -55,6 +70,7 @@ def load_precomputed(
         layout: `per_image`, `per_caption` (the row of an image is repeated for each of its
             captions, as in SCAN's release) or `auto`, see `assemble`.
         captions_optional: whether a split of images alone, to search in, is accepted.
+        float64: whether features may be float64, as for converting them.
 
     Returns:
         The dataset.
@@ -75,12 +91,13 @@ def load_precomputed(
     return assemble(
         split,
         open_rows(paths["ims"]),
-        None if without_captions else read_lines(paths["caps"]),
+        None if without_captions else read_captions(paths["caps"]),
         label=label,
         image_ids=read_lines(paths["ids"]) if paths["ids"].exists() else None,
         boxes=open_rows(paths["boxes"]) if paths["boxes"].exists() else None,
         num_regions=map_array(paths["num_regions"]) if paths["num_regions"].exists() else None,
         layout=layout,
+        float64=float64,
     )
 
 
@@ -99,9 +116,7 @@ def write_precomputed(
     images, regions = dataset.num_images, dataset.max_regions
     shape = (images, regions, dataset.region_dim)
     write_array(paths["ims"], shape, dtype, region_blocks(dataset, dtype, advance))
-    write_lines(paths["caps"], dataset.captions)
-    if dataset.image_ids is not None:
-        write_lines(paths["ids"], dataset.image_ids)
+    write_captions(dataset, paths["caps"], paths["ids"])
     if dataset.boxes is not None:
         boxes = box_blocks(dataset)
         write_array(paths["boxes"], (images, regions, 4), np.dtype(np.float32), boxes)

@@ -10,8 +10,8 @@ from hslm_tf.data.errors import DataError
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
     """Reads a UTF-8 text file of one item per line.
 
-    Windows line endings, a byte order mark and a missing last newline are accepted; white space
-    around an item is removed.
+    Windows line endings, a byte order mark, a missing last newline and empty lines at the end are
+    accepted; white space around an item is removed.
 
     Args:
         path: the file.
@@ -20,12 +20,12 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
         The items, one per line.
 
     Raises:
-        DataError: if a line is empty or is not UTF-8.
+        DataError: if a line is empty and others follow it, or is not UTF-8.
     """
     with open(path, "rb") as file:
         content = file.read().removeprefix(codecs.BOM_UTF8)
     lines = content.split(b"\n")
-    if not lines[-1]:
+    while lines and not lines[-1].strip():
         lines.pop()
     return [_item(line_place(path, row), line) for row, line in enumerate(lines)]
 
@@ -62,5 +62,5 @@ def _item(place: str, line: bytes) -> str:
             f"{place}: byte {line[error.start]:#04x} at column {error.start + 1} is not valid UTF-8"
         ) from error
     if not item:
-        raise DataError(f"{place}: the line is empty, expected some text")
+        raise DataError(f"{place}: the line is empty and others follow it, expected some text")
     return item

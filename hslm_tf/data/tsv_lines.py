@@ -1,4 +1,8 @@
-"""The lines of a bottom-up-attention TSV file: where each image lies, and checks of its fields."""
+"""The lines of a TSV file of region features: where each image lies, and checks of its fields.
+
+Two tools wrote such files: bottom-up attention (Anderson et al., CVPR 2018), with six columns, and
+LXMERT (Tan and Bansal, EMNLP 2019), with ten.
+"""
 
 import codecs
 import re
@@ -9,12 +13,50 @@ from pathlib import Path
 import numpy as np
 
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.file_cache import cached_by_file
 from hslm_tf.data.text_lines import line_place
 
 FIELDS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
+LXMERT_FIELDS = (
+    *("img_id", "img_h", "img_w", "objects_id", "objects_conf", "attrs_id", "attrs_conf"),
+    *("num_boxes", "boxes", "features"),
+)
 FLOAT = np.dtype("<f4")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{2}")
-_HEADER = [name.encode() for name in FIELDS]
+_LONGEST_HEADER = 1000
+# What LXMERT calls otherwise.
+_SAME = {"img_id": "image_id", "img_w": "image_w", "img_h": "image_h"}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the fields of a line are.
+
+    Args:
+        names: a name for every field, those of `FIELDS` among them.
+        written_by: the tool that writes such files.
+        in_header: whether a header names them.
+    """
+
+    names: tuple[str, ...]
+    written_by: str
+    in_header: bool = False
+
+    def place(self, field: str) -> int:
+        """Where a field stands.
+
+        Args:
+            field: one of `FIELDS`.
+
+        Returns:
+            Its place in the line, from 0.
+        """
+        return self.names.index(field)
+
+    def __str__(self) -> str:
+        """What they were told by, for messages."""
+        told_by = "a header of" if self.in_header else "lines of"
+        return f"{told_by} {len(self.names)} columns"
 
 
 @dataclass(frozen=True)
@@ -40,7 +82,24 @@ class TSVLine:
     feature_bytes: int
 
 
-def index_lines(path: Path) -> list[TSVLine]:
+def read_columns(path: Path) -> Columns:
+    """Reads the first line of a file to tell its columns.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The columns that a header names, else the six of bottom-up attention or the ten of LXMERT.
+
+    Raises:
+        DataError: if the line is neither.
+    """
+    with open(path, "rb") as file:
+        return _columns(path, file.readline())
+
+
+@cached_by_file(size=8)
+def index_lines(path: Path) -> tuple[Columns, list[TSVLine]]:
     """Reads a file once to find its lines.
 
     A byte order mark and lines that are the header are skipped.
@@ -49,13 +108,14 @@ def index_lines(path: Path) -> list[TSVLine]:
         path: the file.
 
     Returns:
-        The images in the order of their lines.
+        The columns, and the images in the order of their lines.
 
     Raises:
         DataError: if a line is not that of an image, two are of the same, or there is none.
     """
+    columns = read_columns(path)
     with open(path, "rb") as file:
-        return _index(path, file)
+        return columns, _index(path, file, columns)
 
 
 def split_fields(content: bytes) -> list[bytes]:
@@ -84,17 +144,56 @@ def _unwrapped(field: bytes, opening: bytes) -> bytes:
     return field
 
 
-def _index(path: Path, file: Iterable[bytes]) -> list[TSVLine]:
+def _columns(path: Path, first_line: bytes) -> Columns:
+    fields = split_fields(first_line.removeprefix(codecs.BOM_UTF8))
+    expected = (
+        f"{len(FIELDS)}: {', '.join(FIELDS)}, or {len(LXMERT_FIELDS)}: {', '.join(LXMERT_FIELDS)}"
+    )
+    names = _names(fields)
+    if len(set(names) & {*FIELDS, *LXMERT_FIELDS}) > 1:
+        missing = set(FIELDS) - set(names)
+        if missing or len(set(names)) < len(names):
+            raise DataError(
+                f"{line_place(path, 0)}: the header names other columns, {', '.join(names)}; "
+                f"expected {expected}"
+            )
+        known = {FIELDS: "bottom-up attention", _renamed(LXMERT_FIELDS): "LXMERT"}
+        return Columns(names, known.get(names, "another tool"), in_header=True)
+    if len(fields) == len(FIELDS):
+        return Columns(FIELDS, "bottom-up attention")
+    if len(fields) == len(LXMERT_FIELDS):
+        return Columns(_renamed(LXMERT_FIELDS), "LXMERT")
+    if not first_line.strip() and path.stat().st_size == len(first_line):
+        raise DataError(f"{path} has no line of an image")
+    raise DataError(f"{line_place(path, 0)}: {_wrong_number(fields, expected)}")
+
+
+def _names(fields: list[bytes]) -> tuple[str, ...]:
+    return _renamed(field.decode(errors="replace").strip()[:40] for field in fields)
+
+
+def _renamed(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(_SAME.get(name, name) for name in names)
+
+
+def _wrong_number(fields: list[bytes], expected: str) -> str:
+    found = f"{len(fields)} fields, expected {expected}, with tabs between them"
+    if fields[-1].startswith(b'"'):
+        found += "; the last one opens a quotation mark and does not close it on its line"
+    return found
+
+
+def _index(path: Path, file: Iterable[bytes], columns: Columns) -> list[TSVLine]:
     lines: list[TSVLine] = []
     first_with: dict[str, int] = {}
     next_offset = 0
     for number, content in enumerate(file):
         offset, next_offset = next_offset, next_offset + len(content)
         fields = split_fields(content if number else content.removeprefix(codecs.BOM_UTF8))
-        if fields == _HEADER:
+        if len(content) < _LONGEST_HEADER and _names(fields) == columns.names:
             continue
         try:
-            line = _parse(number, offset, fields)
+            line = _parse(number, offset, fields, columns)
             _check(line, lines[0] if lines else line)
         except ValueError as error:
             raise DataError(f"{line_place(path, number)}: {error}") from error
@@ -109,17 +208,13 @@ def _index(path: Path, file: Iterable[bytes]) -> list[TSVLine]:
     return lines
 
 
-def _parse(number: int, offset: int, fields: list[bytes]) -> TSVLine:
-    expected = f"expected {len(FIELDS)}: {', '.join(FIELDS)}"
-    if len(set(fields) & set(_HEADER)) > 1:
-        found = b", ".join(fields).decode(errors="replace")
-        raise ValueError(f"the header names other columns, {found}; {expected}")
-    if len(fields) != len(FIELDS):
-        found = f"{len(fields)} fields, {expected}, with tabs between them"
-        if fields[-1].startswith(b'"'):
-            found += "; the last one opens a quotation mark and does not close it on its line"
-        raise ValueError(found)
-    image_id, width, height, num_boxes, boxes, features = fields
+def _parse(number: int, offset: int, fields: list[bytes], columns: Columns) -> TSVLine:
+    if len(fields) != len(columns.names):
+        expected = f"{len(columns.names)}: {', '.join(columns.names)}"
+        raise ValueError(_wrong_number(fields, expected))
+    image_id, width, height, num_boxes, boxes, features = (
+        fields[columns.place(field)] for field in FIELDS
+    )
     return TSVLine(
         number=number,
         offset=offset,

@@ -122,7 +122,9 @@ def test_places_that_cannot_be(tmp_path):
         convert(source, tmp_path / "source" / ".")
     with pytest.raises(DataError, match="holds no split: .*nothing: there is no such folder"):
         convert(tmp_path / "none", tmp_path / "out")
-    with pytest.raises(DataError, match="no region features of the split 'dev': expected dev_ims"):
+    with pytest.raises(
+        DataError, match="holds no region features of the split 'dev'; it holds train"
+    ):
         convert(source, tmp_path / "out", splits=["train", "dev"])
     assert not (tmp_path / "out").exists()
     (source / "train.tsv").write_text("")

@@ -6,8 +6,8 @@ import pytest
 
 from hslm_tf.data import DataError
 from hslm_tf.data.file_rows import FileRows
-from hslm_tf.data.hdf5 import HDF5Rows
-from hslm_tf.data.hdf5 import open_rows as open_hdf5_rows
+from hslm_tf.data.hdf5_rows import HDF5Rows
+from hslm_tf.data.hdf5_rows import open_rows as open_hdf5_rows
 from hslm_tf.data.npy import open_rows
 
 ROWS = np.array([3, 0, 3, 8])

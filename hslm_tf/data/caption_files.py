@@ -1,0 +1,78 @@
+"""The files `{split}_caps.txt` and `{split}_ids.txt`."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.text_lines import line_place, read_lines, write_lines
+from hslm_tf.data.token_file import names_an_image
+
+
+def read_captions(path: str | os.PathLike[str]) -> list[str]:
+    """Reads a captions file and refuses a token file under the name of one.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The captions, one per line.
+
+    Raises:
+        DataError: if a line is empty, is not UTF-8, or begins with the name of an image.
+    """
+    captions = read_lines(path)
+    for row, caption in enumerate(captions):
+        if names_an_image(caption):
+            raise DataError(
+                f"{line_place(path, row)}: {caption[:60]!r} begins with the name and number of an "
+                "image, as in Flickr's token files, expected a caption alone. Under a name that "
+                "ends in .token the file is read with the names"
+            )
+    return captions
+
+
+def write_captions(dataset: RetrievalDataset, captions: Path, ids: Path) -> None:
+    """Writes captions and ids, an id for every caption where images differ in their number.
+
+    Args:
+        dataset: the split; its captions are in image order.
+        captions: file of the captions, which is not written for images alone.
+        ids: file of the ids, which is not written where there are none.
+    """
+    if dataset.captions:
+        write_lines(captions, dataset.captions)
+    written = written_ids(dataset)
+    if written is not None:
+        write_lines(ids, written)
+
+
+def written_ids(dataset: RetrievalDataset) -> list[str] | None:
+    """The ids as a file holds them.
+
+    Args:
+        dataset: the split.
+
+    Returns:
+        One per image; one per caption where images differ in their number of captions, numbers
+        where there are no ids; None where neither is there.
+    """
+    ids = dataset.image_ids
+    if has_equal_captions(dataset):
+        return ids
+    return [str(image) if ids is None else ids[image] for image in dataset.caption_to_image]
+
+
+def has_equal_captions(dataset: RetrievalDataset) -> bool:
+    """Whether all images have the same number of captions.
+
+    Args:
+        dataset: the split.
+
+    Returns:
+        True also for images alone.
+    """
+    counts = np.bincount(dataset.caption_to_image, minlength=dataset.num_images)
+    return bool((counts == counts[0]).all())
