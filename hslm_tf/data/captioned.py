@@ -54,14 +54,15 @@ class CaptionSource:
     path: Path
     kind: str
     splits: Sequence[str]
-    read: Callable[[str, ReadOptions], CaptionedImages]
+    read: Callable[[str], CaptionedImages]
 
 
-def find_captions(path: Path) -> CaptionSource | None:
+def find_captions(path: Path, options: ReadOptions) -> CaptionSource | None:
     """Finds captions that name their images.
 
     Args:
         path: a JSON, a token file, or a folder with one of them, or with `{split}_ids.txt`.
+        options: how they are read.
 
     Returns:
         The captions; None where there are none.
@@ -71,8 +72,8 @@ def find_captions(path: Path) -> CaptionSource | None:
     """
     if path.is_file():
         if path.suffix.lower() == ".json":
-            return _karpathy(path)
-        return _token(path) if is_token_file(path) else None
+            return _karpathy(path, options)
+        return _token(path, options) if is_token_file(path) else None
     if not path.is_dir():
         return None
     entries = sorted(path.iterdir())
@@ -81,18 +82,18 @@ def find_captions(path: Path) -> CaptionSource | None:
         names = ", ".join(file.name for file in files)
         raise DataError(f"{path} holds {names}: name one of them instead of the folder")
     if files:
-        return find_captions(files[0])
-    return _lists(
-        path, sorted(ids.name.removesuffix("_ids.txt") for ids in path.glob("?*_ids.txt"))
-    )
+        return find_captions(files[0], options)
+    lists = sorted(ids.name.removesuffix("_ids.txt") for ids in path.glob("?*_ids.txt"))
+    return _lists(path, lists, options)
 
 
-def _karpathy(path: Path) -> CaptionSource:
-    def read(split: str, options: ReadOptions) -> CaptionedImages:
+def _karpathy(path: Path, options: ReadOptions) -> CaptionSource:
+    kept = options.captions_per_image
+    if kept is None:
+        kept = karpathy_captions_kept(path)
+
+    def read(split: str) -> CaptionedImages:
         images = karpathy_split(path, split, options.restval)
-        kept = options.captions_per_image
-        if kept is None:
-            kept = karpathy_captions_kept(path)
         captions = [image.captions[: kept or None] for image in images]
         return CaptionedImages(
             str(path),
@@ -102,13 +103,21 @@ def _karpathy(path: Path) -> CaptionSource:
             [image.coco_id for image in images],
         )
 
-    return CaptionSource(path, "Karpathy's JSON", sorted(karpathy_splits(path)), read)
+    splits = set(karpathy_splits(path))
+    if options.restval:
+        splits.discard("restval")
+    kind = "Karpathy's JSON, whose val is dev" + _first_kept(kept)
+    return CaptionSource(path, kind, sorted(splits), read)
 
 
-def _token(path: Path) -> CaptionSource:
-    lists = token_splits(path)
+def _first_kept(kept: int | None) -> str:
+    return f", at most {kept} captions an image" if kept else ""
 
-    def read(split: str, options: ReadOptions) -> CaptionedImages:
+
+def _token(path: Path, options: ReadOptions) -> CaptionSource:
+    lists, kept = token_splits(path), options.captions_per_image
+
+    def read(split: str) -> CaptionedImages:
         captions, ids_path = read_token_file(path), lists[split]
         names = list(captions)
         if ids_path is not None:
@@ -116,19 +125,18 @@ def _token(path: Path) -> CaptionSource:
         for row, name in enumerate(names):
             if name not in captions:
                 raise DataError(f"{line_place(ids_path, row)}: {path} has no image {name!r}")
-        kept = options.captions_per_image or None
         return CaptionedImages(
             str(path),
             names,
-            [captions[name][:kept] for name in names],
+            [captions[name][: kept or None] for name in names],
             lambda row: str(path) if ids_path is None else line_place(ids_path, row),
         )
 
-    return CaptionSource(path, "Flickr's token file", sorted(lists), read)
+    return CaptionSource(path, "Flickr's token file" + _first_kept(kept), sorted(lists), read)
 
 
-def _lists(folder: Path, splits: Sequence[str]) -> CaptionSource | None:
-    def read(split: str, options: ReadOptions) -> CaptionedImages:
+def _lists(folder: Path, splits: Sequence[str], options: ReadOptions) -> CaptionSource | None:
+    def read(split: str) -> CaptionedImages:
         return read_lists(folder, split, options)
 
     return CaptionSource(folder, "lists of ids and captions", splits, read) if splits else None

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,8 @@ from hslm_tf.data.bottom_up_tsv import tsv_paths, write_bottom_up_tsv
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.hdf5 import write_hdf5
 from hslm_tf.data.hdf5_rows import is_hdf5
-from hslm_tf.data.loading import find_splits, load_dataset
+from hslm_tf.data.loading import find_splits, open_split
+from hslm_tf.data.options import ReadOptions
 from hslm_tf.data.precomputed import precomputed_paths, write_precomputed
 
 FolderFormat = Literal["precomputed", "tsv"]
@@ -36,6 +38,7 @@ def convert(
     dtype: FeatureType = "keep",
     overwrite: bool = False,
     progress: bool = True,
+    options: ReadOptions | None = None,
 ) -> list[Path]:
     """Copies splits into another format, one row per image.
 
@@ -43,15 +46,17 @@ def convert(
     error or an interruption leaves the target as it was.
 
     Args:
-        source: an HDF5 file, or a folder in the precomputed or the TSV format.
+        source: a file or folder in any format that `load_dataset` reads.
         target: a file ending in `.h5` or `.hdf5` for HDF5, else a folder.
         folder_format: format of a target folder.
         splits: splits to copy; none means all that are found.
         layout: layout of the source, as for `load_precomputed`.
-        dtype: type of the region features; `keep` is the source's, and float32 for TSV.
+        dtype: type of the region features; `keep` is the source's, and float32 for TSV and where
+            the source is float64.
         overwrite: whether to replace what stands there: the whole HDF5 file, or all files of the
             splits.
         progress: whether to show a progress bar.
+        options: how the source is read, in place of `layout`.
 
     Returns:
         The files written.
@@ -63,8 +68,9 @@ def convert(
     source, target = Path(source), Path(target)
     if source.resolve() == target.resolve():
         raise DataError(f"{target} is the source itself: name another target")
-    splits = list(splits) or find_splits(source)
-    datasets = [load_dataset(source, split, layout) for split in splits]
+    options = replace(options or ReadOptions(layout), float64=True)
+    splits = list(splits) or find_splits(source, options)
+    datasets = [open_split(source, split, options) for split in splits]
     folder = target.parent if is_hdf5(target) else target
     taken = _files_there(target, splits)
     if taken and not overwrite:
@@ -93,7 +99,7 @@ def _feature_type(dtype: FeatureType, regions: object, write: object) -> np.dtyp
         return np.dtype(dtype)
     if write is write_bottom_up_tsv:
         return np.dtype(np.float32)
-    return regions.dtype.newbyteorder("=")
+    return np.dtype(np.float16 if regions.dtype.itemsize == 2 else np.float32)
 
 
 def _target_files(target: Path, folder_format: FolderFormat, splits: Sequence[str]) -> list[Path]:

@@ -135,15 +135,18 @@ class RetrievalDataset:
 
     def _read(self, array: Any, images: np.ndarray, mask: np.ndarray, what: str) -> np.ndarray:
         rows = self.image_rows[images]
-        values = np.asarray(array[rows], np.float32)
+        # A float64 that float32 cannot hold becomes infinity, and is told below.
+        with np.errstate(over="ignore"):
+            values = np.asarray(array[rows], np.float32)
         if self.num_regions is not None:
             values[~mask] = 0
         finite = np.isfinite(values).all(axis=(1, 2))
         if not finite.all():
             bad = np.flatnonzero(~finite)[0]
             region, column = np.argwhere(~np.isfinite(values[bad]))[0]
+            place = getattr(array, "place", lambda row: f"{self.source}, row {row}")
             raise DataError(
-                f"{self.source}, row {rows[bad]}: {what} of region {region} hold "
+                f"{place(rows[bad])}: {what} of region {region} hold "
                 f"{values[bad, region, column]} in column {column}, expected finite numbers"
             )
         return values

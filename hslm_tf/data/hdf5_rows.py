@@ -1,5 +1,6 @@
 """Datasets in HDF5 files: checks before one is trusted, and rows that are read on demand."""
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import numpy as np
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.file_rows import FileRows
 
+# Values are at most so many times as large as the file, whatever their compression.
+_COMPRESSED = 10_000
 HDF5_SUFFIXES = (".h5", ".hdf5")
 # What h5py raises on files that are damaged, or that hold what NumPy has no type for.
 _FOREIGN = (OSError, KeyError, RuntimeError, TypeError, ValueError)
@@ -63,7 +66,7 @@ def dataset_at(file: h5py.File, key: str) -> h5py.Dataset:
 
     Raises:
         DataError: if it is missing, is a group, is empty of any shape, lies in another file, or
-            says that it has more rows than the file has bytes.
+            says that it is larger than the file can hold.
     """
     place = f"{file.filename}:/{key}"
     try:
@@ -76,9 +79,12 @@ def dataset_at(file: h5py.File, key: str) -> h5py.Dataset:
         raise DataError(f"{place} lies in another file, expected the values in this one")
     if dataset.shape is None:
         raise DataError(f"{place} is empty: it has no shape")
-    if dataset.ndim and dataset.shape[0] > os.path.getsize(file.filename):
+    held = os.path.getsize(file.filename)
+    rows, size = (dataset.shape or (1,))[0], math.prod(dataset.shape) * dataset.dtype.itemsize
+    if rows > held or size > held * _COMPRESSED:
         raise DataError(
-            f"{place} has shape {dataset.shape}, more rows than the file has bytes: it is damaged"
+            f"{place} has shape {dataset.shape}, more than a file of {held} bytes holds: it is "
+            "damaged"
         )
     return dataset
 

@@ -45,7 +45,7 @@ def join(
     opened = store.select(found.places)
 
     def label(part: str, row: int | None = None) -> str:
-        source = images.source if part in ("caps", "ids") else store.source
+        source = images.source if part in ("caps", "ids") else _source(store, part)
         return source if row is None else f"{source}, row {row}"
 
     return assemble(
@@ -110,7 +110,8 @@ def all_images(
     def label(part: str, row: int | None = None) -> str:
         if part == "caps":
             return str(captions[0]) if row is None else line_place(captions[0], row)
-        return store.source if row is None else f"{store.source}, row {row}"
+        source = _source(store, part)
+        return source if row is None else f"{source}, row {row}"
 
     return assemble(
         split,
@@ -123,6 +124,10 @@ def all_images(
         image_rows=opened.rows,
         float64=options.float64,
     )
+
+
+def _source(store: Store, part: str) -> str:
+    return store.source if part == "ims" else f"{store.source}, {part}"
 
 
 def _flat(

@@ -1,8 +1,8 @@
 """Karpathy's JSON: the captions, splits and names of Flickr8k, Flickr30K and MS-COCO."""
 
 import json
+import logging
 import os
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from typing import Any
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.file_cache import cached_by_file
 
+_LOGGER = logging.getLogger(__name__)
 # What the file calls `val` is `dev` everywhere else in this family of models.
 _SPLIT_NAMES = {"val": "dev"}
 # Sizes of the splits in the releases that papers report on.
@@ -84,7 +85,7 @@ def karpathy_split(
 
     Returns:
         The images in the order of the file, those of `restval` last. A number that is not that of
-        the release which the file says it is raises a warning.
+        the release which the file says it is is logged as a warning.
 
     Raises:
         DataError: as for `read_karpathy`, or if there is no such split.
@@ -101,10 +102,9 @@ def karpathy_split(
         official = _COCO_WITH_RESTVAL
     if official and len(chosen) not in official:
         expected = " or ".join(f"{number:,}" for number in official)
-        warnings.warn(
+        _LOGGER.warning(
             f"{path}: {len(chosen):,} images in {' and '.join(splits)}, {collection} has "
-            f"{expected}: results on them do not compare with published ones",
-            stacklevel=2,
+            f"{expected}: results on them do not compare with published ones"
         )
     return chosen
 

@@ -15,6 +15,7 @@ from hslm_tf.data.reader import Reader
 from hslm_tf.data.stores.finding import find_store, is_tsv, open_file
 from hslm_tf.data.stores.image_files import has_image_files
 from hslm_tf.data.stores.root_hdf5 import is_root_hdf5
+from hslm_tf.data.stores.store import Store
 from hslm_tf.data.token_file import ALL
 from hslm_tf.data.tsv_lines import read_columns
 
@@ -74,24 +75,28 @@ def _named_splits(path: Path, options: ReadOptions) -> dict[str, str]:
     return found
 
 
+def _named_store(path: Path, split: str, options: ReadOptions) -> Store:
+    return open_file(next(file for name, file, _ in _named_files(path) if name == split))
+
+
 def _load_named(path: Path, split: str, options: ReadOptions) -> RetrievalDataset:
-    file = next(file for name, file, _ in _named_files(path) if name == split)
-    return load_beside(open_file(file), path, split, options)
+    return load_beside(_named_store(path, split, options), path, split, options)
 
 
 def _captioned_splits(path: Path, options: ReadOptions) -> dict[str, str]:
-    source = find_captions(path)
-    if source is None:
-        return {}
-    splits = [split for split in source.splits if split != "restval" or not options.restval]
-    return {split: f"{source.path.name}, {source.kind}" for split in splits}
+    source = find_captions(path, options)
+    return (
+        {split: f"{source.path.name}, {source.kind}" for split in source.splits} if source else {}
+    )
+
+
+def _captioned_store(path: Path, split: str, options: ReadOptions) -> Store:
+    return find_store(options.features or (path if path.is_dir() else path.parent))
 
 
 def _load_captioned(path: Path, split: str, options: ReadOptions) -> RetrievalDataset:
-    source = find_captions(path)
-    beside = path if path.is_dir() else path.parent
-    images = source.read(split, options)
-    return join(split, images, find_store(options.features or beside), options)
+    images = find_captions(path, options).read(split)
+    return join(split, images, _captioned_store(path, split, options), options)
 
 
 def _store_splits(path: Path, options: ReadOptions) -> dict[str, str]:
@@ -103,6 +108,10 @@ def _store_splits(path: Path, options: ReadOptions) -> dict[str, str]:
     if path.is_file() and is_hdf5(path) and is_root_hdf5(path):
         return {ALL: "features at the root"}
     return {}
+
+
+def _store_itself(path: Path, split: str, options: ReadOptions) -> Store:
+    return open_file(path)
 
 
 def _load_store(path: Path, split: str, options: ReadOptions) -> RetrievalDataset:
@@ -123,6 +132,7 @@ NAMED = Reader(
     "folder {split} of .npz or .npy files",
     _named_splits,
     _load_named,
+    _named_store,
 )
 HDF5 = Reader("HDF5 by splits", "an HDF5 file with groups {split}/ims", _hdf5_splits, _load_hdf5)
 CAPTIONED = Reader(
@@ -131,6 +141,7 @@ CAPTIONED = Reader(
     "and region features beside",
     _captioned_splits,
     _load_captioned,
+    _captioned_store,
 )
 STORE = Reader(
     "features alone",
@@ -138,6 +149,7 @@ STORE = Reader(
     "one per image",
     _store_splits,
     _load_store,
+    _store_itself,
 )
 # In the order in which they are asked.
 READERS = (PRECOMPUTED, NAMED, HDF5, CAPTIONED, STORE)

@@ -101,11 +101,12 @@ def join_stores(stores: Sequence[Store], source: str) -> Store:
         boxes = None
         if opened[0].boxes is not None:
             boxes = JoinedRows([images.boxes for images in opened], sources, part, row)
+        regions = JoinedRows([images.regions for images in opened], sources, part, row)
         return Images(
-            regions=JoinedRows([images.regions for images in opened], sources, part, row),
+            regions=regions,
             rows=np.arange(len(places)),
             boxes=boxes,
-            num_regions=None if (counts == counts[0]).all() else counts,
+            num_regions=None if (counts == regions.shape[1]).all() else counts,
         )
 
     return Store(

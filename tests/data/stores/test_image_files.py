@@ -1,0 +1,152 @@
+import zipfile
+
+import numpy as np
+import pytest
+
+from hslm_tf.data import DataError, load_dataset
+from hslm_tf.data.stores.image_files import image_files, open_image_files
+from tests.data import field_files as field
+
+RNG = np.random.default_rng(0)
+
+
+def opened(folder):
+    return load_dataset(folder, "all", captions_optional=True)
+
+
+@pytest.mark.parametrize("key", ["x", "features", "feat"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, ">f4"])
+def test_keys_and_types(tmp_path, key, dtype):
+    values = {name: RNG.normal(size=(3, 4)).astype(dtype) for name in "ba"}
+    for name, value in values.items():
+        np.savez(tmp_path / f"{name}.npz", **{key: value})
+    dataset = opened(tmp_path)
+    assert dataset.image_ids == ["a", "b"] and dataset.boxes is None
+    regions, mask = dataset.read_images(np.array([1, 0, 1]))
+    assert mask.all()
+    np.testing.assert_array_equal(regions, [values[name].astype("f4") for name in "bab"])
+
+
+def test_rows_beyond_num_bbox_are_padding(tmp_path):
+    values = RNG.normal(size=(5, 4)).astype(np.float32)
+    values[3:] = np.nan
+    boxes = RNG.uniform(size=(5, 4)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", x=values, bbox=boxes, num_bbox=3)
+    np.savez(tmp_path / "b.npz", x=values[:1], bbox=boxes[:1])
+    dataset = opened(tmp_path)
+    assert dataset.max_regions == 3
+    np.testing.assert_array_equal(dataset.num_regions, [3, 1])
+    np.testing.assert_array_equal(dataset.read_images(np.array([0]))[0][0], values[:3])
+    # Without the size of the image, boxes are what they are.
+    np.testing.assert_array_equal(dataset.read_boxes(np.array([0]))[0], boxes[:3])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy(tmp_path, order):
+    values = {
+        name: np.asarray(RNG.normal(size=(n + 2, 4)), "f4", order=order)
+        for n, name in enumerate(["a.jpg", "b"])
+    }
+    for name, value in values.items():
+        np.save(tmp_path / f"{name}.npy", value)
+        np.save(tmp_path / f"{name}_info.npy", np.array({"num_boxes": 2}, dtype=object))
+    dataset = opened(tmp_path)
+    assert dataset.image_ids == ["a.jpg", "b"]
+    regions, mask = dataset.read_images(np.array([1, 0]))
+    np.testing.assert_array_equal(regions[0], values["b"])
+    np.testing.assert_array_equal(regions[1, :2], values["a.jpg"])
+    assert mask.sum(axis=1).tolist() == [3, 2]
+
+
+def test_the_pickle_in_a_detectors_file_is_not_opened(tmp_path):
+    """bottom-up-attention.pytorch writes `info`, a dict, beside the arrays."""
+
+    class Bomb:
+        def __reduce__(self):
+            return (pytest.fail, ("the pickle was opened",))
+
+    bomb = np.empty((), object)
+    bomb[()] = Bomb()
+    np.savez(tmp_path / "a.npz", x=np.ones((2, 3), "f4"), info=bomb)
+    assert opened(tmp_path).read_images(np.array([0]))[0].sum() == 6
+    np.save(tmp_path / "b.npy", bomb)
+    message = r"b.npy holds Python objects, expected numbers. They are not opened .*numpy.savez"
+    with pytest.raises(DataError, match=message):
+        opened(tmp_path)
+
+
+X = np.ones((2, 3), np.float32)
+BROKEN = {
+    "other arrays": ({"y": X}, "b.npz holds y, expected one of x, features, feat"),
+    "three axes": ({"x": X[None]}, r"b.npz: the features are float32 of shape \(1, 2, 3\), expe"),
+    "integers": ({"x": X.astype(int)}, "b.npz: the features are int64 of shape"),
+    "none": ({"x": X[:0]}, r"b.npz: the features are float32 of shape \(0, 3\)"),
+    "too many boxes": ({"x": X, "num_bbox": 3}, "b.npz: num_bbox is 3, expected 1 to 2"),
+    "no box": ({"x": X, "num_bbox": 0}, "b.npz: num_bbox is 0, expected 1 to 2"),
+    "a list of counts": ({"x": X, "num_bbox": [1, 2]}, r"num_bbox.npy is int64 of shape \(2,\)"),
+    "no size": ({"x": X, "image_w": 0, "image_h": 5}, "b.npz: the image is 0 x 5"),
+    "another width": ({"x": X[:, :2]}, "b.npz has 2 numbers a region without boxes, but .*a.npz 3"),
+    "boxes of some": ({"x": X, "bbox": X}, "b.npz has 3 numbers a region with boxes, but .*a.npz"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_files(tmp_path, case):
+    arrays, message = BROKEN[case]
+    np.savez(tmp_path / "a.npz", x=X)
+    np.savez(tmp_path / "b.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"text"])
+def test_files_that_are_no_archive(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match="a.npz cannot be read as .npz"):
+        opened(tmp_path)
+
+
+def test_damage_found_when_reading(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.full((2, 3), np.nan, "f4"), bbox=np.ones((2, 5), "f4"))
+    dataset = opened(tmp_path)
+    with pytest.raises(DataError, match="a.npz: x holds NaN or infinity"):
+        dataset.read_images(np.array([0]))
+    with pytest.raises(DataError, match=r"a.npz: bbox has shape \(2, 5\), expected \(2, 4\)"):
+        dataset.read_boxes(np.array([0]))
+    (tmp_path / "a.npz").unlink()
+    with pytest.raises(DataError, match="a.npz cannot be read: .*No such file"):
+        dataset.read_images(np.array([0]))
+
+
+def test_a_size_that_does_not_fit_the_file(tmp_path):
+    """The header says more numbers than follow: NumPy would take memory for them first."""
+    np.savez(tmp_path / "a.npz", x=X)
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        content = archive.read("x.npy").replace(b"(2, 3), }     ", b"(2, 300000), }")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", content)
+    dataset = opened(tmp_path)
+    with pytest.raises(DataError, match=r"x.npy has 24 bytes, expected float32 of shape \(2, 3000"):
+        dataset._read(dataset.region_features, np.array([0]), np.ones((1, 2), bool), "features")
+
+
+def test_an_image_twice(tmp_path):
+    np.savez(tmp_path / "a.npz", x=X)
+    np.save(tmp_path / "a.npy", X)
+    with pytest.raises(DataError, match="a.npz and a.npy are of the same image: keep one"):
+        opened(tmp_path)
+
+
+def test_what_is_no_image_file(tmp_path):
+    np.save(tmp_path / "train_ims.npy", X[None])
+    np.savez(tmp_path / "a.npz", x=X)
+    assert image_files(tmp_path) == {}
+    with pytest.raises(DataError, match="has no .npz or .npy file of an image"):
+        open_image_files(tmp_path)
+
+
+def test_headers_are_read_of_the_selected_alone(tmp_path):
+    field.write_npz(tmp_path)
+    (tmp_path / "broken.npz").write_bytes(b"")
+    images = open_image_files(tmp_path).select(np.array([0, 2]))
+    assert images.regions.shape == (2, 17, field.WIDTH)

@@ -1,0 +1,300 @@
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+from hslm_tf.data import DataError, load_dataset
+from hslm_tf.data.convert import convert
+from hslm_tf.data.loading import find_splits
+from hslm_tf.data.options import ReadOptions
+from tests.data import field_files as field
+from tests.data.field_files import CAPTIONS, COCO_IDS, NAMES, OURS, STEMS, assert_holds
+
+# Every layout of region features, written into a folder that the captions lie in, too.
+STORES = {
+    "npz": lambda folder: field.write_npz(folder / "features"),
+    "npz in the folder itself": field.write_npz,
+    "npz named by cocoid": lambda folder: field.write_npz(
+        folder / "features", [f"{number:012d}" for number in COCO_IDS]
+    ),
+    "npz of several folders": lambda folder: (
+        (folder / "b").mkdir(),
+        shutil.move(field.write_npz(folder / "a") / f"{STEMS[3]}.npz", folder / "b"),
+    ),
+    "LXMERT": lambda folder: field.write_lxmert(folder / "val2014_obj36.tsv"),
+    "LXMERT with a header": lambda folder: field.write_lxmert(folder / "obj.tsv", header=True),
+    "bottom-up TSV": lambda folder: field.write_bottom_up(folder / "trainval.tsv"),
+    "bottom-up TSV in parts": lambda folder: [
+        field.write_bottom_up(folder / f"karpathy.tsv.{part}", images=images)
+        for part, images in enumerate([[3, 0], [2, 1]])
+    ],
+    "other header": lambda folder: field.write_bottom_up(
+        folder / "any.tsv",
+        header=("num_boxes", "img_id", "cls_prob", "img_w", "img_h", "boxes", "features"),
+    ),
+    "HDF5": lambda folder: field.write_root_hdf5(folder / "train36.hdf5"),
+    "HDF5 in two files": lambda folder: [
+        field.write_root_hdf5(folder / "train36.hdf5", images=[2, 0]),
+        field.write_root_hdf5(folder / "val36.hdf5", images=[1, 3]),
+    ],
+    "HDF5, features first": lambda folder: field.write_root_hdf5(
+        folder / "trainval.h5", "features first"
+    ),
+    "HDF5 with ranges": lambda folder: field.write_root_hdf5(folder / "train.hdf5", "ranges"),
+    "HDF5 in chunks": lambda folder: field.write_root_hdf5(
+        folder / "train36.hdf5", chunks=True, compression="gzip"
+    ),
+}
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_karpathy_beside_every_layout_of_features(tmp_path, store):
+    STORES[store](tmp_path)
+    path = field.write_karpathy(tmp_path)
+    assert find_splits(path) == ["dev", "test", "train"]
+    for split, images in OURS.items():
+        dataset = load_dataset(path, split)
+        assert_holds(dataset, images)
+        assert dataset.image_ids == [NAMES[i] for i in images]
+        assert dataset.captions == [text for i in images for text in CAPTIONS[i]]
+        owners = [row for row, i in enumerate(images) for _ in CAPTIONS[i]]
+        np.testing.assert_array_equal(dataset.caption_to_image, owners)
+
+
+@pytest.mark.parametrize("target", ["precomputed", "tsv", "data.h5"])
+@pytest.mark.parametrize("store", STORES)
+def test_every_layout_is_converted(tmp_path, store, target):
+    (tmp_path / "source").mkdir()
+    STORES[store](tmp_path / "source")
+    path = field.write_karpathy(tmp_path / "source")
+    place = tmp_path / target
+    options = {} if target == "data.h5" else {"folder_format": target}
+    convert(path, place, progress=False, **options)
+    assert find_splits(place) == ["dev", "test", "train"]
+    for split, images in OURS.items():
+        # Images of `train` have 5 and 7 captions: a number for each is kept with an id a caption.
+        dataset = load_dataset(place, split)
+        assert_holds(dataset, images)
+        assert dataset.captions == [text for i in images for text in CAPTIONS[i]]
+        assert dataset.image_ids == [NAMES[i] for i in images]
+
+
+def test_features_elsewhere(tmp_path):
+    (tmp_path / "captions").mkdir()
+    path = field.write_karpathy(tmp_path / "captions")
+    features = field.write_npz(tmp_path / "features")
+    with pytest.raises(DataError, match="captions holds dataset_own.json; region features are a f"):
+        load_dataset(path, "train")
+    for source in (path, path.parent):
+        assert_holds(load_dataset(source, "train", features=features), OURS["train"])
+    with pytest.raises(DataError, match="none holds nothing: there is no such folder; region"):
+        load_dataset(path, "train", features=tmp_path / "none")
+    options = ReadOptions(features=features)
+    convert(path, tmp_path / "out", options=options, progress=False)
+    assert_holds(load_dataset(tmp_path / "out", "dev"), OURS["dev"])
+
+
+def test_precomputed_features_with_ids_and_a_json(tmp_path):
+    """As after extracting features of a folder of photographs: one split with ids, no captions."""
+    np.save(tmp_path / "photos_ims.npy", field.padded(field.FEATURES, field.WIDTH))
+    np.save(tmp_path / "photos_num_regions.npy", np.array(field.COUNTS))
+    (tmp_path / "photos_ids.txt").write_text("\n".join(NAMES))
+    path = field.write_karpathy(tmp_path)
+    assert_holds(load_dataset(path, "train"), OURS["train"], boxes=False)
+    convert(path, tmp_path / "all.h5", splits=["train"], progress=False)
+    (tmp_path / "captions").mkdir()
+    path = field.write_karpathy(tmp_path / "captions")
+    dataset = load_dataset(path, "train", features=tmp_path / "all.h5")
+    assert_holds(dataset, OURS["train"], boxes=False)
+
+
+def test_restval_is_added_on_request(tmp_path):
+    field.write_npz(tmp_path / "features")
+    path = field.write_karpathy(tmp_path, splits=("restval", "val", "train", "test"))
+    assert find_splits(path) == ["dev", "restval", "test", "train"]
+    assert load_dataset(path, "train").image_ids == [NAMES[2]]
+    assert load_dataset(path, "train", restval=True).image_ids == [NAMES[2], NAMES[0]]
+    assert find_splits(path, ReadOptions(restval=True)) == ["dev", "test", "train"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "asked", "expected"),
+    [("own", None, [5, 7]), ("coco", None, [5, 5]), ("coco", 0, [5, 7]), ("own", 2, [2, 2])],
+)
+def test_captions_per_image(tmp_path, dataset, asked, expected):
+    field.write_npz(tmp_path / "features")
+    path = field.write_karpathy(tmp_path, dataset=dataset)
+    found = load_dataset(path, "train", captions_per_image=asked)
+    np.testing.assert_array_equal(np.bincount(found.caption_to_image), expected)
+    assert found.captions == [
+        text for i, kept in zip(OURS["train"], expected, strict=True) for text in CAPTIONS[i][:kept]
+    ]
+
+
+def test_a_cocoid_is_not_taken_for_a_name(tmp_path):
+    """With names that are numbers, and ids of MS-COCO that are the names of others."""
+    images = [
+        {"filename": f"{i}.jpg", "cocoid": 3 - i, "split": "train", "sentences": [{"raw": "a"}]}
+        for i in range(4)
+    ]
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps({"images": images}))
+    field.write_npz(tmp_path / "features", "0123")
+    assert_holds(load_dataset(path, "train"), range(4))
+
+
+def test_images_without_features_are_counted(tmp_path):
+    path = field.write_karpathy(tmp_path)
+    field.write_lxmert(tmp_path / "one.tsv", images=[0])
+    message = (
+        rf"dataset_own.json, split train: .*one.tsv has no image '{NAMES[2]}'; it lacks 1 of 2, "
+        rf"looked up by name without ending, and holds '{STEMS[0]}'"
+    )
+    with pytest.raises(DataError, match=message):
+        load_dataset(path, "train")
+
+
+def test_captions_that_are_missing(tmp_path):
+    field.write_npz(tmp_path / "features")
+    path = field.write_karpathy(tmp_path)
+    content = json.loads(path.read_text())
+    content["images"][2]["sentences"] = []
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=f"split train: the image '{NAMES[2]}' has no caption"):
+        load_dataset(path, "train")
+    content["images"][0]["sentences"] = []
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="dataset_own.json has no captions in the split train"):
+        load_dataset(path, "train")
+    alone = load_dataset(path, "train", captions_optional=True)
+    assert alone.captions == [] and alone.image_ids == [NAMES[0], NAMES[2]]
+
+
+# Layouts with a file or folder for each split, captions and ids beside.
+NAMED = {
+    "npz": (lambda folder: field.write_npz(folder / "train"), STEMS),
+    "LXMERT": (lambda folder: field.write_lxmert(folder / "train.tsv"), STEMS),
+    "HDF5": (lambda folder: field.write_root_hdf5(folder / "train.hdf5"), COCO_IDS),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_features_named_after_the_split(tmp_path, case):
+    write, ids = NAMED[case]
+    write(tmp_path)
+    chosen = [2, 0, 3]
+    (tmp_path / "train_ids.txt").write_text("\n".join(str(ids[i]) for i in chosen))
+    (tmp_path / "train_caps.txt").write_text("\n".join("abcdef"))
+    assert find_splits(tmp_path) == ["train"]
+    dataset = load_dataset(tmp_path, "train")
+    assert_holds(dataset, chosen)
+    assert dataset.captions == list("abcdef")
+    np.testing.assert_array_equal(dataset.caption_to_image, [0, 0, 1, 1, 2, 2])
+    (tmp_path / "train_ids.txt").unlink()
+    (tmp_path / "train_caps.txt").write_text("\n".join("abcd"))
+    if case == "npz":
+        with pytest.raises(DataError, match="lacks train_ids.txt; it holds train, train_caps.txt"):
+            load_dataset(tmp_path, "train")
+    else:
+        assert_holds(load_dataset(tmp_path, "train"), range(4))
+
+
+def test_lists_beside_the_features_of_a_whole_collection(tmp_path):
+    field.write_bottom_up(tmp_path / "trainval_36.tsv")
+    folder = tmp_path / "split"
+    folder.mkdir()
+    (folder / "dev_ids.txt").write_text("25\n391895")
+    (folder / "dev_caps.txt").write_text("a\nb\n")
+    dataset = load_dataset(folder, "dev", features=tmp_path / "trainval_36.tsv")
+    assert_holds(dataset, [1, 2])
+    (folder / "dev_ids.txt").write_text("25\n25\n391895\n")
+    (folder / "dev_caps.txt").write_text("a\nb\nc\n")
+    dataset = load_dataset(folder, "dev", features=tmp_path)
+    np.testing.assert_array_equal(dataset.caption_to_image, [0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: field.write_npz(folder / "features"),
+        lambda folder: field.write_lxmert(folder / "obj36.tsv"),
+        lambda folder: field.write_root_hdf5(folder / "train36.hdf5", ids=None),
+    ],
+)
+def test_features_alone(tmp_path, write):
+    path = write(tmp_path)
+    assert find_splits(path) == ["all"]
+    dataset = load_dataset(path, "all", captions_optional=True)
+    assert_holds(dataset, range(4))
+    with pytest.raises(DataError, match="region features alone, without captions: name the file"):
+        load_dataset(path, "all")
+    options = ReadOptions(captions_optional=True)
+    convert(path, tmp_path / "out", options=options, progress=False)
+    assert not (tmp_path / "out" / "all_caps.txt").exists()
+    assert_holds(load_dataset(tmp_path / "out", "all", captions_optional=True), range(4))
+
+
+def test_split_files_come_before_captions_that_name_images(tmp_path):
+    np.save(tmp_path / "train_ims.npy", np.zeros((1, 2, 3), np.float32))
+    (tmp_path / "train_caps.txt").write_text("a\n")
+    field.write_karpathy(tmp_path)
+    field.write_npz(tmp_path / "features")
+    assert find_splits(tmp_path) == ["train"]
+    assert load_dataset(tmp_path, "train").num_images == 1
+
+
+def test_what_is_not_recognised(tmp_path):
+    (tmp_path / "model.pth").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("hello")
+    for call in (lambda path: load_dataset(path, "train"), find_splits):
+        with pytest.raises(DataError) as error:
+            call(tmp_path)
+        assert "it holds model.pth, notes.txt. Readable are: a folder with" in str(error.value)
+        for what in ("{split}_ims.npy", ".tsv", "groups", "Karpathy", "Flickr", ".npz"):
+            assert what in str(error.value)
+        with pytest.raises(
+            DataError, match="model.pth holds .*: it is a file ending in .pth. Read"
+        ):
+            call(tmp_path / "model.pth")
+    with pytest.raises(DataError, match="none.h5 holds no split.* there is no such folder"):
+        find_splits(tmp_path / "none.h5")
+
+
+def test_two_files_of_captions(tmp_path):
+    field.write_karpathy(tmp_path)
+    field.write_karpathy(tmp_path, "dataset_other.json")
+    with pytest.raises(DataError, match="dataset_other.json, dataset_own.json: name one of them"):
+        find_splits(tmp_path)
+
+
+def test_features_twice_for_a_split(tmp_path):
+    field.write_npz(tmp_path / "train")
+    field.write_lxmert(tmp_path / "train.tsv")
+    (tmp_path / "train_ids.txt").write_text("a")
+    with pytest.raises(
+        DataError, match="the folder train with .*, and train.tsv, lines of 10 colu"
+    ):
+        load_dataset(tmp_path, "train")
+
+
+def test_float64(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(3, 2, 4))
+    np.save(tmp_path / "train_ims.npy", rows)
+    (tmp_path / "train_caps.txt").write_text("a\nb\nc\n")
+    with pytest.raises(DataError, match="is float64, .*`python -m hslm_tf.convert SOURCE TARGET`"):
+        load_dataset(tmp_path, "train")
+    convert(tmp_path, tmp_path / "out", progress=False)
+    converted = np.load(tmp_path / "out" / "train_ims.npy")
+    assert converted.dtype == np.float32
+    np.testing.assert_array_equal(converted, rows.astype(np.float32))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["train/ims"], file["train/caps"] = rows, ["a", "b", "c"]
+    convert(tmp_path / "a.h5", tmp_path / "b.h5", progress=False, dtype="float16")
+    with h5py.File(tmp_path / "b.h5") as file:
+        np.testing.assert_array_equal(file["train/ims"][()], rows.astype(np.float16))
+    rows[1, 0, 2] = 1e300
+    np.save(tmp_path / "train_ims.npy", rows)
+    with pytest.raises(DataError, match="train_ims.npy, row 1: features of region 0 hold inf"):
+        convert(tmp_path, tmp_path / "out", overwrite=True, progress=False)
