@@ -54,6 +54,9 @@ class ConvertArguments:
     """Captions kept of an image where captions name their images, the first ones; 0 keeps all.
     Without it: five of MS-COCO's, and else all."""
 
+    max_regions: int | None = None
+    """Regions kept of an image, the first ones. Without it: all."""
+
     images_alone: bool = False
     """Accept splits without captions, to search in."""
 
@@ -79,6 +82,7 @@ def _run(arguments: ConvertArguments) -> None:
         features=arguments.features,
         restval=arguments.restval,
         captions_per_image=arguments.captions_per_image,
+        max_regions=arguments.max_regions,
         float64=True,
     )
     if arguments.dry_run:

@@ -7,6 +7,7 @@ from pathlib import Path
 from hslm_tf.data.assembly import Layout
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.first_regions import first_regions
 from hslm_tf.data.folders import folder_listing
 from hslm_tf.data.options import ReadOptions
 from hslm_tf.data.reader import Reader
@@ -66,7 +67,7 @@ def open_split(path: str | os.PathLike[str], split: str, options: ReadOptions) -
         DataError: as for `load_dataset`.
     """
     reader, _ = recognise(path, split, options)
-    return reader.load(Path(path), split, options)
+    return first_regions(reader.load(Path(path), split, options), options.max_regions)
 
 
 def find_splits(path: str | os.PathLike[str], options: ReadOptions | None = None) -> list[str]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from tokenize import TokenError
 from typing import BinaryIO
 
 import numpy as np
@@ -15,7 +16,10 @@ _HEADER_READERS = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 # What NumPy raises on a header that it, or Python's parser, does not understand.
-_ODD_HEADERS = (KeyError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError)
+_ODD_HEADERS = (
+    *(KeyError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError),
+    TokenError,
+)
 
 
 def read_header(file: BinaryIO, place: str) -> tuple[tuple[int, ...], np.dtype]:

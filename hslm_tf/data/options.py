@@ -18,6 +18,7 @@ class ReadOptions:
         captions_per_image: how many captions of an image are kept, the first ones; 0 keeps all.
             None keeps what the field does: five in Karpathy's JSON of MS-COCO, elsewhere all. It is
             for captions that name their images; other files are read as they are.
+        max_regions: how many regions of an image are kept, the first ones; None keeps all.
         float64: whether features may be float64, as for converting them.
     """
 
@@ -26,4 +27,5 @@ class ReadOptions:
     features: Path | None = None
     restval: bool = False
     captions_per_image: int | None = None
+    max_regions: int | None = None
     float64: bool = False

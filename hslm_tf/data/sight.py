@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.data.loading import find_splits, recognise
+from hslm_tf.data.loading import find_splits, open_split, recognise
 from hslm_tf.data.options import ReadOptions
 from hslm_tf.data.reader import Reader
 
@@ -33,7 +33,7 @@ def describe(
     parts = []
     for split in splits or find_splits(path, options):
         reader, told_by = recognise(path, split, options)
-        dataset = reader.load(Path(path), split, options)
+        dataset = open_split(path, split, options)
         lines = {
             "format": f"{reader.name}, recognised by {told_by}",
             "features": _features(reader, Path(path), split, options),

@@ -1,5 +1,6 @@
 """A folder with one `.npz` or `.npy` file per image, as today's detectors write it."""
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -19,7 +20,10 @@ WIDTH_KEYS = ("image_w", "img_w", "image_width")
 HEIGHT_KEYS = ("image_h", "img_h", "image_height")
 
 # What zipfile and zlib raise on a file that is damaged, encrypted or compressed in another way.
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError)
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError, OSError),
+    *(TypeError, struct.error, NotImplementedError),
+)
 
 
 class ImageFile(NamedTuple):
@@ -266,5 +270,5 @@ def _read_array(path: Path, keys: tuple[str, ...]) -> np.ndarray:
                 return np.lib.format.read_array(file, allow_pickle=False)
     except DataError:
         raise
-    except (*_BROKEN, TypeError, OSError) as error:
+    except _BROKEN as error:
         raise DataError(f"{path} cannot be read: {error}") from error

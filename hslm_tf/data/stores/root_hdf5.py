@@ -154,7 +154,9 @@ def open_root_hdf5(path: Path) -> Store:
 
 
 def _key(file: h5py.File, keys: tuple[str, ...]) -> str | None:
-    return next((key for key in keys if isinstance(file.get(key), h5py.Dataset)), None)
+    # Not `file.get`: it takes what is damaged for what is not there.
+    there = (key for key in keys if key in file)
+    return next((key for key in there if isinstance(file[key], h5py.Dataset)), None)
 
 
 def _required(file: h5py.File, path: Path) -> str:

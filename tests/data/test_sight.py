@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+from hslm_tf.convert import main
+from hslm_tf.data import DataError
+from hslm_tf.data.options import ReadOptions
+from hslm_tf.data.sight import describe
+from tests.data import field_files as field
+from tests.data.split_files import write_split
+
+
+def seen(text):
+    """From a split to what was said about it."""
+    found = {}
+    for line in text.splitlines():
+        if line.endswith(":") and not line.startswith(" "):
+            split = found.setdefault(line[:-1], {})
+        else:
+            key, _, value = line.strip().partition(" ")
+            split[key] = value.strip()
+    return found
+
+
+def test_what_is_seen_in_precomputed_files(tmp_path):
+    write_split(tmp_path, ims=np.ones((6, 4, 3), np.float16))
+    (tmp_path / "train_boxes.npy").unlink()
+    assert seen(describe(tmp_path)) == {
+        "train": {
+            "format": "precomputed, recognised by train_ims.npy",
+            "features": "precomputed",
+            "images": "6",
+            "captions": "30, 5 an image",
+            "regions": "1 to 4",
+            "width": "3",
+            "type": "float16",
+            "boxes": "none",
+            "ids": "such as photo_0.jpg",
+        }
+    }
+
+
+def test_what_is_seen_in_captions_and_features(tmp_path):
+    path = field.write_lxmert(tmp_path / "obj36.tsv")
+    source = field.write_karpathy(tmp_path, dataset="coco")
+    found = seen(describe(source, ["train"]))
+    assert found == {
+        "train": {
+            "format": "captions with names, recognised by dataset_own.json, Karpathy's JSON, whose "
+            "val is dev, at most 5 captions an image",
+            "features": f"TSV of LXMERT, recognised by lines of 10 columns, in {path}",
+            "images": "2",
+            "captions": "10, 5 an image",
+            "regions": "12 to 17",
+            "width": "120",
+            "type": "float32",
+            "boxes": "yes",
+            "ids": f"such as {field.NAMES[0]}",
+        }
+    }
+    options = ReadOptions(captions_per_image=0)
+    assert seen(describe(source, ["train"], options))["train"]["captions"] == "12, 5 to 7 an image"
+
+
+def test_the_command_says_it_and_writes_nothing(tmp_path, capsys):
+    features = field.write_root_hdf5(tmp_path / "train36.hdf5", "ranges")
+    before = sorted(tmp_path.rglob("*"))
+    main([str(features), "--dry-run"])
+    output = capsys.readouterr().out
+    assert "HDF5 without splits, recognised by image_features at the root" in output
+    assert "captions none" in output and "such as 9" in output
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(SystemExit, match="error: .* Readable are: "):
+        main([str(tmp_path / "none"), "--dry-run"])
+
+
+def test_the_command_converts_captions_here_and_features_there(tmp_path, capsys):
+    (tmp_path / "captions").mkdir()
+    source = field.write_karpathy(
+        tmp_path / "captions", splits=("restval", "val", "train", "test"), dataset="coco"
+    )
+    features = field.write_npz(tmp_path / "features")
+    out = tmp_path / "out"
+    main([str(source), str(out), "--features", str(features), "--restval"])
+    assert "train_ims.npy" in capsys.readouterr().out
+    assert (out / "train_ids.txt").read_text().split() == [field.NAMES[2], field.NAMES[0]]
+    assert len((out / "train_caps.txt").read_text().splitlines()) == 10
+    assert not list(out.glob("restval*"))
+    every = tmp_path / "every"
+    main([str(source), str(every), "--features", str(features), "--captions-per-image", "0"])
+    assert len((every / "dev_caps.txt").read_text().splitlines()) == 6
+
+
+def test_what_the_command_needs(tmp_path):
+    features = field.write_npz(tmp_path / "features")
+    with pytest.raises(SystemExit, match="error: a TARGET is needed to convert"):
+        main([str(features)])
+    with pytest.raises(SystemExit, match="error: .* region features alone, without captions"):
+        main([str(features), str(tmp_path / "out")])
+    main([str(features), str(tmp_path / "out"), "--images-alone"])
+    assert (tmp_path / "out" / "all_ims.npy").exists()
+    with pytest.raises(DataError, match="lacks train_caps.txt"):
+        describe(write_split(tmp_path / "split"), options=ReadOptions()) and (
+            tmp_path / "split" / "train_caps.txt"
+        ).unlink()
+        describe(tmp_path / "split")
