@@ -122,7 +122,8 @@ class DataConfig:
     """Where captions and region features come from."""
 
     dataset: str = "sample"
-    """folder or HDF5 file with region features and captions; "sample" is the built-in sample"""
+    """file or folder with region features and captions, in any format that docs/data.md lists;
+    "sample" is the built-in sample"""
     train_split: str = "train"
     """split to train on"""
     dev_split: str = "dev"

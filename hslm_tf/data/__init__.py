@@ -1,5 +1,7 @@
 """Readers of the field's file formats, the dataset that they return, the built-in sample.
 
+`hslm_tf.data.readers` lists the readers, `hslm_tf.data.loading` asks them.
+
 The `tf.data` pipeline is in `hslm_tf.data.pipeline`, which imports TensorFlow.
 """
 

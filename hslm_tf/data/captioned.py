@@ -76,8 +76,7 @@ def find_captions(path: Path, options: ReadOptions) -> CaptionSource | None:
         return _token(path, options) if is_token_file(path) else None
     if not path.is_dir():
         return None
-    entries = sorted(path.iterdir())
-    files = [entry for entry in entries if is_karpathy(entry) or is_token_file(entry)]
+    files = caption_files(path)
     if len(files) > 1:
         names = ", ".join(file.name for file in files)
         raise DataError(f"{path} holds {names}: name one of them instead of the folder")
@@ -85,6 +84,18 @@ def find_captions(path: Path, options: ReadOptions) -> CaptionSource | None:
         return find_captions(files[0], options)
     lists = sorted(ids.name.removesuffix("_ids.txt") for ids in path.glob("?*_ids.txt"))
     return _lists(path, lists, options)
+
+
+def caption_files(folder: Path) -> list[Path]:
+    """The files of a folder with captions of a whole collection.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        Karpathy's JSONs and Flickr's token files, sorted.
+    """
+    return sorted(file for file in folder.iterdir() if is_karpathy(file) or is_token_file(file))
 
 
 def _karpathy(path: Path, options: ReadOptions) -> CaptionSource:

@@ -12,7 +12,7 @@ from typing import Any
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.file_cache import cached_by_file
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger("hslm_tf")
 # What the file calls `val` is `dev` everywhere else in this family of models.
 _SPLIT_NAMES = {"val": "dev"}
 # Sizes of the splits in the releases that papers report on.
@@ -102,7 +102,7 @@ def karpathy_split(
         official = _COCO_WITH_RESTVAL
     if official and len(chosen) not in official:
         expected = " or ".join(f"{number:,}" for number in official)
-        _LOGGER.warning(
+        logger.warning(
             f"{path}: {len(chosen):,} images in {' and '.join(splits)}, {collection} has "
             f"{expected}: results on them do not compare with published ones"
         )

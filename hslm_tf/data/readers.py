@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from hslm_tf.data.captioned import find_captions
+from hslm_tf.data.captioned import caption_files, find_captions
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.folders import require_files
 from hslm_tf.data.hdf5 import hdf5_splits, load_hdf5
 from hslm_tf.data.hdf5_rows import HDF5_SUFFIXES, is_hdf5
 from hslm_tf.data.joining import all_images, join, load_beside
@@ -42,15 +43,23 @@ def _load_hdf5(path: Path, split: str, options: ReadOptions) -> RetrievalDataset
 
 def _named_files(path: Path) -> Iterator[tuple[str, Path, str]]:
     """Features named after a split: the split, where they are, and what they are."""
-    for file in sorted(path.iterdir()) if path.is_dir() else ():
+    if not path.is_dir():
+        return
+    # Beside captions of a whole collection, ids alone do not make a split of a file of features:
+    # `train36_ids.txt` are the ids in `train36.hdf5`.
+    ends = ("_caps.txt",) if caption_files(path) else ("_caps.txt", "_ids.txt")
+    for file in sorted(path.iterdir()):
         split = file.name.removesuffix(file.suffix)
+        if file.suffix not in ("", ".tsv", *HDF5_SUFFIXES):
+            continue
+        if not any((path / f"{split}{end}").is_file() for end in ends):
+            continue
         if file.suffix == ".tsv" and file.is_file():
             yield split, file, f"{file.name}{_columns_of(file)}"
-        elif file.suffix in HDF5_SUFFIXES and file.is_file() and _is_listed(path, split):
+        elif file.suffix in HDF5_SUFFIXES and file.is_file():
             yield split, file, f"{file.name} with features at its root"
-        elif not file.suffix and file.is_dir() and _is_listed(path, split):
-            if has_image_files(file):
-                yield split, file, f"the folder {file.name} with a file per image"
+        elif not file.suffix and file.is_dir() and has_image_files(file):
+            yield split, file, f"the folder {file.name} with a file per image"
 
 
 def _columns_of(file: Path) -> str:
@@ -60,10 +69,6 @@ def _columns_of(file: Path) -> str:
         # The file is told by its name, and says what is wrong when it is opened.
         return ""
     return f", {columns} of {columns.written_by}"
-
-
-def _is_listed(path: Path, split: str) -> bool:
-    return (path / f"{split}_ids.txt").is_file() or (path / f"{split}_caps.txt").is_file()
 
 
 def _named_splits(path: Path, options: ReadOptions) -> dict[str, str]:
@@ -99,28 +104,36 @@ def _load_captioned(path: Path, split: str, options: ReadOptions) -> RetrievalDa
     return join(split, images, _captioned_store(path, split, options), options)
 
 
+def _stores_themselves(path: Path) -> Iterator[tuple[str, Path, str]]:
+    """Features of all images, as `_named_files`."""
+    if path.is_dir():
+        if has_image_files(path):
+            yield ALL, path, "a file per image"
+        for file in sorted(path.glob("?*.tsv")):
+            yield file.stem, file, f"{file.name}{_columns_of(file)}"
+    elif path.is_file() and is_tsv(path):
+        yield ALL, path, f"{path.name}{_columns_of(path)}"
+    elif path.is_file() and is_hdf5(path) and is_root_hdf5(path):
+        yield ALL, path, "features at the root"
+
+
 def _store_splits(path: Path, options: ReadOptions) -> dict[str, str]:
-    if path.is_dir() and has_image_files(path):
-        return {ALL: "a file per image"}
-    if path.is_file() and is_tsv(path):
-        columns = read_columns(path)
-        return {ALL: f"{columns} of {columns.written_by}"}
-    if path.is_file() and is_hdf5(path) and is_root_hdf5(path):
-        return {ALL: "features at the root"}
-    return {}
+    return {split: told_by for split, _, told_by in _stores_themselves(path)}
 
 
 def _store_itself(path: Path, split: str, options: ReadOptions) -> Store:
-    return open_file(path)
+    return open_file(next(file for name, file, _ in _stores_themselves(path) if name == split))
 
 
 def _load_store(path: Path, split: str, options: ReadOptions) -> RetrievalDataset:
     if not options.captions_optional:
+        if split != ALL:
+            require_files(path, [path / f"{split}_caps.txt"])
         raise DataError(
-            f"{path} has region features alone, without captions: name the file of captions, with "
-            "these as its features"
+            f"{path} has region features alone, without captions: open the file of captions and "
+            "give this path as its features"
         )
-    return all_images(split, open_file(path), None, options)
+    return all_images(split, _store_itself(path, split, options), None, options)
 
 
 PRECOMPUTED = Reader(
@@ -128,7 +141,7 @@ PRECOMPUTED = Reader(
 )
 NAMED = Reader(
     "features by split",
-    "a folder with {split}.tsv, or {split}_ids.txt or {split}_caps.txt beside {split}.hdf5 or a "
+    "a folder with {split}_caps.txt or {split}_ids.txt beside {split}.tsv, {split}.hdf5 or a "
     "folder {split} of .npz or .npy files",
     _named_splits,
     _load_named,

@@ -53,9 +53,10 @@ STORES = {
 def test_karpathy_beside_every_layout_of_features(tmp_path, store):
     STORES[store](tmp_path)
     path = field.write_karpathy(tmp_path)
-    assert find_splits(path) == ["dev", "test", "train"]
+    for source in (path, tmp_path):
+        assert find_splits(source) == ["dev", "test", "train"]
     for split, images in OURS.items():
-        dataset = load_dataset(path, split)
+        dataset = load_dataset(tmp_path, split)
         assert_holds(dataset, images)
         assert dataset.image_ids == [NAMES[i] for i in images]
         assert dataset.captions == [text for i in images for text in CAPTIONS[i]]
@@ -215,6 +216,25 @@ def test_lists_beside_the_features_of_a_whole_collection(tmp_path):
     np.testing.assert_array_equal(dataset.caption_to_image, [0, 0, 1])
 
 
+def test_ids_of_a_file_of_features_are_no_split_beside_captions(tmp_path):
+    field.write_root_hdf5(tmp_path / "train36.hdf5", ids=None)
+    (tmp_path / "train36_ids.txt").write_text("\n".join(map(str, COCO_IDS)))
+    assert find_splits(tmp_path) == ["train36"]
+    assert_holds(load_dataset(tmp_path, "train36", captions_optional=True), range(4))
+    field.write_karpathy(tmp_path)
+    assert find_splits(tmp_path) == ["dev", "test", "train"]
+    assert_holds(load_dataset(tmp_path, "train"), OURS["train"])
+
+
+def test_lists_beside_a_tsv_of_another_name(tmp_path):
+    field.write_bottom_up(tmp_path / "trainval_36.tsv")
+    assert find_splits(tmp_path) == ["trainval_36"]
+    (tmp_path / "dev_ids.txt").write_text("25\n391895")
+    (tmp_path / "dev_caps.txt").write_text("a\nb\n")
+    assert find_splits(tmp_path) == ["dev"]
+    assert_holds(load_dataset(tmp_path, "dev"), [1, 2])
+
+
 @pytest.mark.parametrize(
     "write",
     [
@@ -228,7 +248,7 @@ def test_features_alone(tmp_path, write):
     assert find_splits(path) == ["all"]
     dataset = load_dataset(path, "all", captions_optional=True)
     assert_holds(dataset, range(4))
-    with pytest.raises(DataError, match="region features alone, without captions: name the file"):
+    with pytest.raises(DataError, match="region features alone, without captions: open the file"):
         load_dataset(path, "all")
     options = ReadOptions(captions_optional=True)
     convert(path, tmp_path / "out", options=options, progress=False)
