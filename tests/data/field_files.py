@@ -134,7 +134,7 @@ def write_root_hdf5(path, form="regions first", ids=COCO_IDS, images=range(4), *
                 [spatial, spatial[..., 2:] - spatial[..., :2]], axis=-1
             ).astype(np.float32)
         if ids is not None:
-            file["ids"] = np.array([ids[i] for i in images])
+            file["ids"] = [ids[i] for i in images]
     return path
 
 
