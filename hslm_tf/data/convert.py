@@ -66,9 +66,9 @@ def convert(
             False.
     """
     source, target = Path(source), Path(target)
-    if source.resolve() == target.resolve():
-        raise DataError(f"{target} is the source itself: name another target")
     options = replace(options or ReadOptions(layout), float64=True)
+    if target.resolve() in {path.resolve() for path in (source, options.features) if path}:
+        raise DataError(f"{target} is the source itself: name another target")
     splits = list(splits) or find_splits(source, options)
     datasets = [open_split(source, split, options) for split in splits]
     folder = target.parent if is_hdf5(target) else target

@@ -31,16 +31,11 @@ def first_regions(dataset: RetrievalDataset, most: int | None) -> RetrievalDatas
 
     Args:
         dataset: the split.
-        most: how many are kept; None keeps all.
+        most: how many are kept, at least 1; None keeps all.
 
     Returns:
         The split, read as before.
-
-    Raises:
-        ValueError: if `most` is not positive.
     """
-    if most is not None and most < 1:
-        raise ValueError(f"max_regions must be at least 1. Received: max_regions={most}")
     if most is None or most >= dataset.max_regions:
         return dataset
     num_regions = dataset.num_regions

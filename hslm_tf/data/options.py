@@ -20,6 +20,9 @@ class ReadOptions:
             for captions that name their images; other files are read as they are.
         max_regions: how many regions of an image are kept, the first ones; None keeps all.
         float64: whether features may be float64, as for converting them.
+
+    Raises:
+        ValueError: if a number is too small.
     """
 
     layout: Layout = "auto"
@@ -29,3 +32,14 @@ class ReadOptions:
     captions_per_image: int | None = None
     max_regions: int | None = None
     float64: bool = False
+
+    def __post_init__(self) -> None:
+        if self.captions_per_image is not None and self.captions_per_image < 0:
+            raise ValueError(
+                "captions_per_image must be at least 0, which keeps all. Received: "
+                f"captions_per_image={self.captions_per_image}"
+            )
+        if self.max_regions is not None and self.max_regions < 1:
+            raise ValueError(
+                f"max_regions must be at least 1. Received: max_regions={self.max_regions}"
+            )

@@ -4,6 +4,7 @@ import pytest
 from hslm_tf.convert import main
 from hslm_tf.data import load_dataset
 from hslm_tf.data.first_regions import first_regions
+from hslm_tf.data.options import ReadOptions
 from tests.data import field_files as field
 
 
@@ -20,7 +21,7 @@ def test_the_first_regions_are_kept(tmp_path):
         assert mask.sum(axis=1).tolist() == counts and kept.max_regions == most
     assert kept.num_regions is None
     with pytest.raises(ValueError, match="max_regions must be at least 1. Received: max_reg"):
-        first_regions(whole, 0)
+        ReadOptions(max_regions=0)
 
 
 def test_convert_keeps_them(tmp_path):

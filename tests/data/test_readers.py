@@ -93,6 +93,8 @@ def test_features_elsewhere(tmp_path):
     with pytest.raises(DataError, match="none holds nothing: there is no such folder; region"):
         load_dataset(path, "train", features=tmp_path / "none")
     options = ReadOptions(features=features)
+    with pytest.raises(DataError, match="features is the source itself: name another target"):
+        convert(path, features, options=options, progress=False)
     convert(path, tmp_path / "out", options=options, progress=False)
     assert_holds(load_dataset(tmp_path / "out", "dev"), OURS["dev"])
 
@@ -134,6 +136,11 @@ def test_captions_per_image(tmp_path, dataset, asked, expected):
     ]
 
 
+def test_a_negative_number_of_captions():
+    with pytest.raises(ValueError, match="at least 0, which keeps all. Received: captions_per_im"):
+        ReadOptions(captions_per_image=-1)
+
+
 def test_a_cocoid_is_not_taken_for_a_name(tmp_path):
     """With names that are numbers, and ids of MS-COCO that are the names of others."""
     images = [
@@ -144,6 +151,20 @@ def test_a_cocoid_is_not_taken_for_a_name(tmp_path):
     path.write_text(json.dumps({"images": images}))
     field.write_npz(tmp_path / "features", "0123")
     assert_holds(load_dataset(path, "train"), range(4))
+
+
+def test_names_that_differ_in_their_ending_alone(tmp_path):
+    images = [
+        {"filename": name, "split": "train", "sentences": [{"raw": "a"}]}
+        for name in ("a.png", "a.jpg")
+    ]
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps({"images": images}))
+    field.write_npz(tmp_path / "features", ["a"])
+    with pytest.raises(DataError, match="has no image 'a.png'; it lacks 2 of 2, looked up by name"):
+        load_dataset(path, "train")
+    field.write_npz(tmp_path / "features", ["a.jpg", "a.png"])
+    assert_holds(load_dataset(path, "train"), [1, 0])
 
 
 def test_images_without_features_are_counted(tmp_path):

@@ -86,13 +86,19 @@ def find_images(
         keys.append(("cocoid", wanted, [*map(_number, store.ids)]))
     best = Found(np.full(len(names), -1), "name")
     for key, wanted, there in keys:
-        place_of = {value: place for place, value in enumerate(there) if value is not None}
-        if len(place_of) < sum(value is not None for value in there):
+        if _has_doubles(wanted) or _has_doubles(there):
             continue
+        place_of = {value: place for place, value in enumerate(there) if value is not None}
         places = np.array([place_of.get(value, -1) for value in wanted], np.int64)
         if (places >= 0).sum() > (best.places >= 0).sum():
             best = Found(places, key)
     return best
+
+
+def _has_doubles(values: Sequence[str | None]) -> bool:
+    # `a.jpg` and `a.png` are two images, whose names without ending say nothing.
+    known = [value for value in values if value is not None]
+    return len(set(known)) < len(known)
 
 
 def _stem(name: str) -> str:
