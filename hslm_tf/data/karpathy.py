@@ -152,7 +152,8 @@ def _read(path: Path) -> tuple[str, tuple[KarpathyImage, ...]]:
     if not isinstance(images, list) or not images:
         found = ", ".join(content) if isinstance(content, dict) else type(content).__name__
         raise DataError(
-            f'{path} has no list "images", which Karpathy\'s files have; it holds {found[:200]}'
+            f'{path} has no list "images" with an image in it, as Karpathy\'s files have; it holds '
+            f"{found[:200]}"
         )
     read = tuple(_image(f"{path}, image {row}", image) for row, image in enumerate(images))
     first_with: dict[str, int] = {}
