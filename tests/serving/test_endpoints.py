@@ -39,7 +39,8 @@ def test_encodings_equal_the_models(exported, signatures):
     images = ask(signatures["encode_image"], region_features=regions, num_regions=mask.sum(axis=1))
     expected = exported.model.encode_image(regions, mask)
     np.testing.assert_array_equal(images["region_mask"], mask)
-    np.testing.assert_allclose(images["regions"], expected["regions"], atol=1e-5)
+    for name in ("regions", "image_global"):
+        np.testing.assert_allclose(images[name], expected[name], atol=1e-5)
     texts = ask(signatures["encode_text"], captions=CAPTIONS)
     expected = exported.model.encode_text(CAPTIONS)
     assert texts["words"].shape == (len(CAPTIONS), MAX_TOKENS, 16)
