@@ -87,13 +87,14 @@ def _run(arguments: BeamArguments, flags: list[str]) -> None:
     split = arguments.split or data.test_split
     # TensorFlow and Beam take seconds to import: --help and mistakes should not wait.
     from hslm_tf.beam.collecting import collect, write_rejected
-    from hslm_tf.beam.running import encode, fill_milvus
+    from hslm_tf.beam.running import encode, fill_milvus, pipeline_options
     from hslm_tf.beam.split_source import SplitSource
     from hslm_tf.beam.work_folder import Plan, WorkFolder, fingerprint
     from hslm_tf.retrieval.collection import Collection
     from hslm_tf.runs.opening import load_heads, load_model
     from hslm_tf.runs.splits import dataset_path, open_split
 
+    options = pipeline_options(flags)
     target = None if arguments.shards_only else _target(arguments)
     dataset = open_split(run, split, arguments.dataset, captions_optional=True)
     model = load_model(run.path)
@@ -108,7 +109,7 @@ def _run(arguments: BeamArguments, flags: list[str]) -> None:
         arguments.dtype,
         fingerprint(model, heads),
     )
-    encoded = encode(SplitSource(path, split, data.layout), folder, plan, model, heads, flags)
+    encoded = encode(SplitSource(path, split, data.layout), folder, plan, model, heads, options)
     print(f"{len(plan.shards)} shards, {len(encoded)} of them new: {folder.shards}")
     rejected = write_rejected(folder, plan)
     print(f"{plan.images - rejected} images encoded, {rejected} rejected: {folder.rejected}")
@@ -118,7 +119,7 @@ def _run(arguments: BeamArguments, flags: list[str]) -> None:
     Collection(model, heads, items, arguments.images, run.path).save(target)
     if arguments.milvus is not None:
         names = arguments.milvus, f"{arguments.name}_images"
-        fill_milvus(items.vectors, folder, plan, *names, flags)
+        fill_milvus(items.vectors, folder, plan, *names, options)
     print(target)
 
 

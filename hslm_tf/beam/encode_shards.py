@@ -1,7 +1,7 @@
 """The pipeline that encodes: shards of a source, through the exported model, to shard files."""
 
 from collections.abc import Iterator
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import apache_beam as beam
 import numpy as np
@@ -58,7 +58,7 @@ class EncodeShards(beam.PTransform):
         super().__init__()
         self._source, self._model, self._folder, self._dtype = source, model, folder, dtype
 
-    def expand(self, shards: beam.PCollection[Shard]) -> dict[str, beam.PCollection]:
+    def expand(self, shards: beam.PCollection[Shard]) -> Any:
         """Builds the steps."""
         encoder = KeyedModelHandler(ImageEncoder(self._model, max_batch_size=1))
         outputs = (

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import apache_beam as beam
 import numpy as np
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState
 from tqdm import tqdm
@@ -33,7 +34,7 @@ def encode(
     plan: Plan,
     model: HSLM,
     heads: ProjectionHeads,
-    flags: Sequence[str] = (),
+    options: PipelineOptions | None = None,
 ) -> list[Shard]:
     """Encodes the shards that are not finished.
 
@@ -43,7 +44,7 @@ def encode(
         plan: what the shards are.
         model: the model.
         heads: its projection heads.
-        flags: Beam's options, such as `--runner`; by default everything runs in this process.
+        options: Beam's options; by default everything runs in this process.
 
     Returns:
         The shards that were encoded; others were finished before.
@@ -61,7 +62,7 @@ def encode(
                     | beam.Create(shards)
                     | EncodeShards(source, folder.model, folder.shards, plan.dtype)
                 ),
-                flags,
+                options,
             )
     finished = file_sizes(folder.shards)
     if missing := [shard for shard in shards if folder.file_of(shard) not in finished]:
@@ -77,7 +78,7 @@ def fill_milvus(
     plan: Plan,
     uri: str,
     name: str,
-    flags: Sequence[str] = (),
+    options: PipelineOptions | None = None,
 ) -> None:
     """Sends vectors of finished shards to Milvus, where a search of the collection finds them.
 
@@ -87,7 +88,7 @@ def fill_milvus(
         plan: what they are.
         uri: as for `MilvusIndex`.
         name: as for `MilvusIndex`.
-        flags: as for `encode`; ignored where `uri` is a file, which one process alone can write.
+        options: as for `encode`; ignored where `uri` is a file, which one process alone can write.
 
     Raises:
         ConnectionError: if Milvus fails.
@@ -103,7 +104,7 @@ def fill_milvus(
         places = [ShardRows(*place) for place in zip(paths, firsts, strict=True)]
         run_pipeline(
             lambda pipeline: pipeline | beam.Create(places) | FillMilvus(uri, name, collection),
-            flags if "://" in uri else (),
+            options if "://" in uri else None,
         )
         # Sends nothing where all vectors are there.
         index.index(vectors)
@@ -111,21 +112,44 @@ def fill_milvus(
         index.close()
 
 
-def run_pipeline(build: Callable[[beam.Pipeline], object], flags: Sequence[str] = ()) -> None:
-    """Runs a pipeline to its end.
+def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
+    """Reads Beam's options.
 
     Args:
-        build: called with the pipeline, adds the steps.
-        flags: Beam's options.
+        flags: such as `--runner`; without a runner everything runs on this machine.
+
+    Returns:
+        The options.
 
     Raises:
-        PipelineError: if the pipeline fails.
+        ValueError: if there is no such option.
     """
     options = PipelineOptions(list(flags))
     if options.view_as(StandardOptions).runner is None:
         # Beam's own choice would try to download another runner first.
         options.view_as(StandardOptions).runner = "FnApiRunner"
-    pipeline = beam.Pipeline(options=options)
+        # Other runners have options that Beam does not know of; here it would ignore a misprint.
+        known = options.get_all_options()
+        if unknown := options.get_all_options(retain_unknown_options=True).keys() - known.keys():
+            raise ValueError(f"Beam has no option --{min(unknown)}")
+    # A bucket's address may need them before there is a pipeline.
+    FileSystems.set_options(options)
+    return options
+
+
+def run_pipeline(
+    build: Callable[[beam.Pipeline], object], options: PipelineOptions | None = None
+) -> None:
+    """Runs a pipeline to its end.
+
+    Args:
+        build: called with the pipeline, adds the steps.
+        options: Beam's options; by default everything runs in this process.
+
+    Raises:
+        PipelineError: if the pipeline fails.
+    """
+    pipeline = beam.Pipeline(options=options or pipeline_options())
     build(pipeline)
     try:
         result = pipeline.run()

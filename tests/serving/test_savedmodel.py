@@ -81,7 +81,7 @@ def test_every_tensor_of_every_endpoint_has_a_name(signatures):
         "encode_text": ({"captions"}, {"words", "word_mask", "vector", "status"}),
         "encode_image": (
             {"region_features", "num_regions"},
-            {"regions", "region_mask", "image_global", "vector", "status"},
+            {"regions", "region_mask", "vector", "status"},
         ),
         "score_matrix": (
             {"regions", "region_mask", "captions"},
