@@ -4,8 +4,9 @@
     python -m benchmarks.beam_throughput --dataset random --preset flickr30k --images 1000
 
 Region features of a split are repeated to as many images as are asked for. Weights are random,
-because the time does not depend on them. Every row is measured in a process of its own: `start` is
-the time of one shard, the rate is that of the others. Prints a table, and with --out appends JSON
+because the time does not depend on them. Every row is measured in a process of its own. `start` is
+the time until every worker has written a shard, its imports and its model included; the rate is
+that of the other shards. Prints a table, and with --out appends JSON
 lines to a file. Needs the extra `beam`, and with --milvus `milvus`.
 """
 
@@ -76,8 +77,8 @@ def measure(arguments: Arguments) -> list[dict]:
     load_extra("apache_beam", "beam")
     if arguments.milvus:
         load_extra("pymilvus", "milvus")
-    if arguments.images <= arguments.shard_size:
-        raise ValueError("--images has to be more than one shard, which is measured apart")
+    if arguments.images <= arguments.shard_size * max(arguments.workers):
+        raise ValueError("--images has to be more than a shard for every worker")
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         folder = Path(folder)
         _in_another_process(_write_features, arguments, folder)
@@ -150,7 +151,8 @@ def _without_beam(arguments: Arguments, folder: Path) -> dict:
     start = _seconds(lambda: encode(numbers[: arguments.shard_size]))
     rest = _seconds(lambda: encode(numbers[arguments.shard_size :]))
     row = {"what": "encode, without Beam", "start_s": start}
-    return row | _rate(arguments, rest) | {"peak_GB": peak_memory()}
+    row |= _rate(rest, arguments.images - arguments.shard_size)
+    return row | {"peak_GB": peak_memory()}
 
 
 def _with_beam(arguments: Arguments, folder: Path, workers: int) -> dict:
@@ -162,16 +164,16 @@ def _with_beam(arguments: Arguments, folder: Path, workers: int) -> dict:
     model, heads = _model(arguments)
     source = SplitSource(str(folder), _SPLIT)
 
-    def run(out: Path, images: int) -> float:
-        work, plan = _plan(arguments, out, images)
-        work.begin(plan, model, heads)
-        return _seconds(lambda: encode(source, work, plan, model, heads, options))
-
-    start = run(folder / f"{workers}-start", arguments.shard_size * workers)
-    whole = run(folder / f"{workers}", arguments.images)
+    out = folder / f"{workers}"
+    work, plan = _plan(arguments, out)
+    work.begin(plan, model, heads)
+    began = time.time()
+    encode(source, work, plan, model, heads, options)
+    # Every worker has its model once so many shards are there.
+    ended = sorted(path.stat().st_mtime for path in (out / "shards").iterdir())
+    start, whole = ended[workers - 1] - began, ended[-1] - began
     row = {"what": f"encode, Beam, {workers} process{'es' * (workers > 1)}", "start_s": start}
-    rest = arguments.images - arguments.shard_size * workers
-    row |= {"images": rest, "seconds": whole - start, "images_a_second": rest / (whole - start)}
+    row |= _rate(whole - start, arguments.images - arguments.shard_size * workers)
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
     return row | {"peak_GB": max(peak_memory(), children)}
 
@@ -183,14 +185,14 @@ def _afterwards(arguments: Arguments, out: Path) -> dict:
     from hslm_tf.retrieval.collection import Collection
 
     model, heads = _model(arguments)
-    work, plan = _plan(arguments, out, arguments.images)
+    work, plan = _plan(arguments, out)
     collected = []
 
     def save() -> None:
         collected.append(collect(work, plan, model, heads))
         Collection(model, heads, collected[0]).save(out / "collection.h5")
 
-    row = {"what": "collection of the shards"} | _rate(arguments, _seconds(save), arguments.images)
+    row = {"what": "collection of the shards"} | _rate(_seconds(save), arguments.images)
     shards = sum(path.stat().st_size for path in (out / "shards").iterdir())
     row |= {"shard_bytes_an_image": shards / arguments.images}
     if arguments.milvus:
@@ -200,12 +202,13 @@ def _afterwards(arguments: Arguments, out: Path) -> dict:
     return row | {"peak_GB": peak_memory()}
 
 
-def _plan(arguments: Arguments, out: Path, images: int) -> "tuple[WorkFolder, Plan]":
+def _plan(arguments: Arguments, out: Path) -> "tuple[WorkFolder, Plan]":
     from hslm_tf.beam.work_folder import Plan, WorkFolder
     from hslm_tf.presets import preset
 
     regions = preset(arguments.preset).model.max_regions
-    plan = Plan({}, images, regions, arguments.shard_size, arguments.dtype, "random weights")
+    sizes = arguments.images, regions, arguments.shard_size
+    plan = Plan({}, *sizes, arguments.dtype, "random weights")
     return WorkFolder(str(out)), plan
 
 
@@ -215,8 +218,7 @@ def _seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _rate(arguments: Arguments, seconds: float, images: int | None = None) -> dict:
-    images = images or arguments.images - arguments.shard_size
+def _rate(seconds: float, images: int) -> dict:
     return {"images": images, "seconds": seconds, "images_a_second": images / seconds}
 
 

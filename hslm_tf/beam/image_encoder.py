@@ -81,7 +81,9 @@ class ImageEncoder(ModelHandler[ImageFeatures, PredictionResult, Any]):
         """
         endpoint = model.signatures[_ENDPOINT]
         shape = endpoint.structured_input_signature[1]["region_features"].shape
-        features = np.concatenate([_padded(example, *shape[1:]) for example in batch])
+        padded = [_padded(example, *shape[1:]) for example in batch]
+        # One example may be a whole shard: it is not copied.
+        features = np.concatenate(padded) if len(padded) > 1 else padded[0]
         counts = np.concatenate([_counts(example, shape[1]) for example in batch])
         answers = {
             name: np.zeros((len(features), *spec.shape[1:]), spec.dtype.as_numpy_dtype)
@@ -134,7 +136,7 @@ def _padded(example: ImageFeatures, max_regions: int, region_dim: int) -> np.nda
             f"The model takes features [n, at most {max_regions}, {region_dim}]. "
             f"Received: region_features.shape={features.shape}"
         )
-    return np.pad(features, ((0, 0), (0, missing), (0, 0)))
+    return np.pad(features, ((0, 0), (0, missing), (0, 0))) if missing else features
 
 
 def _counts(example: ImageFeatures, max_regions: int) -> np.ndarray:
