@@ -1,6 +1,7 @@
 """Runs the pipelines and waits for them."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -44,7 +45,7 @@ def encode(
         plan: what the shards are.
         model: the model.
         heads: its projection heads.
-        options: Beam's options; by default everything runs in this process.
+        options: options of Beam; by default everything runs in this process.
 
     Returns:
         The shards that were encoded; others were finished before.
@@ -144,7 +145,7 @@ def run_pipeline(
 
     Args:
         build: called with the pipeline, adds the steps.
-        options: Beam's options; by default everything runs in this process.
+        options: options of Beam; by default everything runs in this process.
 
     Raises:
         PipelineError: if the pipeline fails.
@@ -171,14 +172,17 @@ def _progress(folder: WorkFolder, total: int) -> Iterator[None]:
     ended = threading.Event()
 
     def look() -> None:
+        pause = 0.0
         with tqdm(total=total, unit=" shards", disable=None) as bar:
             while True:
-                last = ended.wait(_LOOK_EVERY_SECONDS)
-                # Not drafts: their names begin otherwise.
-                names = [path for path in file_sizes(folder.shards) if "shard-" in path]
-                bar.update(len(names) - bar.n)
+                last = ended.wait(pause)
+                began = time.monotonic()
+                files = (FileSystems.split(path)[1] for path in file_sizes(folder.shards))
+                bar.update(sum(name.startswith("shard-") for name in files) - bar.n)
                 if last:
                     return
+                # A bucket with many files takes long to list.
+                pause = max(_LOOK_EVERY_SECONDS, 10 * (time.monotonic() - began))
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
