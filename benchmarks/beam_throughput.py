@@ -18,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _ROW_BLOCK_SIZE = 500
 _SPLIT = "repeated"
+_PHOTOGRAPHS = 256
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Arguments:
     """width of the vectors of the projection heads"""
     milvus: bool = False
     """send the vectors to Milvus Lite, too"""
+    photographs: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """folder of JPEG files: measures decoding and a backbone, too"""
     folder: Path | None = None
     """where features and shards are written; by default the temporary folder"""
     out: Path | None = None
@@ -86,10 +89,13 @@ def measure(arguments: Arguments) -> list[dict]:
         for workers in arguments.workers:
             rows.append(_in_another_process(_with_beam, arguments, folder, workers))
         last = folder / f"{arguments.workers[-1]}"
-        return [*rows, _in_another_process(_afterwards, arguments, last)]
+        rows.append(_in_another_process(_afterwards, arguments, last))
+        if arguments.photographs is not None:
+            rows += _in_another_process(_photographs, arguments.photographs)
+        return rows
 
 
-def _in_another_process(function: Callable, *arguments: object) -> dict:
+def _in_another_process(function: Callable, *arguments: object) -> Any:
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *arguments).result()
 
@@ -200,6 +206,35 @@ def _afterwards(arguments: Arguments, out: Path) -> dict:
         seconds = _seconds(lambda: fill_milvus(vectors, work, plan, uri, "bench"))
         row |= {"milvus_vectors_a_second": len(vectors) / seconds}
     return row | {"peak_GB": peak_memory()}
+
+
+def _photographs(folder: Path) -> list[dict]:
+    """What features cost before anything is encoded, with a backbone of moderate size."""
+    import keras
+    import tensorflow as tf
+
+    side = 384
+    network = keras.applications.EfficientNetB0(
+        include_top=False, weights=None, input_shape=(side, side, 3)
+    )
+    backbone = tf.function(lambda images: network(images, training=False))
+
+    def read(path: Path) -> tf.Tensor:
+        image = tf.io.decode_jpeg(tf.io.read_file(str(path)), 3)
+        return tf.image.resize(image, (side, side))
+
+    paths = sorted(folder.glob("*.jpg"))[:_PHOTOGRAPHS]
+    if not paths:
+        raise FileNotFoundError(f"{folder} holds no *.jpg")
+    images = tf.stack([read(path) for path in paths])
+    backbone(images[:16])
+    decoding = _seconds(lambda: [read(path) for path in paths])
+    starts = range(0, len(paths), 16)
+    network_s = _seconds(lambda: [backbone(images[start : start + 16]) for start in starts])
+    return [
+        {"what": "decode and resize"} | _rate(decoding, len(paths)),
+        {"what": f"EfficientNetB0, {side} x {side}"} | _rate(network_s, len(paths)),
+    ]
 
 
 def _plan(arguments: Arguments, out: Path) -> "tuple[WorkFolder, Plan]":

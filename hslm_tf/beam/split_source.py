@@ -47,7 +47,7 @@ class SplitSource:
 
     def __getstate__(self) -> dict:
         # A worker opens the files itself.
-        return {name: value for name, value in vars(self).items() if name.startswith("_")}
+        return {name: value for name, value in vars(self).items() if name != "dataset"}
 
     @cached_property
     def dataset(self) -> RetrievalDataset:
