@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -83,8 +83,10 @@ def _check(arguments: BeamArguments) -> None:
 def _run(arguments: BeamArguments, flags: list[str]) -> None:
     _check(arguments)
     run = RunDirectory(arguments.run)
-    data = run.config().data
-    split = arguments.split or data.test_split
+    config = run.config()
+    if arguments.dataset is not None:
+        config = replace(config, data=replace(config.data, dataset=arguments.dataset))
+    split = arguments.split or config.data.test_split
     # TensorFlow and Beam take seconds to import: --help and mistakes should not wait.
     from hslm_tf.beam.collecting import collect, write_rejected
     from hslm_tf.beam.running import encode, fill_milvus, pipeline_options
@@ -99,7 +101,7 @@ def _run(arguments: BeamArguments, flags: list[str]) -> None:
     dataset = open_split(run, split, arguments.dataset, captions_optional=True)
     model = load_model(run.path)
     heads = load_heads(run.path, model)
-    path = str(Path(arguments.dataset or dataset_path(run.config())).resolve())
+    path = str(Path(dataset_path(config)).resolve())
     folder = WorkFolder(arguments.out)
     plan = Plan(
         {"dataset": path, "split": split},
@@ -109,7 +111,9 @@ def _run(arguments: BeamArguments, flags: list[str]) -> None:
         arguments.dtype,
         fingerprint(model, heads),
     )
-    encoded = encode(SplitSource(path, split, data.layout), folder, plan, model, heads, options)
+    encoded = encode(
+        SplitSource(path, split, config.data.layout), folder, plan, model, heads, options
+    )
     print(f"{len(plan.shards)} shards, {len(encoded)} of them new: {folder.shards}")
     rejected = write_rejected(folder, plan)
     print(f"{plan.images - rejected} images encoded, {rejected} rejected: {folder.rejected}")

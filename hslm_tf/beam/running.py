@@ -156,13 +156,16 @@ def run_pipeline(
         result = pipeline.run()
         state = result.wait_until_finish() or result.state
     except Exception as error:  # Whatever a step raises, as every runner wraps it.
-        raise PipelineError(f"the pipeline failed: {_first_line(error)}") from error
+        raise PipelineError(f"the pipeline failed: {_in_one_line(error)}") from error
     if state != PipelineState.DONE:
         raise PipelineError(f"the pipeline ended as {state}")
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
+def _in_one_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+    # Of a step in another process Beam gives the whole traceback, whose last line is the error.
+    if lines[0].startswith("Traceback"):
+        return lines[-1].strip()
     return f"{type(error).__name__}: {lines[0]}"
 
 

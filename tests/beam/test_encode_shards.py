@@ -10,7 +10,7 @@ import tensorflow as tf
 from hslm_tf.beam.collecting import collect, write_rejected
 from hslm_tf.beam.elements import Rejected, shards_of
 from hslm_tf.beam.encode_shards import EncodeShards
-from hslm_tf.beam.running import PipelineError, encode
+from hslm_tf.beam.running import PipelineError, encode, pipeline_options
 from hslm_tf.beam.shard_file import read_shard
 from hslm_tf.beam.split_source import SplitSource
 from hslm_tf.beam.work_folder import Plan, WorkFolder, fingerprint
@@ -132,12 +132,13 @@ def test_nothing_but_bad_images_is_an_error(small, folder, tmp_path):
         encoded(small, folder, str(tmp_path / "out"))
 
 
-def test_a_missing_file_fails_the_pipeline_in_one_line(small, folder, tmp_path):
+@pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
+def test_a_missing_file_fails_the_pipeline_in_one_line(small, folder, tmp_path, mode):
     (folder / "mine_ims.npy").unlink()
-    with pytest.raises(
-        PipelineError, match="the pipeline failed: DataError: .*lacks|holds no"
-    ) as e:
-        encoded(small, folder, str(tmp_path / "out"))
+    work, plan = WorkFolder(str(tmp_path / "out")), plan_of(small)
+    options = pipeline_options(["--direct_running_mode", mode])
+    with pytest.raises(PipelineError, match="the pipeline failed: .*DataError: .*holds no") as e:
+        encode(SplitSource(str(folder), "mine"), work, plan, *small[:2], options)
     assert "\n" not in str(e.value)
 
 
