@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "serving": {*BASE, "models", "evaluation", "retrieval", "command_line"},
     "report": {*BASE, "models", "evaluation", "retrieval", "presets"},
     "runs": {*BASE, "models", "evaluation", "retrieval", "serving", "report", "presets"},
+    "beam": {*BASE, "models", "retrieval", "serving", "images", "runs"},
 }
 
 

@@ -109,7 +109,7 @@ class Client:
 
         Returns:
             `"regions"` `[n, max_regions, joint_dim]`, boolean `"region_mask"`, `"vector"`
-            `[n, dim]`.
+            `[n, dim]`, and `"image_global"` `[n, joint_dim]` of a model that pools the regions.
 
         Raises:
             RowError: if an image has no regions or features that are not finite.

@@ -131,12 +131,15 @@ class Endpoints:
             images, status = self._read_images(features, counts)
             vectors = self._heads.image_tensor(images)
         status = _unless_finite(status, images["regions"])
-        return {
+        answer = {
             "regions": _nan_where_bad(images["regions"], status),
             "region_mask": images["region_mask"] & (status == Status.OK)[:, None],
             "vector": _nan_where_bad(vectors, status),
             "status": status,
         }
+        if "image_global" in images:
+            answer["image_global"] = _nan_where_bad(images["image_global"], status)
+        return answer
 
     def _encode_text(self, captions: tf.Tensor) -> Tensors:
         _assert_same_rows(captions)

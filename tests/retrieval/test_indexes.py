@@ -155,13 +155,39 @@ def test_milvus_keeps_the_vectors_and_leaves_others_alone(tmp_path, items, monke
         raise AssertionError("sent again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pymilvus.MilvusClient, "insert", refuse)
+        patch.setattr(pymilvus.MilvusClient, "upsert", refuse)
         second = MilvusIndex(uri, "photos").index(vectors, ids)
         np.testing.assert_array_equal(second.search(queries, 10)[1], expected)
     second.index(vectors[:50])
     names = second._client.list_collections()
     assert sorted(name.rpartition("_")[0] for name in names) == ["other", "photos"]
     second.close()
+
+
+def test_milvus_is_filled_in_parts(tmp_path, items):
+    """By several clients, in any order, and some of it twice, as a cluster may do."""
+    pytest.importorskip("pymilvus", reason="the extra milvus is not installed")
+    pytest.importorskip("milvus_lite", reason="the extra milvus is not installed")
+    from hslm_tf.retrieval.indexes.milvus_index import MilvusIndex
+
+    vectors, ids, queries = items
+    indexes = [MilvusIndex(str(tmp_path / "a.db"), "photos") for _ in range(2)]
+    name = indexes[0].begin(vectors, ids)
+    half = len(ids) // 2
+    for index, rows in zip(indexes * 2, (slice(half, None), slice(half), slice(5)), strict=False):
+        index.put(name, vectors[rows], ids[rows])
+    indexes[0].put = None  # Nothing more is sent.
+    found = indexes[0].index(vectors, ids).search(queries, 10)
+    expected = BruteForceIndex().index(vectors, ids).search(queries, 10)
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    # What is not complete begins anew.
+    assert indexes[1].begin(vectors[:9]) != name
+    indexes[1].put(indexes[1].begin(vectors[:9]), vectors[:2], np.arange(2))
+    again = indexes[1].index(vectors[:9]).search(queries, 9)[1]
+    assert sorted(again[0]) == list(range(9))
+    for index in indexes:
+        index.close()
 
 
 def test_open_index_refuses(tmp_path):

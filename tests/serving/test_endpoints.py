@@ -277,3 +277,15 @@ def test_ablated_models_have_the_same_endpoints(parts):
         captions=[request["captions"]],
     )
     np.testing.assert_allclose(np.diagonal(matrix["scores"][0]), expected, atol=1e-5)
+
+
+def test_global_vectors_of_images_are_the_models():
+    model = tiny_hslm(image_global="regions")
+    regions, mask = float32_images(3)
+    encode = Endpoints(model).signatures()["encode_image"].get_concrete_function()
+    counts = mask.sum(axis=1)
+    counts[1] = 0
+    found = ask(encode, region_features=regions, num_regions=counts)["image_global"]
+    expected = model.encode_image(regions, mask)["image_global"]
+    np.testing.assert_allclose(found[[0, 2]], expected.numpy()[[0, 2]], atol=1e-6)
+    assert np.isnan(found[1]).all()

@@ -73,17 +73,12 @@ class MilvusIndex:
     def index(self, vectors: np.ndarray, ids: np.ndarray | None = None) -> "MilvusIndex":
         """As `Index.index`; earlier collections of the same name are dropped."""
         vectors, ids = check_items(vectors, ids)
-        digest = hashlib.sha256(vectors.tobytes() + ids.tobytes() + self._kind.encode())
-        collection = f"{self._name}_{digest.hexdigest()[:16]}"
+        collection = self.begin(vectors, ids)
         with self._answering():
             if not self._holds(collection, len(ids)):
-                self._drop(collection)
-                self._create(collection, vectors.shape[1])
                 for first in range(0, len(ids), _ITEM_BLOCK_SIZE):
                     block = slice(first, first + _ITEM_BLOCK_SIZE)
-                    items = zip(ids[block].tolist(), vectors[block], strict=True)
-                    rows = [{"id": id_, "vector": vector} for id_, vector in items]
-                    self._client.insert(collection, rows)
+                    self.put(collection, vectors[block], ids[block])
                 self._client.flush(collection)
             for other in self._client.list_collections():
                 if other != collection and re.fullmatch(f"{self._name}_[0-9a-f]{{16}}", other):
@@ -91,6 +86,46 @@ class MilvusIndex:
             self._client.load_collection(collection)
         self._collection, self._dim, self._size = collection, vectors.shape[1], len(ids)
         return self
+
+    def begin(self, vectors: np.ndarray, ids: np.ndarray | None = None) -> str:
+        """Makes the collection that `index` fills, for several processes to fill it with `put`.
+
+        Args:
+            vectors: as for `index`, all of them.
+            ids: as for `index`.
+
+        Returns:
+            Name of the collection in Milvus; empty unless it holds all the vectors already.
+
+        Raises:
+            ConnectionError: if Milvus fails.
+            ValueError: if the vectors or the ids are not as described.
+        """
+        vectors, ids = check_items(vectors, ids)
+        digest = hashlib.sha256(vectors.tobytes() + ids.tobytes() + self._kind.encode())
+        collection = f"{self._name}_{digest.hexdigest()[:16]}"
+        with self._answering():
+            if not self._holds(collection, len(ids)):
+                self._drop(collection)
+                self._create(collection, vectors.shape[1])
+        return collection
+
+    def put(self, collection: str, vectors: np.ndarray, ids: np.ndarray) -> None:
+        """Sends some of the vectors; sent twice they are there once.
+
+        Args:
+            collection: name that `begin` returned.
+            vectors: float32 `[b, dim]`.
+            ids: int64 `[b]`.
+
+        Raises:
+            ConnectionError: if Milvus fails.
+        """
+        rows = [
+            {"id": id_, "vector": vector} for id_, vector in zip(ids.tolist(), vectors, strict=True)
+        ]
+        with self._answering():
+            self._client.upsert(collection, rows)
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """As `Index.search`, for k up to 16,384."""
@@ -128,7 +163,12 @@ class MilvusIndex:
     def _holds(self, collection: str, items: int) -> bool:
         if not self._client.has_collection(collection):
             return False
-        return int(self._client.get_collection_stats(collection)["row_count"]) == items
+        # The statistics count vectors that were sent twice as two.
+        self._client.load_collection(collection)
+        (row,) = self._client.query(
+            collection, output_fields=["count(*)"], consistency_level="Strong"
+        )
+        return row["count(*)"] == items
 
     def _drop(self, collection: str) -> None:
         if self._client.has_collection(collection):

@@ -1,0 +1,148 @@
+"""`python -m hslm_tf.beam`: a collection, encoded by many processes or machines."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from hslm_tf.command_line import one_line_errors
+from hslm_tf.report.extra import load_extra
+from hslm_tf.runs.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class BeamArguments:
+    """Encode images of a split with Apache Beam, shard by shard, and make a collection of them.
+
+    OUT gets the exported model, a file for every shard, rejected.jsonl with the images that could
+    not be encoded and why, and collection.h5, which `python -m hslm_tf.search` opens. What was
+    killed continues with the same command: finished shards are skipped. Options behind `--` are
+    Beam's own, such as `-- --direct_num_workers 8 --direct_running_mode multi_processing`; without
+    them everything runs in this process. Needs the extra `beam`.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """directory of the run"""
+    out: Annotated[str, tyro.conf.arg(metavar="OUT")]
+    """folder to work in, which all workers see; a path, or an address such as gs://bucket/folder"""
+    dataset: str | None = None
+    """folder or HDF5 file, which all workers see; by default the one that the run was trained on"""
+    split: str | None = None
+    """split to encode; by default the run's test split"""
+    shard_size: int = 256
+    """images of a shard; a worker holds one shard in memory"""
+    dtype: Literal["float16", "float32"] = "float16"
+    """type that local features are kept in"""
+    collection: Annotated[Path | None, tyro.conf.arg(metavar="FILE.h5")] = None
+    """where the collection goes; by default OUT/collection.h5; needed if OUT is an address"""
+    images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """folder with the image files of the collection, for galleries"""
+    shards_only: bool = False
+    """make no collection of the shards"""
+    milvus: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
+    """send the vectors to Milvus: a file ending in .db, or http://host:port"""
+    name: str = "hslm"
+    """for Milvus: prefix of the names under which it stores vectors, as for a search"""
+    overwrite: bool = False
+    """replace a collection that is there already"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: the arguments, by default those of the command line.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    end = args.index("--") if "--" in args else len(args)
+    arguments = tyro.cli(BeamArguments, prog="python -m hslm_tf.beam", args=args[:end])
+    # On this machine Beam has nothing to tell that the error does not; of a cluster's job it has.
+    elsewhere = any(flag.startswith("--runner") for flag in args[end:])
+    logging.basicConfig(level=logging.INFO if elsewhere else logging.CRITICAL)
+    with one_line_errors():
+        _run(arguments, args[end + 1 :])
+
+
+def _check(arguments: BeamArguments) -> None:
+    """Refuses before anything long is begun, what would be ignored included."""
+    if arguments.shard_size < 1:
+        raise ValueError(f"--shard-size is at least 1. Received: {arguments.shard_size}")
+    if arguments.shards_only and (arguments.collection or arguments.images or arguments.milvus):
+        raise ValueError("--collection, --images and --milvus are not for --shards-only")
+    if arguments.images is not None and not arguments.images.is_dir():
+        raise FileNotFoundError(f"{arguments.images}: there is no such folder")
+    load_extra("apache_beam", "beam")
+    if arguments.milvus is not None:
+        load_extra("pymilvus", "milvus")
+
+
+def _run(arguments: BeamArguments, flags: list[str]) -> None:
+    _check(arguments)
+    run = RunDirectory(arguments.run)
+    config = run.config()
+    if arguments.dataset is not None:
+        config = replace(config, data=replace(config.data, dataset=arguments.dataset))
+    split = arguments.split or config.data.test_split
+    # TensorFlow and Beam take seconds to import: --help and mistakes should not wait.
+    from hslm_tf.beam.collecting import collect, write_rejected
+    from hslm_tf.beam.running import encode, fill_milvus, pipeline_options
+    from hslm_tf.beam.split_source import SplitSource
+    from hslm_tf.beam.work_folder import Plan, WorkFolder, fingerprint
+    from hslm_tf.retrieval.collection import Collection
+    from hslm_tf.runs.opening import load_heads, load_model
+    from hslm_tf.runs.splits import dataset_path, open_split
+
+    options = pipeline_options(flags)
+    target = None if arguments.shards_only else _target(arguments)
+    dataset = open_split(run, split, arguments.dataset, captions_optional=True)
+    model = load_model(run.path)
+    heads = load_heads(run.path, model)
+    path = str(Path(dataset_path(config)).resolve())
+    folder = WorkFolder(arguments.out)
+    plan = Plan(
+        {"dataset": path, "split": split},
+        dataset.num_images,
+        dataset.max_regions,
+        arguments.shard_size,
+        arguments.dtype,
+        fingerprint(model, heads),
+    )
+    encoded = encode(
+        SplitSource(path, split, config.data.layout), folder, plan, model, heads, options
+    )
+    print(f"{len(plan.shards)} shards, {len(encoded)} of them new: {folder.shards}")
+    rejected = write_rejected(folder, plan)
+    print(f"{plan.images - rejected} images encoded, {rejected} rejected: {folder.rejected}")
+    if target is None:
+        return
+    items = collect(folder, plan, model, heads, dataset, target.parent)
+    Collection(model, heads, items, arguments.images, run.path).save(target)
+    if arguments.milvus is not None:
+        names = arguments.milvus, f"{arguments.name}_images"
+        fill_milvus(items.vectors, folder, plan, *names, options)
+    print(target)
+
+
+def _target(arguments: BeamArguments) -> Path:
+    """The collection's file, or an error before anything long is begun."""
+    from hslm_tf.beam.files import is_local
+
+    target = arguments.collection
+    if target is None and not is_local(arguments.out):
+        raise ValueError("--collection FILE.h5 says where the collection goes: OUT is an address")
+    if target is None:
+        Path(arguments.out).mkdir(parents=True, exist_ok=True)
+        target = Path(arguments.out) / "collection.h5"
+    if target.exists() and not arguments.overwrite:
+        raise FileExistsError(f"{target} exists already: --overwrite replaces it")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target}: there is no such folder")
+    return target
+
+
+if __name__ == "__main__":
+    main()

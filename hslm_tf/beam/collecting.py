@@ -1,0 +1,120 @@
+"""From finished shards to one collection and one list of what was rejected."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hslm_tf.beam.elements import Rejected
+from hslm_tf.beam.files import write_file
+from hslm_tf.beam.shard_file import ShardArray, read_shard
+from hslm_tf.beam.work_folder import Plan, WorkFolder
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.errors import DataError
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.retrieval.caption_encodings import CaptionEncodings
+from hslm_tf.retrieval.encoded_dataset import EncodedDataset
+from hslm_tf.retrieval.image_encodings import ImageEncodings
+from hslm_tf.retrieval.projection_heads import ProjectionHeads
+from hslm_tf.retrieval.rows import Rows
+
+_IN_MEMORY = ("rows", "ids", "vectors", "region_mask")
+_REJECTED = ("rejected_rows", "rejected_ids", "rejected_reasons")
+
+
+def collect(
+    folder: WorkFolder,
+    plan: Plan,
+    model: HSLM,
+    heads: ProjectionHeads,
+    dataset: RetrievalDataset | None = None,
+    memmap_dir: Path | None = None,
+) -> EncodedDataset:
+    """Puts all shards together; local features stay in their files until they are needed.
+
+    Args:
+        folder: where the shards lie, all of them.
+        plan: what they are.
+        model: the model.
+        heads: its projection heads.
+        dataset: the images' captions, which are encoded here; None: there are none.
+        memmap_dir: folder for temporary files with the words of the captions; None for memory.
+
+    Returns:
+        The good images, in their order in the source, and their captions.
+
+    Raises:
+        DataError: if a shard is missing or damaged, or none of the images is good.
+    """
+    paths = [folder.file_of(shard) for shard in plan.shards]
+    shards = [read_shard(path, _IN_MEMORY) for path in paths]
+    rows, ids, vectors, mask = (
+        np.concatenate(
+            [_part(shard, name, path) for shard, path in zip(shards, paths, strict=True)]
+        )
+        for name in _IN_MEMORY
+    )
+    if not len(ids):
+        raise DataError(f"{folder.path}: none of {plan.images} images could be encoded")
+    counts = [len(shard["ids"]) for shard in shards]
+
+    def array(name: str, *shape: int, dtype: str = plan.dtype) -> Rows:
+        parts = zip(paths, counts, strict=True)
+        return Rows([ShardArray(path, name, (n, *shape), dtype) for path, n in parts])
+
+    width = model.config.joint_dim
+    image_global = array("image_global", width) if model.config.pools_regions else None
+    with_boxes = "boxes" in read_shard(paths[0], ["boxes"])
+    captions, owners = ([], np.zeros(0, np.int64)) if dataset is None else _captions(dataset, rows)
+    texts = CaptionEncodings.encode(model, captions, plan.dtype, memmap_dir=memmap_dir)
+    return EncodedDataset(
+        ids=ids.tolist(),
+        images=ImageEncodings(array("regions", plan.regions, width), mask, image_global),
+        vectors=vectors,
+        captions=captions,
+        caption_to_image=owners,
+        texts=texts,
+        caption_vectors=texts.vectors(heads),
+        boxes=array("boxes", plan.regions, 4, dtype="float32") if with_boxes else None,
+    )
+
+
+def write_rejected(folder: WorkFolder, plan: Plan) -> int:
+    """Writes the rejected images of all shards to one file, a JSON object a line.
+
+    Args:
+        folder: where the shards lie.
+        plan: what they are.
+
+    Returns:
+        How many there are; without any, the file is empty.
+
+    Raises:
+        DataError: if a shard is missing or damaged.
+    """
+    lines = []
+    for shard in plan.shards:
+        found = read_shard(folder.file_of(shard), _REJECTED)
+        images = zip(
+            *(_part(found, name, folder.file_of(shard)) for name in _REJECTED), strict=True
+        )
+        for row, id_, reason in images:
+            image = Rejected(int(row), str(id_), str(reason))
+            lines.append(json.dumps(image._asdict(), ensure_ascii=False) + "\n")
+    write_file(folder.rejected, "".join(lines).encode())
+    return len(lines)
+
+
+def _part(shard: dict[str, np.ndarray], name: str, path: str) -> np.ndarray:
+    if name not in shard:
+        raise DataError(f"{path} lacks {name}; remove it, and a restart writes it again")
+    return shard[name]
+
+
+def _captions(dataset: RetrievalDataset, rows: np.ndarray) -> tuple[Sequence[str], np.ndarray]:
+    """Captions of the images that are kept, and the places of their images among these."""
+    place = np.full(dataset.num_images, -1, np.int64)
+    place[rows] = np.arange(len(rows))
+    owners = place[dataset.caption_to_image]
+    return [dataset.captions[i] for i in np.flatnonzero(owners >= 0)], owners[owners >= 0]

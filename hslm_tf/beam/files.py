@@ -1,0 +1,99 @@
+"""Files under paths and under addresses such as `gs://bucket/folder`, by Beam's file systems."""
+
+import uuid
+
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+_DRAFT = "draft-"
+
+
+def is_local(path: str) -> bool:
+    """Whether a path lies in the file system of this machine.
+
+    Args:
+        path: a path or an address.
+
+    Returns:
+        False for an address with a scheme.
+    """
+    return FileSystems.get_scheme(path) is None
+
+
+def read_file(path: str) -> bytes:
+    """Reads a file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        return file.read()
+
+
+def write_file(path: str, content: bytes) -> None:
+    """Writes a file in one piece: nobody ever sees a part of it.
+
+    Args:
+        path: the file; one that is there is replaced. Its folder is made.
+        content: what to write.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    folder, name = FileSystems.split(path)
+    # A cluster may run the same work twice at the same time, so every draft has its own name.
+    draft = FileSystems.join(folder, f"{_DRAFT}{uuid.uuid4().hex}-{name}")
+    with FileSystems.create(draft, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        file.write(content)
+    FileSystems.rename([draft], [path])
+
+
+def file_sizes(folder: str) -> dict[str, int]:
+    """Lists a folder and the folders below it.
+
+    Args:
+        folder: the folder, without characters of a pattern; it need not exist.
+
+    Returns:
+        Sizes in bytes by path.
+    """
+    try:
+        (found,) = FileSystems.match([f"{folder}/**"])
+    except BeamIOError:
+        return {}
+    return {file.path: file.size_in_bytes for file in found.metadata_list}
+
+
+def remove_drafts(folder: str) -> None:
+    """Removes what writers left that were killed.
+
+    Args:
+        folder: a folder that nobody writes to now.
+    """
+    drafts = [path for path in file_sizes(folder) if FileSystems.split(path)[1].startswith(_DRAFT)]
+    if drafts:
+        FileSystems.delete(drafts)
+
+
+def copy_folder(source: str, target: str) -> None:
+    """Copies all files of a folder and of the folders below it.
+
+    Args:
+        source: the folder.
+        target: where they go.
+
+    Raises:
+        OSError: if there is no file, or one cannot be copied.
+    """
+    paths = file_sizes(source)
+    if not paths:
+        raise FileNotFoundError(f"{source} holds no files")
+    for path in paths:
+        below = path[len(source.rstrip("/")) + 1 :]
+        write_file(FileSystems.join(target, *below.split("/")), read_file(path))

@@ -1,0 +1,90 @@
+"""The file of a shard: NumPy arrays in an uncompressed `.npz`, whose checksums are CRC-32."""
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from hslm_tf.beam.files import write_file
+from hslm_tf.data.errors import DataError
+
+
+def write_shard(path: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a shard in one piece.
+
+    Args:
+        path: the file.
+        arrays: arrays of numbers and of strings by name.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    write_file(path, content.getvalue())
+
+
+def read_shard(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Reads some arrays of a shard and compares their checksums.
+
+    Args:
+        path: the file.
+        names: names of the arrays; one that the shard does not have is left out.
+
+    Returns:
+        The arrays by name.
+
+    Raises:
+        DataError: if the file is missing or damaged.
+    """
+    try:
+        with (
+            FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+            np.load(file, allow_pickle=False) as shard,
+        ):
+            return {name: shard[name] for name in names if name in shard}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path} cannot be read as a shard: {error}; remove it, and a restart writes it again"
+        ) from error
+
+
+class ShardArray:
+    """One array of a shard, read when rows of it are asked for.
+
+    Args:
+        path: the shard's file.
+        name: name of the array.
+        shape: its shape.
+        dtype: its type.
+    """
+
+    def __init__(self, path: str, name: str, shape: tuple[int, ...], dtype: np.dtype | str) -> None:
+        self._path, self._name = path, name
+        self.shape, self.dtype = shape, np.dtype(dtype)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Reads rows.
+
+        Args:
+            rows: int `[b]`.
+
+        Returns:
+            `[b, ...]`.
+
+        Raises:
+            DataError: if the file is damaged, or the array is not what it should be.
+        """
+        values = read_shard(self._path, [self._name]).get(self._name)
+        found = None if values is None else (values.shape, values.dtype)
+        if found != (self.shape, self.dtype):
+            raise DataError(
+                f"{self._path}: {self._name} is {found}, expected {(self.shape, self.dtype)}"
+            )
+        return values[rows]

@@ -1,0 +1,73 @@
+"""Images whose region features lie in one of the data formats, shard by shard."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from hslm_tf.beam.elements import ImageFeatures, Rejected, Shard, ShardItems
+from hslm_tf.data.assembly import Layout
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.loading import load_dataset
+
+
+class SplitSource:
+    """A split that every worker can open.
+
+    Args:
+        path: folder or HDF5 file, in a file system that all workers share.
+        split: name of the split.
+        layout: as for `load_dataset`.
+    """
+
+    def __init__(self, path: str, split: str, layout: Layout = "auto") -> None:
+        self._path, self._split, self._layout = path, split, layout
+
+    def read(self, shard: Shard) -> tuple[ShardItems, ImageFeatures]:
+        """Reads a shard.
+
+        Args:
+            shard: which images.
+
+        Returns:
+            The images that can be read, and their features; the others are in `rejected`.
+
+        Raises:
+            OSError: if a file cannot be read: a runner tries again.
+        """
+        rows, rejected = np.arange(shard.first, shard.last), []
+        try:
+            read = self._rows(rows)
+        except DataError:
+            rows, read, rejected = self._one_by_one(rows)
+        features, mask, boxes = read
+        items = ShardItems(shard, rows, [self._id(row) for row in rows], boxes, rejected)
+        return items, ImageFeatures(features, mask.sum(axis=1, dtype=np.int32))
+
+    def __getstate__(self) -> dict:
+        # A worker opens the files itself.
+        return {name: value for name, value in vars(self).items() if name != "dataset"}
+
+    @cached_property
+    def dataset(self) -> RetrievalDataset:
+        """The split."""
+        return load_dataset(self._path, self._split, self._layout, captions_optional=True)
+
+    def _id(self, row: int) -> str:
+        ids = self.dataset.image_ids
+        return str(row) if ids is None else ids[row]
+
+    def _rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        return *self.dataset.read_images(rows), self.dataset.read_boxes(rows)
+
+    def _one_by_one(self, rows: Sequence[int]) -> tuple[np.ndarray, tuple, list[Rejected]]:
+        good, rejected = [], []
+        for row in rows:
+            try:
+                self._rows(np.array([row]))
+                good.append(row)
+            except DataError as error:
+                rejected.append(Rejected(int(row), self._id(row), str(error)))
+        good = np.array(good, np.int64)
+        return good, self._rows(good), rejected

@@ -1,0 +1,154 @@
+"""The folder that a pipeline works in: its plan, the exported model, and the shards."""
+
+import dataclasses
+import hashlib
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from apache_beam.io.filesystems import FileSystems
+
+from hslm_tf.beam.elements import Shard, shards_of
+from hslm_tf.beam.files import copy_folder, file_sizes, read_file, remove_drafts, write_file
+from hslm_tf.data.errors import DataError
+from hslm_tf.models.fingerprint import model_fingerprint
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.retrieval.projection_heads import ProjectionHeads
+from hslm_tf.serving.savedmodel import export_model
+
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything that the content of the shards depends on.
+
+    Args:
+        source: where the images come from, values that JSON can hold.
+        images: number of images.
+        regions: regions an image, padding included.
+        shard_size: images of a shard.
+        dtype: type that local features are kept in.
+        model: fingerprint of the model and its projection heads.
+    """
+
+    source: dict[str, Any]
+    images: int
+    regions: int
+    shard_size: int
+    dtype: str
+    model: str
+
+    @property
+    def shards(self) -> list[Shard]:
+        """All shards, in order."""
+        return shards_of(self.images, self.shard_size)
+
+
+class WorkFolder:
+    """A folder that can be continued in.
+
+    Args:
+        path: the folder, a path or an address such as `gs://bucket/folder`.
+
+    Raises:
+        ValueError: if its name holds a character of a pattern.
+    """
+
+    def __init__(self, path: str) -> None:
+        # Beam lists files by patterns, and TensorFlow looks for a model's weights by one.
+        if re.search(r"[*?\[\]{}\\]", path):
+            raise ValueError(
+                f"A folder to work in has none of * ? [ ] {{ }} \\. Received: {path!r}"
+            )
+        self.path = path.rstrip("/")
+
+    @property
+    def model(self) -> str:
+        """Folder of the exported model."""
+        return FileSystems.join(self.path, "model", "1")
+
+    @property
+    def shards(self) -> str:
+        """Folder of the shards' files."""
+        return FileSystems.join(self.path, "shards")
+
+    @property
+    def rejected(self) -> str:
+        """File with all rejected images, JSON lines."""
+        return FileSystems.join(self.path, "rejected.jsonl")
+
+    def begin(self, plan: Plan, model: HSLM, heads: ProjectionHeads) -> list[Shard]:
+        """Writes the plan and exports the model, or continues what was begun with the same plan.
+
+        Nobody else may be writing to the folder.
+
+        Args:
+            plan: what the shards are to be.
+            model: the model.
+            heads: its projection heads.
+
+        Returns:
+            The shards that are not finished.
+
+        Raises:
+            DataError: if the folder was begun with another plan.
+            OSError: if it cannot be written to.
+        """
+        file = FileSystems.join(self.path, "plan.json")
+        content = {"format": _FORMAT, **dataclasses.asdict(plan)}
+        if FileSystems.exists(file):
+            _compare(file, content)
+            remove_drafts(self.path)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                exported = export_model(model, Path(folder), heads=heads)
+                copy_folder(str(exported), self.model)
+            # The plan comes last: where it is, the model is complete.
+            write_file(file, (json.dumps(content, indent=1) + "\n").encode())
+        finished = file_sizes(self.shards)
+        return [shard for shard in plan.shards if self.file_of(shard) not in finished]
+
+    def file_of(self, shard: Shard) -> str:
+        """Names the file of a shard.
+
+        Args:
+            shard: the shard.
+
+        Returns:
+            Its path.
+        """
+        return FileSystems.join(self.shards, shard.file_name)
+
+
+def fingerprint(model: HSLM, heads: ProjectionHeads) -> str:
+    """Hash of everything that encodings and vectors depend on.
+
+    Args:
+        model: the model.
+        heads: its projection heads.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256(model_fingerprint(model).encode())
+    for weight in heads.weights:
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+def _compare(file: str, expected: dict[str, Any]) -> None:
+    try:
+        found = json.loads(read_file(file))
+    except ValueError as error:
+        raise DataError(f"{file} is damaged: {error}") from error
+    for name in expected:
+        if not isinstance(found, dict) or found.get(name) != expected[name]:
+            begun = found.get(name) if isinstance(found, dict) else found
+            raise DataError(
+                f"{file}: begun with {name} {begun!r}, not {expected[name]!r}: continue with the "
+                "same, or choose another folder"
+            )
