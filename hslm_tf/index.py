@@ -32,7 +32,8 @@ class IndexArguments:
     dtype: Literal["float16", "float32"] = "float16"
     """type that a collection keeps local features in"""
     images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """folder with the image files of a collection, for galleries"""
+    """folder with the image files of a collection, for galleries; by default the one that the run
+    was trained with"""
     heads: tyro.conf.OmitArgPrefixes[DistillationConfig] = DistillationConfig()
     """how the heads learn"""
     overwrite: bool = False
@@ -106,7 +107,7 @@ def _run(arguments: IndexArguments) -> None:
                 dataset,
                 heads,
                 arguments.dtype,
-                arguments.images,
+                arguments.images or data.images,
                 run.path,
                 bar.update,
                 memmap_dir=target.parent,

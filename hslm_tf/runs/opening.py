@@ -104,7 +104,7 @@ def searched_collection(
             trained on.
 
     Returns:
-        The collection.
+        The collection; of a split that is encoded here, the photographs are those of the run.
 
     Raises:
         FileNotFoundError: if there is no run, or it has no model.
@@ -118,4 +118,7 @@ def searched_collection(
         return open_collection(run.collection, run.path)
     searched = open_split(run, split, dataset, captions_optional=True)
     model = load_model(run.path)
-    return Collection.build(model, searched, load_heads(run.path, model), run=run.path)
+    heads = load_heads(run.path, model)
+    return Collection.build(
+        model, searched, heads, image_folder=run.config().data.images, run=run.path
+    )
