@@ -70,7 +70,9 @@ def find_store(path: Path) -> Store:
     stores = list(_stores(path))
     if not stores:
         held = folder_listing(path) if path.is_dir() or not path.exists() else "no region features"
-        raise DataError(f"{path} holds {held}; region features are {_READABLE}")
+        raise DataError(
+            f"{path} holds no region features, it holds {held}; readable are {_READABLE}"
+        )
     without = next((store for store in stores if store.ids is None), None)
     if without is not None:
         file = Path(without.source.split(":/")[0])

@@ -93,6 +93,15 @@ class ImageFileRows:
         return values
 
 
+def _is_precomputed(path: Path) -> bool:
+    # Boxes and counts stay behind where the file with the features is missing.
+    for part in ("_boxes", "_num_regions"):
+        split = path.stem.removesuffix(part)
+        if split != path.stem:
+            return any((path.parent / f"{split}_{end}.txt").exists() for end in ("caps", "ids"))
+    return False
+
+
 def image_files(folder: Path) -> dict[str, Path]:
     """The files of a folder that may be those of an image.
 
@@ -116,6 +125,8 @@ def image_files(folder: Path) -> dict[str, Path]:
         if path.suffix not in (".npz", ".npy") or name.startswith("."):
             continue
         if name.endswith("_info") and name.removesuffix("_info") in found:
+            continue
+        if _is_precomputed(path):
             continue
         if name in found:
             raise DataError(f"{path} and {found[name].name} are of the same image: keep one")

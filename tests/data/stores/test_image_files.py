@@ -150,3 +150,13 @@ def test_headers_are_read_of_the_selected_alone(tmp_path):
     (tmp_path / "broken.npz").write_bytes(b"")
     images = open_image_files(tmp_path).select(np.array([0, 2]))
     assert images.regions.shape == (2, 17, field.WIDTH)
+
+
+def test_what_is_left_of_a_precomputed_split_is_not_a_file_per_image(tmp_path):
+    np.save(tmp_path / "mine_boxes.npy", np.zeros((2, 3, 4), np.float32))
+    np.save(tmp_path / "mine_num_regions.npy", np.ones(2, int))
+    (tmp_path / "mine_ids.txt").write_text("a\nb\n", "utf-8")
+    with pytest.raises(DataError, match="holds no region features"):
+        load_dataset(tmp_path, "mine", captions_optional=True)
+    (tmp_path / "mine_ids.txt").unlink()
+    assert set(image_files(tmp_path)) == {"mine_boxes", "mine_num_regions"}
