@@ -40,7 +40,7 @@ class BeamArguments:
     collection: Annotated[Path | None, tyro.conf.arg(metavar="FILE.h5")] = None
     """where the collection goes; by default OUT/collection.h5; needed if OUT is an address"""
     images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """folder with the image files of the collection, for galleries"""
+    """folder with the image files of the collection, for galleries; by default the run's"""
     shards_only: bool = False
     """make no collection of the shards"""
     milvus: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
@@ -120,7 +120,8 @@ def _run(arguments: BeamArguments, flags: list[str]) -> None:
     if target is None:
         return
     items = collect(folder, plan, model, heads, dataset, target.parent)
-    Collection(model, heads, items, arguments.images, run.path).save(target)
+    images = arguments.images or config.data.images
+    Collection(model, heads, items, images, run.path).save(target)
     if arguments.milvus is not None:
         names = arguments.milvus, f"{arguments.name}_images"
         fill_milvus(items.vectors, folder, plan, *names, options)
