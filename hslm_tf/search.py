@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from hslm_tf.command_line import one_line_errors
-from hslm_tf.report.extra import load_extra
+from hslm_tf.extras import load_extra
 from hslm_tf.retrieval.indexes import Backend, open_index
 
 if TYPE_CHECKING:

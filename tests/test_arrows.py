@@ -15,18 +15,20 @@ BASE = {"config", "data", "text", "layers", "training"}
 MAY_IMPORT = {
     "config": set(),
     "command_line": set(),
+    "extras": set(),
     "presets": {"config"},
     "layers": set(),
     "training": {"layers"},
     "data": set(),
     "text": {"data"},
+    "images": {"data", "extras"},
     "models": {*BASE, "presets"},
     "evaluation": {*BASE, "models"},
     "retrieval": {*BASE, "models"},
     "serving": {*BASE, "models", "evaluation", "retrieval", "command_line"},
-    "report": {*BASE, "models", "evaluation", "retrieval", "presets"},
+    "report": {*BASE, "models", "evaluation", "retrieval", "presets", "extras"},
     "runs": {*BASE, "models", "evaluation", "retrieval", "serving", "report", "presets"},
-    "beam": {*BASE, "models", "retrieval", "serving", "images", "runs"},
+    "beam": {*BASE, "models", "retrieval", "serving", "images", "runs", "extras"},
 }
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from hslm_tf.command_line import one_line_errors
-from hslm_tf.report.extra import load_extra
+from hslm_tf.extras import load_extra
 from hslm_tf.runs.run_directory import RunDirectory
 
 

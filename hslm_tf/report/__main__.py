@@ -10,7 +10,7 @@ import tyro
 
 from hslm_tf.command_line import one_line_errors
 from hslm_tf.evaluation.protocols import Protocol
-from hslm_tf.report.extra import load_extra
+from hslm_tf.extras import load_extra
 from hslm_tf.report.measured_run import MeasuredRun
 from hslm_tf.report.training_log import read_log
 from hslm_tf.runs.ablation_directory import finished_runs, read_recall, row_of

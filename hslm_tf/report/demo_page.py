@@ -3,8 +3,8 @@
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from hslm_tf.extras import load_extra
 from hslm_tf.report.asked_collection import AskedCollection
-from hslm_tf.report.extra import load_extra
 
 if TYPE_CHECKING:
     import gradio

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from hslm_tf.report.extra import load_extra
+from hslm_tf.extras import load_extra
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -75,7 +75,7 @@ def new_figure(width: float = 6.4, height: float = 3.2) -> "Figure":
     Raises:
         ImportError: if matplotlib is not installed.
     """
-    load_extra("matplotlib")
+    load_extra("matplotlib", "report")
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

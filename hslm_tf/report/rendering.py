@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hslm_tf.data.atomic_write import atomic_write
-from hslm_tf.report.extra import load_extra
+from hslm_tf.extras import load_extra
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -1,15 +1,15 @@
-"""Packages that only reports and the demo need."""
+"""Packages that only a part of the project needs."""
 
 import importlib
 from types import ModuleType
 
 
-def load_extra(package: str, extra: str = "report") -> ModuleType:
+def load_extra(package: str, extra: str) -> ModuleType:
     """Imports a package that belongs to an extra.
 
     Args:
         package: the package, such as `jinja2`.
-        extra: the extra, `report` or `demo`.
+        extra: the extra, such as `report`.
 
     Returns:
         The package.
