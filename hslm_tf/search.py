@@ -89,7 +89,7 @@ def _run(arguments: SearchArguments) -> None:
         raise FileNotFoundError(f"{arguments.images}: there is no such folder")
     if arguments.html is not None:
         # Before anything that takes long.
-        load_extra("jinja2")
+        load_extra("jinja2", "report")
 
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     from hslm_tf.runs.opening import searched_collection

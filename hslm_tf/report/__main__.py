@@ -129,7 +129,7 @@ def _check(arguments: ReportArguments) -> None:
     if arguments.images is not None and not arguments.images.is_dir():
         raise FileNotFoundError(f"{arguments.images}: there is no such folder")
     for package in ("jinja2", "matplotlib"):
-        load_extra(package)
+        load_extra(package, "report")
 
 
 def _score(run: RunDirectory, dataset: "RetrievalDataset") -> "tuple[HSLM, np.ndarray]":

@@ -50,7 +50,7 @@ def write_page(path: Path, title: str, body: "Markup") -> None:
 
 @functools.cache
 def _environment() -> "Environment":
-    jinja2 = load_extra("jinja2")
+    jinja2 = load_extra("jinja2", "report")
     return jinja2.Environment(
         loader=jinja2.PackageLoader("hslm_tf.report"),
         autoescape=True,
