@@ -1,5 +1,6 @@
 """Images as region features, their captions, and which caption belongs to which image."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,8 @@ class RetrievalDataset:
         num_regions: int32 `[num_images]`, how many of the N regions are real, or None for all.
         image_rows: int64 `[num_images]`, the row of `region_features` (and `boxes`) of each image;
             None where row i is image i.
+        extraction: how the features were made of photographs, as `python -m hslm_tf.extract` wrote
+            it, or None where that is not known.
     """
 
     name: str
@@ -35,6 +38,7 @@ class RetrievalDataset:
     boxes: Any = None
     num_regions: np.ndarray | None = None
     image_rows: np.ndarray | None = None
+    extraction: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.image_rows is None:

@@ -1,6 +1,8 @@
 """One HDF5 file for all splits: a group per split, a dataset per part."""
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -12,6 +14,7 @@ from hslm_tf.data.caption_files import written_ids
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.hdf5_rows import dataset_at, open_hdf5, open_rows, read_strings
+from hslm_tf.data.json_object import parse_object
 
 
 def load_hdf5(
@@ -24,8 +27,8 @@ def load_hdf5(
     """Opens a split of an HDF5 file.
 
     The group `/{split}` holds `ims` (float32 or float16, `[rows, N, F]`) and `caps` (UTF-8
-    strings), and may hold `ids` (strings), `boxes` (`[rows, N, 4]`) and `num_regions` (`[rows]`),
-    with the meaning they have in the precomputed format.
+    strings), and may hold `ids` (strings), `boxes` (`[rows, N, 4]`), `num_regions` (`[rows]`) and
+    `features` (one string, a JSON), with the meaning they have in the precomputed format.
 
     Args:
         path: the file.
@@ -54,7 +57,11 @@ def load_hdf5(
         num_regions = None
         if "num_regions" in parts:
             num_regions = np.asarray(dataset_at(file, f"{split}/num_regions")[()])
-    return assemble(
+        extraction = None
+        if "features" in parts:
+            lines = read_strings(dataset_at(file, f"{split}/features"), label("features"))
+            extraction = parse_object("\n".join(lines), label("features"))
+    dataset = assemble(
         split,
         open_rows(path, f"{split}/ims"),
         texts.get("caps"),
@@ -65,6 +72,7 @@ def load_hdf5(
         layout=layout,
         float64=float64,
     )
+    return replace(dataset, extraction=extraction)
 
 
 def hdf5_splits(path: str | os.PathLike[str]) -> list[str]:
@@ -112,6 +120,8 @@ def write_hdf5(dataset: RetrievalDataset, path: Path, dtype: np.dtype, advance: 
             group.create_dataset("ids", data=ids, dtype=text)
         if dataset.num_regions is not None:
             group.create_dataset("num_regions", data=dataset.num_regions)
+        if dataset.extraction is not None:
+            group.create_dataset("features", data=[json.dumps(dataset.extraction)], dtype=text)
 
 
 def _parts(file: h5py.File, split: str, required: list[str]) -> list[str]:

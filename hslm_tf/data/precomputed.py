@@ -1,6 +1,7 @@
 """The field's precomputed format: one folder, `{split}_ims.npy` and text files beside it."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hslm_tf.data.blocks import Advance, box_blocks, region_blocks
 from hslm_tf.data.caption_files import read_captions, write_captions
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.folders import require_files
+from hslm_tf.data.json_object import read_object, write_object
 from hslm_tf.data.npy import map_array, open_rows, write_array
 from hslm_tf.data.text_lines import line_place, read_lines
 
@@ -18,6 +20,7 @@ _EXTENSIONS = {
     "ids": "txt",
     "boxes": "npy",
     "num_regions": "npy",
+    "features": "json",
     "ims": "npy",
 }
 
@@ -30,7 +33,7 @@ def precomputed_paths(folder: str | os.PathLike[str], split: str) -> dict[str, P
         split: `train`, `dev` or `test`.
 
     Returns:
-        From a part (`caps`, `ids`, `boxes`, `num_regions`, `ims`) to its file.
+        From a part (`caps`, `ids`, `boxes`, `num_regions`, `features`, `ims`) to its file.
     """
     return {
         part: Path(folder) / f"{split}_{part}.{extension}"
@@ -61,8 +64,8 @@ def load_precomputed(
 
     `{split}_ims.npy` (float32 or float16, `[rows, N, F]`) is read on demand, never loaded;
     `{split}_caps.txt` has the captions in image order, the same number for every image unless
-    `_ids.txt` has an id for every caption. Optional: `_ids.txt`, `_boxes.npy` (`[rows, N, 4]`) and
-    `_num_regions.npy` (`[rows]`).
+    `_ids.txt` has an id for every caption. Optional: `_ids.txt`, `_boxes.npy` (`[rows, N, 4]`),
+    `_num_regions.npy` (`[rows]`) and `_features.json`, how the features were made.
 
     Args:
         folder: the data folder.
@@ -88,7 +91,7 @@ def load_precomputed(
             return str(path)
         return line_place(path, row) if path.suffix == ".txt" else f"{path}, row {row}"
 
-    return assemble(
+    dataset = assemble(
         split,
         open_rows(paths["ims"]),
         None if without_captions else read_captions(paths["caps"]),
@@ -99,6 +102,9 @@ def load_precomputed(
         layout=layout,
         float64=float64,
     )
+    if paths["features"].exists():
+        return replace(dataset, extraction=read_object(paths["features"]))
+    return dataset
 
 
 def write_precomputed(
@@ -122,3 +128,5 @@ def write_precomputed(
         write_array(paths["boxes"], (images, regions, 4), np.dtype(np.float32), boxes)
     if dataset.num_regions is not None:
         np.save(paths["num_regions"], dataset.num_regions)
+    if dataset.extraction is not None:
+        write_object(paths["features"], dataset.extraction)

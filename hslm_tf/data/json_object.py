@@ -1,0 +1,57 @@
+"""A JSON file that holds one object."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hslm_tf.data.errors import DataError
+
+
+def parse_object(text: str | bytes, place: str) -> dict[str, Any]:
+    """Parses one JSON object.
+
+    Args:
+        text: the text.
+        place: names it in errors.
+
+    Returns:
+        The object.
+
+    Raises:
+        DataError: if it is not JSON, or something else.
+    """
+    try:
+        content = json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
+    except RecursionError as error:
+        raise DataError(f"{place} is not a JSON that can be read: it is nested too deep") from error
+    except ValueError as error:
+        raise DataError(f"{place} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{place} holds {json.dumps(content)[:60]}, expected an object")
+    return content
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Reads a file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The object.
+
+    Raises:
+        DataError: if it is not JSON, or something else.
+    """
+    return parse_object(path.read_bytes(), str(path))
+
+
+def write_object(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a file.
+
+    Args:
+        path: the file.
+        content: what JSON can hold.
+    """
+    path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")

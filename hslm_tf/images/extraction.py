@@ -1,0 +1,224 @@
+"""Photographs become a split in the precomputed format, in pieces that can be continued."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hslm_tf.data.assembly import assemble
+from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.data.caption_files import write_captions
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.json_object import read_object, write_object
+from hslm_tf.data.npy import open_rows
+from hslm_tf.data.precomputed import precomputed_paths
+from hslm_tf.data.text_lines import write_lines
+from hslm_tf.images.decoding import decoded
+from hslm_tf.images.extraction_config import ExtractionConfig
+from hslm_tf.images.extractor import RegionExtractor, extract_good
+from hslm_tf.images.listing import Photograph
+from hslm_tf.images.row_file import RowFile
+
+# Photographs between two moments that can be continued from.
+_BLOCK = 64
+
+
+class Skipped(NamedTuple):
+    """A photograph without features.
+
+    Attributes:
+        id: its id.
+        reason: why.
+    """
+
+    id: str
+    reason: str
+
+
+class Extraction:
+    """Makes a split of photographs; what was interrupted continues.
+
+    Everything is written to a hidden folder in the target and moved at the end, the region features
+    last: a split is complete or not there. A photograph without features has no row and is listed
+    in `{split}_skipped.txt`.
+
+    Args:
+        photographs: the photographs.
+        split: name of the split.
+        target: folder of the split, made if it is not there.
+        extractor: makes the features.
+        dtype: type that the features are kept in, float32 or float16.
+        overwrite: whether to replace the split if it is there already.
+
+    Raises:
+        DataError: if the split is there already, was begun with other settings, or another split of
+            the folder has other features.
+    """
+
+    def __init__(
+        self,
+        photographs: Sequence[Photograph],
+        split: str,
+        target: Path,
+        extractor: RegionExtractor,
+        dtype: np.dtype | str = "float32",
+        overwrite: bool = False,
+    ) -> None:
+        self._photographs, self._split, self._extractor = photographs, split, extractor
+        self._target, self._work = target, target / f".partial-{split}"
+        self._dtype = np.dtype(dtype)
+        self._check_others()
+        files = precomputed_paths(target, split)
+        if files["ims"].exists() and not overwrite and not self._work.exists():
+            raise DataError(f"{files['ims']} is there already: overwrite was not asked for")
+        self._begin(overwrite)
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """Photographs without features, so far."""
+        return [Skipped(*pair) for pair in self._state["skipped"]]
+
+    @property
+    def done(self) -> int:
+        """Photographs that are done, with features or without."""
+        return self._state["photographs"]
+
+    def run(self, advance: Callable[[int], object] = lambda count: None) -> None:
+        """Extracts what is left and moves the split to its place.
+
+        Args:
+            advance: called with the number of photographs after each block.
+
+        Raises:
+            DataError: if no photograph has features.
+            OSError: if a file cannot be written.
+        """
+        if not self._state["complete"]:
+            self._extract(advance)
+            self._complete()
+        self._move()
+
+    def _begin(self, overwrite: bool) -> None:
+        names = [[photograph.id, list(photograph.captions)] for photograph in self._photographs]
+        plan = {
+            "features": self._extractor.config.to_dict(),
+            "dtype": self._dtype.name,
+            "photographs": hashlib.sha256(json.dumps(names).encode()).hexdigest(),
+        }
+        file = self._work / "plan.json"
+        if file.exists():
+            if read_object(file) != plan:
+                if not overwrite:
+                    raise DataError(
+                        f"{file}: begun with other photographs or settings: go on with the same, "
+                        "or replace what was begun (overwrite)"
+                    )
+                shutil.rmtree(self._work)
+        self._work.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            _write(file, plan)
+        state = self._work / "state.json"
+        empty = {"photographs": 0, "rows": 0, "skipped": [], "complete": False}
+        self._state: dict[str, Any] = read_object(state) if state.exists() else empty
+
+    def _check_others(self) -> None:
+        for file in sorted(self._target.glob("?*_features.json")):
+            if file != precomputed_paths(self._target, self._split)["features"]:
+                other = ExtractionConfig.from_dict(read_object(file), str(file))
+                self._extractor.config.check_same(other, "this split", str(file))
+
+    def _extract(self, advance: Callable[[int], object]) -> None:
+        extractor, rows = self._extractor, self._state["rows"]
+        regions, staged = extractor.max_regions, self._staged()
+        files = [
+            RowFile(staged[part], shape, dtype, rows)
+            for part, shape, dtype in (
+                ("ims", (regions, extractor.region_dim), self._dtype),
+                ("boxes", (regions, 4), np.dtype(np.float32)),
+                ("num_regions", (), np.dtype(np.int32)),
+            )
+        ]
+        left = self._photographs[self.done :]
+        images = decoded(left, _BLOCK)
+        while block := left[:_BLOCK]:
+            left = left[_BLOCK:]
+            features, reasons = self._features(block, list(islice(images, len(block))))
+            for file, part in zip(files, features, strict=True):
+                file.append(part)
+            self._state["skipped"] += [
+                [block[place].id, reason] for place, reason in sorted(reasons.items())
+            ]
+            self._state["photographs"] += len(block)
+            self._state["rows"] = files[0].rows
+            self._save_state()
+            advance(len(block))
+        for file in files:
+            file.close()
+
+    def _features(
+        self, block: Sequence[Photograph], images: Sequence[tuple[np.ndarray, str]]
+    ) -> tuple[tuple[np.ndarray, ...], dict[int, str]]:
+        """Features of the good ones, and why the others have none."""
+        reasons = {place: reason for place, (_, reason) in enumerate(images) if reason}
+        good = [place for place in range(len(block)) if place not in reasons]
+        features, bad = extract_good(
+            self._extractor, [images[place][0] for place in good], [block[p].id for p in good]
+        )
+        reasons |= {good[place]: reason for place, reason in bad.items()}
+        return features, reasons
+
+    def _complete(self) -> None:
+        """Writes what belongs to the features."""
+        skipped = {name for name, _ in self._state["skipped"]}
+        kept = [photograph for photograph in self._photographs if photograph.id not in skipped]
+        if not kept:
+            first = self.skipped[0]
+            raise DataError(f"no photograph has features; {first.id}: {first.reason}")
+        paths = self._staged()
+        dataset = assemble(
+            self._split,
+            open_rows(paths["ims"]),
+            [caption for photograph in kept for caption in photograph.captions] or None,
+            label=lambda part, row=None: f"{paths[part]}, row {row}",
+            image_ids=[photograph.id for photograph in kept],
+            caption_counts=[len(photograph.captions) for photograph in kept],
+        )
+        write_captions(dataset, paths["caps"], paths["ids"])
+        write_object(paths["features"], self._extractor.config.to_dict())
+        if self.skipped:
+            lines = [f"{name}\t{' '.join(reason.split())}" for name, reason in self.skipped]
+            write_lines(paths["skipped"], lines)
+        self._state["complete"] = True
+        self._save_state()
+
+    def _move(self) -> None:
+        files, staged = self._files(self._target), self._staged()
+        # A split is there when its features are: those of an older one go first, the new come last.
+        if staged["ims"].exists():
+            for path in reversed(files.values()):
+                path.unlink(missing_ok=True)
+        for part in reversed(files):
+            if staged[part].exists():
+                os.replace(staged[part], files[part])
+        shutil.rmtree(self._work)
+
+    def _staged(self) -> dict[str, Path]:
+        return self._files(self._work)
+
+    def _files(self, folder: Path) -> dict[str, Path]:
+        paths = precomputed_paths(folder, self._split)
+        return {"ims": paths.pop("ims"), **paths, "skipped": folder / f"{self._split}_skipped.txt"}
+
+    def _save_state(self) -> None:
+        _write(self._work / "state.json", self._state)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with atomic_write(path) as draft:
+        write_object(draft, content)

@@ -1,0 +1,119 @@
+"""How region features are made of photographs."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hslm_tf.data.errors import DataError
+
+GRID = "grid"
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractionConfig:
+    """Everything that region features depend on, besides the photographs.
+
+    Args:
+        backbone: a network of `keras.applications`, such as `EfficientNetV2B0`, or a preset of
+            KerasHub: its name, or a folder.
+        weights: file with the weights of a network of `keras.applications`; by default those that
+            Keras keeps or loads.
+        size: side of the square that a photograph is resized to, pixels.
+        boxes: where regions come from: `grid`, a JSON of boxes, a detector's `.onnx` file, or a
+            KerasHub preset of a detector.
+        max_regions: most regions of a photograph.
+        fill: whether cells of the grid follow a detector's boxes until there are `max_regions`.
+        fingerprint: hash of the networks' weights; empty until they are loaded.
+
+    Raises:
+        ValueError: if a number is less than it can be.
+    """
+
+    backbone: str = "EfficientNetV2B0"
+    weights: str | None = None
+    size: int = 320
+    boxes: str = GRID
+    max_regions: int = 36
+    fill: bool = True
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        if self.size < 32 or self.max_regions < 1:
+            raise ValueError(
+                "size is at least 32 and max_regions at least 1. "
+                f"Received: size={self.size}, max_regions={self.max_regions}"
+            )
+
+    @property
+    def box_source(self) -> str:
+        """What `boxes` names: `grid`, `json`, `onnx` or `preset`."""
+        if self.boxes == GRID:
+            return GRID
+        suffix = self.boxes.lower().rpartition(".")[2]
+        return suffix if suffix in ("json", "onnx") else "preset"
+
+    def check_same(self, other: "ExtractionConfig", place: str, other_place: str) -> None:
+        """Checks that features compare: paths may differ, networks and regions may not.
+
+        Args:
+            other: how other features were made.
+            place: names these features in the error.
+            other_place: names the others.
+
+        Raises:
+            ValueError: if they do not compare.
+        """
+        for name in ("fingerprint", "size", "box_source", "max_regions", "fill"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise ValueError(
+                    f"{other_place}: its features were made with {_shown(other, name)}, those of "
+                    f"{place} with {_shown(self, name)}: they do not compare"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as JSON holds it.
+
+        Returns:
+            Values by name.
+        """
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any, place: str) -> "ExtractionConfig":
+        """Reads a configuration.
+
+        Args:
+            values: what `to_dict` gave.
+            place: names the file in errors.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            DataError: if it is none.
+        """
+        fields = {field.name: type(field.default) for field in dataclasses.fields(cls)}
+        fields["weights"] = (str, type(None))
+        if not isinstance(values, Mapping) or set(values) != set(fields):
+            raise DataError(
+                f"{place}: {json.dumps(values)[:100]}, expected how features were made: "
+                f"{', '.join(fields)}"
+            )
+        for name, kind in fields.items():
+            kinds = kind if isinstance(kind, tuple) else (kind,)
+            if type(values[name]) not in kinds:
+                raise DataError(
+                    f"{place}: {name} is {values[name]!r}, expected {kinds[0].__name__}"
+                )
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise DataError(f"{place}: {error}") from error
+
+
+def _shown(config: ExtractionConfig, name: str) -> str:
+    if name == "fingerprint":
+        return f"the networks {config.backbone} {config.fingerprint[:12]}"
+    return f"{name} {getattr(config, name)}"

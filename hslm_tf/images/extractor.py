@@ -1,0 +1,191 @@
+"""Region features of photographs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.data.blocks import row_blocks
+from hslm_tf.extras import load_extra
+from hslm_tf.images.backbones import load_backbone, weights_fingerprint
+from hslm_tf.images.box_file import BoxFile
+from hslm_tf.images.detections import Detections
+from hslm_tf.images.extraction_config import GRID, ExtractionConfig
+from hslm_tf.images.grid import grid_boxes
+from hslm_tf.images.photographs import ImageError
+from hslm_tf.images.roi_align import roi_align
+
+# Photographs that go through the network together.
+PHOTOGRAPHS_AT_ONCE = 16
+
+
+class RegionFeatures(NamedTuple):
+    """Regions of photographs.
+
+    Attributes:
+        region_features: float32 `[n, N, F]`, zero beyond the real regions.
+        boxes: float32 `[n, N, 4]`: x0, y0, x1, y1 in [0, 1], zero beyond the real regions.
+        num_regions: int32 `[n]`, how many of the N are real.
+    """
+
+    region_features: np.ndarray
+    boxes: np.ndarray
+    num_regions: np.ndarray
+
+
+class Detector(Protocol):
+    """Finds boxes in photographs."""
+
+    fingerprint: str
+
+    def detect(self, images: Sequence[np.ndarray], ids: Sequence[str]) -> list[Detections]:
+        """Finds boxes.
+
+        Args:
+            images: uint8 `[h, w, 3]` each.
+            ids: their ids.
+
+        Returns:
+            Boxes and scores of each, the most confident first.
+
+        Raises:
+            ImageError: if there are none for one of them.
+        """
+
+
+class RegionExtractor:
+    """Makes region features of photographs (HSLM Sec. 3.1).
+
+    A photograph is resized to a square, a network makes a convolutional map of it, and every region
+    is the mean of the map over its box.
+
+    Args:
+        config: how; a fingerprint in it must be that of the networks.
+
+    Raises:
+        ValueError: if a network is not what it should be.
+        OSError: if it cannot be read or loaded.
+    """
+
+    def __init__(self, config: ExtractionConfig) -> None:
+        load_extra("PIL", "images")
+        weights = None if config.weights is None else Path(config.weights)
+        self._backbone = load_backbone(config.backbone, config.size, weights)
+        self._detector = _open_detector(config)
+        fingerprint = weights_fingerprint(self._backbone)
+        if self._detector is not None:
+            fingerprint = f"{fingerprint} {self._detector.fingerprint}".strip()
+        if config.fingerprint not in ("", fingerprint):
+            raise ValueError(
+                f"{config.backbone} has other weights, {fingerprint[:12]}, than the features were "
+                f"made with, {config.fingerprint[:12]}"
+            )
+        self.config = replace(config, fingerprint=fingerprint)
+        self._grid = grid_boxes()
+        self._pool = tf.function(self._pooled, reduce_retracing=True)
+
+    @property
+    def max_regions(self) -> int:
+        """Regions of an image, padding included."""
+        most = self.config.max_regions
+        return most if self._detector else min(most, len(self._grid))
+
+    @property
+    def region_dim(self) -> int:
+        """Width of a region feature."""
+        return self._backbone.output_shape[-1]
+
+    def extract(
+        self, images: Sequence[np.ndarray], ids: Sequence[str] | None = None
+    ) -> RegionFeatures:
+        """Makes region features.
+
+        Args:
+            images: uint8 `[h, w, 3]` each, as `decode_photograph` returns them; there may be none.
+            ids: their ids, which a JSON of boxes is asked by.
+
+        Returns:
+            The features.
+
+        Raises:
+            ImageError: if one of the photographs has no features.
+        """
+        boxes = np.zeros((len(images), self.max_regions, 4), np.float32)
+        counts = np.zeros(len(images), np.int32)
+        for row, found in enumerate(self._regions(images, ids)):
+            boxes[row, : len(found)], counts[row] = found, len(found)
+        features = np.zeros((*boxes.shape[:2], self.region_dim), np.float32)
+        for rows in row_blocks(len(images), PHOTOGRAPHS_AT_ONCE):
+            pixels = np.stack([_resized(images[row], self.config.size) for row in rows])
+            features[rows] = self._pool(tf.constant(pixels), tf.constant(boxes[rows]))
+        features[np.arange(self.max_regions) >= counts[:, None]] = 0
+        if not np.isfinite(features).all():
+            raise ImageError(f"{self.config.backbone} makes features that are not finite of it")
+        return RegionFeatures(features, boxes, counts)
+
+    def _regions(self, images: Sequence[np.ndarray], ids: Sequence[str] | None) -> list[np.ndarray]:
+        """Boxes of every photograph, the most confident first."""
+        if self._detector is None:
+            return [self._grid[: self.max_regions]] * len(images)
+        detections = self._detector.detect(images, ids or [""] * len(images))
+        # Without any box a photograph is one region: itself.
+        return [
+            np.concatenate([found.boxes, self._grid])[: self.max_regions]
+            if self.config.fill
+            else (found.boxes if len(found.boxes) else self._grid[:1])[: self.max_regions]
+            for found in detections
+        ]
+
+    def _pooled(self, pixels: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+        return roi_align(self._backbone(pixels, training=False), boxes)
+
+
+def extract_good(
+    extractor: RegionExtractor, images: Sequence[np.ndarray], ids: Sequence[str]
+) -> tuple[RegionFeatures, dict[int, str]]:
+    """Makes region features of those photographs that have some.
+
+    Args:
+        extractor: what makes them.
+        images: photographs.
+        ids: their ids.
+
+    Returns:
+        Features of the good ones, in order, and why the others, by their place, have none.
+    """
+    try:
+        return extractor.extract(images, ids), {}
+    except ImageError:
+        reasons = {}
+        for place, (image, image_id) in enumerate(zip(images, ids, strict=True)):
+            try:
+                extractor.extract([image], [image_id])
+            except ImageError as error:
+                reasons[place] = str(error)
+        good = [place for place in range(len(images)) if place not in reasons]
+        features = extractor.extract([images[p] for p in good], [ids[p] for p in good])
+        return features, reasons
+
+
+def _open_detector(config: ExtractionConfig) -> Detector | None:
+    if config.box_source == GRID:
+        return None
+    if config.box_source == "json":
+        return BoxFile(Path(config.boxes))
+    if config.box_source == "onnx":
+        from hslm_tf.images.detectors.onnx_detector import OnnxDetector
+
+        return OnnxDetector(Path(config.boxes))
+    from hslm_tf.images.detectors.keras_hub_detector import KerasHubDetector
+
+    return KerasHubDetector(config.boxes)
+
+
+def _resized(image: np.ndarray, size: int) -> np.ndarray:
+    from PIL import Image
+
+    resized = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(resized)

@@ -1,0 +1,214 @@
+import struct
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hslm_tf.images.photographs import ImageError, decode_photograph
+from tests.images.pictures import COLOURS, corners, encoded
+
+TURNS = {
+    1: lambda picture: picture,
+    2: lambda picture: picture[:, ::-1],
+    3: lambda picture: picture[::-1, ::-1],
+    4: lambda picture: picture[::-1],
+    5: lambda picture: picture.transpose(1, 0, 2),
+    6: lambda picture: np.rot90(picture, 1),
+    7: lambda picture: np.rot90(picture, 2).transpose(1, 0, 2),
+    8: lambda picture: np.rot90(picture, -1),
+}
+
+
+def exif(orientation: int) -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+def close(found: np.ndarray, expected: np.ndarray, tolerance: int = 12) -> None:
+    assert found.dtype == np.uint8 and found.shape == expected.shape
+    # JPEG smears colours at edges.
+    difference = np.abs(found.astype(int) - expected).max(axis=-1)
+    assert np.mean(difference <= tolerance) > 0.9
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", TURNS)
+def test_upright(kind, orientation):
+    # The camera was held so that the stored picture must be turned to give the one that is seen.
+    seen = corners()
+    stored = np.ascontiguousarray(TURNS[orientation](seen))
+    options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
+    found = decode_photograph(encoded(stored, kind, exif=exif(orientation), **options))
+    close(found, seen)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+def test_formats(kind):
+    close(decode_photograph(encoded(corners(), kind)), corners(), 30)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk(kind):
+    image = Image.fromarray(corners()).convert("CMYK")
+    close(decode_photograph(encoded(image, kind)), corners(), 40)
+
+
+def test_adobe_cmyk_is_inverted_back():
+    content = encoded(Image.fromarray(corners()).convert("CMYK"), "JPEG", quality=95)
+    assert b"Adobe" in content, "Pillow writes the marker that says so"
+    red = decode_photograph(content)[5, 5]
+    assert red[0] > 180 and red[1:].max() < 80
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "P", "HSV", "YCbCr"])
+def test_modes(mode):
+    kind = {"HSV": "TIFF", "YCbCr": "JPEG"}.get(mode, "PNG")
+    image = Image.fromarray(corners()).convert(mode)
+    if mode == "HSV":
+        image = image.convert("RGB")
+    expected = np.asarray(image.convert("RGB"))
+    close(decode_photograph(encoded(image, kind)), expected, 30)
+
+
+def test_transparent_parts_become_white():
+    picture = np.dstack([corners(), np.full((40, 60), 255, np.uint8)])
+    picture[:, :10, 3] = 0
+    found = decode_photograph(encoded(picture, "PNG"))
+    assert (found[:, :10] == 255).all()
+    np.testing.assert_array_equal(found[:, 10:], corners()[:, 10:])
+    half = np.full((4, 4, 4), (0, 0, 0, 128), np.uint8)
+    assert (decode_photograph(encoded(half, "PNG")) == 127).all()
+
+
+def test_a_transparent_palette():
+    image = Image.fromarray(corners()).quantize(4)
+    index = np.asarray(image)[0, 0]
+    found = decode_photograph(encoded(image, "PNG", transparency=int(index)))
+    assert (found[:20, :30] == 255).all()
+    assert tuple(found[30, 45]) == COLOURS["grey"]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bit_grey_is_scaled(kind):
+    levels = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(4, 0)
+    found = decode_photograph(encoded(levels, kind))
+    np.testing.assert_array_equal(found[..., 0], np.arange(256)[None].repeat(4, 0))
+    assert (found == found[..., :1]).all()
+
+
+def png(width: int, height: int, depth: int, content: bytes) -> bytes:
+    """A PNG of red, green and blue, whatever its content."""
+    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(content)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+def test_16_bit_colour():
+    row = b"\0" + struct.pack(">3H", 65535, 0x8000, 0) * 3
+    assert (decode_photograph(png(3, 2, 16, row * 2)) == (255, 128, 0)).all()
+
+
+@pytest.mark.parametrize("scale", [1, 255, 65535])
+def test_fractions_and_large_levels(scale):
+    levels = np.linspace(0, scale, 12, dtype=np.float32).reshape(3, 4)
+    levels[0, 1] += scale * 1e-4
+    found = decode_photograph(encoded(levels, "TIFF"))
+    np.testing.assert_allclose(found[..., 1], levels / scale * 255, atol=0.51)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1, 1e6])
+def test_levels_without_meaning(value):
+    levels = np.full((3, 4), 7, np.float32)
+    levels[1, 1] = value
+    with pytest.raises(ImageError, match="grey levels go from .* expected 0 to 65535"):
+        decode_photograph(encoded(levels, "TIFF"))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_of_an_animation_the_first_picture(kind):
+    first, second = (Image.new("RGB", (20, 10), colour) for colour in ("red", "blue"))
+    options = {"lossless": True} if kind == "WEBP" else {}
+    content = encoded(first, kind, save_all=True, append_images=[second], duration=50, **options)
+    assert (decode_photograph(content) == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("shape, expected", [((1, 1), (1, 1)), ((10, 20_000), (1, 1024))])
+def test_odd_sizes(shape, expected):
+    found = decode_photograph(encoded(np.full((*shape, 3), 9, np.uint8), "PNG"))
+    assert found.shape == (*expected, 3) and (found == 9).all()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_large_photographs_are_made_smaller(kind):
+    content = encoded(corners(1600, 2400), kind, **({"exif": exif(6)} if kind == "JPEG" else {}))
+    found = decode_photograph(content, 300)
+    assert found.shape == ((300, 200, 3) if kind == "JPEG" else (200, 300, 3))
+
+
+def test_a_bomb_is_refused_before_it_is_decoded():
+    with pytest.raises(ImageError, match="3600000000 pixels"):
+        decode_photograph(png(60_000, 60_000, 8, b""))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
+def test_truncated_files_are_refused(kind, share):
+    rng = np.random.default_rng(0)
+    content = encoded(rng.integers(0, 256, (40, 60, 3), np.uint8), kind)
+    with pytest.raises(ImageError, match="cannot be decoded|no photograph"):
+        decode_photograph(content[: int(share * len(content))])
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (b"", "empty"),
+        (b"a photograph of a dog", r"begins with b'a photog'"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no photograph that can be read"),
+        (b"\x89PNG\r\n\x1a\n", "."),
+        (b"<html>not found</html>", "no photograph that can be read"),
+    ],
+)
+def test_what_is_no_photograph(content, reason):
+    with pytest.raises(ImageError, match=reason):
+        decode_photograph(content)
+
+
+def test_damaged_metadata_does_not_matter():
+    content = encoded(corners(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 40)
+    close(decode_photograph(content), corners(), 30)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_mutants_decode_or_are_refused(kind):
+    good = bytearray(encoded(corners(), kind, **({"exif": exif(6)} if kind == "JPEG" else {})))
+    rng = np.random.default_rng(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(150):
+            mutant = good.copy()
+            for place in rng.integers(0, len(mutant), rng.integers(1, 6)):
+                mutant[place] = rng.integers(0, 256)
+            if rng.random() < 0.2:
+                del mutant[rng.integers(1, len(mutant)) :]
+            try:
+                found = decode_photograph(bytes(mutant))
+            except ImageError as error:
+                assert str(error)
+            else:
+                assert found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3
+                assert 0 < max(found.shape[:2]) <= 1024
+
+
+def test_photographs_in_many_threads():
+    contents = [encoded(np.full((30, 30, 3), level, np.uint8), "PNG") for level in range(100)]
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(decode_photograph, contents))
+    assert [int(picture.max()) for picture in found] == list(range(100))
