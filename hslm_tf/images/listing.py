@@ -1,0 +1,137 @@
+"""Which photographs there are: of a folder, of a list, or of a file of captions."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hslm_tf.data.captioned import find_captions
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.options import ReadOptions
+from hslm_tf.data.text_lines import line_place, read_lines
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2")
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph that is to get region features.
+
+    Args:
+        id: its id.
+        path: its file, which need not be there.
+        captions: its captions.
+    """
+
+    id: str
+    path: Path
+    captions: tuple[str, ...] = ()
+
+
+def list_photographs(
+    where: Path, images: Path | None, split: str, options: ReadOptions
+) -> dict[str, list[Photograph]]:
+    """Lists photographs, by split.
+
+    A folder is searched with all folders below it, hidden ones aside; the id of a photograph is its
+    path in the folder. A text file has a path a line, which is the id. Karpathy's JSON and Flickr's
+    token files bring captions and splits; their photographs may lie anywhere below `images`.
+
+    Args:
+        where: a folder, a text file, Karpathy's JSON or a token file.
+        images: folder that a file's names are found in; by default the file's own.
+        split: name of the split of a folder or a text file.
+        options: how a file of captions is read.
+
+    Returns:
+        The photographs of every split, in order. Files that are not there are listed too.
+
+    Raises:
+        DataError: if there is none, a name is taken twice or is no text, or the file is broken.
+    """
+    if not where.exists():
+        raise DataError(f"{where}: there is no such folder or file")
+    if images is not None and not images.is_dir():
+        raise DataError(f"{images}: there is no such folder")
+    if where.is_dir():
+        if images is not None:
+            raise DataError(f"{where} is a folder of photographs already: no other is named")
+        return {split: _of_folder(where)}
+    folder = images or where.parent
+    captioned = find_captions(where, options)
+    if captioned is None:
+        return {split: _of_list(where, folder)}
+    below = _Below(folder)
+    splits = {}
+    for name in captioned.splits:
+        found = captioned.read(name)
+        captions: Sequence[Sequence[str]] = found.captions or [()] * len(found.names)
+        splits[name] = [
+            Photograph(image_id, below.path(image_id), tuple(own))
+            for image_id, own in zip(found.names, captions, strict=True)
+        ]
+    return splits
+
+
+def _of_folder(folder: Path) -> list[Photograph]:
+    photographs = [
+        Photograph(_checked_id(path.relative_to(folder).as_posix(), str(folder)), path)
+        for path in _files(folder)
+    ]
+    if not photographs:
+        raise DataError(f"{folder} holds no photograph: no file ends in {' '.join(SUFFIXES)}")
+    return sorted(photographs, key=lambda photograph: photograph.id)
+
+
+def _of_list(path: Path, folder: Path) -> list[Photograph]:
+    names = read_lines(path)
+    if not names:
+        raise DataError(f"{path} names no photograph")
+    first_with: dict[str, int] = {}
+    for row, name in enumerate(names):
+        _checked_id(name, line_place(path, row))
+        if first_with.setdefault(name, row) != row:
+            first = line_place(path, first_with[name])
+            raise DataError(f"{line_place(path, row)}: {name!r} is named already, see {first}")
+    return [Photograph(name, folder / name) for name in names]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(place) / name
+
+
+def _checked_id(name: str, place: str) -> str:
+    if len(name.splitlines()) != 1 or name != name.strip() or "\t" in name:
+        raise DataError(f"{place}: the name {name!r} cannot be an id, which is one line of text")
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(f"{place}: the name {name!r} is not valid Unicode: {error}") from error
+    return name
+
+
+class _Below:
+    """Photographs by name, in a folder or anywhere below it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._paths: dict[str, list[Path]] | None = None
+
+    def path(self, name: str) -> Path:
+        direct = self._folder / name
+        if direct.exists():
+            return direct
+        if self._paths is None:
+            self._paths = {}
+            for path in _files(self._folder):
+                self._paths.setdefault(path.name, []).append(path)
+        found = self._paths.get(name, [])
+        if len(found) > 1:
+            raise DataError(
+                f"{self._folder} holds {name!r} more than once: {found[0]} and {found[1]}"
+            )
+        return found[0] if found else direct
