@@ -56,6 +56,10 @@ class Extraction:
         dtype: type that the features are kept in, float32 or float16.
         overwrite: whether to replace the split if it is there already.
 
+    Attributes:
+        split: name of the split.
+        files: its files, by part.
+
     Raises:
         DataError: if the split is there already, was begun with other settings, or another split of
             the folder has other features.
@@ -70,19 +74,30 @@ class Extraction:
         dtype: np.dtype | str = "float32",
         overwrite: bool = False,
     ) -> None:
-        self._photographs, self._split, self._extractor = photographs, split, extractor
+        self._photographs, self.split, self._extractor = photographs, split, extractor
         self._target, self._work = target, target / f".partial-{split}"
         self._dtype = np.dtype(dtype)
+        paths = precomputed_paths(target, split)
+        self.files = {
+            "ims": paths.pop("ims"),
+            **paths,
+            "skipped": target / f"{split}_skipped.txt",
+        }
+        self._staged = {part: self._work / path.name for part, path in self.files.items()}
         self._check_others()
-        files = precomputed_paths(target, split)
-        if files["ims"].exists() and not overwrite and not self._work.exists():
-            raise DataError(f"{files['ims']} is there already: overwrite was not asked for")
+        if self.files["ims"].exists() and not overwrite and not self._work.exists():
+            raise DataError(f"{self.files['ims']} is there already: overwrite was not asked for")
         self._begin(overwrite)
 
     @property
     def skipped(self) -> list[Skipped]:
         """Photographs without features, so far."""
         return [Skipped(*pair) for pair in self._state["skipped"]]
+
+    @property
+    def total(self) -> int:
+        """Photographs of the split."""
+        return len(self._photographs)
 
     @property
     def done(self) -> int:
@@ -129,13 +144,13 @@ class Extraction:
 
     def _check_others(self) -> None:
         for file in sorted(self._target.glob("?*_features.json")):
-            if file != precomputed_paths(self._target, self._split)["features"]:
+            if file != self.files["features"]:
                 other = ExtractionConfig.from_dict(read_object(file), str(file))
                 self._extractor.config.check_same(other, "this split", str(file))
 
     def _extract(self, advance: Callable[[int], object]) -> None:
         extractor, rows = self._extractor, self._state["rows"]
-        regions, staged = extractor.max_regions, self._staged()
+        regions, staged = extractor.max_regions, self._staged
         files = [
             RowFile(staged[part], shape, dtype, rows)
             for part, shape, dtype in (
@@ -180,9 +195,9 @@ class Extraction:
         if not kept:
             first = self.skipped[0]
             raise DataError(f"no photograph has features; {first.id}: {first.reason}")
-        paths = self._staged()
+        paths = self._staged
         dataset = assemble(
-            self._split,
+            self.split,
             open_rows(paths["ims"]),
             [caption for photograph in kept for caption in photograph.captions] or None,
             label=lambda part, row=None: f"{paths[part]}, row {row}",
@@ -198,7 +213,7 @@ class Extraction:
         self._save_state()
 
     def _move(self) -> None:
-        files, staged = self._files(self._target), self._staged()
+        files, staged = self.files, self._staged
         # A split is there when its features are: those of an older one go first, the new come last.
         if staged["ims"].exists():
             for path in reversed(files.values()):
@@ -207,13 +222,6 @@ class Extraction:
             if staged[part].exists():
                 os.replace(staged[part], files[part])
         shutil.rmtree(self._work)
-
-    def _staged(self) -> dict[str, Path]:
-        return self._files(self._work)
-
-    def _files(self, folder: Path) -> dict[str, Path]:
-        paths = precomputed_paths(folder, self._split)
-        return {"ims": paths.pop("ims"), **paths, "skipped": folder / f"{self._split}_skipped.txt"}
 
     def _save_state(self) -> None:
         _write(self._work / "state.json", self._state)

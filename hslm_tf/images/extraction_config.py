@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +16,9 @@ class ExtractionConfig:
     """Everything that region features depend on, besides the photographs.
 
     Args:
-        backbone: a network of `keras.applications`, such as `EfficientNetV2B0`, or a preset of
-            KerasHub: its name, or a folder.
+        backbone: a network of `keras.applications`, such as `EfficientNetV2B0`, a `.keras` file
+            with a model that takes pixels from 0 to 255, or a preset of KerasHub: its name, or a
+            folder.
         weights: file with the weights of a network of `keras.applications`; by default those that
             Keras keeps or loads.
         size: side of the square that a photograph is resized to, pixels.
@@ -52,6 +54,19 @@ class ExtractionConfig:
             return GRID
         suffix = self.boxes.lower().rpartition(".")[2]
         return suffix if suffix in ("json", "onnx") else "preset"
+
+    def with_full_paths(self) -> "ExtractionConfig":
+        """The same with paths that mean the same from everywhere.
+
+        Returns:
+            The configuration; names of networks stay.
+        """
+        paths = {
+            name: os.path.abspath(getattr(self, name))
+            for name in ("backbone", "weights", "boxes")
+            if getattr(self, name) and os.path.exists(getattr(self, name))
+        }
+        return dataclasses.replace(self, **paths)
 
     def check_same(self, other: "ExtractionConfig", place: str, other_place: str) -> None:
         """Checks that features compare: paths may differ, networks and regions may not.

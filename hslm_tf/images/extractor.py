@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from hslm_tf.data.blocks import row_blocks
 from hslm_tf.extras import load_extra
-from hslm_tf.images.backbones import load_backbone, weights_fingerprint
+from hslm_tf.images.backbones import load_backbone
 from hslm_tf.images.box_file import BoxFile
 from hslm_tf.images.detections import Detections
 from hslm_tf.images.extraction_config import GRID, ExtractionConfig
@@ -75,7 +75,7 @@ class RegionExtractor:
         weights = None if config.weights is None else Path(config.weights)
         self._backbone = load_backbone(config.backbone, config.size, weights)
         self._detector = _open_detector(config)
-        fingerprint = weights_fingerprint(self._backbone)
+        fingerprint = self._backbone.fingerprint
         if self._detector is not None:
             fingerprint = f"{fingerprint} {self._detector.fingerprint}".strip()
         if config.fingerprint not in ("", fingerprint):
@@ -96,7 +96,7 @@ class RegionExtractor:
     @property
     def region_dim(self) -> int:
         """Width of a region feature."""
-        return self._backbone.output_shape[-1]
+        return self._backbone.region_dim
 
     def extract(
         self, images: Sequence[np.ndarray], ids: Sequence[str] | None = None
@@ -140,7 +140,7 @@ class RegionExtractor:
         ]
 
     def _pooled(self, pixels: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
-        return roi_align(self._backbone(pixels, training=False), boxes)
+        return roi_align(self._backbone(pixels), boxes)
 
 
 def extract_good(

@@ -1,0 +1,119 @@
+"""`python -m hslm_tf.extract`: region features of photographs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from hslm_tf.command_line import one_line_errors
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.options import ReadOptions
+from hslm_tf.extras import load_extra
+from hslm_tf.images.extraction_config import ExtractionConfig
+
+
+@dataclass(frozen=True)
+class ExtractArguments:
+    """Make region features of photographs, in the precomputed format.
+
+    IMAGES is a folder, a text file with a path a line, Karpathy's JSON or Flickr's token file; the
+    last two bring captions and splits. A photograph that cannot be read is skipped and listed in
+    SPLIT_skipped.txt. What was killed continues with the same command. Needs the extra `images`.
+    """
+
+    where: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")]
+    """folder, list, JSON or token file"""
+    out: Annotated[Path, tyro.conf.arg(metavar="DATA")]
+    """folder to write to"""
+    images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """folder with the photographs that a file names, at any depth; by default the file's own"""
+    split: str = "test"
+    """name of the split of a folder or a list"""
+    splits: tuple[str, ...] = ()
+    """splits of a JSON or token file to extract, such as train dev; by default all"""
+    restval: bool = False
+    """add Karpathy's restval, of MS-COCO, to train"""
+    captions_per_image: int | None = None
+    """captions kept of an image, the first ones; 0 keeps all; by default five of MS-COCO's, and
+    else all"""
+    backbone: str = ExtractionConfig.backbone
+    """network: one of keras.applications, a .keras file that takes pixels from 0 to 255, or a
+    KerasHub preset (extra `keras-hub`)"""
+    weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """weights of a network of keras.applications, without its top; by default those for ImageNet,
+    which Keras keeps in its cache or loads"""
+    size: int = ExtractionConfig.size
+    """side of the square that a photograph is resized to, pixels"""
+    boxes: str = ExtractionConfig.boxes
+    """regions: grid (the whole, 3 x 3 halves, 5 x 5 thirds), a .json with boxes, a detector's .onnx
+    file (extra `onnx`), or a KerasHub preset of a detector"""
+    max_regions: int = ExtractionConfig.max_regions
+    """most regions of a photograph, the most confident first"""
+    fill: bool = ExtractionConfig.fill
+    """fill up with the grid where a detector finds fewer regions"""
+    dtype: Literal["float32", "float16"] = "float32"
+    """type that features are kept in"""
+    overwrite: bool = False
+    """replace splits that are there already, or were begun with other settings"""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command.
+
+    Args:
+        args: the arguments, by default those of the command line.
+    """
+    arguments = tyro.cli(ExtractArguments, prog="python -m hslm_tf.extract", args=args)
+    with one_line_errors():
+        _run(arguments)
+
+
+def _run(arguments: ExtractArguments) -> None:
+    config = ExtractionConfig(
+        arguments.backbone,
+        None if arguments.weights is None else str(arguments.weights),
+        arguments.size,
+        arguments.boxes,
+        arguments.max_regions,
+        arguments.fill,
+    ).with_full_paths()
+    load_extra("PIL", "images")
+    # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
+    from hslm_tf.images.listing import list_photographs
+
+    options = ReadOptions(
+        restval=arguments.restval, captions_per_image=arguments.captions_per_image
+    )
+    splits = list_photographs(arguments.where, arguments.images, arguments.split, options)
+    for name in arguments.splits:
+        if name not in splits:
+            raise DataError(f"{arguments.where} has no split {name!r}; it has {', '.join(splits)}")
+
+    from tqdm import tqdm
+
+    from hslm_tf.images.extraction import Extraction
+    from hslm_tf.images.extractor import RegionExtractor
+
+    extractor = RegionExtractor(config)
+    extractions = [
+        Extraction(
+            splits[name], name, arguments.out, extractor, arguments.dtype, arguments.overwrite
+        )
+        for name in arguments.splits or splits
+    ]
+    for extraction in extractions:
+        with tqdm(
+            total=extraction.total, initial=extraction.done, desc=extraction.split, unit=" images"
+        ) as bar:
+            extraction.run(bar.update)
+        skipped = len(extraction.skipped)
+        print(f"{extraction.split}: {extraction.total - skipped} images, {skipped} skipped")
+        if skipped:
+            print(f"{extraction.files['skipped']} says which and why")
+    print(arguments.out)
+
+
+if __name__ == "__main__":
+    main()

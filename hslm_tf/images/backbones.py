@@ -1,0 +1,173 @@
+"""Networks that make a convolutional map of a photograph."""
+
+import difflib
+import hashlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hslm_tf.extras import load_extra
+
+_BATCH = 2
+
+
+class Backbone:
+    """A network and what it wants done with pixels first.
+
+    Args:
+        name: its name, for messages.
+        network: from pixels `[b, size, size, 3]` to a map `[b, h, w, F]`.
+        prepared: makes of pixels 0..255 what the network was trained on.
+        size: side of a photograph, pixels.
+
+    Raises:
+        ValueError: if what the network makes is no map.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: Callable[..., Any],
+        prepared: Callable[[tf.Tensor], tf.Tensor],
+        size: int,
+    ) -> None:
+        self._network, self._prepared = network, prepared
+        shape = tuple(self(tf.zeros((_BATCH, size, size, 3))).shape)
+        if len(shape) != 4 or shape[0] != _BATCH:
+            raise ValueError(
+                f"{name} makes {list(shape[1:])} of a photograph, expected a map [height, width, "
+                "features], as convolutional networks make"
+            )
+        self.region_dim: int = shape[-1]
+
+    def __call__(self, pixels: tf.Tensor) -> tf.Tensor:
+        """Makes maps.
+
+        Args:
+            pixels: `[b, size, size, 3]`, 0 to 255, of any type.
+
+        Returns:
+            float32 `[b, h, w, F]`.
+        """
+        maps = self._network(self._prepared(tf.cast(pixels, tf.float32)), training=False)
+        return tf.cast(maps, tf.float32)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all weights: 64 hexadecimal digits."""
+        return weights_fingerprint(self._network)
+
+
+def weights_fingerprint(model: Any) -> str:
+    """Hash of all weights of a Keras model.
+
+    Args:
+        model: the model.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(f"{weight.dtype} {weight.shape}".encode())
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+def load_backbone(name: str, size: int, weights: Path | None = None) -> Backbone:
+    """Loads a network with its weights.
+
+    Args:
+        name: a network of `keras.applications`, such as `EfficientNetV2B0`; a `.keras` file with a
+            model that takes pixels from 0 to 255; or a KerasHub preset, by name or folder.
+        size: side of the square that photographs are resized to, pixels.
+        weights: for a network of `keras.applications`, a file with its weights; by default those
+            for ImageNet, which Keras keeps in its cache.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: if the network is unknown, or makes no map.
+        OSError: if weights cannot be loaded.
+        ImportError: if KerasHub is needed and not installed.
+    """
+    applications = {
+        key.lower(): value
+        for key, value in vars(keras.applications).items()
+        if key[0].isupper() and callable(value)
+    }
+    application = applications.get(name.lower())
+    if application is None and weights is not None:
+        raise ValueError(f"weights are for a network of keras.applications, {name} has its own")
+    if application is not None:
+        return _application(application, name, size, weights)
+    if name.endswith(".keras"):
+        return Backbone(name, _saved_model(Path(name)), tf.identity, size)
+    return _preset(name, size, applications.values())
+
+
+def _application(build: Any, name: str, size: int, weights: Path | None) -> Backbone:
+    if weights is not None and not weights.is_file():
+        raise FileNotFoundError(f"{weights}: there is no such file")
+    settings = {"include_top": False, "input_shape": (size, size, 3)}
+    try:
+        network = build(weights=None if weights else "imagenet", **settings)
+    # Keras tells of a failed download by a bare Exception.
+    except Exception as error:
+        raise OSError(
+            f"{name} cannot be made with its weights for ImageNet: {error}. Where they cannot be "
+            "loaded from the internet, put them into Keras's cache, ~/.keras/models, or name a "
+            "file with the weights"
+        ) from error
+    if weights is not None:
+        try:
+            network.load_weights(weights)
+        # A wrong file makes Keras or HDF5 raise anything.
+        except Exception as error:
+            raise OSError(
+                f"{weights} does not hold the weights of {name} without its top: "
+                f"{_first_line(error)}"
+            ) from error
+    prepared = sys.modules[build.__module__].preprocess_input
+    return Backbone(name, network, prepared, size)
+
+
+def _saved_model(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    # A wrong file makes Keras raise anything.
+    except Exception as error:
+        raise OSError(f"{path} is no Keras model: {_first_line(error)}") from error
+
+
+def _preset(name: str, size: int, applications: Any) -> Backbone:
+    names = [build.__name__ for build in applications]
+    near = difflib.get_close_matches(name, names, 3)
+    advice = f"; keras.applications has {', '.join(near or sorted(names)[:3])}, ..."
+    if not any(mark in name for mark in "_/:") and not Path(name).exists():
+        raise ValueError(
+            f"{name!r} is no network of keras.applications, no .keras file and no KerasHub preset"
+            + advice
+        )
+    keras_hub = load_extra("keras_hub", "keras-hub")
+    try:
+        network = keras_hub.models.Backbone.from_preset(name)
+        converter = keras_hub.layers.ImageConverter.from_preset(name, image_size=None)
+    # What is wrong with a preset or its download is told by any exception.
+    except Exception as error:
+        raise OSError(
+            f"{name} is no KerasHub preset that can be loaded: {_first_line(error)}" + advice
+        ) from error
+    return Backbone(name, network, converter, size)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
