@@ -30,6 +30,11 @@ class RunDirectory:
         return self.path / "vocabulary.json"
 
     @property
+    def features_file(self) -> Path:
+        """How the region features that it learns from were made, JSON, where that is known."""
+        return self.path / "features.json"
+
+    @property
     def best_model(self) -> Path:
         """The model of the epoch with the best validation rsum."""
         return self.path / "best.keras"
