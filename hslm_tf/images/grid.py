@@ -4,14 +4,14 @@ import numpy as np
 
 # How many windows lie side by side. They cover every part of a photograph equally often: windows
 # that overlap would favour its middle, and their mean retrieves less (docs/photographs.md).
-_SIDES = (1, 2, 3)
+_SIDES = (1, 2, 3, 4)
 
 
 def grid_boxes() -> np.ndarray:
-    """The whole photograph, its 2 x 2 halves, its 3 x 3 thirds.
+    """The whole photograph, 2 x 2 halves, 3 x 3 thirds, 4 x 4 quarters.
 
     Returns:
-        float32 `[14, 4]`: x0, y0, x1, y1 in [0, 1], larger windows first, row by row.
+        float32 `[30, 4]`: x0, y0, x1, y1 in [0, 1], larger windows first, row by row.
     """
     boxes = [
         (column / count, row / count, (column + 1) / count, (row + 1) / count)

@@ -34,7 +34,7 @@ def test_a_ramp_is_read_at_the_middle_of_a_region():
 
 def test_the_grid():
     boxes = grid_boxes()
-    assert boxes.shape == (14, 4) and boxes.dtype == np.float32
+    assert boxes.shape == (30, 4) and boxes.dtype == np.float32
     np.testing.assert_array_equal(boxes[0], [0, 0, 1, 1])
     np.testing.assert_array_equal(
         boxes[[1, 2, 4]], [[0, 0, 0.5, 0.5], [0.5, 0, 1, 0.5], [0.5, 0.5, 1, 1]]
@@ -43,4 +43,4 @@ def test_the_grid():
     np.testing.assert_allclose(boxes[13], [2 / 3, 2 / 3, 1, 1], atol=1e-7)
     points = np.random.default_rng(0).uniform(size=(100, 1, 2))
     inside = (boxes[:, :2] <= points) & (points < boxes[:, 2:])
-    np.testing.assert_array_equal(inside.all(axis=2).sum(axis=1), 3)
+    np.testing.assert_array_equal(inside.all(axis=2).sum(axis=1), 4)
