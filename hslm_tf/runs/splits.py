@@ -9,7 +9,6 @@ import numpy as np
 
 from hslm_tf.config import RunConfig
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.data.json_object import read_object
 from hslm_tf.data.loading import find_splits, load_dataset
 from hslm_tf.data.sample import sample_folder
 from hslm_tf.images.extraction_config import check_same
@@ -100,9 +99,7 @@ def open_split(
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=dataset))
     run.require_model()
     opened = load_split(config, split or config.data.test_split, captions_optional)
-    if run.features_file.exists():
-        learned = read_object(run.features_file)
-        check_same(learned, opened.extraction, str(run.features_file), opened.source)
+    check_same(run.extraction(), opened.extraction, str(run.path), opened.source)
     return opened
 
 
