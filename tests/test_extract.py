@@ -1,0 +1,97 @@
+"""`python -m hslm_tf.extract`, killed and continued, and what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hslm_tf import extract
+from tests.images.pictures import write
+
+PHOTOGRAPHS = 400
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    for seed in range(PHOTOGRAPHS):
+        write(folder / f"{seed:03d}.jpg", seed)
+    (folder / "bad.jpg").write_bytes(b"no photograph")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A network that takes long enough to be killed."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(64, 8, strides=4, activation="relu", padding="same")(x)
+    x = keras.layers.Conv2D(64, 7, strides=4, activation="relu", padding="same")(x)
+    path = tmp_path_factory.mktemp("network") / "slow.keras"
+    keras.Model(inputs, x).save(path)
+    return path
+
+
+def arguments(photographs, network, out):
+    return [str(photographs), "--out", str(out), "--backbone", str(network), "--size", "224"]
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_killed_and_continued(photographs, network, tmp_path, capsys):
+    command = arguments(photographs, network, tmp_path / "killed")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hslm_tf.extract", *command],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    state = tmp_path / "killed/.partial-test/state.json"
+    while not state.exists():
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = json.loads(state.read_text())["photographs"]
+    assert 0 < done < PHOTOGRAPHS
+    assert [path.name for path in (tmp_path / "killed").iterdir()] == [".partial-test"]
+    extract.main(command)
+    extract.main(arguments(photographs, network, tmp_path / "straight"))
+    printed = capsys.readouterr().out
+    assert printed.count(f"test: {PHOTOGRAPHS} images, 1 skipped") == 2
+    killed, straight = content(tmp_path / "killed"), content(tmp_path / "straight")
+    assert sorted(killed) == sorted(straight)
+    for name in straight:
+        assert killed[name] == straight[name], name
+    assert np.load(tmp_path / "killed/test_ims.npy").shape == (PHOTOGRAPHS, 30, 64)
+
+
+@pytest.mark.parametrize(
+    "flags, error",
+    [
+        (["--backbone", "EfficientNetV2B9"], "'EfficientNetV2B9' is no"),
+        (["--size", "8"], "size is at least 32"),
+        (["--boxes", "none.json"], "none.json"),
+        (["--boxes", "none.onnx"], "none.onnx"),
+        (["--images", "."], "is a folder of photographs already"),
+        (["--splits", "train"], "has no split 'train'; it has test"),
+        (["--captions-per-image", "-1"], "captions_per_image must be at least 0"),
+    ],
+)
+def test_extract_refuses(photographs, network, tmp_path, capsys, flags, error):
+    with pytest.raises(SystemExit) as stop:
+        extract.main([*arguments(photographs, network, tmp_path / "out"), *flags])
+    assert str(stop.value.code).startswith("error: ") and error in stop.value.code
+    assert "\n" not in stop.value.code
+    assert not (tmp_path / "out").exists()
