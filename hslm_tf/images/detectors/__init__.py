@@ -1,0 +1,1 @@
+"""Networks that propose boxes in photographs."""
