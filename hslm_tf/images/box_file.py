@@ -68,9 +68,9 @@ def _detections(place: str, boxes: Any) -> Detections:
             raise DataError(f"{place}, box {row}: {str(box)[:80]}, {_EXPECTED}")
         if len(box) != len(boxes[0]):
             raise DataError(f"{place}, box {row}: only some boxes have a score")
-    numbers = np.array(boxes, np.float32).reshape(len(boxes), -1)
+    numbers = np.array(boxes, np.float32).reshape(len(boxes), len(boxes[0]) if boxes else 4)
     if numbers.shape[1] < 5:
-        return Detections(numbers.reshape(-1, 4), np.ones(len(boxes), np.float32))
+        return Detections(numbers, np.ones(len(boxes), np.float32))
     order = np.argsort(-numbers[:, 4], kind="stable")
     return Detections(numbers[order, :4], numbers[order, 4])
 

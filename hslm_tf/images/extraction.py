@@ -114,7 +114,7 @@ class Extraction:
             DataError: if no photograph has features.
             OSError: if a file cannot be written.
         """
-        if not self._state["complete"]:
+        if not self._state["written"]:
             self._extract(advance)
             self._complete()
         self._move()
@@ -139,7 +139,7 @@ class Extraction:
         if not file.exists():
             _write(file, plan)
         state = self._work / "state.json"
-        empty = {"photographs": 0, "rows": 0, "skipped": [], "complete": False}
+        empty = {"photographs": 0, "rows": 0, "skipped": [], "written": []}
         self._state: dict[str, Any] = read_object(state) if state.exists() else empty
 
     def _check_others(self) -> None:
@@ -209,18 +209,18 @@ class Extraction:
         if self.skipped:
             lines = [f"{name}\t{' '.join(reason.split())}" for name, reason in self.skipped]
             write_lines(paths["skipped"], lines)
-        self._state["complete"] = True
+        self._state["written"] = [part for part, path in paths.items() if path.exists()]
         self._save_state()
 
     def _move(self) -> None:
-        files, staged = self.files, self._staged
         # A split is there when its features are: those of an older one go first, the new come last.
-        if staged["ims"].exists():
-            for path in reversed(files.values()):
-                path.unlink(missing_ok=True)
-        for part in reversed(files):
-            if staged[part].exists():
-                os.replace(staged[part], files[part])
+        if self._staged["ims"].exists():
+            self.files["ims"].unlink(missing_ok=True)
+        for part in reversed(self.files):
+            if self._staged[part].exists():
+                os.replace(self._staged[part], self.files[part])
+            elif part not in self._state["written"]:
+                self.files[part].unlink(missing_ok=True)
         shutil.rmtree(self._work)
 
     def _save_state(self) -> None:

@@ -1,1 +1,1 @@
-"""Networks that propose boxes in photographs."""
+"""Networks that find boxes in photographs."""

@@ -1,0 +1,244 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from hslm_tf.data.convert import convert
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.loading import load_dataset, open_split
+from hslm_tf.data.options import ReadOptions
+from hslm_tf.images.extraction import Extraction
+from hslm_tf.images.extraction_config import ExtractionConfig
+from hslm_tf.images.extractor import RegionExtractor
+from hslm_tf.images.listing import Photograph, list_photographs
+from hslm_tf.images.photographs import decode_photograph
+from tests.images.pictures import write
+
+BAD = {"bad.jpg": b"no photograph", "empty.png": b"", "cut.png": None}
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """150 photographs in three formats, of which three cannot be read and one is not there."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for seed in range(146):
+        write(folder / f"{seed:03d}.{('jpg', 'png', 'webp')[seed % 3]}", seed)
+    for name, content in BAD.items():
+        (folder / name).write_bytes(content or (folder / "001.png").read_bytes()[:90])
+    listed = list_photographs(folder, None, "test", ReadOptions())["test"]
+    return [*listed, Photograph("gone.jpg", folder / "gone.jpg")]
+
+
+@pytest.fixture(scope="module")
+def extractor(tiny_backbone):
+    return RegionExtractor(ExtractionConfig(str(tiny_backbone), size=64))
+
+
+def extract(photographs, target, extractor, **settings):
+    extraction = Extraction(photographs, "test", target, extractor, **settings)
+    extraction.run()
+    return extraction
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def extracted(photographs, extractor, tmp_path_factory):
+    target = tmp_path_factory.mktemp("data")
+    return extract(photographs, target, extractor), target
+
+
+def test_a_row_for_every_good_photograph(extracted, photographs, extractor):
+    extraction, target = extracted
+    assert sorted(path.name for path in target.iterdir()) == [
+        "test_boxes.npy",
+        "test_features.json",
+        "test_ids.txt",
+        "test_ims.npy",
+        "test_num_regions.npy",
+        "test_skipped.txt",
+    ]
+    dataset = open_split(target, "test", ReadOptions(captions_optional=True))
+    assert dataset.num_images == 146
+    good = [photograph for photograph in photographs if photograph.id in dataset.image_ids]
+    assert [photograph.id for photograph in good] == dataset.image_ids
+    for row in (0, 63, 64, 145):
+        picture = decode_photograph(good[row].path.read_bytes())
+        expected = extractor.extract([picture])
+        found, mask = dataset.read_images(np.array([row]))
+        np.testing.assert_allclose(found[0], expected.region_features[0], atol=1e-6)
+        np.testing.assert_array_equal(dataset.read_boxes(np.array([row]))[0], expected.boxes[0])
+        assert mask.all()
+
+
+def test_what_is_skipped_is_named(extracted):
+    extraction, target = extracted
+    lines = (target / "test_skipped.txt").read_text().splitlines()
+    skipped = dict(line.split("\t") for line in lines)
+    assert list(skipped) == ["bad.jpg", "cut.png", "empty.png", "gone.jpg"]
+    assert [item.id for item in extraction.skipped] == list(skipped)
+    assert "no photograph that can be read" in skipped["bad.jpg"]
+    assert skipped["gone.jpg"] == "No such file or directory"
+
+
+def test_the_split_remembers_how_it_was_made(extracted, extractor):
+    _, target = extracted
+    dataset = open_split(target, "test", ReadOptions(captions_optional=True))
+    assert ExtractionConfig.from_dict(dataset.extraction, "here") == extractor.config
+
+
+class Killed(BaseException):
+    """Stands for a process that ends here."""
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_what_was_interrupted_continues(extracted, photographs, extractor, tmp_path, after):
+    blocks = []
+
+    def killed(count):
+        blocks.append(count)
+        if len(blocks) == after:
+            raise Killed
+
+    begun = Extraction(photographs, "test", tmp_path, extractor)
+    with pytest.raises(Killed):
+        begun.run(killed)
+    assert [path.name for path in tmp_path.iterdir()] == [".partial-test"], "nothing half-written"
+    # Killed while it wrote: rows that nobody counts, and a draft.
+    with open(tmp_path / ".partial-test/test_ims.npy", "ab") as file:
+        file.write(b"half a row")
+    again = Extraction(photographs, "test", tmp_path, extractor)
+    assert again.done == 64 * after
+    again.run()
+    assert content(tmp_path) == content(extracted[1])
+
+
+def test_killed_while_files_move(extracted, photographs, extractor, tmp_path, monkeypatch):
+    moved = []
+
+    def replace(source, target):
+        if str(target).startswith(str(tmp_path / "test_")):
+            moved.append(target)
+            if len(moved) == 3:
+                raise Killed
+        rename(source, target)
+
+    rename = os.replace
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", replace)
+        with pytest.raises(Killed):
+            extract(photographs, tmp_path, extractor)
+    assert not (tmp_path / "test_ims.npy").exists()
+    extract(photographs, tmp_path, extractor)
+    assert content(tmp_path) == content(extracted[1])
+    assert not (tmp_path / ".partial-test").exists()
+
+
+def test_other_settings_do_not_continue(photographs, extractor, tiny_backbone, tmp_path):
+    def killed(count):
+        raise Killed
+
+    with pytest.raises(Killed):
+        Extraction(photographs, "test", tmp_path, extractor).run(killed)
+    larger = RegionExtractor(ExtractionConfig(str(tiny_backbone), size=96))
+    for other in ((photographs, larger), (photographs[:-1], extractor)):
+        with pytest.raises(DataError, match="plan.json: begun with other photographs or settings"):
+            Extraction(other[0], "test", tmp_path, other[1])
+    extract(photographs[:70], tmp_path, larger, overwrite=True)
+    dataset = open_split(tmp_path, "test", ReadOptions(captions_optional=True))
+    assert dataset.num_images == 70 and dataset.extraction["size"] == 96
+
+
+def test_a_split_is_replaced_only_on_request(photographs, extractor, tmp_path):
+    extract(photographs[-5:], tmp_path, extractor)
+    before = content(tmp_path)
+    assert "test_skipped.txt" in before
+    with pytest.raises(DataError, match="test_ims.npy is there already"):
+        extract(photographs[:3], tmp_path, extractor)
+    assert content(tmp_path) == before
+    extract(photographs[:3], tmp_path, extractor, overwrite=True)
+    after = content(tmp_path)
+    assert (
+        "test_skipped.txt" not in after and after["test_ids.txt"] == b"000.jpg\n001.png\n002.webp\n"
+    )
+
+
+def test_splits_of_a_folder_are_made_alike(photographs, extractor, tiny_backbone, tmp_path):
+    extract(photographs[:3], tmp_path, extractor)
+    larger = RegionExtractor(ExtractionConfig(str(tiny_backbone), size=96))
+    with pytest.raises(
+        ValueError, match="test_features.json: .* with size 64, those of .* size 96"
+    ):
+        Extraction(photographs[:3], "dev", tmp_path, larger)
+
+
+def test_captions_of_skipped_photographs_are_left_out(photographs, extractor, tmp_path):
+    some = [photographs[0], photographs[-1], photographs[1]]
+    captioned = [
+        Photograph(
+            photograph.id, photograph.path, tuple(f"{photograph.id} {n}" for n in range(count))
+        )
+        for photograph, count in zip(some, (2, 4, 3), strict=True)
+    ]
+    extract(captioned, tmp_path, extractor)
+    dataset = load_dataset(tmp_path, "test")
+    assert dataset.image_ids == ["000.jpg", "001.png"]
+    assert dataset.captions == ["000.jpg 0", "000.jpg 1", "001.png 0", "001.png 1", "001.png 2"]
+    np.testing.assert_array_equal(dataset.caption_to_image, [0, 0, 1, 1, 1])
+
+
+def test_no_photograph_can_be_read(photographs, extractor, tmp_path):
+    with pytest.raises(DataError, match="no photograph has features; gone.jpg: No such file"):
+        extract(photographs[-1:], tmp_path, extractor)
+    assert not list(tmp_path.glob("test_*"))
+
+
+def test_float16(photographs, extractor, extracted, tmp_path):
+    extract(photographs, tmp_path, extractor, dtype="float16")
+    small = np.load(tmp_path / "test_ims.npy")
+    assert small.dtype == np.float16
+    np.testing.assert_array_equal(small, np.load(extracted[1] / "test_ims.npy").astype(np.float16))
+
+
+def test_a_damaged_state_is_named(photographs, extractor, tmp_path):
+    def killed(count):
+        raise Killed
+
+    with pytest.raises(Killed):
+        Extraction(photographs, "test", tmp_path, extractor).run(killed)
+    (tmp_path / ".partial-test/test_ims.npy").write_bytes(b"short")
+    with pytest.raises(OSError, match="test_ims.npy has 5 bytes, expected .* for .* rows"):
+        extract(photographs, tmp_path, extractor)
+    (tmp_path / ".partial-test/state.json").write_text("{")
+    with pytest.raises(DataError, match="state.json is not JSON"):
+        extract(photographs, tmp_path, extractor)
+
+
+@pytest.mark.parametrize(
+    "values, error",
+    [
+        ([1], r"here: \[1\], expected how features were made: backbone, weights"),
+        ({"size": 3}, "expected how features were made"),
+        ({"max_regions": "36"}, "here: max_regions is '36', expected int"),
+        ({"fill": 1}, "here: fill is 1, expected bool"),
+        ({"size": 8}, "here: size is at least 32"),
+    ],
+)
+def test_what_is_no_configuration(values, error):
+    if isinstance(values, dict) and values != {"size": 3}:
+        values = ExtractionConfig().to_dict() | values
+    with pytest.raises(DataError, match=error):
+        ExtractionConfig.from_dict(values, "here")
+
+
+def test_convert_keeps_how_features_were_made(extracted, tmp_path):
+    _, source = extracted
+    options = ReadOptions(captions_optional=True)
+    convert(source, tmp_path / "all.h5", options=options, progress=False)
+    convert(tmp_path / "all.h5", tmp_path / "back", options=options, progress=False)
+    made = json.loads((source / "test_features.json").read_text())
+    assert open_split(tmp_path / "all.h5", "test", options).extraction == made
+    assert open_split(tmp_path / "back", "test", options).extraction == made
