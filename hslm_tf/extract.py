@@ -47,7 +47,7 @@ class ExtractArguments:
     size: int = ExtractionConfig.size
     """side of the square that a photograph is resized to, pixels"""
     boxes: str = ExtractionConfig.boxes
-    """regions: grid (the whole, 3 x 3 halves, 5 x 5 thirds), a .json with boxes, a detector's .onnx
+    """regions: grid (the whole, halves, thirds, quarters), a .json with boxes, a detector's .onnx
     file (extra `onnx`), or a KerasHub preset of a detector"""
     max_regions: int = ExtractionConfig.max_regions
     """most regions of a photograph, the most confident first"""

@@ -13,6 +13,8 @@ from hslm_tf.extras import load_extra
 from hslm_tf.retrieval.indexes import Backend, open_index
 
 if TYPE_CHECKING:
+    from hslm_tf.images.extractor import RegionFeatures
+    from hslm_tf.report.gallery import Answer
     from hslm_tf.retrieval.collection import Collection, Hit
 
 
@@ -32,7 +34,8 @@ class SearchArguments:
     ] = ()
     """sentences to find images for"""
     image: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """id of an image of the collection to find captions for; may be given more than once"""
+    """id of an image of the collection, or file of a photograph, to find captions for; may be given
+    more than once"""
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
     """answers to a query"""
     candidates: int = 100
@@ -43,6 +46,12 @@ class SearchArguments:
     """split to encode where a run has no collection; by default its test split"""
     dataset: str | None = None
     """folder or HDF5 file of that split; by default the one that the run was trained on"""
+    backbone: str | None = None
+    """for photographs: network that made the collection's features, where it has moved"""
+    weights: str | None = None
+    """for photographs: file with the network's weights, where it has moved"""
+    boxes: str | None = None
+    """for photographs: detector or JSON of boxes, where it has moved, or lacks the photographs"""
     index: Backend = "brute-force"
     """what finds the candidates; faiss and milvus are extras"""
     uri: str | None = None
@@ -104,12 +113,17 @@ def _run(arguments: SearchArguments) -> None:
     )
     limits = arguments.k, arguments.candidates or None
     if arguments.captions:
-        queries, answers = arguments.captions, collection.search(arguments.captions, *limits)
+        answers = collection.search(arguments.captions, *limits)
+        found = list(zip(arguments.captions, answers, strict=True))
+        photographs = {}
     else:
-        queries, answers = arguments.image, collection.search_by_image(arguments.image, *limits)
-    found = list(zip(queries, answers, strict=True))
+        photographs = _photographs(arguments, collection)
+        found = [
+            (image, _captions_of(collection, image, photographs.get(image), limits))
+            for image in arguments.image
+        ]
     if arguments.html is not None:
-        _write_html(arguments, collection, found)
+        _write_html(arguments, collection, found, photographs)
     if arguments.json:
         rows = [
             {"query": query, "answers": [_as_dict(collection, hit, arguments) for hit in hits]}
@@ -118,6 +132,39 @@ def _run(arguments: SearchArguments) -> None:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
         _print_tables(arguments, collection, found)
+
+
+def _photographs(
+    arguments: SearchArguments, collection: "Collection"
+) -> dict[str, "RegionFeatures"]:
+    """Features of those images that are files and not in the collection."""
+    known = set(collection.ids)
+    files = [image for image in arguments.image if image not in known]
+    for file in files:
+        if not Path(file).is_file():
+            raise FileNotFoundError(
+                f"{file!r} is no image of the collection, and there is no such file"
+            )
+    moved = arguments.backbone, arguments.weights, arguments.boxes
+    if not files:
+        if any(moved):
+            raise ValueError("--backbone, --weights and --boxes are for photographs")
+        return {}
+    from hslm_tf.images.asking import PhotographReader
+
+    reader = PhotographReader(collection.encoded.extraction, str(arguments.where), *moved)
+    return {file: reader.read(Path(file)) for file in files}
+
+
+def _captions_of(
+    collection: "Collection",
+    image: str,
+    features: "RegionFeatures | None",
+    limits: tuple[int, int | None],
+) -> list["Hit"]:
+    if features is None:
+        return collection.search_by_image([image], *limits)[0]
+    return collection.search_by_image(features.region_features, *limits, features.mask)[0]
 
 
 def _as_dict(collection: "Collection", hit: "Hit", arguments: SearchArguments) -> dict:
@@ -155,13 +202,23 @@ def _print_tables(
 
 
 def _write_html(
-    arguments: SearchArguments, collection: "Collection", found: list[tuple[str, list["Hit"]]]
+    arguments: SearchArguments,
+    collection: "Collection",
+    found: list[tuple[str, list["Hit"]]],
+    photographs: dict[str, "RegionFeatures"],
 ) -> None:
     from hslm_tf.report.found_answers import FoundAnswers
     from hslm_tf.report.gallery import write_gallery
 
     answers = FoundAnswers(collection)
-    explained = answers.images if arguments.captions else answers.captions
+
+    def explained(query: str, hits: list["Hit"]) -> list["Answer"]:
+        if arguments.captions:
+            return answers.images(query, hits)
+        if query in photographs:
+            return answers.captions_of_photograph(Path(query), photographs[query], hits)
+        return answers.captions(query, hits)
+
     pages = [(query, explained(query, hits)) for query, hits in found]
     write_gallery(arguments.html, pages, arguments.images or collection.image_folder)
 

@@ -24,10 +24,10 @@ MAY_IMPORT = {
     "images": {"data", "extras"},
     "models": {*BASE, "presets"},
     "evaluation": {*BASE, "models"},
-    "retrieval": {*BASE, "models"},
+    "retrieval": {*BASE, "models", "images"},
     "serving": {*BASE, "models", "evaluation", "retrieval", "command_line"},
-    "report": {*BASE, "models", "evaluation", "retrieval", "presets", "extras"},
-    "runs": {*BASE, "models", "evaluation", "retrieval", "serving", "report", "presets"},
+    "report": {*BASE, "models", "evaluation", "retrieval", "presets", "extras", "images"},
+    "runs": {*BASE, "models", "evaluation", "retrieval", "serving", "report", "presets", "images"},
     "beam": {*BASE, "models", "retrieval", "serving", "images", "runs", "extras"},
 }
 

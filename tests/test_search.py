@@ -254,7 +254,9 @@ def test_search_refuses(run, tmp_path, capsys):
     assert "not both" in fails(search, [collection, "a", "--image", "1"], capsys)
     assert "no such run or collection" in fails(search, [tmp_path / "none", "a"], capsys)
     assert "-k is at least 1" in fails(search, [collection, "a", "-k", "0"], capsys)
-    assert "no such image. Received: '99'" in fails(search, [collection, "--image", "99"], capsys)
+    assert "'99' is no image of the collection, and there is no such file" in fails(
+        search, [collection, "--image", "99"], capsys
+    )
     assert "no words" in fails(search, [collection, " "], capsys)
     missing = [collection, "a", "--images", tmp_path / "x"]
     assert "--images needs --html" in fails(search, missing, capsys)

@@ -4,14 +4,19 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from hslm_tf.command_line import one_line_errors
 from hslm_tf.extras import load_extra
 from hslm_tf.runs.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from hslm_tf.beam.photograph_source import PhotographSource
+    from hslm_tf.beam.work_folder import Plan
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,15 @@ class BeamArguments:
     """folder or HDF5 file, which all workers see; by default the one that the run was trained on"""
     split: str | None = None
     """split to encode; by default the run's test split"""
+    photographs: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """folder of photographs to encode in place of a split, which all workers see; their features
+    are made as those that the run learned from (extra `images`)"""
+    backbone: str | None = None
+    """for photographs: network that made the run's features, where it has moved"""
+    weights: str | None = None
+    """for photographs: file with the network's weights, where it has moved"""
+    boxes: str | None = None
+    """for photographs: detector or JSON of boxes, where it has moved, or lacks the photographs"""
     shard_size: int = 256
     """images of a shard; a worker holds one shard in memory"""
     dtype: Literal["float16", "float32"] = "float16"
@@ -75,6 +89,10 @@ def _check(arguments: BeamArguments) -> None:
         raise ValueError("--collection, --images and --milvus are not for --shards-only")
     if arguments.images is not None and not arguments.images.is_dir():
         raise FileNotFoundError(f"{arguments.images}: there is no such folder")
+    if arguments.photographs and (arguments.dataset or arguments.split):
+        raise ValueError("--dataset and --split are not for --photographs")
+    if not arguments.photographs and (arguments.backbone or arguments.weights or arguments.boxes):
+        raise ValueError("--backbone, --weights and --boxes are for --photographs")
     load_extra("apache_beam", "beam")
     if arguments.milvus is not None:
         load_extra("pymilvus", "milvus")
@@ -89,6 +107,7 @@ def _run(arguments: BeamArguments, flags: list[str]) -> None:
     split = arguments.split or config.data.test_split
     # TensorFlow and Beam take seconds to import: --help and mistakes should not wait.
     from hslm_tf.beam.collecting import collect, write_rejected
+    from hslm_tf.beam.files import is_local
     from hslm_tf.beam.running import encode, fill_milvus, pipeline_options
     from hslm_tf.beam.split_source import SplitSource
     from hslm_tf.beam.work_folder import Plan, WorkFolder, fingerprint
@@ -98,34 +117,57 @@ def _run(arguments: BeamArguments, flags: list[str]) -> None:
 
     options = pipeline_options(flags)
     target = None if arguments.shards_only else _target(arguments)
-    dataset = open_split(run, split, arguments.dataset, captions_optional=True)
     model = load_model(run.path)
     heads = load_heads(run.path, model)
-    path = str(Path(dataset_path(config)).resolve())
     folder = WorkFolder(arguments.out)
-    plan = Plan(
-        {"dataset": path, "split": split},
-        dataset.num_images,
-        dataset.max_regions,
-        arguments.shard_size,
-        arguments.dtype,
-        fingerprint(model, heads),
-    )
-    encoded = encode(
-        SplitSource(path, split, config.data.layout), folder, plan, model, heads, options
-    )
+    settings = arguments.shard_size, arguments.dtype, fingerprint(model, heads)
+    if arguments.photographs is not None:
+        dataset, images = None, arguments.images
+        source, plan = _photographs(arguments, run, *settings)
+        if images is None and is_local(arguments.photographs):
+            images = Path(arguments.photographs)
+    else:
+        dataset = open_split(run, split, arguments.dataset, captions_optional=True)
+        images = arguments.images or config.data.images
+        path = str(Path(dataset_path(config)).resolve())
+        source = SplitSource(path, split, config.data.layout)
+        of_split = {"dataset": path, "split": split}
+        plan = Plan(of_split, dataset.num_images, dataset.max_regions, *settings)
+    encoded = encode(source, folder, plan, model, heads, options)
     print(f"{len(plan.shards)} shards, {len(encoded)} of them new: {folder.shards}")
     rejected = write_rejected(folder, plan)
     print(f"{plan.images - rejected} images encoded, {rejected} rejected: {folder.rejected}")
     if target is None:
         return
     items = collect(folder, plan, model, heads, dataset, target.parent)
-    images = arguments.images or config.data.images
     Collection(model, heads, items, images, run.path).save(target)
     if arguments.milvus is not None:
         names = arguments.milvus, f"{arguments.name}_images"
         fill_milvus(items.vectors, folder, plan, *names, options)
     print(target)
+
+
+def _photographs(
+    arguments: BeamArguments, run: RunDirectory, *settings: object
+) -> tuple["PhotographSource", "Plan"]:
+    """Photographs as a source, and the plan of their shards."""
+    from hslm_tf.beam.photograph_list import PhotographList
+    from hslm_tf.beam.photograph_source import PhotographSource
+    from hslm_tf.beam.work_folder import Plan, WorkFolder
+    from hslm_tf.images.asking import extraction_again
+    from hslm_tf.images.extractor import RegionExtractor
+
+    load_extra("PIL", "images")
+    made = run.extraction()
+    moved = arguments.backbone, arguments.weights, arguments.boxes
+    extraction = extraction_again(made, str(run.path), *moved)
+    # Made here once, so that what is wrong is known before any worker begins.
+    regions = RegionExtractor(extraction).max_regions
+    work = WorkFolder(arguments.out)
+    listed = PhotographList.of_folder(arguments.photographs, f"{work.path}/photographs.txt")
+    of_photographs = {"photographs": listed.folder, "features": extraction.to_dict()}
+    source = PhotographSource(listed, partial(RegionExtractor, extraction))
+    return source, Plan(of_photographs, len(listed), regions, *settings)
 
 
 def _target(arguments: BeamArguments) -> Path:

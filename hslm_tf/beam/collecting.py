@@ -77,6 +77,7 @@ def collect(
         texts=texts,
         caption_vectors=texts.vectors(heads),
         boxes=array("boxes", plan.regions, 4, dtype="float32") if with_boxes else None,
+        extraction=plan.source.get("features") if dataset is None else dataset.extraction,
     )
 
 

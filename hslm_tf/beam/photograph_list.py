@@ -1,7 +1,5 @@
 """Which photographs a folder holds, listed once, so that a restart finds the same shards."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -9,8 +7,7 @@ from apache_beam.io.filesystems import FileSystems
 from hslm_tf.beam.elements import Shard
 from hslm_tf.beam.files import file_sizes, read_file, write_file
 from hslm_tf.data.errors import DataError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+from hslm_tf.images.listing import SUFFIXES
 
 
 class PhotographList:
@@ -26,15 +23,12 @@ class PhotographList:
         self._path, self.folder, self._line_ends = path, folder, line_ends
 
     @classmethod
-    def of_folder(
-        cls, folder: str, path: str, suffixes: Sequence[str] = SUFFIXES
-    ) -> "PhotographList":
+    def of_folder(cls, folder: str, path: str) -> "PhotographList":
         """Lists a folder and the folders below it, or reads the list that was made before.
 
         Args:
             folder: the folder, a path or an address.
             path: the file of the list; where it is, it is taken as it is.
-            suffixes: how the names of photographs end, in small letters.
 
         Returns:
             The list, sorted by name.
@@ -45,11 +39,11 @@ class PhotographList:
         folder = folder.rstrip("/")
         if not FileSystems.exists(path):
             found = (name[len(folder) + 1 :] for name in file_sizes(folder))
-            names = sorted(name for name in found if name.lower().endswith(tuple(suffixes)))
+            names = sorted(name for name in found if name.lower().endswith(SUFFIXES))
             if broken := [name for name in names if len(name.splitlines()) != 1]:
                 raise DataError(f"{folder}: the name {broken[0]!r} is not one line")
             if not names:
-                raise DataError(f"{folder} holds no photograph, such as *{' *'.join(suffixes)}")
+                raise DataError(f"{folder} holds no photograph, such as *{' *'.join(SUFFIXES)}")
             write_file(path, "".join(f"{name}\n" for name in names).encode())
         content = np.frombuffer(read_file(path), np.uint8)
         return cls(path, folder, np.flatnonzero(content == ord("\n")) + 1)

@@ -20,7 +20,7 @@ from hslm_tf.data.npy import open_rows
 from hslm_tf.data.precomputed import precomputed_paths
 from hslm_tf.data.text_lines import write_lines
 from hslm_tf.images.decoding import decoded
-from hslm_tf.images.extraction_config import ExtractionConfig
+from hslm_tf.images.extraction_config import check_same
 from hslm_tf.images.extractor import RegionExtractor, extract_good
 from hslm_tf.images.listing import Photograph
 from hslm_tf.images.row_file import RowFile
@@ -145,8 +145,8 @@ class Extraction:
     def _check_others(self) -> None:
         for file in sorted(self._target.glob("?*_features.json")):
             if file != self.files["features"]:
-                other = ExtractionConfig.from_dict(read_object(file), str(file))
-                self._extractor.config.check_same(other, "this split", str(file))
+                mine = self._extractor.config.to_dict()
+                check_same(mine, read_object(file), f"the split {self.split}", str(file))
 
     def _extract(self, advance: Callable[[int], object]) -> None:
         extractor, rows = self._extractor, self._state["rows"]

@@ -68,25 +68,6 @@ class ExtractionConfig:
         }
         return dataclasses.replace(self, **paths)
 
-    def check_same(self, other: "ExtractionConfig", place: str, other_place: str) -> None:
-        """Checks that features compare: paths may differ, networks and regions may not.
-
-        Args:
-            other: how other features were made.
-            place: names these features in the error.
-            other_place: names the others.
-
-        Raises:
-            ValueError: if they do not compare.
-        """
-        for name in ("fingerprint", "size", "box_source", "max_regions", "fill"):
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if mine != theirs:
-                raise ValueError(
-                    f"{other_place}: its features were made with {_shown(other, name)}, those of "
-                    f"{place} with {_shown(self, name)}: they do not compare"
-                )
-
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON holds it.
 
@@ -126,6 +107,34 @@ class ExtractionConfig:
             return cls(**values)
         except ValueError as error:
             raise DataError(f"{place}: {error}") from error
+
+
+def check_same(
+    mine: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None, place: str, other_place: str
+) -> None:
+    """Checks that features were made alike: paths may differ, networks and regions may not.
+
+    Args:
+        mine: how features were made, as `ExtractionConfig.to_dict` says it; None where that is not
+            known, which fits everything.
+        theirs: how others were made.
+        place: names the first in errors.
+        other_place: names the others.
+
+    Raises:
+        DataError: if one is no such configuration.
+        ValueError: if they do not compare.
+    """
+    if mine is None or theirs is None:
+        return
+    first = ExtractionConfig.from_dict(mine, place)
+    second = ExtractionConfig.from_dict(theirs, other_place)
+    for name in ("fingerprint", "size", "box_source", "max_regions", "fill"):
+        if getattr(first, name) != getattr(second, name):
+            raise ValueError(
+                f"{other_place}: its features were made with {_shown(second, name)}, those of "
+                f"{place} with {_shown(first, name)}: they do not compare"
+            )
 
 
 def _shown(config: ExtractionConfig, name: str) -> str:

@@ -35,6 +35,11 @@ class RegionFeatures(NamedTuple):
     boxes: np.ndarray
     num_regions: np.ndarray
 
+    @property
+    def mask(self) -> np.ndarray:
+        """Bool `[n, N]`, True for real regions."""
+        return np.arange(self.boxes.shape[1]) < self.num_regions[:, None]
+
 
 class Detector(Protocol):
     """Finds boxes in photographs."""
@@ -113,18 +118,21 @@ class RegionExtractor:
         Raises:
             ImageError: if one of the photographs has no features.
         """
-        boxes = np.zeros((len(images), self.max_regions, 4), np.float32)
-        counts = np.zeros(len(images), np.int32)
+        made = RegionFeatures(
+            np.zeros((len(images), self.max_regions, self.region_dim), np.float32),
+            np.zeros((len(images), self.max_regions, 4), np.float32),
+            np.zeros(len(images), np.int32),
+        )
+        features, boxes, counts = made
         for row, found in enumerate(self._regions(images, ids)):
             boxes[row, : len(found)], counts[row] = found, len(found)
-        features = np.zeros((*boxes.shape[:2], self.region_dim), np.float32)
         for rows in row_blocks(len(images), PHOTOGRAPHS_AT_ONCE):
             pixels = np.stack([_resized(images[row], self.config.size) for row in rows])
             features[rows] = self._pool(tf.constant(pixels), tf.constant(boxes[rows]))
-        features[np.arange(self.max_regions) >= counts[:, None]] = 0
+        features[~made.mask] = 0
         if not np.isfinite(features).all():
             raise ImageError(f"{self.config.backbone} makes features that are not finite of it")
-        return RegionFeatures(features, boxes, counts)
+        return made
 
     def _regions(self, images: Sequence[np.ndarray], ids: Sequence[str] | None) -> list[np.ndarray]:
         """Boxes of every photograph, the most confident first."""

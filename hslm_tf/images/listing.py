@@ -1,12 +1,13 @@
 """Which photographs there are: of a folder, of a list, or of a file of captions."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hslm_tf.data.captioned import find_captions
+from hslm_tf.data.captioned import CaptionedImages, find_captions
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.karpathy import is_karpathy, read_karpathy
 from hslm_tf.data.options import ReadOptions
 from hslm_tf.data.text_lines import line_place, read_lines
 
@@ -33,9 +34,10 @@ def list_photographs(
 ) -> dict[str, list[Photograph]]:
     """Lists photographs, by split.
 
-    A folder is searched with all folders below it, hidden ones aside; the id of a photograph is its
-    path in the folder. A text file has a path a line, which is the id. Karpathy's JSON and Flickr's
-    token files bring captions and splits; their photographs may lie anywhere below `images`.
+    A folder is searched with all folders below it, hidden ones and links to folders aside; the id
+    of a photograph is its path in the folder. A text file has a path a line, which is the id.
+    Karpathy's JSON and Flickr's token files bring captions and splits; their photographs lie in
+    `images`, in the folder that the JSON names, or else anywhere below `images`.
 
     Args:
         where: a folder, a text file, Karpathy's JSON or a token file.
@@ -47,7 +49,8 @@ def list_photographs(
         The photographs of every split, in order. Files that are not there are listed too.
 
     Raises:
-        DataError: if there is none, a name is taken twice or is no text, or the file is broken.
+        DataError: if there is none, a name is taken twice or is no text, the file is broken, some
+            images of a split have captions and others none, or a folder cannot be read.
     """
     if not where.exists():
         raise DataError(f"{where}: there is no such folder or file")
@@ -56,21 +59,28 @@ def list_photographs(
     if where.is_dir():
         if images is not None:
             raise DataError(f"{where} is a folder of photographs already: no other is named")
-        return {split: _of_folder(where)}
+        return {_checked_split(split, "--split"): _of_folder(where)}
     folder = images or where.parent
     captioned = find_captions(where, options)
     if captioned is None:
-        return {split: _of_list(where, folder)}
-    below = _Below(folder)
-    splits = {}
-    for name in captioned.splits:
-        found = captioned.read(name)
-        captions: Sequence[Sequence[str]] = found.captions or [()] * len(found.names)
-        splits[name] = [
-            Photograph(image_id, below.path(image_id), tuple(own))
-            for image_id, own in zip(found.names, captions, strict=True)
-        ]
-    return splits
+        return {_checked_split(split, "--split"): _of_list(where, folder)}
+    named = read_karpathy(where) if is_karpathy(where) else []
+    below = _Below(folder, {image.file_name: image.folder for image in named})
+    return {
+        _checked_split(name, str(where)): _of_captions(captioned.read(name), below)
+        for name in captioned.splits
+    }
+
+
+def _of_captions(images: CaptionedImages, below: "_Below") -> list[Photograph]:
+    captions: Sequence[Sequence[str]] = images.captions or [()] * len(images.names)
+    photographs = []
+    for row, (name, own) in enumerate(zip(images.names, captions, strict=True)):
+        _checked_id(name, images.place(row))
+        if images.captions and not own:
+            raise DataError(f"{images.place(row)}: {name!r} has no caption, though others have")
+        photographs.append(Photograph(name, below.path(name), tuple(own)))
+    return photographs
 
 
 def _of_folder(folder: Path) -> list[Photograph]:
@@ -97,7 +107,10 @@ def _of_list(path: Path, folder: Path) -> list[Photograph]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: the folder cannot be read: {error.strerror}")
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
@@ -105,7 +118,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _checked_id(name: str, place: str) -> str:
-    if len(name.splitlines()) != 1 or name != name.strip() or "\t" in name:
+    if len(name.splitlines()) != 1 or name != name.strip() or "\t" in name or "\0" in name:
         raise DataError(f"{place}: the name {name!r} cannot be an id, which is one line of text")
     try:
         name.encode("utf-8")
@@ -114,17 +127,27 @@ def _checked_id(name: str, place: str) -> str:
     return name
 
 
-class _Below:
-    """Photographs by name, in a folder or anywhere below it."""
+def _checked_split(split: str, place: str) -> str:
+    # Files of the split begin with its name.
+    _checked_id(split, place)
+    if split.startswith(".") or "/" in split or "\\" in split:
+        raise DataError(f"{place}: the split {split!r} cannot be the beginning of a file's name")
+    return split
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+
+class _Below:
+    """Photographs by name: in a folder, in the one below it that is named, or anywhere below."""
+
+    def __init__(self, folder: Path, named: Mapping[str, str]) -> None:
+        self._folder, self._named = folder, named
         self._paths: dict[str, list[Path]] | None = None
 
     def path(self, name: str) -> Path:
         direct = self._folder / name
-        if direct.exists():
-            return direct
+        for path in (direct, self._folder / self._named.get(name, "") / name):
+            # Unlike `Path.exists`, this takes names that are too long for a file.
+            if os.path.exists(path):
+                return path
         if self._paths is None:
             self._paths = {}
             for path in _files(self._folder):

@@ -1,21 +1,30 @@
 """Files of photographs become pixels."""
 
+import functools
 import io
+import logging
+import re
 import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hslm_tf.extras import load_extra
+from hslm_tf.images.jpeg_end import picture_end, with_filler
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 # Formats that photographs come in. Pillow knows more, and hands some to other programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+# The largest cameras of telephones make 200 million. Pillow needs up to 4 bytes for each.
+_MOST_PIXELS = 250_000_000
 _ORIENTATION = 0x0112
 # Greatest values of grey levels that are not 8 bits wide, as programs write them.
-_WHITE_POINTS = (1, 255, 65535)
+_WHITE_POINTS = {"F": (1, 255, 65535), "I": (255, 65535)}
+# Pillow warns of damaged metadata.
+_NO_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 class ImageError(ValueError):
@@ -36,29 +45,14 @@ def decode_photograph(content: bytes, max_side: int = 1024) -> np.ndarray:
         uint8 `[h, w, 3]`, red, green, blue.
 
     Raises:
-        ImageError: if it is no photograph, damaged, cut off, or of more than 179 million pixels.
+        ImageError: if it is no photograph, damaged, cut off, or of more than 250 million pixels.
     """
-    Image = load_extra("PIL.Image", "images")
-    # Pillow warns of damaged metadata, and of large files that it reads all the same.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    # Loads all plug-ins once; which formats a build of Pillow reads differs.
-    Image.init()
-    formats = [name for name in _FORMATS if name in Image.OPEN]
-    if not content:
-        raise ImageError("the file is empty")
+    load_extra("PIL", "images")
+    # Filters are those of the process: to set one each time would show others' warnings again.
+    if warnings.filters[:1] != [_NO_WARNINGS]:
+        warnings.filterwarnings("ignore", module=_NO_WARNINGS[3].pattern)
     try:
-        with Image.open(io.BytesIO(content), formats=formats) as image:
-            # A JPEG is decoded at a fraction of its size where that is enough.
-            image.draft(None, (max_side, max_side))
-            image.load()
-            image = _upright(_in_colour(image), _orientation(image))
-            image.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
-            return np.array(image, np.uint8)
-    except Image.UnidentifiedImageError as error:
-        raise ImageError(
-            f"it is no photograph that can be read ({', '.join(formats)}); it begins with "
-            f"{content[:8]!r}"
-        ) from error
+        return _pixels(content, max_side)
     except ImageError:
         raise
     # A damaged file can make a decoder raise anything.
@@ -66,28 +60,99 @@ def decode_photograph(content: bytes, max_side: int = 1024) -> np.ndarray:
         raise ImageError(f"it cannot be decoded: {error or type(error).__name__}") from error
 
 
-def _in_colour(image: "Image") -> "Image":
+def _pixels(content: bytes, max_side: int) -> np.ndarray:
+    from PIL.Image import Resampling
+
+    image = _loaded(content, max_side)
+    if image.format in ("JPEG", "MPO"):
+        _check_complete(image, content, max_side)
+    orientation = _orientation(image)
+    small = _eight_bits(image)
+    small.thumbnail((max_side, max_side), Resampling.BICUBIC)
+    return np.array(_upright(_opaque(small), orientation), np.uint8)
+
+
+@functools.cache
+def _openers() -> dict:
+    """Pillow's openers of the formats; which ones a build of Pillow has differs."""
+    from PIL import Image
+
+    # Without any handler, Python prints what Pillow logs.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    Image.init()
+    return {name: Image.OPEN[name] for name in _FORMATS if name in Image.OPEN}
+
+
+def _opened(content: bytes) -> "ImageFile":
+    """Opens a file as `Image.open` does, whose limit is the process's and below large cameras'."""
+    if not content:
+        raise ImageError("the file is empty")
+    for make, accepts in _openers().values():
+        # For a format that this build does not decode, Pillow answers with a message.
+        if accepts(content[:16]) and not isinstance(accepts(content[:16]), str):
+            return make(io.BytesIO(content), "")
+    raise ImageError(
+        f"it is no photograph that can be read ({', '.join(_openers())}); it begins with "
+        f"{content[:8]!r}"
+    )
+
+
+def _loaded(content: bytes, max_side: int) -> "ImageFile":
+    image = _opened(content)
+    pixels = image.width * image.height
+    if not 0 < pixels <= _MOST_PIXELS:
+        raise ImageError(f"it has {pixels:,} pixels, expected 1 to {_MOST_PIXELS:,}")
+    # A JPEG is decoded at a fraction of its size where that is enough.
+    image.draft(None, (max_side, max_side))
+    image.load()
+    return image
+
+
+def _check_complete(image: "ImageFile", content: bytes, max_side: int) -> None:
+    end = picture_end(content)
+    if end is None:
+        raise ImageError("it is cut off: the end marker is missing")
+    last = np.atleast_1d(image.getpixel((image.width - 1, image.height - 1)))
+    # Grey is what a decoder puts where data is missing; it can be the photograph's own.
+    if (np.abs(last[:3] - 128) <= 1).all():
+        longer = _loaded(with_filler(content, end), max_side)
+        if not np.array_equal(np.asarray(longer), np.asarray(image)):
+            raise ImageError("it is cut off: the picture ends before its last row")
+
+
+def _eight_bits(image: "Image") -> "Image":
+    """The image in grey, in colour, or in colour with transparency."""
     from PIL import Image
 
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        return Image.fromarray(_grey_levels(np.asarray(image, np.float64))).convert("RGB")
+        return Image.fromarray(_grey_levels(image))
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+        return image if image.mode == "RGBA" else image.convert("RGBA")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
-def _grey_levels(values: np.ndarray) -> np.ndarray:
+def _grey_levels(image: "Image") -> np.ndarray:
     """Grey levels of more than 8 bits, or fractions, as uint8."""
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > _WHITE_POINTS[-1]:
+    values = np.array(image, np.float32)
+    lowest, highest = values.min(), values.max()
+    points = _WHITE_POINTS.get(image.mode, (65535,))
+    if image.format == "PPM" and image.mode == "I":
+        points = (65535,)  # Pillow scales them
+    # NaN compares as False.
+    if not (lowest >= 0 and highest <= points[-1]):
         raise ImageError(
-            f"its grey levels go from {values.min():g} to {values.max():g}, expected 0 to "
-            f"{_WHITE_POINTS[-1]}"
+            f"its grey levels go from {lowest:g} to {highest:g}, expected 0 to {points[-1]}"
         )
-    whole = bool((values == values.round()).all())
-    white = next(point for point in _WHITE_POINTS[whole:] if values.max() <= point)
-    return (values * (255 / white)).round().astype(np.uint8)
+    values *= 255 / next(point for point in points if highest <= point)
+    return np.rint(values, out=values).astype(np.uint8)
+
+
+def _opaque(image: "Image") -> "Image":
+    from PIL import Image
+
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 def _orientation(image: "Image") -> int:

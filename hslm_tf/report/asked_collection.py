@@ -3,8 +3,11 @@
 import os
 import re
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hslm_tf.images.asking import PhotographReader
 from hslm_tf.report.found_answers import FoundAnswers
 from hslm_tf.report.gallery import Answer, answers_html
 from hslm_tf.report.rendering import render
@@ -77,6 +80,37 @@ class AskedCollection:
             return self._page(notes=[str(error)])
         return self._page(f"Captions for {image_id}", [], self._found.captions(image_id, hits))
 
+    @property
+    def takes_photographs(self) -> bool:
+        """Whether captions can be found for a photograph that is not in the collection."""
+        return bool(self.collection.captions) and self.collection.encoded.extraction is not None
+
+    def captions_of_photograph(self, file: str | None, count: int) -> "Markup":
+        """Finds the captions that describe a photograph that somebody brings.
+
+        Args:
+            file: the photograph, or None where there is none.
+            count: how many captions to find.
+
+        Returns:
+            The captions, or why there are none.
+        """
+        if not file:
+            return self._page(notes=["Choose a photograph first."])
+        path = Path(file)
+        try:
+            features = self._reader.read(path)
+        except (ValueError, OSError, ImportError) as error:
+            return self._page(notes=[str(error).replace(file, path.name)])
+        asked = features.region_features
+        hits = self.collection.search_by_image(asked, count, region_mask=features.mask)[0]
+        answers = self._found.captions_of_photograph(path, features, hits)
+        return self._page(f"Captions for {path.name}", [], answers)
+
+    @cached_property
+    def _reader(self) -> PhotographReader:
+        return PhotographReader(self.collection.encoded.extraction, "the collection")
+
     def warm_up(self) -> None:
         """Asks both ways, so that nobody waits for what only the first answer takes."""
         self._found.images("a", self.collection.search(["a"], 1)[0])
@@ -85,7 +119,10 @@ class AskedCollection:
     def _page(
         self, title: str = "", notes: Sequence[str] = (), answers: Sequence[Answer] = ()
     ) -> "Markup":
-        answers = [answer._replace(beside=self._beside(answer.image_id)) for answer in answers]
+        answers = [
+            answer if answer.file else answer._replace(beside=self._beside(answer.image_id))
+            for answer in answers
+        ]
         html = answers_html(answers, self._image_folder)
         return render("asked.html", title=title, notes=notes, answers=html)
 

@@ -57,6 +57,12 @@ def demo_page(asked: AskedCollection, answers: int = 10) -> "gradio.Blocks":
                 min_width=300,
             )
             find_captions = gr.Button("Find captions", min_width=200)
+            photograph = gr.UploadButton(
+                "Find captions for a photograph of yours",
+                file_types=["image"],
+                visible=asked.takes_photographs,
+                min_width=200,
+            )
         count = gr.Slider(1, _MOST_ANSWERS, answers, step=1, label="Number of answers")
         found = gr.HTML(
             elem_classes="asked", js_on_load=_template("demo.js"), apply_default_css=False
@@ -69,6 +75,7 @@ def demo_page(asked: AskedCollection, answers: int = 10) -> "gradio.Blocks":
         asks_images = [sentence.submit, find_images.click]
         gr.on(asks_images, asked.images, [sentence, count], found, **shown)
         find_captions.click(asked.captions, [image_id, count], found, **shown)
+        photograph.upload(asked.captions_of_photograph, [photograph, count], found, **shown)
         clicked = found.select(captions_of_clicked, count, [image_id, found], **shown)
         clicked.then(None, js=_TO_THE_ANSWERS)
     return page

@@ -1,10 +1,13 @@
 """What a search found, with what the model looked at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from hslm_tf.report.explanation import Explainer
+from hslm_tf.images.extractor import RegionFeatures
+from hslm_tf.report.explanation import Explainer, Explanation
 from hslm_tf.report.gallery import Answer
 from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.reranking import Hit
@@ -18,7 +21,7 @@ class FoundAnswers:
     """
 
     def __init__(self, collection: Collection) -> None:
-        model = collection.model
+        self._model = model = collection.model
         self._encoded = collection.encoded
         self._explainer = Explainer(model) if model.config.cross_attention else None
 
@@ -61,9 +64,39 @@ class FoundAnswers:
             answers.append(answer._replace(owner=other))
         return answers
 
+    def captions_of_photograph(
+        self, file: Path, features: RegionFeatures, hits: Sequence[Hit]
+    ) -> list[Answer]:
+        """Explains captions that were found for a photograph that is not in the collection.
+
+        Args:
+            file: the photograph.
+            features: its region features.
+            hits: what `Collection.search_by_image` found.
+
+        Returns:
+            An answer for every hit, with the image that the caption belongs to.
+        """
+        image = self._model.encode_image(features.region_features, features.mask)
+        owners = self._encoded.caption_to_image
+        return [
+            Answer(
+                file.name,
+                hit.item,
+                hit.score,
+                self._explained(image, hit.item),
+                features.boxes[0],
+                owner=self._encoded.ids[owners[hit.row]],
+                file=file,
+            )
+            for hit in hits
+        ]
+
+    def _explained(self, image: Mapping[str, Any], caption: str) -> Explanation | None:
+        return None if self._explainer is None else self._explainer.explain(image, caption)
+
     def _answer(self, image: int, caption: str, score: float, right: bool | None) -> Answer:
-        row, explanation = np.array([image]), None
-        if self._explainer is not None:
-            explanation = self._explainer.explain(self._encoded.images.read(row), caption)
+        row = np.array([image])
+        explanation = self._explained(self._encoded.images.read(row), caption)
         boxes = None if self._encoded.boxes is None else self._encoded.boxes[row][0]
         return Answer(self._encoded.ids[image], caption, score, explanation, boxes, right)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hslm_tf.report.explanation import Explanation
-from hslm_tf.report.pictures import Picture, picture_of
+from hslm_tf.report.pictures import Picture, find_image, picture_of_file
 from hslm_tf.report.regions import (
     Region,
     height_of,
@@ -45,6 +45,7 @@ class Answer(NamedTuple):
         right: whether they belong together; None where that is not known.
         owner: the image that the caption belongs to, where that is another one.
         beside: HTML that stands beside the image's id, such as links.
+        file: the photograph, where it is not one of the image folder.
     """
 
     image_id: str
@@ -55,6 +56,7 @@ class Answer(NamedTuple):
     right: bool | None = None
     owner: str | None = None
     beside: "Markup | str" = ""
+    file: Path | None = None
 
 
 class Gallery:
@@ -70,9 +72,12 @@ class Gallery:
     ) -> None:
         words = sum(len(answer.explanation.words) for answer in answers if answer.explanation)
         self._regions = max(1, min(_REGIONS, _REGIONS_OF_A_PAGE // max(1, words)))
-        ids = {answer.image_id for answer in answers}
-        side = round(_LONGEST_SIDE * min(1.0, (_FULL_PICTURES / max(1, len(ids))) ** 0.5))
-        self._pictures = {image_id: picture_of(image_folder, image_id, side) for image_id in ids}
+        files = {
+            answer.image_id: answer.file or find_image(image_folder, answer.image_id)
+            for answer in answers
+        }
+        side = round(_LONGEST_SIDE * min(1.0, (_FULL_PICTURES / max(1, len(files))) ** 0.5))
+        self._pictures = {id_: picture_of_file(file, side) for id_, file in files.items()}
         self._shown: set[str] = set()
 
     def html(self, answers: Sequence[Answer]) -> "Markup":

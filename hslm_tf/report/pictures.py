@@ -5,10 +5,15 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
+
+from hslm_tf.images.photographs import ImageError, decode_photograph
 
 _SUFFIXES = ("", ".jpg", ".jpeg", ".png")
 _LONGEST_SIDE = 320
+# Boxes may be in pixels of the whole photograph.
+_WHOLE = 1 << 20
 
 
 class Picture(NamedTuple):
@@ -33,33 +38,37 @@ def find_image(folder: str | os.PathLike[str] | None, image_id: str) -> Path | N
 
     Args:
         folder: the folder, or None.
-        image_id: the image; only a plain name is looked for, never a path out of the folder.
+        image_id: the image, which may be a path in the folder; nothing outside of it is found.
 
     Returns:
         The file, or None.
     """
-    if folder is None or Path(image_id).name != image_id:
+    if folder is None or not image_id:
         return None
-    files = (Path(folder) / (image_id + suffix) for suffix in _SUFFIXES)
-    return next((file for file in files if file.is_file()), None)
+    inside = Path(folder).resolve()
+    for suffix in _SUFFIXES:
+        try:
+            file = (inside / (image_id + suffix)).resolve()
+            if file.is_relative_to(inside) and file.is_file():
+                return file
+        # No file has a name that the system does not know, or one as long as a caption.
+        except (OSError, ValueError):
+            return None
+    return None
 
 
-def read_image(folder: str | os.PathLike[str] | None, image_id: str) -> tf.Tensor | None:
-    """Reads an image.
+def read_image(file: Path | None) -> np.ndarray | None:
+    """Reads an image as people see it, upright.
 
     Args:
-        folder: as for `find_image`.
-        image_id: the image.
+        file: its file, or None.
 
     Returns:
         uint8 `[height, width, 3]`; None where there is no file, or one that cannot be read.
     """
-    file = find_image(folder, image_id)
-    if file is None:
-        return None
     try:
-        return tf.io.decode_image(tf.io.read_file(str(file)), 3, expand_animations=False)
-    except tf.errors.OpError:
+        return None if file is None else decode_photograph(file.read_bytes(), _WHOLE)
+    except (ImageError, OSError):
         return None
 
 
@@ -77,7 +86,20 @@ def picture_of(
     Returns:
         The picture; `NO_PICTURE` where there is no file, or one that cannot be read.
     """
-    image = read_image(folder, image_id)
+    return picture_of_file(find_image(folder, image_id), longest_side)
+
+
+def picture_of_file(file: Path | None, longest_side: int = _LONGEST_SIDE) -> Picture:
+    """Makes the small picture of a file.
+
+    Args:
+        file: the file, or None.
+        longest_side: pixels of the small picture.
+
+    Returns:
+        The picture; `NO_PICTURE` where there is no file, or one that cannot be read.
+    """
+    image = read_image(file)
     if image is None:
         return NO_PICTURE
     height, width = image.shape[:2]

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from hslm_tf.report.pictures import read_image
+from hslm_tf.report.pictures import find_image, read_image
 
 _NO_PHOTOGRAPH = 200
 
@@ -25,7 +25,7 @@ def photo_tile(
     Returns:
         uint8 `[side, side, 3]`; plain grey where there is no photograph.
     """
-    image = read_image(folder, image_id)
+    image = read_image(find_image(folder, image_id))
     if image is None:
         tile = np.full((side, side, 3), _NO_PHOTOGRAPH, np.uint8)
     else:

@@ -13,7 +13,7 @@ from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.collection_file import read_collection, write_collection
-from hslm_tf.retrieval.encoded_dataset import EncodedDataset, image_ids
+from hslm_tf.retrieval.encoded_dataset import EncodedDataset
 from hslm_tf.retrieval.image_encodings import ImageEncodings
 from hslm_tf.retrieval.indexes import Index
 from hslm_tf.retrieval.indexes.brute_force import BruteForceIndex
@@ -242,21 +242,15 @@ class Collection:
 
         Raises:
             DataError: if region features are not finite.
-            ValueError: if an id is in the collection already, or the shape is another.
+            ValueError: if an id is in the collection already, the shape is another, or the features
+                were made in another way.
         """
-        regions = self.encoded.images.regions
-        # Checked before anything is encoded, which may take long.
-        if dataset.max_regions != regions.shape[1]:
-            raise ValueError(
-                f"The collection has {regions.shape[1]} regions an image. "
-                f"Received: {dataset.source} with {dataset.max_regions}"
-            )
         if ids is not None:
             dataset = dataclasses.replace(dataset, image_ids=list(ids))
-        known = set(self.ids)
-        if twice := [id_ for id_ in image_ids(dataset) if id_ in known]:
-            raise ValueError(f"The collection has this image already. Received: {twice[0]!r}")
-        more = EncodedDataset.encode(self.model, self.heads, dataset, str(regions.dtype))
+        # Checked before anything is encoded, which may take long.
+        self.encoded.check_like(dataset)
+        dtype = str(self.encoded.images.regions.dtype)
+        more = EncodedDataset.encode(self.model, self.heads, dataset, dtype)
         self._change(self.encoded.append(more))
 
     def remove(self, ids: Sequence[str]) -> None:

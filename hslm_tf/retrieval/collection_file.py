@@ -65,6 +65,7 @@ def write_collection(
         "captions": len(encoded.captions),
         "run": run,
         "image_folder": image_folder,
+        "extraction": encoded.extraction,
     }
     write_parts(path, {name: part for name, part in parts.items() if part is not None}, manifest)
 
@@ -106,6 +107,8 @@ def read_collection(path: Path, model: HSLM, verify: bool) -> dict[str, Any]:
             images=ImageEncodings(rows("regions"), parts["region_mask"], rows("image_global")),
             texts=CaptionEncodings(rows("words"), starts, lengths, rows("text_global")),
             boxes=rows("boxes"),
+            # Files of before there was `extract` lack it.
+            extraction=manifest.get("extraction"),
             **{name: parts[name] for name in as_they_are},
         ),
         "image_folder": manifest["image_folder"],

@@ -1,13 +1,15 @@
 """What a collection holds: images and captions, encoded."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.images.extraction_config import check_same
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.image_encodings import ImageEncodings
@@ -29,6 +31,7 @@ class EncodedDataset:
         texts: encodings of the captions.
         caption_vectors: projected vectors of the captions, float32 `[m, dim]`.
         boxes: `[n, N, 4]` x0, y0, x1, y1 of every region, or None.
+        extraction: how region features were made of photographs, as the dataset says, or None.
 
     Raises:
         ValueError: if the parts do not fit together.
@@ -42,6 +45,7 @@ class EncodedDataset:
     texts: CaptionEncodings
     caption_vectors: np.ndarray
     boxes: Rows | None = None
+    extraction: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         images, captions = len(self.images), len(self.texts)
@@ -134,7 +138,7 @@ class EncodedDataset:
             DataError: if region features are not finite.
             ValueError: if a local feature does not fit the type.
         """
-        return cls.from_encodings(
+        encoded = cls.from_encodings(
             heads,
             ImageEncodings.encode(
                 model, dataset, dtype=dtype, progress=progress, memmap_dir=memmap_dir
@@ -145,6 +149,27 @@ class EncodedDataset:
             caption_to_image=dataset.caption_to_image,
             boxes=dataset.read_boxes(np.arange(dataset.num_images)),
         )
+        return replace(encoded, extraction=dataset.extraction)
+
+    def check_like(self, dataset: RetrievalDataset) -> None:
+        """Checks that a dataset can be encoded and put behind these images.
+
+        Args:
+            dataset: other images.
+
+        Raises:
+            ValueError: if its region features were made in another way, there are more or fewer
+                regions an image, or an image has an id of these.
+        """
+        regions = self.images.regions.shape[1]
+        if dataset.max_regions != regions:
+            raise ValueError(
+                f"The collection has {regions} regions an image. "
+                f"Received: {dataset.source} with {dataset.max_regions}"
+            )
+        check_same(self.extraction, dataset.extraction, "the collection", dataset.source)
+        if twice := [id_ for id_ in image_ids(dataset) if id_ in self._rows]:
+            raise ValueError(f"The collection has this image already. Received: {twice[0]!r}")
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
         """Finds images by their ids.
@@ -192,6 +217,7 @@ class EncodedDataset:
             texts=self.texts.append(other.texts),
             caption_vectors=np.concatenate([self.caption_vectors, other.caption_vectors]),
             boxes=self.boxes.append(other.boxes) if both else None,
+            extraction=self.extraction or other.extraction,
         )
 
     def without(self, rows: np.ndarray) -> "EncodedDataset":
@@ -221,6 +247,7 @@ class EncodedDataset:
             texts=self.texts.select(captions),
             caption_vectors=self.caption_vectors[captions],
             boxes=None if self.boxes is None else self.boxes.select(kept),
+            extraction=self.extraction,
         )
 
 

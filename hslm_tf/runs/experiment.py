@@ -9,9 +9,11 @@ import tensorflow as tf
 
 from hslm_tf.config import RunConfig
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.json_object import write_object
 from hslm_tf.data.pipeline import steps_per_epoch, training_batches
 from hslm_tf.data.sample import sample_word_vectors
 from hslm_tf.evaluation.ranks import RecallReport
+from hslm_tf.images.extraction_config import check_same
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.runs.checkpoints import RunCheckpoint
 from hslm_tf.runs.recipe import loss_of, optimizer_of, schedule_of
@@ -77,6 +79,8 @@ def train(
             f"There are only {steps * (training.epochs - done)} steps to go. "
             f"Received: profiled_steps={profiled_steps}"
         )
+    made = (split.extraction for split in splits)
+    check_same(*made, *(split.source for split in splits))
     captions = cached_split(splits.train.captions)
     if done:
         model = keras.saving.load_model(run.last_model)
@@ -88,6 +92,8 @@ def train(
         model = new_model(config, captions)
         model.compile(optimizer=optimizer_of(training, steps), loss=loss_of(training, steps))
     run.write_config(config)
+    if splits.train.extraction is not None:
+        write_object(run.features_file, splits.train.extraction)
     run.tidy()
     Vocabulary(model.vocabulary).save(run.vocabulary_file)
     tokens = model.tokenizer.ids_of_split(captions)

@@ -7,6 +7,7 @@ from typing import Any
 
 from hslm_tf.config import RunConfig
 from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.data.json_object import read_object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,11 @@ class RunDirectory:
     def vocabulary_file(self) -> Path:
         """The vocabulary, in the JSON format of SCAN and SGRAF."""
         return self.path / "vocabulary.json"
+
+    @property
+    def features_file(self) -> Path:
+        """How the region features that it learns from were made, JSON, where that is known."""
+        return self.path / "features.json"
 
     @property
     def best_model(self) -> Path:
@@ -138,6 +144,17 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         with atomic_write(self.config_file) as draft:
             config.save(draft)
+
+    def extraction(self) -> dict[str, Any] | None:
+        """Reads how the region features that the run learns from were made.
+
+        Returns:
+            What `python -m hslm_tf.extract` wrote beside them, or None where that is not known.
+
+        Raises:
+            DataError: if the file is damaged.
+        """
+        return read_object(self.features_file) if self.features_file.exists() else None
 
     def config(self) -> RunConfig:
         """Reads the configuration.

@@ -11,6 +11,7 @@ from hslm_tf.config import RunConfig
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.loading import find_splits, load_dataset
 from hslm_tf.data.sample import sample_folder
+from hslm_tf.images.extraction_config import check_same
 from hslm_tf.report.pictures import find_image
 from hslm_tf.runs.run_directory import RunDirectory
 
@@ -91,12 +92,15 @@ def open_split(
     Raises:
         FileNotFoundError: if there is no run, or it has no model yet.
         DataError: if the data are missing or broken.
+        ValueError: if its region features were made in another way than those of the training.
     """
     config = run.config()
     if dataset is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=dataset))
     run.require_model()
-    return load_split(config, split or config.data.test_split, captions_optional)
+    opened = load_split(config, split or config.data.test_split, captions_optional)
+    check_same(run.extraction(), opened.extraction, str(run.path), opened.source)
+    return opened
 
 
 def open_common_split(

@@ -13,28 +13,24 @@ from hslm_tf.beam.running import encode
 from hslm_tf.beam.shard_file import read_shard
 from hslm_tf.beam.work_folder import Plan, WorkFolder
 from hslm_tf.data.errors import DataError
+from hslm_tf.images.extractor import RegionFeatures
+from hslm_tf.images.photographs import ImageError, decode_photograph
 from tests.beam.bucket import address
 
 
 class Halves:
     """The whole image and its two halves; their mean colours, four times over, are the features."""
 
-    def extract(self, images):
+    def extract(self, images, ids=None):
         for image in images:
             if len(image) == 1:
-                raise ValueError("the photograph is one pixel high")
+                raise ImageError("the photograph is one pixel high")
         boxes = np.float32([[0, 0, 1, 1], [0, 0, 1, 0.5], [0, 0.5, 1, 1]])
         parts = [(image, *np.split(image, 2)) for image in images]
         means = np.array([[part.mean(axis=(0, 1)) for part in three] for three in parts])
         features = np.tile(means.reshape(len(images), 3, 3), 4).astype(np.float32)
-        return features, np.tile(boxes, (len(images), 1, 1)), np.full(len(images), 3)
-
-
-def decode(content):
-    try:
-        return tf.io.decode_image(content, 3, tf.float32).numpy()
-    except tf.errors.InvalidArgumentError as error:
-        raise DataError("it is no image") from error
+        counts = np.full(len(images), 3)
+        return RegionFeatures(features, np.tile(boxes, (len(images), 1, 1)), counts)
 
 
 @pytest.fixture
@@ -75,7 +71,7 @@ def test_a_folder_without_photographs_is_refused(tmp_path):
 @pytest.mark.usefixtures("exported_before")
 def test_photographs_become_shards(small, photographs, tmp_path, monkeypatch):
     """Good ones, and some of every kind of bad ones; of the last shard there is none left."""
-    monkeypatch.setattr(photograph_source, "_PHOTOGRAPHS_AT_ONCE", 3)
+    monkeypatch.setattr(photograph_source, "PHOTOGRAPHS_AT_ONCE", 3)
     names = sorted(str(path.relative_to(photographs)) for path in photographs.glob("*/*"))
     contents = [(photographs / name).read_bytes() for name in names]
     (photographs / names[2]).write_bytes(contents[2][:40])
@@ -86,10 +82,10 @@ def test_photographs_become_shards(small, photographs, tmp_path, monkeypatch):
     for row in (13, 15, 16, 17, 18):
         (photographs / names[row]).unlink()
     plan = Plan({"photographs": str(photographs)}, 19, 3, 5, "float32", "")
-    encode(PhotographSource(listed, decode, Halves), work, plan, *small[:2])
+    encode(PhotographSource(listed, Halves), work, plan, *small[:2])
 
     kept = [row for row in range(19) if row not in (2, 8, 13, *range(15, 19))]
-    features, boxes, _ = Halves().extract([decode(contents[row]) for row in kept])
+    features, boxes, _ = Halves().extract([decode_photograph(contents[row]) for row in kept])
     expected = small.model.encode_image(features, np.ones((12, 3), bool))
     found = collect(work, plan, *small[:2])
     assert found.ids == [names[row] for row in kept]
@@ -102,5 +98,6 @@ def test_photographs_become_shards(small, photographs, tmp_path, monkeypatch):
         for shard in plan.shards
         for reason in read_shard(work.file_of(shard), ["rejected_reasons"])["rejected_reasons"]
     ]
-    assert reasons[:2] == ["it is no image", "the photograph is one pixel high"]
+    assert "no photograph that can be read" in reasons[0]
+    assert reasons[1] == "the photograph is one pixel high"
     assert all("No such file" in reason for reason in reasons[2:])

@@ -76,6 +76,67 @@ def test_karpathys_json(tmp_path):
     assert "restval" not in found
 
 
+def test_the_folder_that_the_json_names_comes_first(tmp_path):
+    for folder in ("thumbnails", "val2014"):
+        write(tmp_path / folder / "a.jpg")
+    file = karpathy(tmp_path / "dataset.json", [("a.jpg", "test", "val2014", ["a dog"])])
+    assert listed(file)["test"][0].path == tmp_path / "val2014/a.jpg"
+
+
+@pytest.mark.parametrize(
+    "rows, error",
+    [
+        (
+            [("a\nb.jpg", "test", "", ["a dog"])],
+            r"split test: the name 'a\\nb\.jpg' cannot be an id",
+        ),
+        ([("a\0.jpg", "test", "", ["a dog"])], "cannot be an id"),
+        ([("a.jpg", "../x", "", ["a dog"])], r"dataset\.json: the split '\.\./x' cannot be"),
+        (
+            [("a.jpg", "test", "", ["a dog"]), ("b.jpg", "test", "", [])],
+            "'b.jpg' has no caption, though others have",
+        ),
+    ],
+)
+def test_a_json_that_would_break_what_is_written(tmp_path, rows, error):
+    with pytest.raises(DataError, match=error):
+        listed(karpathy(tmp_path / "dataset.json", rows))
+
+
+def test_a_json_without_captions(tmp_path):
+    rows = [(name, "test", "", []) for name in ("a.jpg", "b.jpg")]
+    found = listed(karpathy(tmp_path / "dataset.json", rows))["test"]
+    assert found == [Photograph(name, tmp_path / name) for name in ("a.jpg", "b.jpg")]
+
+
+def test_a_name_that_is_too_long_for_a_file_is_not_there(tmp_path):
+    name = "a" * 300 + ".jpg"
+    found = listed(karpathy(tmp_path / "dataset.json", [(name, "test", "", ["a dog"])]))
+    assert found["test"][0].path == tmp_path / name
+
+
+def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch):
+    write(tmp_path / "a.jpg")
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.path.basename(path) == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match="closed: the folder cannot be read: Permission denied"):
+        listed(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["", "a/b", ".hidden", "a\nb"])
+def test_a_split_is_the_beginning_of_a_name(tmp_path, split):
+    write(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match="cannot be"):
+        listed(tmp_path, split=split)
+
+
 def test_a_token_file(tmp_path):
     (tmp_path / "mine.token").write_text("a.jpg#0\tone dog\na.jpg#1\ta dog\nb.png#0\ttwo dogs\n")
     (tmp_path / "train_ids.txt").write_text("b.png\n")

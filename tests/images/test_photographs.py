@@ -1,4 +1,7 @@
+import io
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +67,26 @@ def test_adobe_cmyk_is_inverted_back():
     assert red[0] > 180 and red[1:].max() < 80
 
 
+def test_ycck():
+    image = Image.fromarray(corners()).convert("CMYK")
+    cyan, magenta, yellow, black = image.split()
+    inks = Image.merge("RGB", (cyan, magenta, yellow)).convert("YCbCr")
+    # Pillow inverts what it writes, black alone is inverted in a YCCK file.
+    planes = [band.point(lambda level: 255 - level) for band in inks.split()]
+    content = bytearray(encoded(Image.merge("CMYK", (*planes, black)), "JPEG", quality=95))
+    transform = content.index(b"Adobe") + 11
+    assert content[transform] == 0
+    content[transform] = 2
+    close(decode_photograph(bytes(content)), corners())
+
+
+def test_of_several_pictures_in_a_jpeg_the_first():
+    other = Image.new("RGB", (60, 40), "white")
+    content = encoded(corners(), "MPO", save_all=True, append_images=[other])
+    assert Image.open(io.BytesIO(content)).format == "MPO"
+    close(decode_photograph(content), corners(), 30)
+
+
 @pytest.mark.parametrize("mode", ["L", "1", "LA", "P", "HSV", "YCbCr"])
 def test_modes(mode):
     kind = {"HSV": "TIFF", "YCbCr": "JPEG"}.get(mode, "PNG")
@@ -84,6 +107,13 @@ def test_transparent_parts_become_white():
     assert (decode_photograph(encoded(half, "PNG")) == 127).all()
 
 
+def test_transparent_grey():
+    picture = np.full((4, 6, 2), (90, 255), np.uint8)
+    picture[:, 3:, 1] = 0
+    found = decode_photograph(encoded(Image.fromarray(picture, "LA"), "PNG"))
+    assert (found[:, :3] == 90).all() and (found[:, 3:] == 255).all()
+
+
 def test_a_transparent_palette():
     image = Image.fromarray(corners()).quantize(4)
     index = np.asarray(image)[0, 0]
@@ -100,6 +130,16 @@ def test_16_bit_grey_is_scaled(kind):
     assert (found == found[..., :1]).all()
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_a_dark_photograph_of_16_bits_stays_dark(kind):
+    found = decode_photograph(encoded(np.full((3, 4), 200, np.uint16), kind))
+    assert (found == 1).all()
+
+
+def test_white_is_white_in_fractions_too():
+    assert (decode_photograph(encoded(np.ones((3, 4), np.float32), "TIFF")) == 255).all()
+
+
 def png(width: int, height: int, depth: int, content: bytes) -> bytes:
     """A PNG of red, green and blue, whatever its content."""
     header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
@@ -113,6 +153,19 @@ def png(width: int, height: int, depth: int, content: bytes) -> bytes:
 def test_16_bit_colour():
     row = b"\0" + struct.pack(">3H", 65535, 0x8000, 0) * 3
     assert (decode_photograph(png(3, 2, 16, row * 2)) == (255, 128, 0)).all()
+
+
+def test_16_bit_colour_in_a_tiff():
+    # Pillow does not write it: the file of a photograph of 8 bits gets longer samples.
+    levels = np.array([[[65535, 0x8000, 0]] * 3] * 2, "<u2").tobytes()
+    entries = [
+        *((256, 3, 1, 3), (257, 3, 1, 2), (258, 3, 3, 8), (259, 3, 1, 1), (262, 3, 1, 2)),
+        *((273, 4, 1, 14), (277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 1, len(levels))),
+    ]
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    start = struct.pack("<2sHI3H", b"II", 42, 14 + len(levels), 16, 16, 16)
+    assert (decode_photograph(start + levels + directory) == (255, 128, 0)).all()
 
 
 @pytest.mark.parametrize("scale", [1, 255, 65535])
@@ -152,8 +205,14 @@ def test_large_photographs_are_made_smaller(kind):
     assert found.shape == ((300, 200, 3) if kind == "JPEG" else (200, 300, 3))
 
 
+def test_200_million_pixels_are_no_bomb():
+    content = encoded(Image.new("L", (16_320, 12_240), 77), "JPEG")
+    found = decode_photograph(content)
+    assert found.shape == (768, 1024, 3) and (found == 77).all()
+
+
 def test_a_bomb_is_refused_before_it_is_decoded():
-    with pytest.raises(ImageError, match="3600000000 pixels"):
+    with pytest.raises(ImageError, match="3,600,000,000 pixels, expected 1 to 250,000,000"):
         decode_photograph(png(60_000, 60_000, 8, b""))
 
 
@@ -204,7 +263,41 @@ def test_mutants_decode_or_are_refused(kind):
                 assert str(error)
             else:
                 assert found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3
-                assert 0 < max(found.shape[:2]) <= 1024
+                assert 0 < min(found.shape[:2]) and max(found.shape[:2]) <= 1024
+
+
+PLAIN = "from PIL import Image; Image.open(io.BytesIO(content)).getexif()"
+OURS = """
+from hslm_tf.images.photographs import ImageError, decode_photograph
+with contextlib.suppress(ImageError):
+    decode_photograph(content)
+"""
+
+
+def printed(code: str, content: bytes) -> bytes:
+    code = f"import contextlib, io, sys; content = sys.stdin.buffer.read()\n{code}"
+    command = [sys.executable, "-W", "always", "-c", code]
+    return subprocess.run(command, input=content, capture_output=True).stderr
+
+
+@pytest.mark.parametrize("what", [b"Corrupt EXIF data", b"More samples per pixel"])
+def test_nothing_is_printed(what):
+    content = encoded(corners(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12")
+    if b"samples" in what:
+        three, sixty = (struct.pack("<HHIH", 277, 3, 1, number) for number in (3, 60))
+        content = encoded(corners(), "TIFF").replace(three, sixty)
+    assert what in printed(PLAIN, content)
+    assert printed(OURS, content) == b""
+
+
+def test_warnings_of_others_are_not_shown_again():
+    content = encoded(corners(), "PNG")
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            decode_photograph(content)
+            warnings.warn("mine", stacklevel=1)
+    assert [str(warning.message) for warning in shown] == ["mine"]
 
 
 def test_photographs_in_many_threads():
