@@ -169,7 +169,7 @@ def test_a_preset_that_cannot_be_loaded(monkeypatch, tmp_path):
         raise ConnectionError("Failed to resolve 'api.kaggle.com'\nand more")
 
     monkeypatch.setattr(keras_hub.models.Backbone, "from_preset", from_preset)
-    error = "resnet_50_imagenet is no KerasHub preset .* api.kaggle.com'. Where .* name a folder"
+    error = "resnet_50_imagenet is no KerasHub preset .*api.kaggle.com'. Where .* name a folder"
     with pytest.raises(OSError, match=error):
         load_backbone("resnet_50_imagenet", 64)
     with pytest.raises(OSError, match="Failed to resolve 'api.kaggle.com'$"):
