@@ -2,8 +2,9 @@
 
 import difflib
 import hashlib
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class Backbone:
         size: side of a photograph, pixels.
 
     Raises:
-        ValueError: if what the network makes is no map.
+        ValueError: if the network does not take such photographs, or what it makes is no map.
     """
 
     def __init__(
@@ -37,13 +38,20 @@ class Backbone:
         size: int,
     ) -> None:
         self._network, self._prepared = network, prepared
-        shape = tuple(self(tf.zeros((_BATCH, size, size, 3))).shape)
-        if len(shape) != 4 or shape[0] != _BATCH:
+        try:
+            made = network(prepared(tf.zeros((_BATCH, size, size, 3))), training=False)
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
             raise ValueError(
-                f"{name} makes {list(shape[1:])} of a photograph, expected a map [height, width, "
-                "features], as convolutional networks make"
+                f"{name} takes no photographs of {size} x {size} pixels: {_first_line(error)}"
+            ) from error
+        shapes = [tuple(part.shape) for part in keras.tree.flatten(made)]
+        if not tf.is_tensor(made) or len(shapes[0]) != 4 or shapes[0][0] != _BATCH:
+            shown = ", ".join(str(list(shape[1:])) for shape in shapes)
+            raise ValueError(
+                f"{name} makes {shown} of a photograph, expected a map [height, width, features], "
+                "as convolutional networks make"
             )
-        self.region_dim: int = shape[-1]
+        self.region_dim: int = shapes[0][-1]
 
     def __call__(self, pixels: tf.Tensor) -> tf.Tensor:
         """Makes maps.
@@ -118,12 +126,17 @@ def _application(build: Any, name: str, size: int, weights: Path | None) -> Back
     settings = {"include_top": False, "input_shape": (size, size, 3)}
     try:
         network = build(weights=None if weights else "imagenet", **settings)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} cannot be made for {size} x {size} pixels: {_first_line(error)}"
+        ) from error
     # Keras tells of a failed download by a bare Exception.
     except Exception as error:
+        cache = os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), "models")
         raise OSError(
-            f"{name} cannot be made with its weights for ImageNet: {error}. Where they cannot be "
-            "loaded from the internet, put them into Keras's cache, ~/.keras/models, or name a "
-            "file with the weights"
+            f"{name} cannot be made with its weights for ImageNet: {_first_line(error)}. Where "
+            f"they cannot be loaded from the internet, put them into Keras's cache, {cache}, or "
+            "name a file with the weights"
         ) from error
     if weights is not None:
         try:
@@ -149,24 +162,38 @@ def _saved_model(path: Path) -> Any:
 
 
 def _preset(name: str, size: int, applications: Any) -> Backbone:
-    names = [build.__name__ for build in applications]
-    near = difflib.get_close_matches(name, names, 3)
-    advice = f"; keras.applications has {', '.join(near or sorted(names)[:3])}, ..."
+    known = [build.__name__ for build in applications]
     if not any(mark in name for mark in "_/:") and not Path(name).exists():
         raise ValueError(
             f"{name!r} is no network of keras.applications, no .keras file and no KerasHub preset"
-            + advice
+            + _near(name, known)
         )
     keras_hub = load_extra("keras_hub", "keras-hub")
+    presets = keras_hub.models.Backbone.presets
+    local = Path(name).exists()
+    if not local and name not in presets and "://" not in name:
+        raise ValueError(
+            f"{name} is no KerasHub preset that can be loaded: there is no such name or folder"
+            + _near(name, [*known, *presets])
+        )
     try:
         network = keras_hub.models.Backbone.from_preset(name)
         converter = keras_hub.layers.ImageConverter.from_preset(name, image_size=None)
     # What is wrong with a preset or its download is told by any exception.
     except Exception as error:
-        raise OSError(
-            f"{name} is no KerasHub preset that can be loaded: {_first_line(error)}" + advice
-        ) from error
+        reason = f"{name} is no KerasHub preset that can be loaded: {_first_line(error)}"
+        if not local:
+            reason += (
+                ". Where it cannot be loaded from the internet, name a folder that holds it, as "
+                "~/.cache/kagglehub does where it was loaded"
+            )
+        raise OSError(reason) from error
     return Backbone(name, network, converter, size)
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, 3)
+    return f"; there are {', '.join(near or sorted(known)[:3])}, ..."
 
 
 def _first_line(error: Exception) -> str:

@@ -78,7 +78,10 @@ def test_no_weights_can_be_loaded(monkeypatch):
         raise Exception(f"URL fetch failure on {origin}: None -- name resolution")
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
-    with pytest.raises(OSError, match="URL fetch failure .* name a file with the weights"):
+    monkeypatch.setenv("KERAS_HOME", "/elsewhere")
+    with pytest.raises(
+        OSError, match="URL fetch failure .* /elsewhere/models, or name a file with the weights"
+    ):
         load_backbone("MobileNetV2", 64)
 
 
@@ -134,9 +137,68 @@ def test_a_network_without_a_map(tmp_path):
         load_backbone(str(tmp_path / "flat.keras"), 64)
 
 
+def test_several_maps_are_none(tmp_path):
+    inputs = keras.Input((None, None, 3))
+    fine = keras.layers.Conv2D(4, 8, strides=8)(inputs)
+    coarse = keras.layers.Conv2D(5, 2, strides=2)(fine)
+    keras.Model(inputs, {"P3": fine, "P4": coarse}).save(tmp_path / "pyramid.keras")
+    with pytest.raises(
+        ValueError,
+        match=r"pyramid.keras makes \[8, 8, 4\], \[4, 4, 5\] of a photograph, expected a map",
+    ) as error:
+        load_backbone(str(tmp_path / "pyramid.keras"), 64)
+    assert "\n" not in str(error.value)
+
+
+def test_a_size_that_a_network_does_not_take(tmp_path):
+    inputs = keras.Input((64, 64, 3))
+    keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs)).save(tmp_path / "fixed.keras")
+    with pytest.raises(
+        ValueError,
+        match=r"fixed.keras takes no photographs of 96 x 96 pixels: .*\(None, 64, 64, 3\)",
+    ):
+        load_backbone(str(tmp_path / "fixed.keras"), 96)
+    with pytest.raises(
+        ValueError, match="InceptionV3 cannot be made for 64 x 64 pixels: .* at least 75x75"
+    ):
+        load_backbone("InceptionV3", 64)
+
+
+def test_a_preset_that_cannot_be_loaded(monkeypatch, tmp_path):
+    def from_preset(name):
+        raise ConnectionError("Failed to resolve 'api.kaggle.com'\nand more")
+
+    monkeypatch.setattr(keras_hub.models.Backbone, "from_preset", from_preset)
+    error = "resnet_50_imagenet is no KerasHub preset .*api.kaggle.com'. Where .* name a folder"
+    with pytest.raises(OSError, match=error):
+        load_backbone("resnet_50_imagenet", 64)
+    with pytest.raises(OSError, match="Failed to resolve 'api.kaggle.com'$"):
+        load_backbone(str(tmp_path), 64)
+
+
+def test_a_transformer_makes_tokens(tmp_path):
+    vit = keras_hub.models.ViTBackbone(
+        image_shape=(64, 64, 3),
+        patch_size=(16, 16),
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        mlp_dim=8,
+    )
+    vit.save_to_preset(str(tmp_path))
+    with pytest.raises(
+        OSError, match="no KerasHub preset that can be loaded: .image_converter.json"
+    ):
+        load_backbone(str(tmp_path), 64)
+    keras_hub.layers.ViTImageConverter(scale=1 / 255).save_to_preset(str(tmp_path))
+    with pytest.raises(ValueError, match=r"makes \[17, 8\] of a photograph, expected a map"):
+        load_backbone(str(tmp_path), 64)
+
+
 @pytest.mark.parametrize(
     "name, error",
     [
+        ("resnet_50_imagenett", "there is no such name or folder; there are resnet_50_imagenet"),
         ("EfficientNetV2B9", "no network of keras.applications.*EfficientNetV2B3"),
         ("none.keras", "none.keras: there is no such file"),
         ("./no_such_preset", "no_such_preset is no KerasHub preset that can be loaded"),

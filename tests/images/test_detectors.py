@@ -1,3 +1,5 @@
+import re
+
 import keras
 import keras_hub
 import numpy as np
@@ -37,13 +39,29 @@ def save(path, nodes, inputs, outputs, constants=()):
     return path
 
 
-def bright_box(path, shape, kind, dtype=TensorProto.FLOAT, asks_for_size=False):
-    """A detector that finds the smallest box around all bright pixels, and one around everything.
+def bright_box(path, shape, kind, dtype=TensorProto.FLOAT, asks_for_size=False, sixth=8):
+    """A detector that finds the smallest box around all bright pixels, and one around nothing.
 
-    The scores are the brightness of both.
+    The scores are the brightness and its half. The kinds: `separate` has outputs with names,
+    `numbered` those of torchvision without, `rows` one output.
     """
-    channel = 1 if shape[1] == 3 else 3
+    channel = 3 if shape[-1] == 3 else 1
     floats = [helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT)]
+    constants = [helper.make_tensor("first", TensorProto.INT64, [1], [0])]
+    if len(shape) == 3:
+        floats[0].output[0] = "one_image"
+        floats.append(helper.make_node("Unsqueeze", ["one_image", "first"], ["floats"]))
+    if shape[-3:] == [3, "height", "width"]:
+        # What changes nothing, but only where sides can be halved five times.
+        floats[-1].output[0] = "all"
+        floats += [
+            helper.make_node(
+                "MaxPool", ["all"], ["small"], kernel_shape=[32, 32], strides=[32, 32]
+            ),
+            helper.make_node("Resize", ["small", "", "scales"], ["large"], mode="nearest"),
+            helper.make_node("Min", ["all", "large"], ["floats"]),
+        ]
+        constants.append(helper.make_tensor("scales", TensorProto.FLOAT, [4], [1, 1, 32, 32]))
     bright = [
         helper.make_node("ReduceMax", ["floats"], ["grey"], axes=[channel], keepdims=0),
         helper.make_node("ReduceMax", ["grey"], ["in_rows"], axes=[2], keepdims=0),
@@ -71,7 +89,7 @@ def bright_box(path, shape, kind, dtype=TensorProto.FLOAT, asks_for_size=False):
         helper.make_node("Mul", ["most", "half"], ["less"]),
         helper.make_node("Concat", ["less", "most"], ["confidence"], axis=0),
     ]
-    constants = [
+    constants += [
         helper.make_tensor("half", TensorProto.FLOAT, [1], [0.5]),
         helper.make_tensor("nothing", TensorProto.FLOAT, [1], [0.0]),
         helper.make_tensor("one", TensorProto.INT64, [], [1]),
@@ -79,7 +97,19 @@ def bright_box(path, shape, kind, dtype=TensorProto.FLOAT, asks_for_size=False):
         helper.make_tensor("one_more", TensorProto.INT64, [1], [1]),
     ]
     inputs = [("images", dtype, shape)]
-    if kind == "separate":
+    if kind == "numbered":
+        constants.append(helper.make_tensor("classes", TensorProto.INT64, [2], [7, 8]))
+        last = [
+            helper.make_node("Identity", ["classes"], ["11"]),
+            helper.make_node("Identity", ["confidence"], ["12"]),
+            helper.make_node("Identity", ["two"], ["13"]),
+        ]
+        outputs = [
+            ("11", TensorProto.INT64, ["n"]),
+            ("12", TensorProto.FLOAT, ["n"]),
+            ("13", TensorProto.FLOAT, ["n", 4]),
+        ]
+    elif kind == "separate":
         last = [
             helper.make_node("Identity", ["two"], ["boxes"]),
             helper.make_node("Identity", ["confidence"], ["scores"]),
@@ -89,17 +119,25 @@ def bright_box(path, shape, kind, dtype=TensorProto.FLOAT, asks_for_size=False):
         constants += [
             helper.make_tensor("column", TensorProto.INT64, [2], [2, 1]),
             helper.make_tensor("batch", TensorProto.INT64, [3], [1, 2, 6]),
+            helper.make_tensor("classes", TensorProto.FLOAT, [2, 1], [7, sixth]),
         ]
         last = [
             helper.make_node("Reshape", ["confidence", "column"], ["score"]),
-            helper.make_node("Concat", ["two", "score", "score"], ["rows"], axis=1),
+            helper.make_node("Concat", ["two", "score", "classes"], ["rows"], axis=1),
             helper.make_node("Reshape", ["rows", "batch"], ["output0"]),
         ]
         outputs = [("output0", TensorProto.FLOAT, [1, 2, 6])]
     if asks_for_size:
+        # As RT-DETR: boxes are made shares of the input, and those pixels of the size.
         inputs.append(("orig_target_sizes", TensorProto.INT64, [1, 2]))
-        outputs.append(("labels", TensorProto.INT64, [1, 2]))
-        last.append(helper.make_node("Identity", ["orig_target_sizes"], ["labels"]))
+        last[0] = helper.make_node("Mul", ["two", "growth"], ["boxes"])
+        ends += [
+            helper.make_node("Cast", ["orig_target_sizes"], ["sizes"], to=TensorProto.FLOAT),
+            helper.make_node("Concat", ["sizes", "sizes"], ["all_sizes"], axis=1),
+            helper.make_node("Div", ["all_sizes", "own_size"], ["growth"]),
+        ]
+        own = [shape[3], shape[2]] * 2
+        constants.append(helper.make_tensor("own_size", TensorProto.FLOAT, [4], own))
     return save(path, [*floats, *bright, *ends, *last], inputs, outputs, constants)
 
 
@@ -108,11 +146,12 @@ LAYOUTS = {
     "channels last": [1, 80, 80, 3],
     "any size": [1, 3, "height", "width"],
     "any size, channels last": ["batch", "height", "width", 3],
+    "any size, not one of many": [3, "height", "width"],
 }
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("kind", ["separate", "rows"])
+@pytest.mark.parametrize("kind", ["separate", "numbered", "rows"])
 @pytest.mark.parametrize("size", [(60, 120), (120, 60), (7, 9), (700, 900)])
 def test_boxes_are_shares_of_the_photograph(tmp_path, layout, kind, size):
     path = bright_box(tmp_path / "bright.onnx", LAYOUTS[layout], kind)
@@ -131,11 +170,42 @@ def test_pixels_of_bytes(tmp_path):
     assert found.scores[0] == 255
 
 
+def test_pixels_of_half_precision(tmp_path):
+    path = bright_box(tmp_path / "b.onnx", [1, 3, 80, 80], "rows", TensorProto.FLOAT16)
+    (found,) = OnnxDetector(path).detect([picture()], ["a"])
+    np.testing.assert_allclose(found.boxes[0], [0.5, 0.5, 1, 1], atol=0.04)
+    np.testing.assert_allclose(found.scores, [1], atol=1e-3)
+
+
+def test_a_very_long_photograph(tmp_path):
+    path = bright_box(tmp_path / "b.onnx", LAYOUTS["any size"], "numbered")
+    image = np.repeat(picture(10, 5000)[5:], 2, axis=0)
+    (found,) = OnnxDetector(path).detect([image], ["a"])
+    np.testing.assert_allclose(found.boxes, [[0.5, 0, 1, 1]], atol=0.01)
+
+
+def test_rows_that_are_not_final(tmp_path):
+    path = bright_box(tmp_path / "b.onnx", [1, 3, 80, 80], "rows", sixth=0.25)
+    with pytest.raises(DataError, match="b.onnx: the sixth number of a row is 0.25, no class"):
+        OnnxDetector(path).detect([picture()], ["a"])
+
+
+def test_weights_beside_the_file_count(tmp_path):
+    path = bright_box(tmp_path / "b.onnx", [1, 3, 80, 80], "rows")
+    alone = OnnxDetector(path).fingerprint
+    assert alone == OnnxDetector(path).fingerprint and len(alone) == 64
+    (tmp_path / "b.onnx.data").write_bytes(b"weights")
+    assert OnnxDetector(path).fingerprint != alone
+
+
 def test_a_detector_that_asks_for_the_size(tmp_path):
-    path = bright_box(tmp_path / "b.onnx", [1, 3, 80, 80], "separate", asks_for_size=True)
+    path = bright_box(tmp_path / "b.onnx", [1, 3, 60, 100], "separate", asks_for_size=True)
     for size in ((60, 120), (200, 50)):
         (found,) = OnnxDetector(path).detect([picture(*size)], ["a"])
-        np.testing.assert_allclose(found.boxes[0], [0.5, 0.5, 1, 1], atol=2 / 80)
+        np.testing.assert_allclose(found.boxes[0], [0.5, 0.5, 1, 1], atol=2 / 60)
+        # Nothing but the photograph is shown to it.
+        (dark,) = OnnxDetector(path).detect([picture(*size) // 5], ["a"])
+        np.testing.assert_allclose(dark.scores, [0.2])
 
 
 def test_what_is_no_detector(tmp_path):
@@ -144,27 +214,40 @@ def test_what_is_no_detector(tmp_path):
         OnnxDetector(tmp_path / "bad.onnx")
     with pytest.raises(FileNotFoundError):
         OnnxDetector(tmp_path / "none.onnx")
-    node = helper.make_node("Identity", ["x"], ["y"])
-    value = [1, 10]
-    path = save(
-        tmp_path / "x.onnx",
-        [node],
-        [("x", TensorProto.FLOAT, value)],
-        [("y", TensorProto.FLOAT, value)],
-    )
-    with pytest.raises(
-        DataError, match=r"takes x \[1, 10\] tensor\(float\) and makes y .*readable"
+    for name, shape, made in (
+        ("table", [1, 10], [1, 10]),
+        ("grey", [1, 80, 80, 1], [1, 80, 80, 1]),
+        # A YOLO's raw output.
+        ("raw", [1, 3, 80, 80], [1, 84, 8400]),
+        ("classifier", [1, 3, 80, 80], [1, 1000]),
     ):
-        OnnxDetector(path)
+        node = helper.make_node("ConstantOfShape", ["of"], ["y"])
+        of = helper.make_tensor("of", TensorProto.INT64, [len(made)], made)
+        kinds = [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, made)]
+        path = save(tmp_path / f"{name}.onnx", [node], *kinds, [of])
+        error = f"{name}.onnx takes x {shape} tensor(float) and makes y {made} tensor(float); read"
+        with pytest.raises(DataError, match=re.escape(error)):
+            OnnxDetector(path)
+
+
+def test_boxes_that_are_not_final(tmp_path):
+    """DETR's: boxes beside raw scores of every class, and boxes of another number than scores."""
     shape = [1, 3, 80, 80]
-    raw = save(
-        tmp_path / "raw.onnx",
-        [node],
-        [("x", TensorProto.FLOAT, shape)],
-        [("y", TensorProto.FLOAT, shape)],
-    )
-    with pytest.raises(DataError, match=r"raw.onnx makes y of \[\[1, 3, 80, 80\]\]; readable"):
-        OnnxDetector(raw).detect([picture()], ["a"])
+    sizes = {"logits": [1, 300, 92], "pred_boxes": [1, 300, 4], "boxes": [5, 4], "scores": [6]}
+
+    def detector(*names):
+        nodes = [helper.make_node("ConstantOfShape", [f"of {n}"], [n]) for n in names]
+        tensors = [
+            helper.make_tensor(f"of {n}", TensorProto.INT64, [len(sizes[n])], sizes[n])
+            for n in names
+        ]
+        outputs = [(n, TensorProto.FLOAT, sizes[n]) for n in names]
+        return save(tmp_path / "d.onnx", nodes, [("x", TensorProto.FLOAT, shape)], outputs, tensors)
+
+    with pytest.raises(DataError, match="makes logits .* pred_boxes .*; readable"):
+        OnnxDetector(detector("logits", "pred_boxes"))
+    with pytest.raises(DataError, match=r"d.onnx makes outputs of \[5, 4\], \[6\]; readable"):
+        OnnxDetector(detector("boxes", "scores")).detect([picture()], ["a"])
 
 
 def test_detections_are_cleaned():

@@ -11,13 +11,15 @@ from hslm_tf.data.errors import DataError
 from hslm_tf.extras import load_extra
 from hslm_tf.images.detections import Detections, cleaned
 from hslm_tf.images.detectors.fitting import Fitted, fitted
+from hslm_tf.images.detectors.onnx_signature import read_signature
 
-# Side of a photograph where a file takes any size.
-_SIDE = 640
+# Side of a photograph where a file takes any size; what detectors halve five times needs sides that
+# can be halved five times.
+_SIDE, _STEP = 640, 32
 _READABLE = (
-    "readable are detectors whose file ends in their final boxes: outputs boxes [n, 4] and scores "
-    "[n] (torchvision, RT-DETR, D-FINE), or one output [n, 6] of x0, y0, x1, y1, score, class "
-    "(YOLOv10, YOLO26), in pixels, for one photograph [1, 3, h, w] or [1, h, w, 3]"
+    "readable are detectors whose file ends in their final boxes, in pixels: outputs boxes [n, 4], "
+    "labels [n] and scores [n] (torchvision, RT-DETR, D-FINE), or one output [n, 6] of x0, y0, x1, "
+    "y1, score, class (YOLOv10, YOLO26), for one photograph [1, 3, h, w], [3, h, w] or [1, h, w, 3]"
 )
 
 
@@ -32,13 +34,14 @@ class OnnxDetector:
 
     Raises:
         DataError: if it is not such a file.
+        OSError: if it cannot be read.
         ImportError: if ONNX Runtime is not installed.
     """
 
     def __init__(self, path: Path) -> None:
         onnxruntime = load_extra("onnxruntime", "onnx")
         self._path = path
-        self.fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.fingerprint = _fingerprint(path)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         try:
@@ -47,19 +50,15 @@ class OnnxDetector:
             )
         # ONNX Runtime has an exception of its own for everything that can be wrong with a file.
         except Exception as error:
-            raise DataError(f"{path} is no ONNX model that can be run: {error}") from error
-        self._inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        self._names = [output.name.lower() for output in outputs]
-        self._separate = {"boxes", "scores"} <= set(self._names)
-        shape = self._inputs[0].shape if self._inputs else []
-        # The axes that are not 3 are the height and the width.
-        self._channels_first = len(shape) == 4 and shape[1] == 3
-        right = (self._separate or len(outputs) == 1) and len(self._inputs) in (1, 2)
-        if not right or len(shape) != 4 or 3 not in (shape[1], shape[3]):
+            reason = " ".join(str(error).split())
+            raise DataError(f"{path} is no ONNX model that can be run: {reason}") from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        signature = read_signature(inputs, outputs)
+        if signature is None:
             raise DataError(
-                f"{path} takes {_shown(self._inputs)} and makes {_shown(outputs)}; {_READABLE}"
+                f"{path} takes {_shown(inputs)} and makes {_shown(outputs)}; {_READABLE}"
             )
-        self._size = shape[2:] if self._channels_first else shape[1:3]
+        self._signature = signature
 
     def detect(self, images: Sequence[np.ndarray], ids: Sequence[str]) -> list[Detections]:
         """Finds boxes.
@@ -77,47 +76,62 @@ class OnnxDetector:
         return [self._detect(image) for image in images]
 
     def _detect(self, image: np.ndarray) -> Detections:
-        resized = self._fitted(image)
-        pixels = resized.pixels[None]
-        if self._channels_first:
-            pixels = pixels.transpose(0, 3, 1, 2)
-        if self._inputs[0].type != "tensor(uint8)":
-            floats = np.float16 if self._inputs[0].type == "tensor(float16)" else np.float32
-            pixels = (pixels / np.float32(255)).astype(floats)
-        fed = {self._inputs[0].name: np.ascontiguousarray(pixels)}
-        if len(self._inputs) == 2:
-            height, width = resized.pixels.shape[:2]
-            size = np.int32 if self._inputs[1].type == "tensor(int32)" else np.int64
-            fed[self._inputs[1].name] = np.array([[width, height]], size)
+        signature, resized = self._signature, self._fitted(image)
+        pixels = resized.pixels
+        height, width = pixels.shape[:2]
+        if signature.pixel_type is not np.uint8:
+            pixels = (pixels / np.float32(255)).astype(signature.pixel_type)
+        if signature.channels_first:
+            pixels = pixels.transpose(2, 0, 1)
+        fed = {
+            signature.pixels: np.ascontiguousarray(pixels[None] if signature.batched else pixels)
+        }
+        if signature.target_size is not None:
+            fed[signature.target_size] = np.array([[width, height]], signature.target_type)
         try:
             outputs = self._session.run(None, fed)
         except Exception as error:
-            raise DataError(f"{self._path} cannot be run: {error}") from error
+            reason = " ".join(str(error).split())
+            raise DataError(f"{self._path} cannot be run: {reason}") from error
         boxes, scores = self._boxes_and_scores(outputs)
         return cleaned(boxes / resized.scale, scores)
 
     def _fitted(self, image: np.ndarray) -> Fitted:
-        height, width = (side if isinstance(side, int) else None for side in self._size)
         factor = _SIDE / max(image.shape[:2])
-        return fitted(
-            image,
-            height or max(1, round(image.shape[0] * factor)),
-            width or max(1, round(image.shape[1] * factor)),
-            # RT-DETR and its like, which ask for a size, learn from photographs made square.
-            keep_aspect=len(self._inputs) == 1,
+        height, width = (
+            fixed or int(np.ceil(max(1, round(side * factor)) / _STEP)) * _STEP
+            for fixed, side in zip(self._signature.size, image.shape[:2], strict=True)
         )
+        # RT-DETR and its like, which ask for a size, learn from photographs made square.
+        return fitted(image, height, width, keep_aspect=self._signature.target_size is None)
 
     def _boxes_and_scores(self, outputs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        if self._separate:
-            named: dict[str, Any] = dict(zip(self._names, outputs, strict=True))
-            boxes, scores = np.asarray(named["boxes"]), np.asarray(named["scores"])
-            if boxes.size == 4 * scores.size and boxes.shape[-1:] == (4,):
+        boxes, scores = outputs[self._signature.boxes], outputs[self._signature.scores]
+        if boxes is not scores:
+            if boxes.shape[-1:] == (4,) and boxes.size == 4 * scores.size:
                 return boxes.reshape(-1, 4), scores.reshape(-1)
-        elif outputs[0].shape[-1:] == (6,):
-            rows = outputs[0].reshape(-1, 6)
+        elif boxes.shape[-1:] == (6,):
+            rows = boxes.reshape(-1, 6)
+            # Raw rows of older YOLOs, x, y, w, h, score, probability, are as wide.
+            classless = rows[rows[:, 5] != np.round(rows[:, 5]), 5]
+            if len(classless):
+                raise DataError(
+                    f"{self._path}: the sixth number of a row is {classless[0]:.3g}, no class; "
+                    + _READABLE
+                )
             return rows[:, :4], rows[:, 4]
-        shapes = [list(np.shape(output)) for output in outputs]
-        raise DataError(f"{self._path} makes {', '.join(self._names)} of {shapes}; {_READABLE}")
+        shapes = ", ".join(str(list(np.shape(output))) for output in outputs)
+        raise DataError(f"{self._path} makes outputs of {shapes}; {_READABLE}")
+
+
+def _fingerprint(path: Path) -> str:
+    """Hash of the file, and of the weights that PyTorch writes beside a large one."""
+    digest = hashlib.sha256()
+    beside = path.with_name(path.name + ".data")
+    for file in (path, beside) if beside.exists() else (path,):
+        with open(file, "rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _shown(values: Sequence[Any]) -> str:
