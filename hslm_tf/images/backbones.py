@@ -67,8 +67,11 @@ class Backbone:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all weights: 64 hexadecimal digits."""
-        return weights_fingerprint(self._network)
+        """Hash of all weights and of what is done with pixels first: 64 hexadecimal digits."""
+        pixels = tf.reshape(tf.linspace(0.0, 255.0, 18), (1, 2, 3, 3))
+        prepared = " ".join(f"{value:.3e}" for value in np.ravel(self._prepared(pixels)))
+        weights = weights_fingerprint(self._network)
+        return hashlib.sha256(f"{weights} {prepared}".encode()).hexdigest()
 
 
 def weights_fingerprint(model: Any) -> str:

@@ -90,7 +90,7 @@ class RegionExtractor:
             )
         self.config = replace(config, fingerprint=fingerprint)
         self._grid = grid_boxes()
-        self._pool = tf.function(self._pooled, reduce_retracing=True)
+        self._pool = tf.function(self._pooled, reduce_retracing=True, autograph=False)
 
     @property
     def max_regions(self) -> int:

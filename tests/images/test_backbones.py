@@ -215,3 +215,13 @@ def test_a_file_that_is_no_model(tmp_path):
         load_backbone(str(tmp_path / "bad.keras"), 64)
     with pytest.raises(ValueError, match="weights are for a network of keras.applications"):
         load_backbone("mine.keras", 64, tmp_path / "x.h5")
+
+
+def test_the_fingerprint_tells_how_pixels_are_prepared(preset, tmp_path):
+    folder, network = preset
+    other = tmp_path / "other"
+    network.save_to_preset(other)
+    converter = {"image_size": (32, 32), "scale": 1 / 255, "offset": None}
+    keras_hub.layers.ResNetImageConverter(**converter).save_to_preset(other)
+    prints = {load_backbone(str(path), 64).fingerprint for path in (folder, folder, other)}
+    assert len(prints) == 2
