@@ -132,6 +132,14 @@ class DataConfig:
     """split measured at the end, where there is one"""
     layout: Literal["auto", "per_image", "per_caption"] = "auto"
     """whether region rows are repeated for every caption, as in SCAN's released files"""
+    features: str | None = None
+    """file or folder of the region features, where captions name their images and the features do
+    not lie beside them"""
+    restval: bool = False
+    """add Karpathy's restval, of MS-COCO, to train"""
+    captions_per_image: int | None = None
+    """captions kept of an image where captions name their images, the first ones; 0 keeps all; by
+    default five of MS-COCO's, and else all"""
     vocabulary: str | None = None
     """vocabulary JSON of SCAN or SGRAF; without it one is built from the training captions"""
     min_count: int = 4

@@ -123,20 +123,19 @@ def _run(arguments: TrainArguments) -> None:
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     import keras
 
-    from hslm_tf.data.loading import find_splits
     from hslm_tf.evaluation.exact_recall import evaluate
     from hslm_tf.evaluation.table import report_table
     from hslm_tf.runs.experiment import train
     from hslm_tf.runs.hparams import write_test_recall
     from hslm_tf.runs.projector import write_projector
-    from hslm_tf.runs.splits import Splits, dataset_path, load_split
+    from hslm_tf.runs.splits import Splits, load_split, splits_of
 
     config = arguments.config.with_absolute_paths()
     splits = Splits(
         load_split(config, config.data.train_split), load_split(config, config.data.dev_split)
     )
     measured = {config.data.dev_split: splits.dev}
-    if config.data.test_split in find_splits(dataset_path(config)):
+    if config.data.test_split in splits_of(config):
         measured[config.data.test_split] = load_split(config, config.data.test_split)
     print(f"Run directory: {run.path}")
     try:

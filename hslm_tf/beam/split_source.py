@@ -6,10 +6,10 @@ from functools import cached_property
 import numpy as np
 
 from hslm_tf.beam.elements import ImageFeatures, Rejected, Shard, ShardItems
-from hslm_tf.data.assembly import Layout
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.loading import load_dataset
+from hslm_tf.data.loading import open_split
+from hslm_tf.data.options import ReadOptions
 
 
 class SplitSource:
@@ -18,11 +18,12 @@ class SplitSource:
     Args:
         path: folder or HDF5 file, in a file system that all workers share.
         split: name of the split.
-        layout: as for `load_dataset`.
+        options: how it is read; by default images alone are accepted.
     """
 
-    def __init__(self, path: str, split: str, layout: Layout = "auto") -> None:
-        self._path, self._split, self._layout = path, split, layout
+    def __init__(self, path: str, split: str, options: ReadOptions | None = None) -> None:
+        self._path, self._split = path, split
+        self._options = options or ReadOptions(captions_optional=True)
 
     def read(self, shard: Shard) -> tuple[ShardItems, ImageFeatures]:
         """Reads a shard.
@@ -52,7 +53,7 @@ class SplitSource:
     @cached_property
     def dataset(self) -> RetrievalDataset:
         """The split."""
-        return load_dataset(self._path, self._split, self._layout, captions_optional=True)
+        return open_split(self._path, self._split, self._options)
 
     def _id(self, row: int) -> str:
         ids = self.dataset.image_ids

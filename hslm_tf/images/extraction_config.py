@@ -26,8 +26,8 @@ class ExtractionConfig:
             KerasHub preset of a detector.
         max_regions: most regions of a photograph.
         fill: whether cells of the grid follow a detector's boxes until there are `max_regions`.
-        fingerprint: hash of the networks' weights and of what is done with pixels first; empty until
-            they are loaded.
+        fingerprint: hash of the networks' weights and of what is done with pixels first; empty
+            until they are loaded.
 
     Raises:
         ValueError: if a number is less than it can be.
