@@ -58,7 +58,7 @@ def demo_page(asked: AskedCollection, answers: int = 10) -> "gradio.Blocks":
             )
             find_captions = gr.Button("Find captions", min_width=200)
             photograph = gr.UploadButton(
-                "Find captions for a photograph of yours",
+                "Upload a photograph",
                 file_types=["image"],
                 visible=asked.takes_photographs,
                 min_width=200,
