@@ -42,7 +42,7 @@ def test_a_photograph_is_described(page, demo, tmp_path, page_checks):
     scores = [float(text) for text in page.locator(".answer .score").all_inner_texts()]
     assert len(scores) == 10
     assert scores == sorted(scores, reverse=True)
-    assert page.locator(".asked").inner_html().count("data:image/jpeg;base64,") == 1
+    assert page.locator(".asked").first.inner_html().count("data:image/jpeg;base64,") == 1
     page_checks(page)
 
 
