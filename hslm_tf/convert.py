@@ -17,7 +17,7 @@ from hslm_tf.data.sight import describe
 
 @dataclass(frozen=True)
 class ConvertArguments:
-    """Convert region features and captions from any format to precomputed, HDF5 or TSV.
+    """Convert region features and captions from any format to any other.
 
     The formats are described in docs/data.md; what SOURCE is is found out. Nothing is left
     half-written: files appear under their names once all of them are complete.
@@ -36,7 +36,8 @@ class ConvertArguments:
     """Say what is seen at SOURCE, and write nothing."""
 
     folder_format: FolderFormat = "precomputed"
-    """Format of a target folder."""
+    """Format of a target folder: precomputed, the TSV of bottom-up attention or of LXMERT, one .npz
+    per image, or HDF5 files of images alone, as for visual question answering."""
 
     splits: tuple[str, ...] = ()
     """Splits to convert, such as train dev test. Without it: all that are found."""

@@ -1,4 +1,4 @@
-"""The tab-separated files of bottom-up attention (Anderson et al., CVPR 2018)."""
+"""The tab-separated files of bottom-up attention (Anderson et al., CVPR 2018) and of LXMERT."""
 
 import base64
 import os
@@ -9,13 +9,13 @@ import numpy as np
 
 from hslm_tf.data.blocks import Advance, image_blocks
 from hslm_tf.data.caption_files import has_equal_captions, write_captions
-from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.folders import require_files
 from hslm_tf.data.joining import load_beside
 from hslm_tf.data.options import ReadOptions
 from hslm_tf.data.stores.tsv import open_tsv
-from hslm_tf.data.tsv_lines import FLOAT
+from hslm_tf.data.tsv_lines import FLOAT, LXMERT_FIELDS
 
 
 def tsv_paths(folder: str | os.PathLike[str], split: str) -> dict[str, Path]:
@@ -81,21 +81,55 @@ def write_bottom_up_tsv(
     Raises:
         DataError: if `dtype` is not float32, or an id contains a tab.
     """
+    _write(dataset, folder, dtype, advance, b"1\t1", b"")
+
+
+def write_lxmert_tsv(
+    dataset: RetrievalDataset, folder: Path, dtype: np.dtype, advance: Advance
+) -> None:
+    """Writes a split as LXMERT's TSV file, with its header, and its captions.
+
+    Objects and attributes are not known here, and image sizes neither: their fields are empty or 1.
+
+    Args:
+        dataset: as for `write_bottom_up_tsv`.
+        folder: as for `write_bottom_up_tsv`.
+        dtype: as for `write_bottom_up_tsv`.
+        advance: as for `write_bottom_up_tsv`.
+
+    Raises:
+        DataError: as for `write_bottom_up_tsv`.
+    """
+    header = "\t".join(LXMERT_FIELDS).encode() + b"\n"
+    # Height and width, then classes and confidences of objects and attributes.
+    _write(dataset, folder, dtype, advance, b"1\t1\t\t\t\t", header)
+
+
+def _write(
+    dataset: RetrievalDataset,
+    folder: Path,
+    dtype: np.dtype,
+    advance: Advance,
+    unknown: bytes,
+    header: bytes,
+) -> None:
     if dtype != np.float32:
-        raise DataError(f"a bottom-up-attention TSV holds float32, {dtype} was asked for")
-    paths = tsv_paths(folder, dataset.name)
+        raise DataError(f"a TSV of region features holds float32, {dtype} was asked for")
+    paths, ids = tsv_paths(folder, dataset.name), ids_or_numbers(dataset)
     with open(paths["tsv"], "wb") as file:
+        file.write(header)
         for images in image_blocks(dataset):
             regions, mask = dataset.read_images(images)
             boxes = dataset.read_boxes(images)
             for row, image in enumerate(images):
-                image_id = str(image) if dataset.image_ids is None else dataset.image_ids[image]
+                image_id = ids[image]
                 if "\t" in image_id:
                     raise DataError(f"{dataset.source}, row {image}: a tab in the id {image_id!r}")
                 real = mask[row]
                 text = b"" if boxes is None else _encode(boxes[row, real])
-                short = f"{image_id}\t1\t1\t{real.sum()}\t".encode()
-                file.write(short + text + b"\t" + _encode(regions[row, real]) + b"\n")
+                features = _encode(regions[row, real])
+                fields = image_id.encode(), unknown, str(real.sum()).encode(), text, features
+                file.write(b"\t".join(fields) + b"\n")
             advance(len(images))
     # The lines have the ids; a file of them is needed only to tell which caption is whose.
     if has_equal_captions(dataset):

@@ -1,6 +1,7 @@
 """From any of the formats to any other, in bounded memory."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,21 +12,28 @@ import numpy as np
 from tqdm import tqdm
 
 from hslm_tf.data.assembly import Layout
-from hslm_tf.data.bottom_up_tsv import tsv_paths, write_bottom_up_tsv
+from hslm_tf.data.bottom_up_tsv import tsv_paths, write_bottom_up_tsv, write_lxmert_tsv
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.hdf5 import write_hdf5
 from hslm_tf.data.hdf5_rows import is_hdf5
+from hslm_tf.data.image_file_writer import image_file_paths, write_image_files
 from hslm_tf.data.loading import find_splits, open_split
 from hslm_tf.data.options import ReadOptions
 from hslm_tf.data.precomputed import precomputed_paths, write_precomputed
+from hslm_tf.data.root_hdf5_writer import root_hdf5_paths, write_root_hdf5
 
-FolderFormat = Literal["precomputed", "tsv"]
+FolderFormat = Literal["precomputed", "tsv", "lxmert", "npz", "vqa"]
 FeatureType = Literal["keep", "float32", "float16"]
 
 _WRITERS = {
     "precomputed": (precomputed_paths, write_precomputed),
     "tsv": (tsv_paths, write_bottom_up_tsv),
+    "lxmert": (tsv_paths, write_lxmert_tsv),
+    "npz": (image_file_paths, write_image_files),
+    "vqa": (root_hdf5_paths, write_root_hdf5),
 }
+# The only type of these.
+_FLOAT32 = (write_bottom_up_tsv, write_lxmert_tsv)
 
 
 def convert(
@@ -97,7 +105,7 @@ def convert(
 def _feature_type(dtype: FeatureType, regions: object, write: object) -> np.dtype:
     if dtype != "keep":
         return np.dtype(dtype)
-    if write is write_bottom_up_tsv:
+    if write in _FLOAT32:
         return np.dtype(np.float32)
     return np.dtype(np.float16 if regions.dtype.itemsize == 2 else np.float32)
 
@@ -110,7 +118,7 @@ def _target_files(target: Path, folder_format: FolderFormat, splits: Sequence[st
 
 
 def _files_there(target: Path, splits: Sequence[str]) -> list[Path]:
-    # Files of both folder formats count: a folder that holds a split in both cannot be opened.
+    # Files of all folder formats count: a folder that holds a split in two cannot be opened.
     paths = {path for name in _WRITERS for path in _target_files(target, name, splits)}
     return sorted(path for path in paths if path.exists())
 
@@ -118,8 +126,12 @@ def _files_there(target: Path, splits: Sequence[str]) -> list[Path]:
 def _move(staged: list[Path], folder: Path, taken: list[Path]) -> list[Path]:
     complete = [path for path in staged if path.exists()]
     written = [folder / path.name for path in complete]
-    for stale in set(taken) - set(written):
-        stale.unlink()
+    for path in taken:
+        # A file is replaced in one piece below; a folder is not.
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path not in written:
+            path.unlink()
     for path, place in zip(complete, written, strict=True):
         os.replace(path, place)
     return written

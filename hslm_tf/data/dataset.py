@@ -154,3 +154,15 @@ class RetrievalDataset:
                 f"{values[bad, region, column]} in column {column}, expected finite numbers"
             )
         return values
+
+
+def ids_or_numbers(dataset: RetrievalDataset) -> list[str]:
+    """Ids of a dataset's images, their numbers where it has none.
+
+    Args:
+        dataset: the dataset.
+
+    Returns:
+        One per image.
+    """
+    return dataset.image_ids or [str(row) for row in range(dataset.num_images)]

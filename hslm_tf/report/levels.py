@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
 from hslm_tf.evaluation.exact_recall import evaluate
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.models.hslm import HSLM
@@ -17,7 +17,6 @@ from hslm_tf.report.regions import height_of, rectangles_of
 from hslm_tf.report.relations import caption_relations, image_relations, strongest_lines
 from hslm_tf.report.rendering import render
 from hslm_tf.report.section import Section
-from hslm_tf.retrieval.encoded_dataset import image_ids
 
 
 def levels_section(
@@ -126,7 +125,7 @@ def _drawing(
 ) -> dict[str, Any] | None:
     """The first image with the strongest relations of every layer; None without boxes."""
     image = np.array([0])
-    image_id = image_ids(dataset)[0]
+    image_id = ids_or_numbers(dataset)[0]
     boxes, picture = dataset.read_boxes(image), picture_of(image_folder, image_id)
     rectangles = rectangles_of(None if boxes is None else boxes[0], picture)
     if rectangles is None:

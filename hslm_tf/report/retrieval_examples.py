@@ -5,14 +5,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
 from hslm_tf.evaluation.ranks import ranks
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.report.explanation import Explainer
 from hslm_tf.report.gallery import Answer, Gallery
 from hslm_tf.report.rendering import render
 from hslm_tf.report.section import Section
-from hslm_tf.retrieval.encoded_dataset import image_ids
 
 # As many as the paper shows.
 _CAPTIONS = 5
@@ -96,7 +95,7 @@ class _Examples:
     def __init__(self, model: HSLM, dataset: RetrievalDataset, scores: np.ndarray) -> None:
         self._model, self._dataset, self._scores = model, dataset, scores
         self._explainer = Explainer(model) if model.config.cross_attention else None
-        self._ids = image_ids(dataset)
+        self._ids = ids_or_numbers(dataset)
 
     def of_image(self, image: int) -> Iterator[Answer]:
         """The best captions of an image."""

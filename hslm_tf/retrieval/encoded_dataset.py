@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
 from hslm_tf.images.extraction_config import check_same
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.caption_encodings import CaptionEncodings
@@ -144,7 +144,7 @@ class EncodedDataset:
                 model, dataset, dtype=dtype, progress=progress, memmap_dir=memmap_dir
             ),
             CaptionEncodings.encode(model, dataset.captions, dtype, progress, memmap_dir),
-            ids=image_ids(dataset),
+            ids=ids_or_numbers(dataset),
             captions=dataset.captions,
             caption_to_image=dataset.caption_to_image,
             boxes=dataset.read_boxes(np.arange(dataset.num_images)),
@@ -168,7 +168,7 @@ class EncodedDataset:
                 f"Received: {dataset.source} with {dataset.max_regions}"
             )
         check_same(self.extraction, dataset.extraction, "the collection", dataset.source)
-        if twice := [id_ for id_ in image_ids(dataset) if id_ in self._rows]:
+        if twice := [id_ for id_ in ids_or_numbers(dataset) if id_ in self._rows]:
             raise ValueError(f"The collection has this image already. Received: {twice[0]!r}")
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
@@ -249,8 +249,3 @@ class EncodedDataset:
             boxes=None if self.boxes is None else self.boxes.select(kept),
             extraction=self.extraction,
         )
-
-
-def image_ids(dataset: RetrievalDataset) -> list[str]:
-    """Ids of a dataset's images, their numbers where it has none."""
-    return dataset.image_ids or [str(row) for row in range(dataset.num_images)]

@@ -3,12 +3,11 @@
 import numpy as np
 import tensorflow as tf
 
-from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
 from hslm_tf.evaluation.watched_scores import WatchedScores
 from hslm_tf.report.answered_query import AnsweredQuery
 from hslm_tf.report.drawing import COLOURS
 from hslm_tf.report.tiles import mosaic, photo_tile
-from hslm_tf.retrieval.encoded_dataset import image_ids
 
 _QUERIES = 4
 _SIDE = 128
@@ -28,7 +27,7 @@ class DevExamples:
         self._images = np.unique(np.linspace(0, dataset.num_images - 1, _QUERIES).astype(int))
         _, first_captions = np.unique(dataset.caption_to_image, return_index=True)
         self._captions = first_captions[self._images]
-        self._ids = image_ids(dataset)
+        self._ids = ids_or_numbers(dataset)
         self._image_texts = [
             f"{image_id}: {dataset.captions[caption]}"
             for image_id, caption in zip(self._ids, first_captions, strict=True)

@@ -9,12 +9,11 @@ import tensorflow as tf
 from tensorboard.plugins import projector
 
 from hslm_tf.data.blocks import row_blocks
-from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
 from hslm_tf.models.encoding import encoded_blocks
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.report.drawing import COLOURS
 from hslm_tf.report.tiles import mosaic, photo_tile
-from hslm_tf.retrieval.encoded_dataset import image_ids
 from hslm_tf.retrieval.projection_heads import ProjectionHeads, heads_of
 from hslm_tf.runs.run_directory import RunDirectory
 
@@ -86,7 +85,7 @@ def metadata_of(dataset: RetrievalDataset) -> str:
         Tab-separated values: the text of a point (of an image its first caption), which kind it is,
         and its image's id.
     """
-    ids = image_ids(dataset)
+    ids = ids_or_numbers(dataset)
     _, first_captions = np.unique(dataset.caption_to_image, return_index=True)
     rows = [("text", "kind", "image")]
     rows += [
@@ -121,7 +120,7 @@ def _named(key: str) -> Callable[[Mapping[str, tf.Tensor]], np.ndarray]:
 
 def _tiles(dataset: RetrievalDataset, images: str | Path, side: int) -> np.ndarray:
     """Photographs of the images, then those of the captions, in a frame."""
-    ids = image_ids(dataset)
+    ids = ids_or_numbers(dataset)
     plain = np.stack([photo_tile(images, image_id, side) for image_id in ids])
     framed = np.stack([photo_tile(images, image_id, side, _CAPTION_FRAME) for image_id in ids])
     return np.concatenate([plain, framed[dataset.caption_to_image]])

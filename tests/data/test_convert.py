@@ -6,6 +6,8 @@ import pytest
 from hslm_tf.convert import main
 from hslm_tf.data import DataError, load_dataset
 from hslm_tf.data.convert import convert
+from hslm_tf.data.loading import open_split
+from hslm_tf.data.options import ReadOptions
 from tests.data.split_files import (
     IMAGES,
     anonymous_memory,
@@ -14,13 +16,22 @@ from tests.data.split_files import (
     write_split,
 )
 
-PLACES = {"precomputed": "folder", "tsv": "tsv", "hdf5": "data.h5"}
+FOLDERS = {"precomputed": "folder", "tsv": "tsv", "lxmert": "lxmert", "npz": "npz", "vqa": "vqa"}
+PLACES = FOLDERS | {"hdf5": "data.h5"}
 
 
 def convert_to(kind, source, target, **options):
     if kind != "hdf5":
         options["folder_format"] = kind
     return convert(source, target / PLACES[kind], progress=False, **options)
+
+
+def write_two_splits(folder):
+    """Splits whose ids differ, as those of a collection do."""
+    write_split(write_split(folder, "dev"), "train")
+    ids = folder / "dev_ids.txt"
+    ids.write_text(ids.read_text("utf-8").replace("photo", "other"), "utf-8")
+    return folder
 
 
 def assert_same(one, other):
@@ -36,7 +47,7 @@ def assert_same(one, other):
 @pytest.mark.parametrize("first", PLACES)
 @pytest.mark.parametrize("second", PLACES)
 def test_every_format_to_every_other(tmp_path, first, second):
-    source = write_split(write_split(tmp_path / "source", "dev"), "train")
+    source = write_two_splits(tmp_path / "source")
     convert_to(first, source, tmp_path / "1")
     convert_to(second, tmp_path / "1" / PLACES[first], tmp_path / "2")
     for split in ("dev", "train"):
@@ -75,7 +86,9 @@ def test_feature_types(tmp_path):
     ):
         convert_to("precomputed", source, tmp_path, dtype="float16")
     assert not list((tmp_path / "folder").iterdir())
-    with pytest.raises(DataError, match="TSV holds float32, float16 was asked for"):
+    with pytest.raises(
+        DataError, match="TSV of region features holds float32, float16 was asked for"
+    ):
         convert_to("tsv", source, tmp_path, dtype="float16")
     write_split(source, full=False, ims=regions / 10)
     convert_to("hdf5", source, tmp_path, dtype="float16")
@@ -105,7 +118,7 @@ def test_overwriting_leaves_no_part_of_the_old_split(tmp_path):
 
 @pytest.mark.parametrize("kind", PLACES)
 def test_an_error_half_way_leaves_the_target_as_it_was(tmp_path, kind):
-    source = write_split(write_split(tmp_path / "source", "dev"), "train")
+    source = write_two_splits(tmp_path / "source")
     convert_to(kind, source, tmp_path)
     regions = np.load(source / "train_ims.npy")
     regions[0, 0, 0] = np.nan
@@ -114,6 +127,68 @@ def test_an_error_half_way_leaves_the_target_as_it_was(tmp_path, kind):
         convert_to(kind, source, tmp_path, overwrite=True)
     assert not list(tmp_path.rglob(".partial*"))
     assert load_dataset(tmp_path / PLACES[kind], "train").read_images(np.arange(IMAGES))[0].any()
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_images_alone_with_unequal_regions_and_without_ids(tmp_path, kind):
+    source = write_split(tmp_path / "source", full=False)
+    (source / "train_caps.txt").unlink()
+    counts = np.arange(1, IMAGES + 1) % 3 + 1
+    np.save(source / "train_num_regions.npy", counts)
+    alone = ReadOptions(captions_optional=True)
+    convert_to(kind, source, tmp_path, options=alone)
+    found = open_split(tmp_path / PLACES[kind], "train", alone)
+    assert found.num_images == IMAGES and not found.captions and found.boxes is None
+    np.testing.assert_array_equal(found.num_regions, counts)
+    expected = open_split(source, "train", alone).read_images(np.arange(IMAGES))[0]
+    features = found.read_images(np.arange(IMAGES))[0]
+    np.testing.assert_array_equal(features, expected[:, : features.shape[1]])
+    assert not expected[:, features.shape[1] :].any()
+
+
+@pytest.mark.parametrize("kind", ["npz", "lxmert", "vqa"])
+def test_images_that_differ_in_their_captions(tmp_path, kind):
+    source = write_split(tmp_path / "source")
+    ids = (source / "train_ids.txt").read_text("utf-8").split()
+    captions = [
+        (image_id, f"caption {n} of {image_id}")
+        for row, image_id in enumerate(ids)
+        for n in range(row % 3 + 1)
+    ]
+    (source / "train_ids.txt").write_text("".join(f"{image_id}\n" for image_id, _ in captions))
+    (source / "train_caps.txt").write_text("".join(f"{caption}\n" for _, caption in captions))
+    convert_to(kind, source, tmp_path)
+    assert_same(load_dataset(tmp_path / PLACES[kind], "train"), load_dataset(source, "train"))
+
+
+def test_npz_with_float16_and_replaced(tmp_path):
+    source = write_two_splits(tmp_path / "source")
+    convert_to("npz", source, tmp_path, dtype="float16")
+    files = sorted((tmp_path / "npz/train_npz").iterdir())
+    assert len(files) == IMAGES
+    with np.load(files[0]) as file:
+        assert file["x"].dtype == np.float16
+    with pytest.raises(DataError, match="train_npz already there"):
+        convert_to("npz", source, tmp_path)
+    (tmp_path / "npz/train_npz/stale.npz").write_bytes(b"")
+    convert_to("npz", source, tmp_path, overwrite=True)
+    assert not (tmp_path / "npz/train_npz/stale.npz").exists()
+    convert(source, tmp_path / "npz", overwrite=True, progress=False)
+    assert not list((tmp_path / "npz").glob("*_npz"))
+    assert_same(load_dataset(tmp_path / "npz", "train"), load_dataset(source, "train"))
+
+
+def test_ids_that_no_file_can_have(tmp_path):
+    source = write_split(tmp_path / "source")
+    ids = (source / "train_ids.txt").read_text("utf-8")
+    (source / "train_ids.txt").write_text(ids.replace("photo_1.", "a/photo_1."), "utf-8")
+    with pytest.raises(DataError, match="row 1: the id 'a/photo_1.jpg' cannot be the name of a"):
+        convert_to("npz", source, tmp_path)
+    (source / "train_ids.txt").write_text(ids, "utf-8")
+    write_split(source, "dev")
+    with pytest.raises(DataError, match="the id 'photo_0.jpg' is one of dev_npz, too"):
+        convert_to("npz", source, tmp_path)
+    assert not (tmp_path / "npz").exists() or not list((tmp_path / "npz").iterdir())
 
 
 def test_places_that_cannot_be(tmp_path):
