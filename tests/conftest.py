@@ -43,3 +43,8 @@ def finished_run(tmp_path_factory, run_flags):
     folder = tmp_path_factory.mktemp("runs") / "finished"
     train.main([*run_flags, "--epochs", "4", "--out", str(folder), "--quiet"])
     return RunDirectory(folder)
+
+
+def pytest_collection_modifyitems(items):
+    # Its first test takes two minutes: begun last, the other processes would wait for it.
+    items.sort(key=lambda item: item.path.name != "test_own_images.py")
