@@ -11,7 +11,7 @@ def test_a_preset_makes_the_map_that_the_layers_of_keras_make(lite0, lite0_prese
     photograph = Image.open(get_sample_data("grace_hopper.jpg")).convert("RGB")
     pixels = np.asarray(photograph.resize((96, 96), Image.Resampling.BICUBIC))[None]
     preset, saved = load_backbone(str(lite0_preset), 96), load_backbone(str(lite0), 96)
-    assert preset.region_dim == 1280 and preset.fingerprint == saved.fingerprint
+    assert preset.region_dim == 1280
     found, expected = preset(pixels).numpy(), saved(pixels).numpy()
     assert found.shape == (1, 3, 3, 1280) and expected.std() > 0.1
     np.testing.assert_allclose(found, expected, atol=1e-4)
