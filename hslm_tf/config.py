@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from hslm_tf.field_types import check_types
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
@@ -85,6 +87,7 @@ class ModelConfig:
     """share of whole words dropped while training"""
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.local_alignment and not self.cross_attention:
             raise ValueError(
                 "Local alignment compares words with attended vectors: it needs cross_attention. "
@@ -153,6 +156,7 @@ class DataConfig:
     """folder with the photographs, named as the ids of the images, for TensorBoard to show"""
 
     def __post_init__(self) -> None:
+        check_types(self)
         _require(self, "min_count", self.min_count >= 1, "at least 1")
 
 
@@ -209,6 +213,7 @@ class TrainingConfig:
     """seed of weights, order, dropout and negatives"""
 
     def __post_init__(self) -> None:
+        check_types(self)
         _require(self, "epochs", self.epochs >= 1, "at least 1")
         _require(self, "batch_size", self.batch_size >= 2, "at least 2")
         _require(self, "learning_rate", self.learning_rate > 0, "positive")
@@ -255,7 +260,7 @@ class RunConfig:
         """Returns the configuration with paths that hold from any working directory."""
         paths = {
             name: str(Path(path).absolute())
-            for name in ("dataset", "vocabulary", "word_vectors", "images")
+            for name in ("dataset", "features", "vocabulary", "word_vectors", "images")
             if (path := getattr(self.data, name)) not in (None, "sample")
         }
         return dataclasses.replace(self, data=dataclasses.replace(self.data, **paths))
@@ -285,7 +290,7 @@ class RunConfig:
                 data=DataConfig(**sections["data"]),
                 training=TrainingConfig(**sections["training"]),
             )
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"{path}: not the configuration of a run: {error!r}") from error
 
 

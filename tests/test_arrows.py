@@ -13,15 +13,16 @@ FOLDERS["hslm_tf.training"] = ROOT / "training"
 # a command, too.
 BASE = {"config", "data", "text", "layers", "training"}
 MAY_IMPORT = {
-    "config": set(),
+    "config": {"field_types"},
     "command_line": set(),
     "extras": set(),
+    "field_types": set(),
     "presets": {"config"},
     "layers": set(),
     "training": {"layers"},
     "data": set(),
     "text": {"data"},
-    "images": {"data", "extras"},
+    "images": {"data", "extras", "field_types"},
     "models": {*BASE, "presets"},
     "evaluation": {*BASE, "models"},
     "retrieval": {*BASE, "models", "images"},

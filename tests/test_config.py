@@ -221,3 +221,46 @@ def test_contrastive_start_on_global_vectors_needs_one_of_the_image():
     for model in (ModelConfig(), ModelConfig(global_alignment=False, image_global="regions")):
         with pytest.raises(ValueError, match="Received: contrastive_on=global, image_global="):
             RunConfig(model=model, training=training)
+
+
+@pytest.mark.parametrize(
+    "section, name, value",
+    [
+        ("model", "mgcn", "no"),
+        ("model", "mgcn", 1),
+        ("model", "joint_dim", True),
+        ("model", "joint_dim", 8.0),
+        ("model", "attention_scale", float("nan")),
+        ("model", "word_dropout", "0.1"),
+        ("model", "attention", "cosine"),
+        ("model", "mgcn_normalization", False),
+        ("data", "images", 3),
+        ("data", "restval", None),
+        ("data", "layout", "rows"),
+        ("training", "patience", 2.5),
+        ("training", "learning_rate", float("inf")),
+        ("training", "curriculum", 0),
+        ("training", "seed", None),
+    ],
+)
+def test_values_of_another_type_are_refused(section, name, value, tmp_path):
+    kind = {"model": ModelConfig, "data": DataConfig, "training": TrainingConfig}[section]
+    with pytest.raises(ValueError, match=f"`{name}` must be .* Received: {name}={value!r}"):
+        kind(**{name: value})
+    RunConfig().save(tmp_path / "config.json")
+    content = json.loads((tmp_path / "config.json").read_text())
+    content[section][name] = value
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"config.json: not the configuration of a run.*{name}"):
+        RunConfig.load(tmp_path / "config.json")
+
+
+def test_a_configuration_nested_too_deep(tmp_path):
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="config.json: not the configuration of a run"):
+        RunConfig.load(tmp_path / "config.json")
+
+
+def test_whole_numbers_may_stand_for_fractions():
+    config = TrainingConfig(learning_rate=1, ema=0)
+    assert config.learning_rate == 1

@@ -34,7 +34,7 @@ def karpathy(tmp_path):
     return tmp_path / "dataset.json", features
 
 
-def test_a_json_is_trained_on_beside_features_elsewhere(karpathy, tmp_path, capsys):
+def test_a_json_is_trained_on_beside_features_elsewhere(karpathy, tmp_path, capsys, monkeypatch):
     dataset, features = karpathy
     out = tmp_path / "run"
     files = [
@@ -48,8 +48,10 @@ def test_a_json_is_trained_on_beside_features_elsewhere(karpathy, tmp_path, caps
         "--captions-per-image",
         1,
     ]
+    monkeypatch.chdir(tmp_path)
     train.main([str(arg) for arg in (*SIZES, *files, "--epochs", 1, "--out", out)])
     run = RunDirectory(out)
+    monkeypatch.undo()
     config = run.config()
     assert config.data.restval and config.data.features == str(features)
     split = load_split(config, "train")

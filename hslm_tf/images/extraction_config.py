@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hslm_tf.data.errors import DataError
+from hslm_tf.field_types import check_types
 
 GRID = "grid"
 
@@ -30,7 +31,7 @@ class ExtractionConfig:
             until they are loaded.
 
     Raises:
-        ValueError: if a number is less than it can be.
+        ValueError: if a value has another type, or a number is less than it can be.
     """
 
     backbone: str = "EfficientNetV2B0"
@@ -42,6 +43,7 @@ class ExtractionConfig:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.size < 32 or self.max_regions < 1:
             raise ValueError(
                 "size is at least 32 and max_regions at least 1. "
@@ -91,19 +93,12 @@ class ExtractionConfig:
         Raises:
             DataError: if it is none.
         """
-        fields = {field.name: type(field.default) for field in dataclasses.fields(cls)}
-        fields["weights"] = (str, type(None))
+        fields = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(values, Mapping) or set(values) != set(fields):
             raise DataError(
                 f"{place}: {json.dumps(values)[:100]}, expected how features were made: "
                 f"{', '.join(fields)}"
             )
-        for name, kind in fields.items():
-            kinds = kind if isinstance(kind, tuple) else (kind,)
-            if type(values[name]) not in kinds:
-                raise DataError(
-                    f"{place}: {name} is {values[name]!r}, expected {kinds[0].__name__}"
-                )
         try:
             return cls(**values)
         except ValueError as error:

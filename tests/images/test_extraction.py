@@ -222,8 +222,8 @@ def test_a_damaged_state_is_named(photographs, extractor, tmp_path):
     [
         ([1], r"here: \[1\], expected how features were made: backbone, weights"),
         ({"size": 3}, "expected how features were made"),
-        ({"max_regions": "36"}, "here: max_regions is '36', expected int"),
-        ({"fill": 1}, "here: fill is 1, expected bool"),
+        ({"max_regions": "36"}, "here: `max_regions` must be int"),
+        ({"fill": 1}, "here: `fill` must be bool"),
         ({"size": 8}, "here: size is at least 32"),
     ],
 )
