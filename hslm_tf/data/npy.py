@@ -51,7 +51,7 @@ def read_header(file: BinaryIO, place: str) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def map_array(path: Path) -> np.ndarray:
-    """Memory-maps a `.npy` file after checking that it is as long as its header says.
+    """Memory-maps a `.npy` file after checking that it is exactly as long as its header says.
 
     Args:
         path: the file.
@@ -60,15 +60,17 @@ def map_array(path: Path) -> np.ndarray:
         The array, read-only.
 
     Raises:
-        DataError: if it is not a `.npy` file of numbers, or shorter than its header says.
+        DataError: if it is not a `.npy` file of numbers, or shorter or longer than its header says.
     """
     with open(path, "rb") as file:
         shape, dtype = read_header(file, str(path))
         expected = file.tell() + dtype.itemsize * math.prod(shape)
     found = path.stat().st_size
-    if found < expected:
+    if found != expected:
+        # A header whose length is damaged would shift all numbers, silently.
+        wrong = "is truncated" if found < expected else "has a damaged header or a foreign end"
         raise DataError(
-            f"{path} is truncated: {found} bytes, expected {expected} for {dtype} of shape {shape}"
+            f"{path} {wrong}: {found} bytes, expected {expected} for {dtype} of shape {shape}"
         )
     try:
         if 0 in shape:

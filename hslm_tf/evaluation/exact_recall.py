@@ -139,6 +139,8 @@ def evaluate_to_file(
     """
     _check(dataset, protocol)
     draft = file.with_name(f"draft-{file.name}")
+    if draft.is_symlink():
+        raise OSError(f"{draft} is a link, expected a file that this evaluation began, or none")
     shape = (dataset.num_images, dataset.num_captions)
     saved = state.load() if state else {}
     done = int(saved["captions"]) if saved and draft.exists() else 0

@@ -126,6 +126,8 @@ class Extraction:
             "dtype": self._dtype.name,
             "photographs": hashlib.sha256(json.dumps(names).encode()).hexdigest(),
         }
+        if self._work.is_symlink():
+            raise DataError(f"{self._work} is a link, expected a folder that was begun, or none")
         file = self._work / "plan.json"
         if file.exists():
             if read_object(file) != plan:

@@ -53,3 +53,25 @@ def test_usual_permissions(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_link_is_not_written_through(tmp_path):
+    """Links under all names that could be guessed, and one in the place of the file itself."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    path = tmp_path / "config.json"
+    guesses = (f"draft-{os.getpid()}-{path.name}", f"{path.name}.draft", f"draft-{path.name}")
+    for name in (*guesses, path.name):
+        (tmp_path / name).symlink_to(victim)
+    with atomic_write(path) as draft:
+        draft.write_text("new")
+    assert victim.read_text() == "mine"
+    assert path.read_text() == "new" and not path.is_symlink()
+
+
+def test_drafts_have_names_of_their_own(tmp_path):
+    with atomic_write(tmp_path / "a") as one, atomic_write(tmp_path / "a") as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+    assert (tmp_path / "a").read_text() == "one"

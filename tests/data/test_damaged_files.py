@@ -10,19 +10,20 @@ from tests.data.split_files import write_split
 FEATURES = np.ones((3, 2, 4), np.float32)
 
 
-def npy(descr="<f4", shape="(3, 2, 4)", order="False", version=1):
+def npy(descr="<f4", shape="(3, 2, 4)", order="False", version=1, size=FEATURES.nbytes):
     header = f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}}}".encode()
     length = len(header).to_bytes(2 if version == 1 else 4, "little")
-    return b"\x93NUMPY" + bytes([version, 0]) + length + header + FEATURES.tobytes()
+    return b"\x93NUMPY" + bytes([version, 0]) + length + header + FEATURES.tobytes()[:size]
 
 
 HEADERS = {
+    "more than it says": (npy("'<f4'", "(3, 2, 3)"), "has a damaged header or a foreign end"),
     "negative": (npy("'<f4'", "(3, -2, 4)"), "is not a .npy array: its shape is"),
     "huge": (npy("'<f4'", "(4611686018427387904, 4, 4)"), "is truncated: .* bytes, expected 295"),
     "beyond 64 bits": (npy("'<f4'", f"({10**30}, 2, 4)"), "is truncated"),
-    "huge and empty": (npy("'<f4'", f"(0, {10**30}, 4)"), "is not a .npy array"),
+    "huge and empty": (npy("'<f4'", f"(0, {10**30}, 4)", size=0), "is not a .npy array"),
     "no type": (npy("'what'"), "is not a .npy array"),
-    "nothing in a type": (npy("'V0'"), "is not a .npy array|expected float32"),
+    "nothing in a type": (npy("'V0'", size=0), "is not a .npy array|expected float32"),
     "a huge type": (npy("'V999999999999'"), "is not a .npy array|is truncated"),
     "numbers as type": (npy("[1, 2]"), "is not a .npy array"),
     "strings": (npy("'<U1'"), "expected float32 or float16"),
@@ -33,8 +34,8 @@ HEADERS = {
     "code": (npy("'<f4'", "__import__('os').abort()"), "is not a .npy array"),
     "another version": (npy("'<f4'", version=9), "is not a .npy array"),
     "a long header": (npy("'<f4'", "(3, 2, 4)" + " " * 60000), "is not a .npy array"),
-    "one number": (npy("'<f4'", "()"), r"has shape \(\), expected three axes"),
-    "false numbers": (npy("'<f4'", "(True, 2, 4)"), "is not a .npy array|captions"),
+    "one number": (npy("'<f4'", "()", size=4), r"has shape \(\), expected three axes"),
+    "false numbers": (npy("'<f4'", "(True, 2, 4)", size=32), "is not a .npy array|captions"),
 }
 
 

@@ -119,6 +119,25 @@ def test_truncated_array(tmp_path):
         load_precomputed(tmp_path, "train")
 
 
+@pytest.mark.parametrize("length", [0x48, 0x66])
+def test_a_header_whose_length_is_damaged(tmp_path, length):
+    """It would be read with every number shifted, silently."""
+    path = write_split(tmp_path) / "train_ims.npy"
+    content = bytearray(path.read_bytes())
+    assert content[8] == 0x76
+    content[8] = length
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="train_ims.npy (has a damaged header|is not a .npy)"):
+        load_precomputed(tmp_path, "train")
+
+
+def test_an_array_with_something_behind_it(tmp_path):
+    path = write_split(tmp_path) / "train_ims.npy"
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(DataError, match=r"has a damaged header or a foreign end: 420 bytes, expe"):
+        load_precomputed(tmp_path, "train")
+
+
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"not an array at all"])
 def test_not_an_array(tmp_path, content):
     (write_split(tmp_path) / "train_ims.npy").write_bytes(content)

@@ -242,3 +242,13 @@ def test_convert_keeps_how_features_were_made(extracted, tmp_path):
     made = json.loads((source / "test_features.json").read_text())
     assert open_split(tmp_path / "all.h5", "test", options).extraction == made
     assert open_split(tmp_path / "back", "test", options).extraction == made
+
+
+def test_a_link_is_not_worked_in(photographs, extractor, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/.partial-test").symlink_to(elsewhere)
+    with pytest.raises(DataError, match="partial-test is a link"):
+        extract(photographs, tmp_path / "data", extractor)
+    assert not list(elsewhere.iterdir())
