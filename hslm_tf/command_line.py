@@ -1,12 +1,16 @@
 """What the commands share: tables at full width, errors of one line."""
 
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+# Embeddings, overrides and isolates: what follows them can be shown in another order.
+_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 @contextmanager
@@ -21,7 +25,23 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(130)
     except (OSError, ValueError, ImportError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")
+
+
+def printable(text: str) -> str:
+    """Makes text of a file safe to print: in a terminal it must not move the cursor or hide others.
+
+    Args:
+        text: any text.
+
+    Returns:
+        The text; control characters but line breaks, lone surrogates and marks that turn the
+        direction of writing are replaced by U+FFFD.
+    """
+    return "".join(
+        "\ufffd" if unicodedata.category(c) in ("Cc", "Cs") and c != "\n" or c in _TURNS else c
+        for c in text
+    )
 
 
 def print_table(table: "Table") -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from hslm_tf.command_line import one_line_errors
+from hslm_tf.command_line import one_line_errors, printable
 from hslm_tf.data.assembly import Layout
 from hslm_tf.data.convert import FeatureType, FolderFormat, convert
 from hslm_tf.data.errors import DataError
@@ -87,7 +87,7 @@ def _run(arguments: ConvertArguments) -> None:
         float64=True,
     )
     if arguments.dry_run:
-        print(describe(arguments.source, arguments.splits, options))
+        print(printable(describe(arguments.source, arguments.splits, options)))
         return
     if arguments.target is None:
         raise DataError("a TARGET is needed to convert; --dry-run says what SOURCE is")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from hslm_tf.command_line import one_line_errors
+from hslm_tf.command_line import one_line_errors, printable
 from hslm_tf.extras import load_extra
 from hslm_tf.retrieval.indexes import Backend, open_index
 
@@ -187,8 +187,11 @@ def _print_tables(
     from rich.markup import escape
     from rich.table import Table
 
+    def shown(text: str) -> str:
+        return escape(printable(text))
+
     for query, hits in found:
-        table = Table(title=escape(query), title_justify="left", box=box.SIMPLE_HEAD)
+        table = Table(title=shown(query), title_justify="left", box=box.SIMPLE_HEAD)
         table.add_column("", justify="right")
         table.add_column("score", justify="right", no_wrap=True)
         table.add_column("image", no_wrap=True)
@@ -196,7 +199,7 @@ def _print_tables(
         for place, hit in enumerate(hits, 1):
             answer = _as_dict(collection, hit, arguments)
             caption = answer["caption"] if arguments.image else next(iter(answer["captions"]), "")
-            cells = str(place), f"{hit.score:.4f}", escape(answer["image"]), escape(caption)
+            cells = str(place), f"{hit.score:.4f}", shown(answer["image"]), shown(caption)
             table.add_row(*cells)
         rich.print(table)
 

@@ -1,0 +1,44 @@
+import dataclasses
+
+import pytest
+
+from hslm_tf import search
+from hslm_tf.command_line import one_line_errors, printable
+from hslm_tf.data.errors import DataError
+from hslm_tf.runs.opening import searched_collection
+
+NASTY = "\x1b[2J\x1b]0;owned\x07 dog\r\u202egod\x9b31m"
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("a dog, ein Hündchen, 犬\n👩‍🚀", "a dog, ein Hündchen, 犬\n👩‍🚀"),
+        ("\x1b[31mred", "�[31mred"),
+        ("a\tb\rc\x00d\x7f\x9b", "a�b�c�d��"),
+        ("\u202eevil\u2069", "�evil�"),
+        ("\ud800", "�"),
+    ],
+)
+def test_what_is_printed(text, expected):
+    assert printable(text) == expected
+
+
+def test_errors_move_no_cursor():
+    with pytest.raises(SystemExit) as stop, one_line_errors():
+        raise DataError(f"data, line 3: {NASTY}")
+    assert stop.value.code.startswith("error: data, line 3: �[2J�]0;owned� dog")
+
+
+def test_captions_and_ids_move_no_cursor(finished_run, tmp_path, capsys):
+    collection = searched_collection(finished_run.path)
+    collection.encoded = dataclasses.replace(
+        collection.encoded,
+        ids=[f"{image_id}{NASTY}" for image_id in collection.ids],
+        captions=[f"{caption}{NASTY}" for caption in collection.captions],
+    )
+    collection.save(tmp_path / "nasty.h5")
+    search.main([str(tmp_path / "nasty.h5"), f"A photo of thing3{NASTY}", "-k", "3"])
+    printed = capsys.readouterr().out
+    assert "thing3�[2J" in printed
+    assert not set(printed) & set("\x1b\x07\r\x9b\u202e")
