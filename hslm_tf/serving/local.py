@@ -6,11 +6,9 @@ SavedModel without Keras, and makes no batches. No other module imports it.
 
 import base64
 import json
-import logging
 import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,44 +16,31 @@ import numpy as np
 import tyro
 
 from hslm_tf.command_line import one_line_errors
+from hslm_tf.serving.bounded_http import BoundedServer, Limits, RequestError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-logger = logging.getLogger("hslm_tf")
-
+_LIMITS = Limits()
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata|:predict)?")
 
 
-class RequestError(ValueError):
-    """A request that has no answer.
-
-    Args:
-        code: HTTP status.
-        message: what is wrong.
-    """
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class LocalServer(ThreadingHTTPServer):
+class LocalServer(BoundedServer):
     """Serves the highest version of a model.
 
     Args:
         path: folder of the versions of one model.
         name: name of the model in the paths.
         port: port on the loopback interface; 0 for any free one.
+        limits: what requests may be.
 
     Raises:
         FileNotFoundError: if there is no version.
     """
 
-    daemon_threads = True
-    request_queue_size = 1024
-
-    def __init__(self, path: Path, name: str = "hslm", port: int = 0) -> None:
+    def __init__(
+        self, path: Path, name: str = "hslm", port: int = 0, limits: Limits = _LIMITS
+    ) -> None:
         import tensorflow as tf
 
         versions = [int(found.name) for found in path.glob("*") if found.name.isdecimal()]
@@ -64,7 +49,7 @@ class LocalServer(ThreadingHTTPServer):
         self.name, self.version = name, str(max(versions))
         self._model = tf.saved_model.load(str(path / self.version))
         self._defaults = _defaults(path / self.version)
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(port, limits)
 
     @property
     def url(self) -> str:
@@ -100,27 +85,33 @@ class LocalServer(ThreadingHTTPServer):
         import tensorflow as tf
 
         try:
-            request = json.loads(body)
+            request = _parsed(body)
             name = request.get("signature_name", "serving_default")
             endpoint = self._model.signatures.get(name)
             if endpoint is None:
                 raise RequestError(400, f"Serving signature name: {name!r} not found")
             specs = endpoint.structured_input_signature[1]
             defaults = self._defaults[name]
+            columns = _columns(request, list(specs), defaults)
+            for key, value in columns.items():
+                if isinstance(value, list) and len(value) > self.limits.rows:
+                    raise RequestError(
+                        413, f"{key} has {len(value)} rows, at most {self.limits.rows} are taken"
+                    )
             inputs = {
                 key: tf.constant(_decoded(value), specs[key].dtype)
-                for key, value in _columns(request, list(specs), defaults).items()
+                for key, value in columns.items()
             }
             outputs = endpoint(**{**defaults, **inputs})
         except (ValueError, TypeError, KeyError, AttributeError, tf.errors.OpError) as error:
             if isinstance(error, RequestError):
                 raise
             raise RequestError(400, str(error)) from error
-        columns = {name: _encoded(tensor) for name, tensor in outputs.items()}
+        answers = {name: _encoded(tensor) for name, tensor in outputs.items()}
         if "instances" not in request:
-            return {"outputs": columns}
-        rows = zip(*columns.values(), strict=True)
-        return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
+            return {"outputs": answers}
+        rows = zip(*answers.values(), strict=True)
+        return {"predictions": [dict(zip(answers, row, strict=True)) for row in rows]}
 
     def _metadata(self) -> dict[str, Any]:
         signatures = {
@@ -137,34 +128,6 @@ class LocalServer(ThreadingHTTPServer):
         }
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self._reply(None)
-
-    def do_POST(self) -> None:
-        self._reply(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-
-    def _reply(self, body: bytes | None) -> None:
-        try:
-            code, answer = 200, self.server.answer(self.path, body)
-        except RequestError as error:
-            code, answer = error.code, {"error": str(error)}
-        except Exception as error:
-            logger.exception("%s failed", self.path)
-            code, answer = 500, {"error": repr(error)}
-        payload = json.dumps(answer).encode()
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(payload)))
-        self.end_headers()
-        self.wfile.write(payload)
-
-    def log_message(self, message: str, *values: object) -> None:
-        logger.debug(message, *values)
-
-
 def _defaults(version: Path) -> "dict[str, dict[str, tf.Tensor]]":
     """Default values of the inputs that a request may leave out, by endpoint."""
     import tensorflow as tf
@@ -176,6 +139,16 @@ def _defaults(version: Path) -> "dict[str, dict[str, tf.Tensor]]":
         name: {key: tf.constant(tf.make_ndarray(value)) for key, value in info.defaults.items()}
         for name, info in definitions.items()
     }
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(body)
+    except RecursionError as error:
+        raise RequestError(400, "the request is nested too deep") from error
+    if not isinstance(request, dict):
+        raise RequestError(400, "a request is a JSON object")
+    return request
 
 
 def _columns(request: dict[str, Any], names: list[str], optional: Container[str]) -> dict[str, Any]:
@@ -248,6 +221,10 @@ class LocalArguments:
     """name of the model"""
     port: int = 8501
     """port on the loopback interface"""
+    max_rows: int = _LIMITS.rows
+    """most images or captions of a request"""
+    max_connections: int = _LIMITS.connections
+    """most connections at a time"""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -258,7 +235,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     arguments = tyro.cli(LocalArguments, prog="python -m hslm_tf.serving.local", args=args)
     with one_line_errors():
-        server = LocalServer(arguments.path, arguments.name, arguments.port)
+        limits = Limits(rows=arguments.max_rows, connections=arguments.max_connections)
+        server = LocalServer(arguments.path, arguments.name, arguments.port, limits)
         print(f"{server.url}/v1/models/{server.name}/versions/{server.version}", flush=True)
         server.serve_forever()
 
