@@ -158,6 +158,8 @@ def measure(arguments: Arguments) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         export_model(model, Path(folder))
         command = [sys.executable, "-m", "hslm_tf.serving.local", folder, "--port", "0"]
+        # All are in flight at once; a body waits for the one process that reads them.
+        command += ["--max-connections", "2000", "--max-seconds", "600"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             try:
                 address = server.stdout.readline().split("/")[2]

@@ -3,7 +3,6 @@
 import json
 import logging
 import time
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -48,8 +47,9 @@ class EvaluationState:
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 arrays = dict(file)
-            found = json.loads(str(arrays.pop(_IDENTITY)))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            found = dict(json.loads(str(arrays.pop(_IDENTITY))))
+        # NumPy, zipfile and Python's parser raise anything on a damaged file; it can be done again.
+        except Exception as error:
             logger.warning("%s: ignored, it is broken (%s)", self.path, error)
             return {}
         keys = self.identity | found

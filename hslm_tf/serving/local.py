@@ -225,6 +225,8 @@ class LocalArguments:
     """most images or captions of a request"""
     max_connections: int = _LIMITS.connections
     """most connections at a time"""
+    max_seconds: float = _LIMITS.seconds
+    """how long a client may take to send the next part of a request"""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -235,7 +237,11 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     arguments = tyro.cli(LocalArguments, prog="python -m hslm_tf.serving.local", args=args)
     with one_line_errors():
-        limits = Limits(rows=arguments.max_rows, connections=arguments.max_connections)
+        limits = Limits(
+            rows=arguments.max_rows,
+            connections=arguments.max_connections,
+            seconds=arguments.max_seconds,
+        )
         server = LocalServer(arguments.path, arguments.name, arguments.port, limits)
         print(f"{server.url}/v1/models/{server.name}/versions/{server.version}", flush=True)
         server.serve_forever()

@@ -5,6 +5,7 @@ import pytest
 
 from hslm_tf.text.caption_cache import cache_folder, cached_split
 from hslm_tf.text.split_captions import split_captions
+from tests.mutants import mutants
 
 CAPTIONS = ["A dog runs.", "a CAT", "a a a a a a", ""]
 
@@ -126,3 +127,11 @@ def test_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/user")
     assert cache_folder() == Path("/home/user/.cache/hslm_tf")
+
+
+def test_mutants_are_made_again(folder):
+    expected = words_of()
+    [path] = folder.iterdir()
+    for mutant in mutants(path.read_bytes(), 300):
+        path.write_bytes(mutant)
+        assert words_of() == expected
