@@ -77,17 +77,16 @@ def _run(arguments: IndexArguments) -> None:
     if arguments.images is not None and not arguments.images.is_dir():
         raise FileNotFoundError(f"{arguments.images}: there is no such folder")
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
-    import keras
     from tqdm import tqdm
 
     from hslm_tf.retrieval.collection import Collection
     from hslm_tf.retrieval.distillation import distill
-    from hslm_tf.runs.opening import load_heads
+    from hslm_tf.runs.opening import load_heads, load_model
     from hslm_tf.runs.splits import open_split
 
     captions_optional = arguments.collection is not None
     dataset = open_split(run, split, arguments.dataset, captions_optional)
-    model = keras.saving.load_model(run.best_model)
+    model = load_model(run.path)
     if arguments.collection is None:
         with tqdm(total=arguments.heads.steps, unit=" blocks", disable=None) as bar:
 

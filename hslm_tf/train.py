@@ -121,12 +121,12 @@ def _run(arguments: TrainArguments) -> None:
     if arguments.resume is None:
         run.require_new()
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
-    import keras
 
     from hslm_tf.evaluation.exact_recall import evaluate
     from hslm_tf.evaluation.table import report_table
     from hslm_tf.runs.experiment import train
     from hslm_tf.runs.hparams import write_test_recall
+    from hslm_tf.runs.opening import load_model
     from hslm_tf.runs.projector import write_projector
     from hslm_tf.runs.splits import Splits, load_split, splits_of
 
@@ -146,7 +146,7 @@ def _run(arguments: TrainArguments) -> None:
             verbose=0 if arguments.quiet else 1,
             profiled_steps=arguments.profiled_steps,
         )
-        best = keras.saving.load_model(run.best_model)
+        best = load_model(run.path)
         reports = {split: evaluate(best, dataset) for split, dataset in measured.items()}
         if config.data.test_split in reports:
             write_test_recall(run, reports[config.data.test_split])

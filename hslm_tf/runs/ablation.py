@@ -2,14 +2,13 @@
 
 import dataclasses
 
-import keras
-
 from hslm_tf.config import RunConfig
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.evaluation.exact_recall import evaluate
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.presets import ABLATION_PARTS
 from hslm_tf.runs.ablation_directory import read_recall, write_recall
+from hslm_tf.runs.checkpoints import load_whole
 from hslm_tf.runs.experiment import train
 from hslm_tf.runs.hparams import write_test_recall
 from hslm_tf.runs.run_directory import RunDirectory
@@ -58,7 +57,7 @@ def run_row(
     if found := read_recall(run):
         return found
     train(config, run, splits, verbose)
-    report = evaluate(keras.saving.load_model(run.best_model), measured)
+    report = evaluate(load_whole(run.best_model), measured)
     if measured.name == config.data.test_split:
         write_test_recall(run, report)
     write_recall(run, report)

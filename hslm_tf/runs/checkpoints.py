@@ -2,10 +2,12 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.data.errors import DataError
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.training.averaging import averaged_weights
 
@@ -65,6 +67,29 @@ def copy_with_new_optimizer(model: keras.Model) -> keras.Model:
         config.pop("optimizer_built", None)
         copy.compile(**config)
     return copy
+
+
+def load_whole(path: Path) -> Any:
+    """Loads a model and says which file is damaged, where it is.
+
+    Args:
+        path: a path ending in `.keras`.
+
+    Returns:
+        The model.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        DataError: if it is damaged, or no model.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    try:
+        return keras.saving.load_model(path)
+    # Of a damaged file Keras, zipfile and HDF5 raise anything.
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path} is no model that can be read: {reason}") from error
 
 
 def save_whole(model: keras.Model, path: Path) -> None:

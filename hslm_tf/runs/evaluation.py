@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
@@ -19,6 +18,7 @@ from hslm_tf.evaluation.exact_recall import evaluate_models, evaluate_to_file
 from hslm_tf.evaluation.protocols import Protocol
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.evaluation.scoring import CAPTION_BLOCK_SIZE, IMAGE_BLOCK_SIZE
+from hslm_tf.runs.checkpoints import load_whole
 from hslm_tf.runs.run_directory import RunDirectory
 
 _READ_BLOCK_SIZE = 100
@@ -69,7 +69,7 @@ def evaluate_runs(
         states.append(state)
         if restart:
             state.clear()
-        models = [keras.saving.load_model(run.best_model) for run in runs]
+        models = [load_whole(run.best_model) for run in runs]
         with tqdm(total=dataset.num_captions, desc=name, unit=" captions", disable=None) as bar:
             if scores_file is None:
                 report = evaluate_models(models, dataset, protocol, state, bar.update)

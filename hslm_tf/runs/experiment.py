@@ -15,7 +15,7 @@ from hslm_tf.data.sample import sample_word_vectors
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.images.extraction_config import check_same
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.runs.checkpoints import RunCheckpoint
+from hslm_tf.runs.checkpoints import RunCheckpoint, load_whole
 from hslm_tf.runs.recipe import loss_of, optimizer_of, schedule_of
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits, check_images
@@ -83,7 +83,7 @@ def train(
     check_same(*made, *(split.source for split in splits))
     captions = cached_split(splits.train.captions)
     if done:
-        model = keras.saving.load_model(run.last_model)
+        model = load_whole(run.last_model)
         # The number of epochs may have changed, and with it the schedule.
         model.optimizer.learning_rate = schedule_of(training, steps)
     else:

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import keras
-
 from hslm_tf.data.errors import DataError
 from hslm_tf.models.fingerprint import model_fingerprint
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.collection_file import run_of_collection
 from hslm_tf.retrieval.projection_heads import ProjectionHeads, new_heads, read_heads
+from hslm_tf.runs.checkpoints import load_whole
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import open_split
 
@@ -25,6 +24,7 @@ def load_model(path: str | Path) -> HSLM:
 
     Raises:
         FileNotFoundError: if there is no such file, or no run with a model.
+        DataError: if the file is damaged, or holds no model.
 
     Example:
         >>> model = hslm_tf.load_model("runs/flickr8k")
@@ -37,7 +37,7 @@ def load_model(path: str | Path) -> HSLM:
         path = run.require_model()
     elif not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file or run")
-    return keras.saving.load_model(path)
+    return load_whole(path)
 
 
 def load_heads(path: str | Path, model: HSLM) -> ProjectionHeads:

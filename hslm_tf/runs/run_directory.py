@@ -7,6 +7,7 @@ from typing import Any
 
 from hslm_tf.config import RunConfig
 from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import read_object
 
 
@@ -91,10 +92,21 @@ class RunDirectory:
 
         `epochs`: complete epochs; `measured_epoch`: the last that was measured; `best_epoch` and
         `best_rsum`: the best.
+
+        Raises:
+            DataError: if the record is damaged.
         """
         file = self.path / "progress.json"
         progress = {"epochs": 0, "measured_epoch": 0, "best_epoch": 0, "best_rsum": float("-inf")}
-        return progress | (json.loads(file.read_text("utf-8")) if file.exists() else {})
+        if not file.exists():
+            return progress
+        written = {"epochs": None} | read_object(file)
+        for name in written.keys() & progress.keys():
+            if type(written[name]) not in (int, type(progress[name])):
+                raise DataError(
+                    f"{file}: {name} is {written[name]!r}, expected a number: the file is damaged"
+                )
+        return progress | written
 
     def write_progress(self, progress: dict[str, Any]) -> None:
         """Replaces the record of how far the run has come, in one piece."""
@@ -112,12 +124,19 @@ class RunDirectory:
         return patience is not None and waited >= patience
 
     def tidy(self) -> None:
-        """Removes what a killed run left: drafts, and lines of the log for incomplete epochs."""
+        """Removes what a killed run left: drafts, and lines of the log for incomplete epochs.
+
+        Raises:
+            DataError: if the log is damaged.
+        """
         for draft in self.path.glob("draft-[0-9]*-*"):
             draft.unlink()
         if not self.log_file.exists():
             return
-        lines = self.log_file.read_text("utf-8").splitlines(keepends=True)
+        try:
+            lines = self.log_file.read_text("utf-8").splitlines(keepends=True)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.log_file} is no text: {error}") from error
         kept = self.progress["epochs"]
         with atomic_write(self.log_file) as draft:
             # Without a complete epoch the header goes, too: it will be written again.

@@ -141,7 +141,7 @@ def test_an_epoch_that_is_not_measured_shows_no_scores(log):
 
 def test_best_rsum_never_falls(log):
     log.run.best_results.mkdir(parents=True)
-    log.run.write_progress({"best_rsum": 9.0})
+    log.run.write_progress({"epochs": 1, "best_rsum": 9.0})
     write(log, known_scores(log))
     assert tensors_of(log.run.best_results, "scalars") == {"dev/rsum": {1: 9.0}}
 
