@@ -21,7 +21,7 @@ from hslm_tf.data.precomputed import precomputed_paths
 from hslm_tf.data.text_lines import write_lines
 from hslm_tf.images.decoding import decoded
 from hslm_tf.images.extraction_config import check_same
-from hslm_tf.images.extractor import RegionExtractor, extract_good
+from hslm_tf.images.extractor import RegionExtractor, RegionFeatures, extract_good
 from hslm_tf.images.listing import Photograph
 from hslm_tf.images.row_file import RowFile
 
@@ -111,7 +111,7 @@ class Extraction:
             advance: called with the number of photographs after each block.
 
         Raises:
-            DataError: if no photograph has features.
+            DataError: if no photograph has features, or the type cannot hold them.
             OSError: if a file cannot be written.
         """
         if not self._state["written"]:
@@ -166,6 +166,7 @@ class Extraction:
         while block := left[:_BLOCK]:
             left = left[_BLOCK:]
             features, reasons = self._features(block, list(islice(images, len(block))))
+            self._check_size(features.region_features)
             for file, part in zip(files, features, strict=True):
                 file.append(part)
             self._state["skipped"] += [
@@ -178,9 +179,17 @@ class Extraction:
         for file in files:
             file.close()
 
+    def _check_size(self, features: np.ndarray) -> None:
+        largest = np.abs(features).max(initial=0)
+        if largest > np.finfo(self._dtype).max:
+            raise DataError(
+                f"{self._extractor.config.backbone} makes features as large as {largest:g}, which "
+                f"{self._dtype} cannot hold: begin anew with float32"
+            )
+
     def _features(
         self, block: Sequence[Photograph], images: Sequence[tuple[np.ndarray, str]]
-    ) -> tuple[tuple[np.ndarray, ...], dict[int, str]]:
+    ) -> tuple[RegionFeatures, dict[int, str]]:
         """Features of the good ones, and why the others have none."""
         reasons = {place: reason for place, (_, reason) in enumerate(images) if reason}
         good = [place for place in range(len(block)) if place not in reasons]

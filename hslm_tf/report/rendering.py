@@ -45,7 +45,8 @@ def write_page(path: Path, title: str, body: "Markup") -> None:
     """
     page = render("page.html", title=title, body=body)
     with atomic_write(path) as draft:
-        draft.write_text(page, "utf-8")
+        # Half of a character, as damaged ids and captions hold, becomes a question mark.
+        draft.write_bytes(page.encode("utf-8", "replace"))
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 import json
 import os
 
+import keras
 import numpy as np
 import pytest
 
@@ -252,3 +253,15 @@ def test_a_link_is_not_worked_in(photographs, extractor, tmp_path):
     with pytest.raises(DataError, match="partial-test is a link"):
         extract(photographs, tmp_path / "data", extractor)
     assert not list(elsewhere.iterdir())
+
+
+def test_features_that_float16_cannot_hold(photographs, tmp_path):
+    inputs = keras.Input((None, None, 3))
+    network = keras.Model(inputs, keras.layers.AveragePooling2D(8)(inputs * 1000))
+    network.save(tmp_path / "large.keras")
+    large = RegionExtractor(ExtractionConfig(str(tmp_path / "large.keras"), size=64))
+    with pytest.raises(DataError, match="features as large as .*, which float16 cannot hold"):
+        extract(photographs[:3], tmp_path / "data", large, dtype="float16")
+    assert not list((tmp_path / "data").glob("test_*"))
+    extract(photographs[:3], tmp_path / "data", large, overwrite=True)
+    assert np.isfinite(np.load(tmp_path / "data/test_ims.npy")).all()

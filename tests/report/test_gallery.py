@@ -156,3 +156,10 @@ def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(OSError):
         write_gallery(tmp_path / "out.html", [("dog", [answer()])])
     assert os.listdir(tmp_path) == ["out.html"]
+
+
+def test_ids_and_captions_that_are_half_a_character_or_endless(tmp_path):
+    answers = [Answer("x" * 300, "a \ud800 dog", 0.5), Answer("\udfff", "a\0b", 0.4)]
+    write_gallery(tmp_path / "a.html", [("\ud83d", answers)], tmp_path)
+    page = (tmp_path / "a.html").read_text("utf-8")
+    assert "a ? dog" in page and "x" * 300 in page
