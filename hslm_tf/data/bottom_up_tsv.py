@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hslm_tf.data.blocks import Advance, image_blocks
-from hslm_tf.data.caption_files import has_equal_captions, write_captions
+from hslm_tf.data.caption_files import caption_paths, has_equal_captions, write_captions
 from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.folders import require_files
@@ -28,12 +28,7 @@ def tsv_paths(folder: str | os.PathLike[str], split: str) -> dict[str, Path]:
     Returns:
         From a part (`caps`, `ids`, `tsv`) to its file.
     """
-    folder = Path(folder)
-    return {
-        "caps": folder / f"{split}_caps.txt",
-        "ids": folder / f"{split}_ids.txt",
-        "tsv": folder / f"{split}.tsv",
-    }
+    return {**caption_paths(folder, split), "tsv": Path(folder) / f"{split}.tsv"}
 
 
 def load_bottom_up_tsv(

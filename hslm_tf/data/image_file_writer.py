@@ -1,13 +1,12 @@
 """Writes a folder with one `.npz` file per image, as today's detectors do."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from hslm_tf.data.blocks import Advance, image_blocks, region_blocks
-from hslm_tf.data.caption_files import write_captions
+from hslm_tf.data.caption_files import caption_paths, with_ids, write_captions
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 
@@ -22,12 +21,7 @@ def image_file_paths(folder: str | os.PathLike[str], split: str) -> dict[str, Pa
     Returns:
         From a part (`caps`, `ids`, `images`) to its file; `images` is a folder.
     """
-    folder = Path(folder)
-    return {
-        "caps": folder / f"{split}_caps.txt",
-        "ids": folder / f"{split}_ids.txt",
-        "images": folder / f"{split}_npz",
-    }
+    return {**caption_paths(folder, split), "images": Path(folder) / f"{split}_npz"}
 
 
 def write_image_files(
@@ -36,8 +30,8 @@ def write_image_files(
     """Writes a split as `.npz` files called as the images' ids, with `x`, `bbox` and `num_bbox`.
 
     Args:
-        dataset: the split; its captions are in image order. Without ids, the split and a number
-            are the id: all splits of a folder are read as one collection.
+        dataset: the split; its captions are in image order. Without ids it gets those of
+            `with_ids`.
         folder: an existing folder.
         dtype: type of the region features, float32 or float16.
         advance: called with the number of images after each block.
@@ -45,10 +39,9 @@ def write_image_files(
     Raises:
         DataError: if an id cannot be the name of a file.
     """
-    paths = image_file_paths(folder, dataset.name)
-    ids = dataset.image_ids or [f"{dataset.name}-{row}" for row in range(dataset.num_images)]
+    paths, dataset = image_file_paths(folder, dataset.name), with_ids(dataset)
     others = [other for other in folder.glob("*_npz") if other != paths["images"]]
-    for image, image_id in enumerate(ids):
+    for image, image_id in enumerate(dataset.image_ids):
         if Path(image_id).name != image_id or len(os.fsencode(image_id)) > 200:
             raise DataError(
                 f"{dataset.source}, row {image}: the id {image_id[:60]!r} cannot be the name of a "
@@ -67,5 +60,5 @@ def write_image_files(
             parts = {"x": regions[row, mask[row]], "num_bbox": mask[row].sum()}
             if boxes is not None:
                 parts["bbox"] = boxes[row, mask[row]]
-            np.savez(paths["images"] / f"{ids[image]}.npz", **parts)
-    write_captions(replace(dataset, image_ids=ids), paths["caps"], paths["ids"])
+            np.savez(paths["images"] / f"{dataset.image_ids[image]}.npz", **parts)
+    write_captions(dataset, paths["caps"], paths["ids"])

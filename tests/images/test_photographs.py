@@ -31,7 +31,7 @@ def exif(orientation: int) -> Image.Exif:
     return tags
 
 
-def close(found: np.ndarray, expected: np.ndarray, tolerance: int = 12) -> None:
+def check_close(found: np.ndarray, expected: np.ndarray, tolerance: int = 12) -> None:
     assert found.dtype == np.uint8 and found.shape == expected.shape
     # JPEG smears colours at edges.
     difference = np.abs(found.astype(int) - expected).max(axis=-1)
@@ -46,18 +46,18 @@ def test_upright(kind, orientation):
     stored = np.ascontiguousarray(TURNS[orientation](seen))
     options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
     found = decode_photograph(encoded(stored, kind, exif=exif(orientation), **options))
-    close(found, seen)
+    check_close(found, seen)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
 def test_formats(kind):
-    close(decode_photograph(encoded(corners(), kind)), corners(), 30)
+    check_close(decode_photograph(encoded(corners(), kind)), corners(), 30)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_cmyk(kind):
     image = Image.fromarray(corners()).convert("CMYK")
-    close(decode_photograph(encoded(image, kind)), corners(), 40)
+    check_close(decode_photograph(encoded(image, kind)), corners(), 40)
 
 
 def test_adobe_cmyk_is_inverted_back():
@@ -77,14 +77,14 @@ def test_ycck():
     transform = content.index(b"Adobe") + 11
     assert content[transform] == 0
     content[transform] = 2
-    close(decode_photograph(bytes(content)), corners())
+    check_close(decode_photograph(bytes(content)), corners())
 
 
 def test_of_several_pictures_in_a_jpeg_the_first():
     other = Image.new("RGB", (60, 40), "white")
     content = encoded(corners(), "MPO", save_all=True, append_images=[other])
     assert Image.open(io.BytesIO(content)).format == "MPO"
-    close(decode_photograph(content), corners(), 30)
+    check_close(decode_photograph(content), corners(), 30)
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "LA", "P", "HSV", "YCbCr"])
@@ -94,7 +94,7 @@ def test_modes(mode):
     if mode == "HSV":
         image = image.convert("RGB")
     expected = np.asarray(image.convert("RGB"))
-    close(decode_photograph(encoded(image, kind)), expected, 30)
+    check_close(decode_photograph(encoded(image, kind)), expected, 30)
 
 
 def test_transparent_parts_become_white():
@@ -242,7 +242,7 @@ def test_what_is_no_photograph(content, reason):
 
 def test_damaged_metadata_does_not_matter():
     content = encoded(corners(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 40)
-    close(decode_photograph(content), corners(), 30)
+    check_close(decode_photograph(content), corners(), 30)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
