@@ -8,6 +8,27 @@ from typing import Any
 from hslm_tf.data.errors import DataError
 
 
+def parse_json(text: str | bytes, place: str) -> Any:
+    """Parses JSON.
+
+    Args:
+        text: the text.
+        place: names it in errors.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        DataError: if it is not JSON.
+    """
+    try:
+        return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
+    except RecursionError as error:
+        raise DataError(f"{place} is not a JSON that can be read: it is nested too deep") from error
+    except ValueError as error:
+        raise DataError(f"{place} is not JSON: {error}") from error
+
+
 def parse_object(text: str | bytes, place: str) -> dict[str, Any]:
     """Parses one JSON object.
 
@@ -21,12 +42,7 @@ def parse_object(text: str | bytes, place: str) -> dict[str, Any]:
     Raises:
         DataError: if it is not JSON, or something else.
     """
-    try:
-        content = json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
-    except RecursionError as error:
-        raise DataError(f"{place} is not a JSON that can be read: it is nested too deep") from error
-    except ValueError as error:
-        raise DataError(f"{place} is not JSON: {error}") from error
+    content = parse_json(text, place)
     if not isinstance(content, dict):
         raise DataError(f"{place} holds {json.dumps(content)[:60]}, expected an object")
     return content

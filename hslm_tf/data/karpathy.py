@@ -1,6 +1,5 @@
 """Karpathy's JSON: the captions, splits and names of Flickr8k, Flickr30K and MS-COCO."""
 
-import json
 import logging
 import os
 from collections import Counter
@@ -11,6 +10,7 @@ from typing import Any
 
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.file_cache import cached_by_file
+from hslm_tf.data.json_object import parse_json
 
 logger = logging.getLogger("hslm_tf")
 # What the file calls `val` is `dev` everywhere else in this family of models.
@@ -142,12 +142,7 @@ def is_karpathy(path: Path) -> bool:
 
 @cached_by_file()
 def _read(path: Path) -> tuple[str, tuple[KarpathyImage, ...]]:
-    try:
-        content = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except RecursionError as error:
-        raise DataError(f"{path} is not a JSON that can be read: it is nested too deep") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON: {error}") from error
+    content = parse_json(path.read_bytes(), str(path))
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list) or not images:
         found = ", ".join(content) if isinstance(content, dict) else type(content).__name__
