@@ -57,18 +57,7 @@ class LocalServer(BoundedServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def answer(self, path: str, body: bytes | None) -> dict[str, Any]:
-        """Answers a request.
-
-        Args:
-            path: path of the URL.
-            body: what was sent; None in a GET request.
-
-        Returns:
-            The answer, ready for JSON.
-
-        Raises:
-            RequestError: if the request cannot be answered.
-        """
+        """Answers a request under TensorFlow Serving's paths; see `BoundedServer`."""
         found = _PATH.fullmatch(path)
         if found is None or (found[3] == ":predict") != (body is not None):
             raise RequestError(404, f"Malformed request: {path}")
