@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from hslm_tf.termination import Terminated, raised_on_sigterm
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -17,11 +19,15 @@ _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 def one_line_errors() -> Iterator[None]:
     """Turns what a user can correct into one line on standard error and exit status 1.
 
-    Ctrl-C ends a command with 130, as a shell does. Anything else is a defect of the program and
-    keeps its traceback.
+    Ctrl-C ends a command with 130, SIGTERM with 143, as a shell does. Anything else is a defect of
+    the program and keeps its traceback.
     """
     try:
-        yield
+        with raised_on_sigterm():
+            yield
+    except Terminated:
+        print("Terminated", file=sys.stderr)
+        sys.exit(143)
     except KeyboardInterrupt:
         sys.exit(130)
     except (OSError, ValueError, ImportError, FloatingPointError) as error:

@@ -21,8 +21,10 @@ from hslm_tf.runs.run_directory import RunDirectory
 class TrainArguments:
     """Train HSLM and measure it. Without arguments: on the built-in sample, in a few minutes.
 
-    Everything is in the run's directory: the configuration, the vocabulary, the best and the last
-    model, a CSV and TensorBoard's logs. Ctrl-C leaves a run that --resume continues.
+    Everything is in the run's directory: the configuration, the vocabulary, the best model, the
+    newest checkpoints, a CSV and TensorBoard's logs. A run that was killed or stopped goes on where
+    it was saved last: with --resume, or with the same command where that has --out. Ctrl-C and
+    SIGTERM save it first.
     """
 
     config: RunConfig
@@ -35,6 +37,8 @@ class TrainArguments:
     """continue the run in this directory; only --epochs may be given beside it"""
     profile: Annotated[str | None, tyro.conf.arg(metavar="STEPS")] = None
     """write a TensorBoard trace of some steps: their number, or from which to which, such as 3-5"""
+    save_every: int = 500
+    """steps between checkpoints within an epoch; its end is always saved"""
     quiet: bool = False
     """no progress bar"""
 
@@ -89,6 +93,8 @@ def parse(args: Sequence[str] | None = None) -> TrainArguments:
     )
     # Read only to raise its errors before anything starts.
     _ = arguments.profiled_steps
+    if arguments.save_every < 1:
+        raise ValueError(f"--save-every takes a number from 1. Received: {arguments.save_every}")
     if run is not None:
         epochs = arguments.config.training.epochs
         training = dataclasses.replace(config.training, epochs=epochs)
@@ -118,8 +124,9 @@ def main(args: Sequence[str] | None = None) -> None:
 def _run(arguments: TrainArguments) -> None:
     name = f"{arguments.preset.replace('/', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
     run = RunDirectory(arguments.resume or arguments.out or Path("runs") / name)
+    config = arguments.config.with_absolute_paths()
     if arguments.resume is None:
-        run.require_new()
+        run.require_new_or_same(config)
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
 
     from hslm_tf.evaluation.exact_recall import evaluate
@@ -130,7 +137,6 @@ def _run(arguments: TrainArguments) -> None:
     from hslm_tf.runs.projector import write_projector
     from hslm_tf.runs.splits import Splits, load_split, splits_of
 
-    config = arguments.config.with_absolute_paths()
     splits = Splits(
         load_split(config, config.data.train_split), load_split(config, config.data.dev_split)
     )
@@ -145,6 +151,7 @@ def _run(arguments: TrainArguments) -> None:
             splits,
             verbose=0 if arguments.quiet else 1,
             profiled_steps=arguments.profiled_steps,
+            save_every=arguments.save_every,
         )
         best = load_model(run.path)
         reports = {split: evaluate(best, dataset) for split, dataset in measured.items()}
@@ -153,7 +160,7 @@ def _run(arguments: TrainArguments) -> None:
         write_projector(run, best, splits.dev, images=config.data.images)
     except KeyboardInterrupt:
         if run.config_file.exists():
-            print(f"\nInterrupted after {run.progress['epochs']} complete epochs. Continue with:")
+            print(f"\nInterrupted after {run.progress_text}. Continue with:")
             print(f"  python -m hslm_tf.train --resume {shlex.quote(str(run.path))}")
         raise
     print_table(

@@ -14,9 +14,10 @@ FOLDERS["hslm_tf.training"] = ROOT / "training"
 BASE = {"config", "data", "text", "layers", "training"}
 MAY_IMPORT = {
     "config": {"field_types"},
-    "command_line": set(),
+    "command_line": {"termination"},
     "extras": set(),
     "field_types": set(),
+    "termination": set(),
     "presets": {"config"},
     "layers": set(),
     "training": {"layers"},
@@ -28,7 +29,11 @@ MAY_IMPORT = {
     "retrieval": {*BASE, "models", "images"},
     "serving": {*BASE, "models", "evaluation", "retrieval", "command_line"},
     "report": {*BASE, "models", "evaluation", "retrieval", "presets", "extras", "images"},
-    "runs": {*BASE, "models", "evaluation", "retrieval", "serving", "report", "presets", "images"},
+    "runs": {
+        *BASE,
+        *("models", "evaluation", "retrieval", "serving", "report", "presets", "images"),
+        "termination",
+    },
     "beam": {*BASE, "models", "retrieval", "serving", "images", "runs", "extras"},
 }
 

@@ -1,75 +1,172 @@
 """Runs that are killed, and go on."""
 
 import os
+import random
+import re
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from hslm_tf import train
+from hslm_tf.runs.checkpoints import load_checkpoint
 from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.runs.tensorboard_log import TensorBoardLog
+from hslm_tf.runs.training_state import TrainingState
 from hslm_tf.training.callbacks import Throughput
-from tests.tiny_run import assert_same_training, fails
+from tests.tiny_run import STEPS, assert_same_training, fails
 
 
-def test_what_a_killed_run_left_is_tidied_up(tmp_path):
-    run = RunDirectory(tmp_path)
-    run.tidy()
-    assert not run.log_file.exists()
-    run.log_file.write_text("epoch,loss\n0,0.5\n1,0.4\n2,0.")
-    run.write_progress({"epochs": 2})
-    (tmp_path / "draft-4711-last.keras").write_text("half a model")
-    run.tidy()
-    assert run.log_file.read_text() == "epoch,loss\n0,0.5\n1,0.4\n"
-    run.write_progress({"epochs": 0})
-    run.tidy()
-    assert run.log_file.read_text() == ""
-    assert {path.name for path in tmp_path.iterdir()} == {"log.csv", "progress.json"}
-
-
-def test_an_interrupted_run_ends_like_an_uninterrupted_one(
-    finished_run, run_flags, tmp_path, monkeypatch, capsys
-):
-    run = RunDirectory(tmp_path / "run of four")
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    # Stopped before the first epoch is complete: the run starts again.
-    with monkeypatch.context() as patch:
-        patch.setattr(Throughput, "on_epoch_begin", interrupt)
-        with pytest.raises(SystemExit) as stop:
-            train.main([*run_flags, "--epochs", "3", "--out", str(run.path), "--quiet"])
-    assert stop.value.code == 130
-    assert "Interrupted after 0 complete epochs" in capsys.readouterr().out
-    assert run.progress["epochs"] == 0
-
-    # Ctrl-C in the first steps of the third epoch, and one epoch more than it was started with.
+def start(arguments: list, log: Path) -> subprocess.Popen:
+    """Starts the command in a process of its own, which writes what it prints into a file."""
     # Whoever runs the tests in the background has Ctrl-C ignored, and children inherit that.
     script = (
         "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "runpy.run_module('hslm_tf.train', run_name='__main__', alter_sys=True)"
     )
-    command = [sys.executable, "-c", script, "--resume", str(run.path), "--epochs", "4"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-    )
-    printed = b""
-    while b"/4" not in printed.partition(b"Epoch 3/4")[2] and (part := process.stdout.read1()):
-        printed += part
-    process.send_signal(2)
-    printed += process.communicate(timeout=300)[0]
-    assert process.returncode == 130, printed.decode()
-    assert "Interrupted after 2 complete epochs" in printed.decode()
-    assert f"python -m hslm_tf.train --resume '{run.path}'" in printed.decode()
-    assert run.progress["epochs"] == 2
+    with open(log, "w") as file:
+        return subprocess.Popen(
+            [sys.executable, "-c", script, *map(str, arguments)],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+
+
+def wait_for(process: subprocess.Popen, log: Path, text: str) -> bool:
+    """Waits until the process has printed something; False if it ended before."""
+    while text not in log.read_text("utf-8", "replace"):
+        if process.poll() is not None:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_what_a_killed_run_left_is_tidied_up(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.tidy()
+    (tmp_path / "draft-4711-last.keras").write_text("half a model")
+    (tmp_path / "drafts.txt").write_text("the user's")
+    run.tidy()
+    assert {path.name for path in tmp_path.iterdir()} == {"drafts.txt"}
+
+
+class Died(BaseException):
+    """Stands for kill -9 in a test: nothing of the program catches it."""
+
+
+@pytest.mark.parametrize("deaths", [1, 2, 3])
+def test_the_same_command_goes_on_wherever_saving_died(
+    deaths, finished_run, run_flags, tmp_path, monkeypatch
+):
+    """Each time a file takes its place counts: one in the second epoch is the last that does."""
+    run, replace = RunDirectory(tmp_path / "run"), os.replace
+    command = [*run_flags, "--epochs", "4", "--save-every", "1", "--quiet", "--out", str(run.path)]
+    replaced = []
+
+    def die(source, target):
+        if run.progress["epochs"] == 1 and run.progress["steps"] == 2:
+            replaced.append(target)
+            if len(replaced) >= deaths:
+                raise Died
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", die)
+        with pytest.raises(Died):
+            train.main(command)
+    assert [path.name for path in replaced] == ["previous.keras", "last.keras", "log.csv"][:deaths]
+    assert TrainingState.of(run.last_model).steps == (2 if deaths < 3 else 3)
+    train.main(command)
+    assert_same_training(run, finished_run)
+
+
+@pytest.mark.parametrize(
+    "stop, status, said", [("SIGINT", 130, ""), ("SIGTERM", 143, "Terminated")]
+)
+def test_a_signal_saves_the_step_first(stop, status, said, finished_run, run_flags, tmp_path):
+    run, log = RunDirectory(tmp_path / "run of four"), tmp_path / "log.txt"
+    command = [*run_flags, "--epochs", "4", "--out", run.path]
+    process = start(command, log)
+    assert wait_for(process, log, "Epoch 3/4")
+    process.send_signal(getattr(signal, stop))
+    assert process.wait(300) == status, log.read_text()
+    printed = log.read_text()
+    assert re.search(r"Interrupted after [23] complete epochs( and [1-4] steps?)?\. Cont", printed)
+    assert f"python -m hslm_tf.train --resume '{run.path}'" in printed
+    assert said in printed
+    saved = TrainingState.of(run.last_model)
+    assert saved.progress == run.progress
+    assert (saved.epochs, saved.steps) >= (2, 1)
 
     train.main(["--resume", str(run.path), "--quiet"])
-    assert f"Last model: {run.last_model}" in capsys.readouterr().out
     assert run.config() == finished_run.config()
-    assert run.progress == finished_run.progress
     assert_same_training(run, finished_run)
+
+
+def test_ctrl_c_before_the_first_step_leaves_a_run_that_starts_again(
+    run_flags, tmp_path, monkeypatch, capsys
+):
+    run = RunDirectory(tmp_path / "run")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Throughput, "on_epoch_begin", interrupt)
+    with pytest.raises(SystemExit) as stop:
+        train.main([*run_flags, "--epochs", "3", "--out", str(run.path), "--quiet"])
+    assert stop.value.code == 130
+    assert "Interrupted after 0 complete epochs" in capsys.readouterr().out
+    assert load_checkpoint(run) is None
+
+
+def test_a_signal_during_validation_keeps_the_epochs_steps(
+    finished_run, run_flags, tmp_path, monkeypatch
+):
+    run = RunDirectory(tmp_path / "run")
+    command = [*run_flags, "--epochs", "4", "--out", str(run.path), "--quiet"]
+    measure = TensorBoardLog.measure
+
+    def told_to_end(self, model):
+        if self.run.progress["epochs"] == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return measure(self, model)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TensorBoardLog, "measure", told_to_end)
+        with pytest.raises(SystemExit) as stop:
+            train.main(command)
+    assert stop.value.code == 143
+    assert (run.progress["epochs"], run.progress["steps"]) == (2, STEPS)
+    train.main(command)
+    assert_same_training(run, finished_run)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_at_25_random_moments(run_flags, tmp_path):
+    """Row 1 of Table 4, which builds fastest; a checkpoint after every step."""
+    light = "--no-mgcn --no-self-attention --no-cross-attention --no-local-alignment".split()
+    flags = [*run_flags, *light, "--ema", "0.9", "--epochs", "60", "--quiet"]
+    straight, killed = (RunDirectory(tmp_path / name) for name in ("straight", "killed"))
+    train.main([*flags, "--save-every", "1", "--out", str(straight.path)])
+    rng, kills, half_written, log = random.Random(0), [], 0, tmp_path / "log.txt"
+    while True:
+        process = start([*flags, "--save-every", "1", "--out", killed.path], log)
+        if len(kills) < 25 and wait_for(process, log, "First step after"):
+            time.sleep(rng.uniform(0, 1.0))
+            process.kill()
+        if process.wait(300) == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, log.read_text()
+        kills.append((killed.progress["epochs"], killed.progress["steps"]))
+        half_written += any(killed.path.glob("draft-*"))
+    print(f"{len(kills)} kills at {kills}, {half_written} while a file was written")
+    assert len(kills) >= 25 and len(set(kills)) > 20 and half_written > 0
+    assert_same_training(killed, straight)
 
 
 @pytest.mark.parametrize(

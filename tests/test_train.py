@@ -11,7 +11,6 @@ import pytest
 from hslm_tf import train
 from hslm_tf.data.pipeline import training_batches
 from hslm_tf.evaluation.exact_recall import evaluate as evaluate_model
-from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import PRESETS
 from hslm_tf.runs import experiment, splits
 from hslm_tf.runs.checkpoints import RunCheckpoint
@@ -32,7 +31,7 @@ def test_a_run_leaves_everything(finished_run, run_flags):
     run = finished_run
     assert {path.name for path in run.path.iterdir()} == {
         *("config.json", "vocabulary.json", "best.keras", "last.keras", "progress.json"),
-        *("log.csv", "tensorboard"),
+        *("previous.keras", "log.csv", "tensorboard"),
     }
     assert run.config() == train.parse([*run_flags, "--epochs", "4"]).config
     assert run.progress["epochs"] == 4
@@ -89,12 +88,14 @@ def test_checkpoint_keeps_the_best_epoch(tmp_path):
         callback.on_epoch_end(epoch, {"val_rsum": rsum})
     assert run.progress == {
         "epochs": 4,
+        "steps": 0,
         "measured_epoch": 4,
         "best_epoch": 2,
         "best_rsum": 30.0,
     }
     assert keras.saving.load_model(run.best_model).get_weights()[0] == 1.0
     assert keras.saving.load_model(run.last_model).get_weights()[0] == 3.0
+    assert keras.saving.load_model(run.previous_model).get_weights()[0] == 2.0
     assert not list(tmp_path.glob("draft-*"))
 
 
@@ -204,8 +205,9 @@ def test_a_mistake_is_one_error_and_leaves_nothing(flags, message, run_flags, tm
 
 def test_an_existing_run_is_not_touched(finished_run, run_flags, capsys):
     before = {path: path.read_bytes() for path in finished_run.path.iterdir() if path.is_file()}
-    error = fails([*run_flags, "--out", finished_run.path], capsys)
-    assert f"holds a run already: continue it with --resume {finished_run.path}" in error
+    error = fails([*run_flags, "--epochs", "18", "--out", finished_run.path], capsys)
+    assert "holds a run with another configuration (epochs 18 instead of 4)" in error
+    assert f"continue it with --resume {finished_run.path}, or choose another --out" in error
     assert {path: path.read_bytes() for path in before} == before
     assert "holds no run" in fails(["--resume", finished_run.tensorboard], capsys)
 
@@ -213,7 +215,7 @@ def test_an_existing_run_is_not_touched(finished_run, run_flags, capsys):
 def test_broken_features_found_while_training_are_one_error(
     dataset_folder, run_flags, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(HSLM, "fit", lambda model, batches, **_: list(batches))
+    monkeypatch.setattr(experiment, "run_epochs", lambda model, batches, *_: list(batches))
     folder = tmp_path / "broken"
     shutil.copytree(dataset_folder, folder)
     features = np.load(folder / "train_ims.npy")

@@ -81,7 +81,7 @@ def test_patience_waits_for_an_epoch_that_is_measured(patience, stops, tmp_path)
     for epoch, rsum in enumerate([np.nan, 30.0, np.nan, 20.0, np.nan, 10.0]):
         callback.on_epoch_end(epoch, {"val_rsum": rsum})
         assert model.stop_training == (epoch + 1 == stops)
-        assert run.out_of_patience(patience) == model.stop_training
+        assert callback.state.out_of_patience(patience) == model.stop_training
         if model.stop_training:
             break
     assert run.progress["epochs"] == (stops or 6)

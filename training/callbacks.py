@@ -52,6 +52,18 @@ class LearningRateLog(keras.callbacks.Callback):
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
 
+def seed_states(model: keras.Model) -> list[keras.Variable]:
+    """The states of a model's random generators, which dropout draws from.
+
+    Args:
+        model: the model.
+
+    Returns:
+        Variables `[2]`.
+    """
+    return [v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state")]
+
+
 class SeedOfEpoch(keras.callbacks.Callback):
     """Makes dropout a function of the seed and the epoch, so that a resumed run draws the same.
 
@@ -66,11 +78,7 @@ class SeedOfEpoch(keras.callbacks.Callback):
         self.seed = seed
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        states = [
-            variable
-            for variable in self.model.non_trainable_variables
-            if variable.path.endswith("seed_generator_state")
-        ]
+        states = seed_states(self.model)
         drawn = np.random.SeedSequence((self.seed, epoch)).generate_state(len(states))
         for state, number in zip(states, drawn, strict=True):
             state.assign([int(number) >> 1, 0])
@@ -94,23 +102,10 @@ class FirstStep(keras.callbacks.Callback):
             self._said = True
 
 
-class StopOnNaN(keras.callbacks.Callback):
-    """Stops training with an error when the loss is not finite, before the model is saved."""
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._epoch = epoch
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if not math.isfinite(logs["loss"]):
-            raise FloatingPointError(
-                f"The loss is {logs['loss']} in epoch {self._epoch + 1}, step {batch + 1}. "
-                "Nothing of this epoch was saved; a lower learning rate or a smaller gradient clip "
-                "may help."
-            )
-
-
 class Throughput(keras.callbacks.Callback):
     """Adds `pairs_per_second`, the image-caption pairs trained on per second of an epoch's steps.
+
+    Of an epoch that was resumed, the steps since then count.
 
     Args:
         pairs_per_epoch: number of pairs in an epoch.
@@ -122,9 +117,20 @@ class Throughput(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._start = time.perf_counter()
+        self._first_step: int | None = None
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        if self._first_step is None:
+            self._first_step = batch
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        logs["pairs_per_second"] = self.pairs_per_epoch / (time.perf_counter() - self._start)
+        if self._first_step is None:
+            # All steps were done before the run was resumed.
+            logs["pairs_per_second"] = math.nan
+            return
+        share = 1 - self._first_step / (self.params.get("steps") or math.inf)
+        seconds = time.perf_counter() - self._start
+        logs["pairs_per_second"] = share * self.pairs_per_epoch / seconds
 
 
 class CollapseWarning(keras.callbacks.Callback):

@@ -65,13 +65,15 @@ class RetrievalTrainer(keras.Model):
         self._watched = {name: keras.metrics.Mean(name=name) for name in WATCHED}
         self._gradient_norm = keras.metrics.Mean(name="gradient_norm")
         self._candidate_fraction = keras.metrics.Mean(name="candidate_fraction")
+        self._skipped_steps = keras.metrics.Sum(name="skipped_steps")
 
     @property
     def metrics(self) -> list[keras.Metric]:
-        """Epoch means of everything that the steps report."""
+        """Epoch means of everything that the steps report, and how many had infinite gradients."""
         if not self.compiled:
             return []
-        return [*self._watched.values(), self._gradient_norm, self._candidate_fraction]
+        of_training = [self._gradient_norm, self._candidate_fraction, self._skipped_steps]
+        return [*self._watched.values(), *of_training]
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Learns from one batch.
@@ -108,6 +110,7 @@ class RetrievalTrainer(keras.Model):
         self._gradient_norm.update_state(
             tf.where(finite, norm, 0.0), sample_weight=tf.cast(finite, tf.float32)
         )
+        self._skipped_steps.update_state(tf.cast(~finite, tf.float32))
         self._candidate_fraction.update_state(candidate_fraction)
         return self._report(losses)
 

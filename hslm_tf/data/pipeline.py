@@ -34,6 +34,25 @@ def epoch_order(num_captions: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(num_captions)
 
 
+def captions_of_step(
+    num_captions: int, batch_size: int, seed: int, epoch: int, step: int
+) -> np.ndarray:
+    """The captions of a batch.
+
+    Args:
+        num_captions: number of captions.
+        batch_size: captions in a batch.
+        seed: seed of the run.
+        epoch: epoch, from 0.
+        step: step of the epoch, from 0.
+
+    Returns:
+        int64, their rows in the training split.
+    """
+    order = epoch_order(num_captions, seed, epoch)
+    return order[step * batch_size : (step + 1) * batch_size]
+
+
 def steps_per_epoch(dataset: RetrievalDataset, batch_size: int) -> int:
     """Number of batches in an epoch, the short last one included.
 
@@ -53,6 +72,7 @@ def training_batches(
     batch_size: int,
     seed: int = 0,
     start_epoch: int = 0,
+    start_step: int = 0,
 ) -> tf.data.Dataset:
     """Shuffled pairs of an image and one of its captions.
 
@@ -66,6 +86,7 @@ def training_batches(
         batch_size: pairs in a batch; the last batch of an epoch may be smaller.
         seed: seed of the order.
         start_epoch: epoch of the first pass.
+        start_step: batches of the first pass to leave out.
 
     Returns:
         Batches of `region_features` float32 `[b, N, F]`, `region_mask` bool `[b, N]`, `token_ids`
@@ -89,7 +110,9 @@ def training_batches(
     epochs = itertools.count(start_epoch)
 
     def next_order() -> np.ndarray:
-        return epoch_order(dataset.num_captions, seed, next(epochs))
+        epoch = next(epochs)
+        done = start_step * batch_size if epoch == start_epoch else 0
+        return epoch_order(dataset.num_captions, seed, epoch)[done:]
 
     def gather(captions: np.ndarray) -> tuple[np.ndarray, ...]:
         images = dataset.caption_to_image[captions]
@@ -108,15 +131,17 @@ def training_batches(
 
     def captions_of_next_epoch(_: tf.Tensor) -> tf.data.Dataset:
         order = tf.numpy_function(next_order, [], tf.int64, stateful=True)
-        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, [dataset.num_captions]))
+        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, [None]))
 
     # Batches are large, so only one is made while another is ready. Without `num_parallel_calls`
     # tf.data would make as many at once as there are cores.
-    return (
+    batches = (
         tf.data.Dataset.range(1)
         .flat_map(captions_of_next_epoch)
         .batch(batch_size)
         .map(batch, num_parallel_calls=1, deterministic=True)
-        .apply(tf.data.experimental.assert_cardinality(steps_per_epoch(dataset, batch_size)))
-        .prefetch(1)
     )
+    if start_step == 0:
+        steps = steps_per_epoch(dataset, batch_size)
+        batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
+    return batches.prefetch(1)

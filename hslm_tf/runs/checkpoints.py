@@ -1,6 +1,10 @@
-"""Checkpoints of a run: the last epoch, to resume from, and the best, to use."""
+"""Checkpoints of a run: the newest and the one before it, to resume from, and the best, to use."""
 
+import logging
 import math
+import os
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -8,48 +12,151 @@ import keras
 
 from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.errors import DataError
+from hslm_tf.runs.epoch_log import write_epoch_log
+from hslm_tf.runs.interruption import Interruption
 from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.runs.training_state import TrainingState
 from hslm_tf.training.averaging import averaged_weights
+
+logger = logging.getLogger("hslm_tf")
 
 
 class RunCheckpoint(keras.callbacks.Callback):
-    """Saves the model after every epoch, and keeps the one with the best validation rsum.
+    """Saves the model while it trains and after every epoch, and keeps the best by validation rsum.
 
     The best model has the averaged weights where the optimizer keeps an average, and is compiled
-    with an optimizer that has no state yet: its state is twice as large as the weights. The last
-    one has the weights and the optimizer that training continues with. Each file appears in one
-    piece. The record of progress is written last: a run that is killed while saving resumes from
-    the epoch before.
+    with an optimizer that has no state yet: its state is twice as large as the weights. A
+    checkpoint has the weights, the optimizer and the training's state that training continues with,
+    in one file, which appears in one piece; the one before it is kept. Log and record of progress
+    are written from it.
 
     Args:
         run: the run's directory.
         patience: epochs without a better rsum after which training stops, always after an epoch
-            that was measured; None: it never does. It counts from the record of progress, so a
-            resumed run stops after the same epoch.
+            that was measured; None: it never does.
+        state: where the training begins.
+        save_every: steps between checkpoints within an epoch; None: only its end is saved.
+        interruption: asked after every step and epoch whether to save and stop.
     """
 
-    def __init__(self, run: RunDirectory, patience: int | None = None) -> None:
+    def __init__(
+        self,
+        run: RunDirectory,
+        patience: int | None = None,
+        state: TrainingState | None = None,
+        save_every: int | None = None,
+        interruption: Interruption | None = None,
+    ) -> None:
         super().__init__()
         self.run = run
         self.patience = patience
+        self.state = state or TrainingState()
+        self.save_every = save_every
+        self.interruption = interruption or Interruption()
+        self._saved = self._position
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         self._copy = copy_with_new_optimizer(self.model)
 
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        if self.state.steps:
+            self.state.give(self.model)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self.state.steps = batch + 1
+        if self.interruption.requested or (
+            self.save_every is not None and self.state.steps % self.save_every == 0
+        ):
+            self.save()
+        self.interruption.check()
+
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        progress = {**self.run.progress, "epochs": epoch + 1}
+        state = self.state
+        state.epochs, state.steps = epoch + 1, 0
+        state.history.append({name: float(value) for name, value in logs.items()})
         measured = not math.isnan(logs["val_rsum"])
         if measured:
-            progress["measured_epoch"] = epoch + 1
-        if logs["val_rsum"] > progress["best_rsum"]:
-            progress |= {"best_epoch": epoch + 1, "best_rsum": logs["val_rsum"]}
+            state.measured_epoch = state.epochs
+        if logs["val_rsum"] > state.best_rsum:
+            state.best_epoch, state.best_rsum = state.epochs, float(logs["val_rsum"])
             with averaged_weights(self.model):
                 self._copy.set_weights(self.model.get_weights())
             save_whole(self._copy, self.run.best_model)
-        save_whole(self.model, self.run.last_model)
-        self.run.write_progress(progress)
-        if measured and self.run.out_of_patience(self.patience):
+        self.save()
+        if measured and state.out_of_patience(self.patience):
             self.model.stop_training = True
+        self.interruption.check()
+
+    def save(self) -> None:
+        """Saves the training where it stands, unless that is saved already."""
+        if self._saved == self._position:
+            return
+        self.state.take(self.model)
+        save_checkpoint(self.model, self.state, self.run)
+        self._saved = self._position
+
+    @property
+    def _position(self) -> tuple[int, int]:
+        return self.state.epochs, self.state.steps
+
+
+def save_checkpoint(model: keras.Model, state: TrainingState, run: RunDirectory) -> None:
+    """Saves model, optimizer and state; the checkpoint before it is kept beside it.
+
+    A process that is killed at any moment leaves a complete checkpoint under the one or the other
+    name.
+
+    Args:
+        model: the model.
+        state: where its training stands.
+        run: the run's directory.
+    """
+    with atomic_write(run.last_model) as draft:
+        keras.saving.save_model(model, draft)
+        state.add_to(draft)
+        if run.last_model.exists():
+            with atomic_write(run.previous_model) as second_name:
+                try:
+                    os.link(run.last_model, second_name)
+                except OSError:
+                    # Not every file system knows second names.
+                    shutil.copyfile(run.last_model, second_name)
+    write_epoch_log(run.log_file, state.history)
+    run.write_progress(state.progress)
+
+
+def load_checkpoint(run: RunDirectory) -> tuple[keras.Model, TrainingState] | None:
+    """Loads the newest checkpoint that is not damaged.
+
+    Args:
+        run: the run's directory.
+
+    Returns:
+        The model with its optimizer, and where its training stands; None if the run has no
+        checkpoint yet.
+
+    Raises:
+        DataError: if no checkpoint can be read though there should be one.
+    """
+    errors = []
+    for file in (run.last_model, run.previous_model):
+        if not file.exists():
+            continue
+        try:
+            state, model = TrainingState.of(file), load_whole(file)
+        except DataError as error:
+            errors.append(str(error))
+            continue
+        for error in errors:
+            logger.warning("%s. Going on from %s, after %s", error, file, state)
+        return model, state
+    if not errors and run.progress["epochs"]:
+        errors.append(
+            f"{run.last_model}: there is no such file, though progress.json counts epochs"
+        )
+    if errors:
+        raise DataError("; ".join(errors))
+    return None
 
 
 def copy_with_new_optimizer(model: keras.Model) -> keras.Model:
@@ -85,6 +192,10 @@ def load_whole(path: Path) -> Any:
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file")
     try:
+        with zipfile.ZipFile(path) as file:
+            # Keras reads weights without comparing their checksum.
+            if damaged := file.testzip():
+                raise ValueError(f"the checksum of {damaged} in it is wrong")
         return keras.saving.load_model(path)
     # Of a damaged file Keras, zipfile and HDF5 raise anything.
     except Exception as error:

@@ -10,16 +10,19 @@ import tensorflow as tf
 from hslm_tf.config import RunConfig
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import write_object
-from hslm_tf.data.pipeline import steps_per_epoch, training_batches
+from hslm_tf.data.pipeline import captions_of_step, steps_per_epoch, training_batches
 from hslm_tf.data.sample import sample_word_vectors
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.images.extraction_config import check_same
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.runs.checkpoints import RunCheckpoint, load_whole
+from hslm_tf.runs.checkpoints import RunCheckpoint, load_checkpoint
+from hslm_tf.runs.epoch_log import write_epoch_log
+from hslm_tf.runs.interruption import Interruption
 from hslm_tf.runs.recipe import loss_of, optimizer_of, schedule_of
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits, check_images
 from hslm_tf.runs.tensorboard_log import StepTrace, TensorBoardLog
+from hslm_tf.runs.training_state import TrainingState
 from hslm_tf.text.caption_cache import cached_split
 from hslm_tf.text.split_captions import SplitCaptions
 from hslm_tf.text.vocabulary import Vocabulary
@@ -29,10 +32,11 @@ from hslm_tf.training.callbacks import (
     FirstStep,
     LearningRateLog,
     SeedOfEpoch,
-    StopOnNaN,
     Throughput,
     Validation,
 )
+from hslm_tf.training.divergence import StopOnDivergence
+from hslm_tf.training.epoch_loop import run_epochs
 
 logger = logging.getLogger("hslm_tf")
 
@@ -43,12 +47,14 @@ def train(
     splits: Splits,
     verbose: int = 1,
     profiled_steps: tuple[int, int] | None = None,
+    save_every: int | None = 500,
 ) -> HSLM:
     """Trains a model, or continues a run that was interrupted.
 
     The run's directory is made once the model is built, so that a wrong configuration leaves none.
-    A run is continued from its last complete epoch: order, negatives, dropout and optimizer go on
-    as if it had never stopped.
+    A run is continued from its newest checkpoint that is not damaged: order, negatives, dropout,
+    optimizer and means of the epoch go on as if it had never stopped. Ctrl-C and SIGTERM save one
+    and stop after the step.
 
     Args:
         config: the run's configuration.
@@ -56,6 +62,7 @@ def train(
         splits: data to train on and to choose by.
         verbose: 1 shows a progress bar, 0 nothing.
         profiled_steps: first and last step, counted from 1, of which to write a TensorBoard trace.
+        save_every: steps between checkpoints within an epoch; None: only its end is saved.
 
     Returns:
         The model after the last epoch, with averaged weights where the optimizer averages. If the
@@ -67,23 +74,25 @@ def train(
             written.
         ValueError: if the vocabulary or the word vectors are broken, photographs are asked for and
             images have no ids, or there are fewer steps than `profiled_steps`.
-        FloatingPointError: if the loss is not finite.
+        FloatingPointError: if loss or gradients are not finite.
+        KeyboardInterrupt: if Ctrl-C or SIGTERM came; the checkpoint is saved then.
     """
     started = time.perf_counter()
     training = config.training
     keras.utils.set_random_seed(training.seed)
     steps = steps_per_epoch(splits.train, training.batch_size)
-    done = run.progress["epochs"]
-    if profiled_steps is not None and profiled_steps[1] > steps * (training.epochs - done):
+    found = load_checkpoint(run)
+    state = found[1] if found else TrainingState()
+    to_go = steps * (training.epochs - state.epochs) - state.steps
+    if profiled_steps is not None and profiled_steps[1] > to_go:
         raise ValueError(
-            f"There are only {steps * (training.epochs - done)} steps to go. "
-            f"Received: profiled_steps={profiled_steps}"
+            f"There are only {to_go} steps to go. Received: profiled_steps={profiled_steps}"
         )
     made = (split.extraction for split in splits)
     check_same(*made, *(split.source for split in splits))
     captions = cached_split(splits.train.captions)
-    if done:
-        model = load_whole(run.last_model)
+    if found:
+        model = found[0]
         # The number of epochs may have changed, and with it the schedule.
         model.optimizer.learning_rate = schedule_of(training, steps)
     else:
@@ -95,6 +104,8 @@ def train(
     if splits.train.extraction is not None:
         write_object(run.features_file, splits.train.extraction)
     run.tidy()
+    write_epoch_log(run.log_file, state.history)
+    run.write_progress(state.progress)
     Vocabulary(model.vocabulary).save(run.vocabulary_file)
     tokens = model.tokenizer.ids_of_split(captions)
     if tokens.num_truncated:
@@ -104,29 +115,36 @@ def train(
             len(tokens),
             config.model.max_tokens,
         )
-    if done and run.out_of_patience(training.patience):
-        logger.info("No better epoch since epoch %d: nothing to do", run.progress["best_epoch"])
+    if state.epochs and state.out_of_patience(training.patience):
+        logger.info("No better epoch since epoch %d: nothing to do", state.best_epoch)
         return model
-    try:
-        model.fit(
-            training_batches(splits.train, tokens, training.batch_size, training.seed, done),
-            epochs=training.epochs,
-            initial_epoch=done,
-            shuffle=False,
-            verbose=verbose,
-            callbacks=[
-                FirstStep(started),
-                *_callbacks(config, run, splits),
-                *([StepTrace(run, profiled_steps)] if profiled_steps else []),
-                RunCheckpoint(run, training.patience),
-            ],
-        )
-    except tf.errors.InvalidArgumentError as error:
-        # Of an error in the pipeline, TensorFlow passes on the text only.
-        found = re.search(r"DataError: (.+)", error.message)
-        if found is None:
+    # An epoch whose steps are all done has only to be measured.
+    begun = (state.epochs + state.steps // steps, state.steps % steps)
+    model.make_train_function()
+    with Interruption() as interruption:
+        checkpoint = RunCheckpoint(run, training.patience, state, save_every, interruption)
+        try:
+            run_epochs(
+                model,
+                training_batches(splits.train, tokens, training.batch_size, training.seed, *begun),
+                model.train_function,
+                training.epochs,
+                steps,
+                [
+                    FirstStep(started),
+                    *_callbacks(config, run, splits, interruption),
+                    *([StepTrace(run, profiled_steps)] if profiled_steps else []),
+                    checkpoint,
+                ],
+                (state.epochs, state.steps),
+                verbose,
+            )
+        except KeyboardInterrupt:
+            if interruption.stopped:
+                checkpoint.save()
             raise
-        raise DataError(found[1]) from None
+        except tf.errors.InvalidArgumentError as error:
+            raise _of_the_data(error) from error
     return model
 
 
@@ -175,17 +193,34 @@ def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
 
 
 def _callbacks(
-    config: RunConfig, run: RunDirectory, splits: Splits
+    config: RunConfig, run: RunDirectory, splits: Splits, interruption: Interruption
 ) -> list[keras.callbacks.Callback]:
     training = config.training
+    captions = splits.train.num_captions
     log = TensorBoardLog(run, config, splits.dev)
     return [
         SeedOfEpoch(training.seed),
         LearningRateLog(),
-        StopOnNaN(),
-        Throughput(splits.train.num_captions),
+        StopOnDivergence(
+            lambda *step: captions_of_step(captions, training.batch_size, training.seed, *step),
+            lambda: _last_checkpoint(run),
+        ),
+        Throughput(captions),
         CollapseWarning(training.margin),
-        Validation(log.measure, training.validate_every, RecallReport.names()),
+        Validation(
+            interruption.at_once(log.measure), training.validate_every, RecallReport.names()
+        ),
         log,
-        keras.callbacks.CSVLogger(run.log_file, append=True),
     ]
+
+
+def _last_checkpoint(run: RunDirectory) -> str:
+    if not run.last_model.exists():
+        return "No checkpoint was saved yet"
+    return f"The last good checkpoint is {run.last_model}, after {TrainingState.of(run.last_model)}"
+
+
+def _of_the_data(error: tf.errors.InvalidArgumentError) -> Exception:
+    """Of an error in the pipeline, TensorFlow passes on the text only."""
+    found = re.search(r"DataError: (.+)", error.message)
+    return error if found is None else DataError(found[1])

@@ -53,8 +53,13 @@ class RunDirectory:
 
     @property
     def last_model(self) -> Path:
-        """The model after the last complete epoch, with the optimizer's state."""
+        """The newest checkpoint: the model, the optimizer's state and that of the training."""
         return self.path / "last.keras"
+
+    @property
+    def previous_model(self) -> Path:
+        """The checkpoint before the newest, in case that one is damaged."""
+        return self.path / "previous.keras"
 
     @property
     def projection_heads(self) -> Path:
@@ -97,7 +102,8 @@ class RunDirectory:
             DataError: if the record is damaged.
         """
         file = self.path / "progress.json"
-        progress = {"epochs": 0, "measured_epoch": 0, "best_epoch": 0, "best_rsum": float("-inf")}
+        progress = {"epochs": 0, "steps": 0, "measured_epoch": 0, "best_epoch": 0}
+        progress["best_rsum"] = float("-inf")
         if not file.exists():
             return progress
         written = {"epochs": None} | read_object(file)
@@ -108,50 +114,37 @@ class RunDirectory:
                 )
         return progress | written
 
+    @property
+    def progress_text(self) -> str:
+        """How far the run has come, in words."""
+        progress = self.progress
+        return progress_text(progress["epochs"], progress["steps"])
+
     def write_progress(self, progress: dict[str, Any]) -> None:
         """Replaces the record of how far the run has come, in one piece."""
         with atomic_write(self.path / "progress.json") as draft:
             draft.write_text(json.dumps(progress, indent=2) + "\n", "utf-8")
 
-    def out_of_patience(self, patience: int | None) -> bool:
-        """Says whether the best epoch lies at least so many epochs before the last measured one.
-
-        Args:
-            patience: number of epochs; None: it never does.
-        """
-        progress = self.progress
-        waited = progress["measured_epoch"] - progress["best_epoch"]
-        return patience is not None and waited >= patience
-
     def tidy(self) -> None:
-        """Removes what a killed run left: drafts, and lines of the log for incomplete epochs.
-
-        Raises:
-            DataError: if the log is damaged.
-        """
+        """Removes the drafts that a killed run left."""
         for draft in self.path.glob("draft-[0-9]*-*"):
             draft.unlink()
-        if not self.log_file.exists():
-            return
-        try:
-            lines = self.log_file.read_text("utf-8").splitlines(keepends=True)
-        except UnicodeDecodeError as error:
-            raise DataError(f"{self.log_file} is no text: {error}") from error
-        kept = self.progress["epochs"]
-        with atomic_write(self.log_file) as draft:
-            # Without a complete epoch the header goes, too: it will be written again.
-            draft.write_text("".join(lines[: kept + 1] if kept else []), "utf-8")
 
-    def require_new(self) -> None:
-        """Checks that a new run may start in the directory.
+    def require_new_or_same(self, config: RunConfig) -> None:
+        """Checks that a run may start in the directory, or go on if it is the same.
+
+        Args:
+            config: the configuration of the run that would start.
 
         Raises:
-            FileExistsError: if there is a run in the directory.
+            FileExistsError: if there is a run with another configuration in the directory.
         """
-        if self.config_file.exists():
+        if not self.config_file.exists():
+            return
+        if changes := _changes(self.config(), config):
             raise FileExistsError(
-                f"{self.path} holds a run already: continue it with --resume {self.path}, or "
-                "choose another --out"
+                f"{self.path} holds a run with another configuration ({', '.join(changes)}): "
+                f"continue it with --resume {self.path}, or choose another --out"
             )
 
     def write_config(self, config: RunConfig) -> None:
@@ -188,6 +181,31 @@ class RunDirectory:
         if not self.config_file.exists():
             raise FileNotFoundError(f"{self.path} holds no run: there is no {self.config_file}")
         return RunConfig.load(self.config_file)
+
+
+def progress_text(epochs: int, steps: int) -> str:
+    """Says how far a training has come.
+
+    Args:
+        epochs: complete epochs.
+        steps: complete steps of the epoch after these.
+
+    Returns:
+        Such as "2 complete epochs and 1 step".
+    """
+    text = f"{epochs} complete epoch{'' if epochs == 1 else 's'}"
+    return f"{text} and {steps} step{'' if steps == 1 else 's'}" if steps else text
+
+
+def _changes(old: RunConfig, new: RunConfig) -> list[str]:
+    """Every field that differs, such as "epochs 40 instead of 30"."""
+    before, after = dataclasses.asdict(old), dataclasses.asdict(new)
+    return [
+        f"{name} {after[section][name]} instead of {value}"
+        for section, fields in before.items()
+        for name, value in fields.items()
+        if after[section][name] != value
+    ]
 
 
 def newest_run(folder: Path) -> RunDirectory:

@@ -1,14 +1,17 @@
 """Files of a run that are damaged: one line that names the file."""
 
+import io
 import shutil
+import zipfile
 
 import pytest
 
 from hslm_tf import index, train
 from hslm_tf.data.errors import DataError
-from hslm_tf.runs.checkpoints import load_whole
+from hslm_tf.runs.checkpoints import load_checkpoint, load_whole
 from hslm_tf.runs.opening import load_model
 from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.runs.training_state import TrainingState
 from tests.mutants import mutants
 from tests.tiny_run import fails
 
@@ -40,18 +43,40 @@ def test_a_damaged_record_of_progress(run, capsys, content, error):
     assert str(run.path) in found and error in found
 
 
-def test_a_log_that_is_no_text(run, capsys):
+def test_a_damaged_log_is_written_again(run):
+    before = run.log_file.read_bytes()
     run.log_file.write_bytes(b"\xff\xfe\x00\x80")
-    assert f"{run.log_file} is no text" in fails(["--resume", run.path, "--epochs", 6], capsys)
+    train.main(["--resume", str(run.path), "--quiet"])
+    assert run.log_file.read_bytes() == before
+
+
+def half(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def with_a_flipped_weight(content: bytes) -> bytes:
+    """A bit within the weights, which Keras reads without comparing the checksum."""
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        member = file.getinfo("model.weights.h5")
+    damaged = bytearray(content)
+    damaged[member.header_offset + member.compress_size - 100] ^= 1
+    return bytes(damaged)
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"PK" * 99]
+    "damage", [half, with_a_flipped_weight, lambda b: b"", lambda b: b"PK" * 99]
 )
-def test_a_damaged_checkpoint(run, capsys, damage):
+def test_a_damaged_checkpoint(run, capsys, caplog, damage):
     run.last_model.write_bytes(damage(run.last_model.read_bytes()))
+    with caplog.at_level("WARNING", "hslm_tf"):
+        _, state = load_checkpoint(run)
+    assert str(run.last_model) in caplog.text
+    assert f"Going on from {run.previous_model}, after 3 complete epochs" in caplog.text
+    assert (state.epochs, len(state.history)) == (3, 3)
+
+    run.previous_model.write_bytes(damage(run.previous_model.read_bytes()))
     found = fails(["--resume", run.path, "--epochs", 6], capsys)
-    assert f"{run.last_model} is no model that can be read" in found
+    assert str(run.last_model) in found and str(run.previous_model) in found
     run.best_model.write_bytes(damage(run.best_model.read_bytes()))
     with pytest.raises(DataError, match="best.keras is no model that can be read"):
         load_model(run.path)
@@ -60,9 +85,34 @@ def test_a_damaged_checkpoint(run, capsys, damage):
     assert "best.keras is no model" in str(stop.value.code) and "\n" not in stop.value.code
 
 
+def test_a_model_in_place_of_a_checkpoint(run, caplog):
+    shutil.copyfile(run.best_model, run.last_model)
+    with caplog.at_level("WARNING", "hslm_tf"):
+        _, state = load_checkpoint(run)
+    assert "holds no training_state.json: training cannot go on from a model alone" in caplog.text
+    assert state.epochs == 3
+
+
+@pytest.mark.parametrize(
+    "state, error",
+    [
+        ("[]", r"training_state.json holds \[\], expected an object"),
+        ('{"epochs": 1}', "training_state.json has the keys epochs, expected best_epoch"),
+        ("[" * 100_000, "nested too deep"),
+    ],
+)
+def test_a_damaged_training_state(tmp_path, state, error):
+    with zipfile.ZipFile(tmp_path / "last.keras", "w") as file:
+        file.writestr("training_state.json", state)
+    with pytest.raises(DataError, match=f"last.keras: .*{error}"):
+        TrainingState.of(tmp_path / "last.keras")
+
+
 def test_a_checkpoint_that_is_not_there(run, capsys):
     run.last_model.unlink()
-    assert "last.keras: there is no such file" in fails(
+    assert load_checkpoint(run)[1].epochs == 3
+    run.previous_model.unlink()
+    assert "last.keras: there is no such file, though progress.json counts epochs" in fails(
         ["--resume", run.path, "--epochs", 6], capsys
     )
 

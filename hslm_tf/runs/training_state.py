@@ -1,0 +1,120 @@
+"""Where a training stands: what a checkpoint holds besides model and optimizer."""
+
+import dataclasses
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.json_object import parse_object
+from hslm_tf.runs.run_directory import progress_text
+from hslm_tf.training.callbacks import seed_states
+
+_MEMBER = "training_state.json"
+
+
+@dataclasses.dataclass
+class TrainingState:
+    """Position, what the epoch has come to so far, and the numbers of the epochs before it.
+
+    Args:
+        epochs: complete epochs.
+        steps: complete steps of the epoch after these.
+        measured_epoch: the last epoch that was measured, counted from 1; 0: none was.
+        best_epoch: the epoch with the best validation rsum, counted from 1; 0: there is none.
+        best_rsum: its rsum.
+        history: numbers of every complete epoch, by name.
+        metrics: values of the model's metrics, which hold the epoch means so far.
+        seeds: states of the random generators of dropout.
+    """
+
+    epochs: int = 0
+    steps: int = 0
+    measured_epoch: int = 0
+    best_epoch: int = 0
+    best_rsum: float = float("-inf")
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    metrics: list[list[float]] = dataclasses.field(default_factory=list)
+    seeds: list[list[int]] = dataclasses.field(default_factory=list)
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """How far the run has come, as `progress.json` has it."""
+        names = ("epochs", "steps", "measured_epoch", "best_epoch", "best_rsum")
+        return {name: getattr(self, name) for name in names}
+
+    def __str__(self) -> str:
+        return progress_text(self.epochs, self.steps)
+
+    def out_of_patience(self, patience: int | None) -> bool:
+        """Says whether the best epoch lies at least so many epochs before the last measured one.
+
+        Args:
+            patience: number of epochs; None: it never does.
+        """
+        return patience is not None and self.measured_epoch - self.best_epoch >= patience
+
+    def take(self, model: keras.Model) -> None:
+        """Notes the epoch means so far and the states of the random generators.
+
+        Args:
+            model: the model in training.
+        """
+        self.metrics = [[float(v) for v in metric.variables] for metric in model.metrics]
+        self.seeds = [[int(x) for x in state.numpy()] for state in seed_states(model)]
+
+    def give(self, model: keras.Model) -> None:
+        """Puts back what `take` noted.
+
+        Args:
+            model: the same model, built again.
+        """
+        for metric, values in zip(model.metrics, self.metrics, strict=True):
+            for variable, value in zip(metric.variables, values, strict=True):
+                variable.assign(value)
+        for state, value in zip(seed_states(model), self.seeds, strict=True):
+            state.assign(value)
+
+    def add_to(self, checkpoint: Path) -> None:
+        """Adds the state to a model that was saved, so that both are one file.
+
+        Args:
+            checkpoint: a file ending in `.keras`.
+        """
+        with zipfile.ZipFile(checkpoint, "a") as file:
+            file.writestr(_MEMBER, json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def of(cls, checkpoint: Path) -> "TrainingState":
+        """Reads the state from a checkpoint.
+
+        Args:
+            checkpoint: a file ending in `.keras`.
+
+        Returns:
+            The state.
+
+        Raises:
+            DataError: if the file is damaged, or a model alone.
+        """
+        try:
+            with zipfile.ZipFile(checkpoint) as file:
+                if _MEMBER not in file.namelist():
+                    raise DataError(
+                        f"{checkpoint} holds no {_MEMBER}: training cannot go on from a model "
+                        "alone, such as best.keras, or from a file of an older version"
+                    )
+                text = file.read(_MEMBER)
+        except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+            raise DataError(f"{checkpoint} is damaged: {error}") from error
+        found = parse_object(text, f"{checkpoint}: {_MEMBER}")
+        known = {field.name for field in dataclasses.fields(cls)}
+        if found.keys() != known:
+            raise DataError(
+                f"{checkpoint}: {_MEMBER} has the keys {', '.join(sorted(found))}, expected "
+                f"{', '.join(sorted(known))}"
+            )
+        return cls(**found)
