@@ -108,6 +108,17 @@ class RetrievalDataset:
             return None
         return self._read(self.boxes, images, self.region_mask(images), "boxes")
 
+    def place_of(self, image: int) -> str:
+        """Names the row of an image's region features in a message.
+
+        Args:
+            image: the image.
+
+        Returns:
+            The file, and the row in it.
+        """
+        return self._place(self.region_features, self.image_rows[image])
+
     def subset(self, first: int, last: int) -> "RetrievalDataset":
         """The images `first` to `last - 1` with their captions.
 
@@ -148,12 +159,15 @@ class RetrievalDataset:
         if not finite.all():
             bad = np.flatnonzero(~finite)[0]
             region, column = np.argwhere(~np.isfinite(values[bad]))[0]
-            place = getattr(array, "place", lambda row: f"{self.source}, row {row}")
             raise DataError(
-                f"{place(rows[bad])}: {what} of region {region} hold "
+                f"{self._place(array, rows[bad])}: {what} of region {region} hold "
                 f"{values[bad, region, column]} in column {column}, expected finite numbers"
             )
         return values
+
+    def _place(self, array: Any, row: int) -> str:
+        place = getattr(array, "place", None)
+        return f"{self.source}, row {row}" if place is None else place(row)
 
 
 def ids_or_numbers(dataset: RetrievalDataset) -> list[str]:
