@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "data": set(),
     "text": {"data"},
     "images": {"data", "extras", "field_types"},
+    "checks": {"config", "data", "text", "images", "command_line"},
     "models": {*BASE, "presets"},
     "evaluation": {*BASE, "models"},
     "retrieval": {*BASE, "models", "images"},

@@ -1,0 +1,114 @@
+"""Opens the splits of a data set, and goes on where one of them is broken."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hslm_tf.checks.finding import Finding, Severity
+from hslm_tf.config import DataConfig
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.loading import find_splits, open_split
+from hslm_tf.data.options import ReadOptions
+from hslm_tf.images.extraction_config import check_same
+
+
+@dataclass(frozen=True)
+class OpenedSplits:
+    """The splits of a data set.
+
+    Args:
+        datasets: those that could be opened, by name.
+        needed: splits that whoever asked cannot do without.
+        findings: why others could not be opened, or not as training opens them.
+    """
+
+    datasets: Mapping[str, RetrievalDataset]
+    needed: frozenset[str]
+    findings: tuple[Finding, ...]
+
+    def severity(self, split: str) -> Severity:
+        """Severity of what makes a split useless."""
+        return "error" if split in self.needed else "warning"
+
+
+def open_splits(
+    path: str | os.PathLike[str], options: ReadOptions, data: DataConfig, splits: Sequence[str]
+) -> OpenedSplits:
+    """Opens splits as training does.
+
+    A split that training refuses, for want of captions or for its float64, is opened nevertheless,
+    so that the rest of it is seen.
+
+    Args:
+        path: a file or a folder.
+        options: how it is read.
+        data: which splits a training reads.
+        splits: which splits; none means all that are found, and those that a training needs.
+
+    Returns:
+        The splits.
+
+    Raises:
+        DataError: if no format is recognised.
+    """
+    names = splits or [data.train_split, data.dev_split, *find_splits(path, options)]
+    needed = frozenset([data.train_split, data.dev_split, data.test_split, *splits])
+    lenient = replace(options, captions_optional=True, float64=True)
+    datasets, errors = {}, {}
+    for name in dict.fromkeys(names):
+        wanted = options if name in needed else replace(options, captions_optional=True)
+        for attempt in (wanted, lenient):
+            try:
+                datasets[name] = open_split(path, name, attempt)
+                break
+            except (ValueError, OSError) as error:
+                errors.setdefault(name, error)
+    opened = OpenedSplits(datasets, needed, ())
+    return replace(
+        opened,
+        findings=tuple(
+            Finding(opened.severity(name), "split_refused", name, str(error))
+            for name, error in errors.items()
+        ),
+    )
+
+
+def compare_splits(opened: OpenedSplits, data: DataConfig) -> Iterator[Finding]:
+    """Compares all splits with the one to train on, or with the first.
+
+    Args:
+        opened: the splits.
+        data: which splits a training reads.
+
+    Yields:
+        What does not fit.
+    """
+    datasets = opened.datasets
+    if not datasets:
+        return
+    first = datasets.get(data.train_split) or next(iter(datasets.values()))
+    for name, dataset in datasets.items():
+        if dataset.region_dim != first.region_dim:
+            yield Finding(
+                opened.severity(name),
+                "other_width",
+                name,
+                f"{dataset.source}: region features are {dataset.region_dim} wide, those of "
+                f"{first.source} {first.region_dim}; expected the same",
+            )
+        try:
+            check_same(first.extraction, dataset.extraction, first.source, dataset.source)
+        except ValueError as error:
+            # Of the others, training asks only how dev was made.
+            severity: Severity = "error" if name == data.dev_split else "warning"
+            yield Finding(severity, "other_extraction", name, str(error))
+    if first.name == data.train_split and len(np.unique(first.caption_to_image)) == 1:
+        yield Finding(
+            "warning",
+            "one_image",
+            first.name,
+            f"{first.source}: one image has captions, expected two at least: without another image "
+            "no pair has a negative",
+        )

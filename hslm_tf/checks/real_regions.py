@@ -1,0 +1,71 @@
+"""Reads the real regions of images, past images that cannot be read."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hslm_tf.checks.occurrences import Occurrences
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.errors import DataError
+
+
+class RealRegions(NamedTuple):
+    """The real regions of some images, one after the other.
+
+    Attributes:
+        images: int64 `[b]`, the images.
+        counts: int64 `[b]`, how many real regions each has.
+        items: int64 `[n]`, the numbers of the regions in their split, padding included: that of
+            image i begin at i times the most regions of an image.
+        values: `[n, width]`, what the file holds of them.
+    """
+
+    images: np.ndarray
+    counts: np.ndarray
+    items: np.ndarray
+    values: np.ndarray
+
+
+def real_regions(
+    array: Any, dataset: RetrievalDataset, images: np.ndarray, unreadable: Occurrences
+) -> Iterator[RealRegions]:
+    """Reads images; where that fails it reads halves of them, until single images are left.
+
+    Args:
+        array: features or boxes of the split, rows `[rows, N, width]`.
+        dataset: the split.
+        images: int64 `[b]`, which images, at least one.
+        unreadable: counts the images that cannot be read.
+
+    Yields:
+        The regions of those that can be read, in order.
+    """
+    try:
+        values = np.asarray(array[dataset.image_rows[images]])
+    except (DataError, OSError) as error:
+        if len(images) == 1:
+            # The error names the file, but not always what was read of it.
+            unreadable.add(images, lambda image, error=error: f"image {image}: {error}")
+            return
+        for half in np.array_split(images, 2):
+            yield from real_regions(array, dataset, half, unreadable)
+        return
+    mask = dataset.region_mask(images)
+    owner, region = np.nonzero(mask)
+    items = images[owner] * dataset.max_regions + region
+    yield RealRegions(images, mask.sum(axis=1), items, values[mask])
+
+
+def region_place(dataset: RetrievalDataset, item: int) -> str:
+    """Names a region in a message.
+
+    Args:
+        dataset: the split.
+        item: the number of the region.
+
+    Returns:
+        The file, the row and the region in it.
+    """
+    image, region = divmod(item, dataset.max_regions)
+    return f"{dataset.place_of(image)}, region {region}"
