@@ -1,0 +1,273 @@
+"""The check of a data set says what training says."""
+
+import json
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hslm_tf import check, train
+from hslm_tf.data.convert import convert
+from hslm_tf.data.sample import sample_folder
+from hslm_tf.images.extraction_config import ExtractionConfig
+from tests.tiny_run import IMAGES, SIZES, fails, write_dataset
+
+TRAINING = [*SIZES, *"--word-vectors None --validate-every 1 --batch-size 64 --quiet".split()]
+
+
+def checked(capsys, *args) -> tuple[int, list[str]]:
+    """Exit status of the command and the lines of its findings."""
+    status = 0
+    try:
+        check.main([str(arg) for arg in args])
+    except SystemExit as stop:
+        status = stop.code
+    lines = capsys.readouterr().out.splitlines()
+    return status, [line for line in lines if line.startswith(("error: ", "warning: "))]
+
+
+def changed(folder, split, change):
+    """Replaces the features of a split."""
+    path = folder / f"{split}_ims.npy"
+    np.save(path, change(np.load(path)))
+
+
+def with_value(value):
+    def change(features):
+        features[[2, 5], 3, 1] = value
+        return features
+
+    return change
+
+
+def lines_of(folder, split, change):
+    """Replaces the captions of a split."""
+    path = folder / f"{split}_caps.txt"
+    lines = path.read_text("utf-8").splitlines()
+    path.write_text("\n".join(change(lines)) + "\n", "utf-8")
+
+
+def remove(folder, split):
+    for path in folder.glob(f"{split}_*"):
+        path.unlink()
+
+
+def made_with(folder, split, size):
+    config = ExtractionConfig(size=size, fingerprint="f" * 64)
+    (folder / f"{split}_features.json").write_text(json.dumps(config.to_dict()))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+REFUSED = {
+    "no train": lambda folder: remove(folder, "train"),
+    "no dev": lambda folder: remove(folder, "dev"),
+    "no captions": lambda folder: (folder / "train_caps.txt").unlink(),
+    "a test split without captions": lambda folder: (folder / "test_caps.txt").unlink(),
+    "a truncated file": lambda folder: cut(folder / "dev_ims.npy"),
+    "an empty line": lambda folder: lines_of(folder, "train", lambda old: ["a", "", *old[2:]]),
+    "not UTF-8": lambda folder: (folder / "dev_caps.txt").write_bytes(b"caf\xe9\n" * 60),
+    "a caption too many": lambda folder: lines_of(folder, "train", lambda old: [*old, "a dog"]),
+    "float64": lambda folder: changed(folder, "train", np.float64),
+    "no regions": lambda folder: np.save(folder / "dev_num_regions.npy", np.zeros(IMAGES, int)),
+    "an id twice": lambda folder: (folder / "train_ids.txt").write_text("a\n" * IMAGES),
+    "two formats": lambda folder: (folder / "train.tsv").write_text("a\t1\t1\t1\t\tAAAA\n"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_training_refuses_to_open(case, tmp_path, capsys):
+    folder = write_dataset(tmp_path / "data")
+    REFUSED[case](folder)
+    error = fails([*TRAINING, "--dataset", folder, "--out", tmp_path / "run"], capsys)
+    status, findings = checked(capsys, folder)
+    assert status == 1
+    message = error.removeprefix("error: ")
+    assert [line for line in findings if line.startswith("error: ")][0].endswith(f": {message}")
+
+
+def test_splits_that_do_not_fit(tmp_path, capsys):
+    folder = write_dataset(tmp_path / "data")
+    changed(folder, "dev", lambda features: features[..., :5])
+    made_with(folder, "train", 320)
+    made_with(folder, "dev", 224)
+    error = fails([*TRAINING, "--dataset", folder, "--out", tmp_path / "run"], capsys)
+    assert "dev_ims.npy: region features are 5 wide" in error
+    status, findings = checked(capsys, folder)
+    assert status == 1
+    assert f"{folder}/dev_ims.npy: region features are 5 wide, those of" in findings[0]
+    changed(folder, "dev", lambda features: np.tile(features, 2)[..., :8])
+    error = fails([*TRAINING, "--dataset", folder, "--out", tmp_path / "run"], capsys)
+    status, findings = checked(capsys, folder)
+    assert status == 1 and findings[0] == f"error: dev: {error.removeprefix('error: ')}"
+    (folder / "dev_features.json").unlink()
+    made_with(folder, "test", 224)
+    status, findings = checked(capsys, folder)
+    assert status == 0 and "size 224" in findings[0] and findings[0].startswith("warning: test: ")
+
+
+def test_a_broken_vocabulary(tmp_path, capsys, dataset_folder):
+    vocabulary = tmp_path / "vocabulary.json"
+    vocabulary.write_text("[]")
+    flags = ["--vocabulary", vocabulary]
+    out = tmp_path / "run"
+    error = fails([*TRAINING, "--dataset", dataset_folder, *flags, "--out", out], capsys)
+    status, findings = checked(capsys, dataset_folder, *flags)
+    assert status == 1 and findings[0] == f"error: train: {error.removeprefix('error: ')}"
+
+
+@pytest.fixture
+def eager():
+    """Training without graphs, whose making takes longer than a tiny epoch."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.parametrize("split, value", [("train", np.nan), ("dev", -np.inf), ("test", np.inf)])
+def test_features_that_are_not_finite(split, value, tmp_path, capsys, eager):
+    folder = write_dataset(tmp_path / "data")
+    changed(folder, split, with_value(value))
+    flags = ["--dataset", folder, "--epochs", 1, "--out", tmp_path / "run"]
+    error = fails([*TRAINING, *flags], capsys)
+    assert f"{split}_ims.npy, row " in error and "of region 3 hold" in error
+    status, findings = checked(capsys, folder)
+    assert status == 1
+    assert [line for line in findings if line.startswith("error: ")] == [
+        f"error: {split}: regions with NaN or infinity: 2, the first is {folder}/{split}_ims.npy, "
+        f"row 2, region 3: {value} in column 1; expected finite numbers"
+    ]
+
+
+def test_an_image_that_cannot_be_read(tmp_path, capsys, eager):
+    source, folder = with_ids(write_dataset(tmp_path / "data")), tmp_path / "npz"
+    for split in ("train", "dev", "test"):
+        # Opening reads more of a file than the header of so small an array.
+        changed(source, split, lambda features: np.tile(features, 100))
+    convert(source, folder, folder_format="npz", progress=False)
+    path = folder / "train_npz" / "train 3.npz"
+    held = np.load(path)["x"].tobytes()
+    whole = path.read_bytes()
+    assert whole.count(held) == 1
+    path.write_bytes(whole.replace(held, held[::-1]))
+    flags = ["--dataset", folder, "--region-dim", 800, "--epochs", 1, "--out", tmp_path / "run"]
+    error = fails([*TRAINING, *flags], capsys)
+    status, findings = checked(capsys, folder)
+    assert status == 1
+    assert findings[0] == (
+        "error: train: images that cannot be read: 1, the first is image 3: "
+        + error.removeprefix("error: ")
+    )
+
+
+def with_ids(folder):
+    for split in ("train", "dev", "test"):
+        ids = "".join(f"{split} {image}\n" for image in range(IMAGES))
+        (folder / f"{split}_ids.txt").write_text(ids)
+    return folder
+
+
+def test_what_is_only_suspicious_does_not_stop_training(tmp_path, capsys, eager):
+    folder = with_ids(write_dataset(tmp_path / "data"))
+
+    def suspicious(features):
+        features[:, :, 7] = 0
+        features[1] = features[0]
+        features[2] = 0
+        features[3, 0] = 0
+        features[4, 0, 2] = 1e6
+        return features
+
+    changed(folder, "train", suspicious)
+    changed(folder, "test", lambda features: np.load(folder / "train_ims.npy"))
+    lines_of(folder, "train", lambda old: ["...", "?!", "dog " * 80, *old[3:]])
+    (folder / "test_ids.txt").write_text((folder / "train_ids.txt").read_text())
+    boxes = np.tile(np.array([0.1, 0.1, 0.5, 0.6], np.float32), (IMAGES, 6, 1))
+    boxes[0, 0], boxes[1, 1], boxes[2, 2] = np.nan, (0.5, 0.1, 0.5, 0.6), (0, 0, 1.2, 1)
+    np.save(folder / "train_boxes.npy", boxes)
+    (folder / "extra_ims.npy").write_bytes(b"nothing")
+    status, findings = checked(capsys, folder, "--json", tmp_path / "report.json")
+    assert status == 0
+    report = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+    assert report["stops_training"] is False
+    assert len(findings) == len(report["findings"])
+    kinds = {(finding["split"], finding["kind"]) for finding in report["findings"]}
+    assert {kind for split, kind in kinds if split == "train"} == {
+        *("zero_images", "zero_regions", "repeated_images", "repeated_regions"),
+        *("constant_columns", "too_large_for_float16", "empty_captions", "long_captions"),
+        "unknown_captions",
+        *("non_finite_boxes", "empty_boxes", "boxes_outside"),
+    }
+    assert ("extra", "split_refused") in kinds
+    assert {kind for split, kind in kinds if split == "test"} >= {
+        *("shared_ids", "shared_images", "shared_captions"),
+    }
+    flags = ["--dataset", folder, "--epochs", 1, "--out", tmp_path / "run"]
+    train.main([str(flag) for flag in (*TRAINING, *flags)])
+
+
+def test_too_little_does_not_stop_training(tmp_path, capsys, eager):
+    folder = write_dataset(tmp_path / "data")
+    changed(folder, "train", lambda features: features[:1])
+    lines_of(folder, "train", lambda old: ["a dog"])
+    status, findings = checked(capsys, folder, "--min-count", 2)
+    assert status == 0
+    assert findings[0].startswith(f"warning: train: {folder}/train_ims.npy: one image has captions")
+    assert findings[1].startswith("warning: train: no word occurs 2 times (--min-count)")
+    flags = ["--dataset", folder, "--min-count", 2, "--epochs", 1, "--out", tmp_path / "run"]
+    train.main([str(flag) for flag in (*TRAINING, *flags)])
+
+
+def test_good_data(finished_run, dataset_folder, capsys):
+    assert finished_run.last_model.exists()
+    status, findings = checked(capsys, dataset_folder, "--min-count", 1)
+    assert status == 0
+    assert all(line.startswith("warning: ") and "captions with" in line for line in findings)
+    check.main([str(dataset_folder)])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "Nothing here stops a training with --region-dim 8 --max-regions 6"
+
+
+def test_other_formats_and_splits(tmp_path, capsys):
+    folder = write_dataset(tmp_path / "data")
+    for split in ("dev", "test"):
+        changed(folder, split, with_value(np.nan))
+    file_of_all = tmp_path / "data.h5"
+    with h5py.File(file_of_all, "w") as file:
+        for split in ("train", "dev", "test"):
+            file[f"{split}/ims"] = np.load(folder / f"{split}_ims.npy")
+            file[f"{split}/caps"] = (folder / f"{split}_caps.txt").read_text().splitlines()
+    status, findings = checked(capsys, file_of_all)
+    assert status == 1 and "first is " + str(file_of_all) + ":/dev/ims, row 2" in findings[0]
+    assert checked(capsys, file_of_all, "--splits", "train")[0] == 0
+    assert checked(capsys, file_of_all, "--splits", "train", "other")[0] == 1
+    flags = ["--train-split", "train", "--dev-split", "train", "--test-split", "none"]
+    status, findings = checked(capsys, file_of_all, *flags)
+    assert status == 0 and sum("NaN" in line for line in findings) == 2
+
+
+def test_the_example_in_the_docs(capsys):
+    check.main(["sample"])
+    printed = capsys.readouterr().out.replace(str(sample_folder()), "DIR")
+    guide = (Path(__file__).parents[1] / "docs/data.md").read_text("utf-8")
+    (example,) = re.findall(r"\(DIR is its folder\):\n\n```\n(.*?)```", guide, re.DOTALL)
+    assert words_of(printed) == words_of(example)
+
+
+def words_of(text):
+    """The words of every line that has some: rules and spaces depend on the terminal."""
+    return [line.split() for line in text.splitlines() if line.strip(" ─")]
+
+
+def test_what_is_no_data_set(tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        check.main([str(tmp_path)])
+    assert stop.value.code.startswith(f"error: {tmp_path} holds no split")
+    with pytest.raises(SystemExit) as stop:
+        check.main(["sample", "--json", str(tmp_path / "no" / "report.json")])
+    assert "no such folder" in stop.value.code
