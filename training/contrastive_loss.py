@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss
+from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss, Stage
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -47,7 +47,12 @@ class ContrastiveLoss(RetrievalLoss):
         self.on = on
 
     def on_batch(
-        self, scores: BatchScores, image_index: tf.Tensor, token_ids: tf.Tensor, step: tf.Tensor
+        self,
+        scores: BatchScores,
+        image_index: tf.Tensor,
+        token_ids: tf.Tensor,
+        step: tf.Tensor,
+        stage: Stage = None,
     ) -> BatchLosses:
         admissible = self.admissible(image_index, token_ids)
         return scores.matrix_loss(lambda matrix: self(matrix, admissible), self.on)

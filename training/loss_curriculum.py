@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss
+from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss, Stage, either
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -33,16 +33,28 @@ class LossCurriculum(RetrievalLoss):
         self.first_steps = int(first_steps)
 
     def on_batch(
-        self, scores: BatchScores, image_index: tf.Tensor, token_ids: tf.Tensor, step: tf.Tensor
+        self,
+        scores: BatchScores,
+        image_index: tf.Tensor,
+        token_ids: tf.Tensor,
+        step: tf.Tensor,
+        stage: Stage = None,
     ) -> BatchLosses:
         since = tf.cast(step, tf.int64) - self.first_steps
+        in_first, *inner = (since < 0, None) if stage is None else stage
+        batch = (scores, image_index, token_ids)
         return BatchLosses(
-            *tf.cond(
-                since < 0,
-                lambda: tuple(self.first.on_batch(scores, image_index, token_ids, step)),
-                lambda: tuple(self.then.on_batch(scores, image_index, token_ids, since)),
+            *either(
+                in_first,
+                lambda: tuple(self.first.on_batch(*batch, step, *inner)),
+                lambda: tuple(self.then.on_batch(*batch, since, *inner)),
             )
         )
+
+    def stage(self, step: int) -> Stage:
+        if step < self.first_steps:
+            return (True, self.first.stage(step))
+        return (False, self.then.stage(step - self.first_steps))
 
     def candidate_fraction(self, step: tf.Tensor) -> tf.Tensor:
         since = tf.cast(step, tf.int64) - self.first_steps

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from hslm_tf.training.retrieval_loss import BatchLosses
+from hslm_tf.training.batch_share import num_replicas
+from hslm_tf.training.retrieval_loss import BatchLosses, either
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -102,7 +103,9 @@ def matrix_loss(
             )
             return tuple(losses), tuple(sums[1:])
 
-        losses, gradients = tf.cond(count <= block_size, at_once, in_blocks)
+        # Replicas meet in the loss, which they cannot do within a condition.
+        fits = False if num_replicas() > 1 else count <= block_size
+        losses, gradients = either(fits, at_once, in_blocks)
 
         def gradient(
             slope: tf.Tensor, *_: tf.Tensor, variables: Sequence[tf.Variable] = ()

@@ -2,11 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import tensorflow as tf
 
 from hslm_tf.training.hardest_negatives import admissible_negatives
+
+Stage = tuple | None
+Result = TypeVar("Result")
 
 
 class BatchScores(NamedTuple):
@@ -44,6 +47,24 @@ class BatchLosses(NamedTuple):
     negative_score: tf.Tensor
 
 
+def either(
+    condition: bool | tf.Tensor, then: Callable[[], Result], otherwise: Callable[[], Result]
+) -> Result:
+    """Computes one of two things; only a condition that is not known yet comes into the graph.
+
+    Args:
+        condition: a boolean, or a boolean scalar of the graph.
+        then: called where it holds.
+        otherwise: called where it does not hold.
+
+    Returns:
+        What was computed.
+    """
+    if isinstance(condition, bool):
+        return then() if condition else otherwise()
+    return tf.cond(condition, then, otherwise)
+
+
 class RetrievalLoss(ABC):
     """A loss on the pairs of a batch, pair i being image i and caption i.
 
@@ -61,7 +82,12 @@ class RetrievalLoss(ABC):
 
     @abstractmethod
     def on_batch(
-        self, scores: BatchScores, image_index: tf.Tensor, token_ids: tf.Tensor, step: tf.Tensor
+        self,
+        scores: BatchScores,
+        image_index: tf.Tensor,
+        token_ids: tf.Tensor,
+        step: tf.Tensor,
+        stage: Stage = None,
     ) -> BatchLosses:
         """Computes the loss.
 
@@ -70,10 +96,25 @@ class RetrievalLoss(ABC):
             image_index: int `[batch]`; pairs with the same value show the same image.
             token_ids: int `[batch, tokens]`, the captions, 0 for padding.
             step: the training step, an integer scalar.
+            stage: what `stage` says of the step; None decides in the graph.
 
         Returns:
             The loss and what is worth watching about it.
         """
+
+    def stage(self, step: int) -> Stage:
+        """Says what is computed at a step, where that changes with the step.
+
+        Replicas cannot meet within a condition of the graph. So with several of them there is a
+        graph for every stage.
+
+        Args:
+            step: the training step.
+
+        Returns:
+            The same for steps that compute the same; never None.
+        """
+        return ()
 
     def candidate_fraction(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the share of the negatives that takes part at a step, a scalar in [0, 1]."""

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
+from hslm_tf.training.batch_share import BatchShare, num_replicas
 from hslm_tf.training.chosen_pairs import rows_of
 from hslm_tf.training.curriculum import NegativeCurriculum
-from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss
+from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss, Stage
 from hslm_tf.training.triplet_loss import HardestNegativeTripletLoss
 
 WATCHED = ("loss", "active_hinges", "positive_score", "negative_score")
@@ -75,23 +76,36 @@ class RetrievalTrainer(keras.Model):
         of_training = [self._gradient_norm, self._candidate_fraction, self._skipped_steps]
         return [*self._watched.values(), *of_training]
 
-    def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(self, data: dict[str, tf.Tensor], stage: Stage = None) -> dict[str, tf.Tensor]:
         """Learns from one batch.
 
         Args:
             data: dict of `"region_features"` `[batch, regions, region_dim]`, `"region_mask"`
                 `[batch, regions]`, `"token_ids"` `[batch, tokens]` and int `"image_index"`
-                `[batch]`, equal for captions of the same image.
+                `[batch]`, equal for captions of the same image. In a replica, its share of these.
+            stage: what the loss says of the step; needed where there are several replicas.
 
         Returns:
             Epoch means by name.
+
+        Raises:
+            ValueError: if there are several replicas and no stage, as in `fit`.
         """
         data, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        if num_replicas() > 1 and stage is None:
+            raise ValueError(
+                "`fit` cannot train on several devices: hardest negatives of the whole batch are "
+                "mined by `python -m hslm_tf.train --strategy` and `hslm_tf.training.replicas`. "
+                f"Received: strategy={type(tf.distribute.get_strategy()).__name__}"
+            )
         step = self.optimizer.iterations
         candidate_fraction = self.retrieval_loss.candidate_fraction(step)
+        share = None
+        if num_replicas() > 1:
+            share = BatchShare(tf.shape(data["image_index"])[0])
         with tf.GradientTape() as tape:
-            losses = self._batch_losses(data, step, training=True)
-            scaled_loss = self.optimizer.scale_loss(losses.loss)
+            losses = self._batch_losses(data, step, training=True, share=share, stage=stage)
+            scaled_loss = self.optimizer.scale_loss(losses.loss) / num_replicas()
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         gradients = [
             # A contrastive loss on global vectors gives the layers of local vectors no gradient.
@@ -102,15 +116,18 @@ class RetrievalTrainer(keras.Model):
             else tf.convert_to_tensor(gradient)
             for gradient, variable in zip(gradients, self.trainable_variables, strict=True)
         ]
+        if share is not None:
+            gradients = share.mean_of_sum(gradients)
         # Under mixed_float16 the gradients still carry the loss scale.
-        norm = tf.linalg.global_norm(gradients) / self.optimizer.scale_loss(1.0)
+        norm = tf.linalg.global_norm(gradients) * num_replicas() / self.optimizer.scale_loss(1.0)
         self.optimizer.apply(gradients, self.trainable_variables)
         # Loss scaling skips steps that overflow; the mean is over the others.
         finite = tf.math.is_finite(norm)
         self._gradient_norm.update_state(
             tf.where(finite, norm, 0.0), sample_weight=tf.cast(finite, tf.float32)
         )
-        self._skipped_steps.update_state(tf.cast(~finite, tf.float32))
+        # Replicas add up their sums, but they all mean the same step.
+        self._skipped_steps.update_state(tf.cast(~finite, tf.float32) / num_replicas())
         self._candidate_fraction.update_state(candidate_fraction)
         return self._report(losses)
 
@@ -122,20 +139,39 @@ class RetrievalTrainer(keras.Model):
         return {name: results[name] for name in WATCHED}
 
     def _batch_losses(
-        self, data: dict[str, tf.Tensor], step: tf.Tensor, training: bool
+        self,
+        data: dict[str, tf.Tensor],
+        step: tf.Tensor,
+        training: bool,
+        share: BatchShare | None = None,
+        stage: Stage = None,
     ) -> BatchLosses:
         images = self.image_encoder(
             {key: data[key] for key in ("region_features", "region_mask")}, training=training
         )
         texts = self.text_encoder({"token_ids": data["token_ids"]}, training=training)
-        scores = BatchScores(
-            matrix_loss=lambda loss, on: self.matrix_loss(loss, images, texts, on),
-            constant_matrix=lambda: self.score_all(_constant(images), _constant(texts)),
-            rows=lambda image_rows, text_rows: self.score_rows(
-                images, texts, image_rows, text_rows
-            ),
-        )
-        return self.retrieval_loss.on_batch(scores, data["image_index"], data["token_ids"], step)
+        index, tokens = data["image_index"], data["token_ids"]
+        if share is None:
+            scores = BatchScores(
+                matrix_loss=lambda loss, on: self.matrix_loss(loss, images, texts, on),
+                constant_matrix=lambda: self.score_all(_constant(images), _constant(texts)),
+                rows=lambda *rows: self.score_rows(images, texts, *rows),
+            )
+        else:
+            all_images, all_texts = share.gather(images), share.gather(texts)
+            index, tokens = share.gather({"index": index, "tokens": tokens}).values()
+            scores = BatchScores(
+                matrix_loss=lambda loss, on: self.matrix_loss(
+                    share.on_all(loss), images, all_texts, on
+                ),
+                constant_matrix=lambda: share.matrix(
+                    self.score_all(_constant(images), _constant(all_texts))
+                ),
+                rows=lambda *rows: share.rows(
+                    lambda *own: self.score_rows(all_images, all_texts, *own), *rows
+                ),
+            )
+        return self.retrieval_loss.on_batch(scores, index, tokens, step, stage)
 
     def matrix_loss(
         self,

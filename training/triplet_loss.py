@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from hslm_tf.training.curriculum import NegativeCurriculum
 from hslm_tf.training.hardest_negatives import draw_candidates, hardest
-from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss
+from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss, Stage, either
 
 
 class Negatives(NamedTuple):
@@ -86,11 +86,20 @@ class HardestNegativeTripletLoss(RetrievalLoss):
             draw_candidates(admissible, candidate_fraction, noise[1]),
         )
 
+    def stage(self, step: int) -> Stage:
+        random = self.curriculum is not None and step < self.curriculum.random_steps
+        return (not random,)
+
     def on_batch(
-        self, scores: BatchScores, image_index: tf.Tensor, token_ids: tf.Tensor, step: tf.Tensor
+        self,
+        scores: BatchScores,
+        image_index: tf.Tensor,
+        token_ids: tf.Tensor,
+        step: tf.Tensor,
+        stage: Stage = None,
     ) -> BatchLosses:
         admissible = self.admissible(image_index, token_ids)
-        negatives = self.choose(scores.constant_matrix, admissible, step)
+        negatives = self.choose(scores.constant_matrix, admissible, step, stage)
         batch = tf.range(tf.shape(image_index)[0])
         chosen = scores.rows(
             tf.concat([batch, batch, negatives.image], axis=0),
@@ -99,7 +108,11 @@ class HardestNegativeTripletLoss(RetrievalLoss):
         return self(*tf.split(chosen, 3), negatives)
 
     def choose(
-        self, score_all: Callable[[], tf.Tensor], admissible: tf.Tensor, step: tf.Tensor
+        self,
+        score_all: Callable[[], tf.Tensor],
+        admissible: tf.Tensor,
+        step: tf.Tensor,
+        stage: Stage = None,
     ) -> Negatives:
         """Chooses a negative caption and a negative image for every pair of the batch.
 
@@ -108,14 +121,15 @@ class HardestNegativeTripletLoss(RetrievalLoss):
                 while every query has a single random negative.
             admissible: boolean `[batch, batch]`, which pairs are negatives.
             step: the training step, an integer scalar.
+            stage: what `stage` says of the step; None decides in the graph.
 
         Returns:
             The negatives.
         """
         captions, images = self.candidates(admissible, step)
         shape = tf.shape(captions)
-        scores = tf.cond(
-            self.candidate_fraction(step) > 0,
+        scores = either(
+            self.candidate_fraction(step) > 0 if stage is None else stage[0],
             lambda: tf.stop_gradient(tf.cast(score_all(), tf.float32)),
             lambda: tf.zeros(shape),
         )
