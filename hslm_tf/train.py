@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -39,6 +39,11 @@ class TrainArguments:
     """write a TensorBoard trace of some steps: their number, or from which to which, such as 3-5"""
     save_every: int = 500
     """steps between checkpoints within an epoch; its end is always saved"""
+    strategy: Literal["mirrored", "multiworker"] | None = None
+    """share each batch among the GPUs of this machine, or among those of all machines that the
+    environment variable TF_CONFIG lists"""
+    devices: tuple[str, ...] = ()
+    """devices to mirror on, such as GPU:0 GPU:1; by default all GPUs"""
     quiet: bool = False
     """no progress bar"""
 
@@ -131,12 +136,15 @@ def _run(arguments: TrainArguments) -> None:
 
     from hslm_tf.evaluation.exact_recall import evaluate
     from hslm_tf.evaluation.table import report_table
+    from hslm_tf.runs.devices import Devices, make_strategy
     from hslm_tf.runs.experiment import train
     from hslm_tf.runs.hparams import write_test_recall
     from hslm_tf.runs.opening import load_model
     from hslm_tf.runs.projector import write_projector
     from hslm_tf.runs.splits import Splits, load_split, splits_of
 
+    # Of several workers before anything else of TensorFlow runs.
+    strategy = make_strategy(arguments.strategy, arguments.devices)
     splits = Splits(
         load_split(config, config.data.train_split), load_split(config, config.data.dev_split)
     )
@@ -152,7 +160,10 @@ def _run(arguments: TrainArguments) -> None:
             verbose=0 if arguments.quiet else 1,
             profiled_steps=arguments.profiled_steps,
             save_every=arguments.save_every,
+            strategy=strategy,
         )
+        if not Devices(strategy).writes:
+            return
         best = load_model(run.path)
         reports = {split: evaluate(best, dataset) for split, dataset in measured.items()}
         if config.data.test_split in reports:

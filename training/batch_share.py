@@ -107,7 +107,8 @@ class BatchShare:
         # Not every device gathers booleans; and gradients of all replicas are added up in this type
         # on the way back.
         wide = {tf.bool: tf.int32, tf.float16: tf.float32, tf.bfloat16: tf.float32}
-        sent = tf.cast(rows, wide.get(rows.dtype, rows.dtype))
+        # Inputs of a step have no device, which workers need to know: an identity has one.
+        sent = tf.identity(tf.cast(rows, wide.get(rows.dtype, rows.dtype)))
         gathered = tf.cast(self._replica.all_gather(sent, axis=0), rows.dtype)
         gathered = tf.ensure_shape(gathered, [None, *rows.shape[1:]])
         return _with_dense_gradient(gathered) if rows.dtype.is_floating else gathered

@@ -19,20 +19,21 @@ def replica_step(
         strategy: the strategy, such as `tf.distribute.MirroredStrategy`.
 
     Returns:
-        To be called with an iterator of per-replica batches; returns the epoch means by name, which
-        are the same on all replicas.
+        To be called with the iterator of a distributed dataset, whose elements are shares; returns
+        the epoch means by name, which are the same on all replicas.
     """
     with strategy.scope():
         # In a graph with conditions its variables could not be made.
         model.optimizer.build(model.trainable_variables)
 
-    @tf.function(reduce_retracing=True)
-    def on_replicas(shares: Any, stage: Stage) -> dict[str, tf.Tensor]:
-        return strategy.run(model.train_step, (shares, stage))
+    # The iterator knows which sizes change from batch to batch; batches alone do not.
+    @tf.function
+    def on_replicas(iterator: Iterator[Any], stage: Stage) -> dict[str, tf.Tensor]:
+        return strategy.run(model.train_step, (next(iterator), stage))
 
     def step(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
         stage = model.retrieval_loss.stage(int(model.optimizer.iterations.numpy()))
-        found = on_replicas(next(iterator), stage)
+        found = on_replicas(iterator, stage)
         return {name: strategy.experimental_local_results(x)[0] for name, x in found.items()}
 
     return step

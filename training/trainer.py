@@ -217,7 +217,8 @@ class RetrievalTrainer(keras.Model):
     def _report(self, losses: BatchLosses) -> dict[str, tf.Tensor]:
         for name, metric in self._watched.items():
             metric.update_state(getattr(losses, name))
-        return {metric.name: metric.result() for metric in self.metrics}
+        results = {metric.name: metric.result() for metric in self.metrics}
+        return {**results, "skipped_steps": results["skipped_steps"] * num_replicas()}
 
     def get_compile_config(self) -> dict:
         if not self.compiled:

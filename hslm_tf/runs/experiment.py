@@ -3,11 +3,13 @@
 import logging
 import re
 import time
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from hslm_tf.config import RunConfig
+from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import write_object
 from hslm_tf.data.pipeline import captions_of_step, steps_per_epoch, training_batches
@@ -16,15 +18,17 @@ from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.images.extraction_config import check_same
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.runs.checkpoints import RunCheckpoint, load_checkpoint
+from hslm_tf.runs.devices import Devices
 from hslm_tf.runs.epoch_log import write_epoch_log
 from hslm_tf.runs.interruption import Interruption
-from hslm_tf.runs.recipe import loss_of, optimizer_of, schedule_of
+from hslm_tf.runs.recipe import adapt_optimizer, loss_of, optimizer_of
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits, check_images
 from hslm_tf.runs.tensorboard_log import StepTrace, TensorBoardLog
 from hslm_tf.runs.training_state import TrainingState
 from hslm_tf.text.caption_cache import cached_split
 from hslm_tf.text.split_captions import SplitCaptions
+from hslm_tf.text.tokenizer import TokenizedCaptions
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.text.word_vectors import load_word_vectors
 from hslm_tf.training.callbacks import (
@@ -48,6 +52,7 @@ def train(
     verbose: int = 1,
     profiled_steps: tuple[int, int] | None = None,
     save_every: int | None = 500,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> HSLM:
     """Trains a model, or continues a run that was interrupted.
 
@@ -63,6 +68,8 @@ def train(
         verbose: 1 shows a progress bar, 0 nothing.
         profiled_steps: first and last step, counted from 1, of which to write a TensorBoard trace.
         save_every: steps between checkpoints within an epoch; None: only its end is saved.
+        strategy: shares each batch among several devices, see `make_strategy`; None: one device.
+            Of several workers, which all see the run's directory, only the first writes to it.
 
     Returns:
         The model after the last epoch, with averaged weights where the optimizer averages. If the
@@ -74,14 +81,17 @@ def train(
             written.
         ValueError: if the vocabulary or the word vectors are broken, photographs are asked for and
             images have no ids, or there are fewer steps than `profiled_steps`.
+        ConnectionError: if another worker has ended.
         FloatingPointError: if loss or gradients are not finite.
         KeyboardInterrupt: if Ctrl-C or SIGTERM came; the checkpoint is saved then.
     """
     started = time.perf_counter()
     training = config.training
     keras.utils.set_random_seed(training.seed)
+    devices = Devices(strategy)
     steps = steps_per_epoch(splits.train, training.batch_size)
-    found = load_checkpoint(run)
+    with devices.scope():
+        found = load_checkpoint(run)
     state = found[1] if found else TrainingState()
     to_go = steps * (training.epochs - state.epochs) - state.steps
     if profiled_steps is not None and profiled_steps[1] > to_go:
@@ -91,61 +101,87 @@ def train(
     made = (split.extraction for split in splits)
     check_same(*made, *(split.source for split in splits))
     captions = cached_split(splits.train.captions)
-    if found:
-        model = found[0]
-        # The number of epochs may have changed, and with it the schedule.
-        model.optimizer.learning_rate = schedule_of(training, steps)
-    else:
-        if config.data.images is not None:
-            check_images(config.data.images, splits.dev)
-        model = new_model(config, captions)
-        model.compile(optimizer=optimizer_of(training, steps), loss=loss_of(training, steps))
-    run.write_config(config)
-    if splits.train.extraction is not None:
-        write_object(run.features_file, splits.train.extraction)
-    run.tidy()
-    write_epoch_log(run.log_file, state.history)
-    run.write_progress(state.progress)
-    Vocabulary(model.vocabulary).save(run.vocabulary_file)
-    tokens = model.tokenizer.ids_of_split(captions)
-    if tokens.num_truncated:
-        logger.warning(
-            "%d of %d training captions are longer than %d tokens and were truncated",
-            tokens.num_truncated,
-            len(tokens),
-            config.model.max_tokens,
-        )
-    if state.epochs and state.out_of_patience(training.patience):
-        logger.info("No better epoch since epoch %d: nothing to do", state.best_epoch)
-        return model
+    with devices.scope():
+        if found:
+            model = found[0]
+            adapt_optimizer(model.optimizer, training, steps, devices.replicas)
+        else:
+            if config.data.images is not None:
+                check_images(config.data.images, splits.dev)
+            model = new_model(config, captions)
+            model.compile(
+                optimizer=optimizer_of(training, steps, devices.replicas),
+                loss=loss_of(training, steps),
+            )
+    with devices.own(run) as own:
+        own.write_config(config)
+        if splits.train.extraction is not None:
+            write_object(own.features_file, splits.train.extraction)
+        own.tidy()
+        write_epoch_log(own.log_file, state.history)
+        own.write_progress(state.progress)
+        Vocabulary(model.vocabulary).save(own.vocabulary_file)
+        tokens = model.tokenizer.ids_of_split(captions)
+        if tokens.num_truncated:
+            logger.warning(
+                "%d of %d training captions are longer than %d tokens and were truncated",
+                tokens.num_truncated,
+                len(tokens),
+                config.model.max_tokens,
+            )
+        if state.epochs and state.out_of_patience(training.patience):
+            logger.info("No better epoch since epoch %d: nothing to do", state.best_epoch)
+            return model
+        with Interruption() as interruption:
+            checkpoint = RunCheckpoint(own, training.patience, state, save_every, interruption)
+            callbacks = [
+                FirstStep(started),
+                *_callbacks(config, own, splits, interruption),
+                *([StepTrace(own, profiled_steps)] if profiled_steps else []),
+                checkpoint,
+            ]
+            try:
+                _fit(model, config, splits.train, tokens, devices, state, callbacks, verbose)
+            except KeyboardInterrupt:
+                if interruption.stopped:
+                    checkpoint.save()
+                raise
+            except tf.errors.OpError as error:
+                if devices.lost_worker(error):
+                    raise ConnectionError(
+                        "Another worker has ended, or cannot be reached. "
+                        f"{_last_checkpoint(run)}: the same command on all workers goes on from "
+                        f"there. TensorFlow says: {error.message.splitlines()[0]}"
+                    ) from error
+                # Of an error in the pipeline, TensorFlow passes on the text only.
+                if found := re.search(r"DataError: (.+)", error.message):
+                    raise DataError(found[1]) from None
+                raise
+    return model
+
+
+def _fit(
+    model: HSLM,
+    config: RunConfig,
+    dataset: RetrievalDataset,
+    tokens: TokenizedCaptions,
+    devices: Devices,
+    state: TrainingState,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: int,
+) -> None:
+    training = config.training
+    steps = steps_per_epoch(dataset, training.batch_size)
     # An epoch whose steps are all done has only to be measured.
     begun = (state.epochs + state.steps // steps, state.steps % steps)
-    model.make_train_function()
-    with Interruption() as interruption:
-        checkpoint = RunCheckpoint(run, training.patience, state, save_every, interruption)
-        try:
-            run_epochs(
-                model,
-                training_batches(splits.train, tokens, training.batch_size, training.seed, *begun),
-                model.train_function,
-                training.epochs,
-                steps,
-                [
-                    FirstStep(started),
-                    *_callbacks(config, run, splits, interruption),
-                    *([StepTrace(run, profiled_steps)] if profiled_steps else []),
-                    checkpoint,
-                ],
-                (state.epochs, state.steps),
-                verbose,
-            )
-        except KeyboardInterrupt:
-            if interruption.stopped:
-                checkpoint.save()
-            raise
-        except tf.errors.InvalidArgumentError as error:
-            raise _of_the_data(error) from error
-    return model
+    batches = devices.batches(
+        lambda shares: training_batches(
+            dataset, tokens, training.batch_size, training.seed, *begun, shares
+        )
+    )
+    start = (state.epochs, state.steps)
+    step = devices.step(model)
+    run_epochs(model, batches, step, training.epochs, steps, callbacks, start, verbose)
 
 
 def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
@@ -218,9 +254,3 @@ def _last_checkpoint(run: RunDirectory) -> str:
     if not run.last_model.exists():
         return "No checkpoint was saved yet"
     return f"The last good checkpoint is {run.last_model}, after {TrainingState.of(run.last_model)}"
-
-
-def _of_the_data(error: tf.errors.InvalidArgumentError) -> Exception:
-    """Of an error in the pipeline, TensorFlow passes on the text only."""
-    found = re.search(r"DataError: (.+)", error.message)
-    return error if found is None else DataError(found[1])

@@ -12,12 +12,13 @@ from hslm_tf.training import (
 from hslm_tf.training.retrieval_loss import RetrievalLoss
 
 
-def optimizer_of(training: TrainingConfig, steps: int) -> keras.Optimizer:
+def optimizer_of(training: TrainingConfig, steps: int, replicas: int = 1) -> keras.Optimizer:
     """Makes the optimizer.
 
     Args:
         training: how a model learns.
         steps: steps in an epoch.
+        replicas: how many devices share a batch.
 
     Returns:
         Adam (HSLM Sec. 4.2), with whatever else is configured.
@@ -25,10 +26,28 @@ def optimizer_of(training: TrainingConfig, steps: int) -> keras.Optimizer:
     return keras.optimizers.Adam(
         schedule_of(training, steps),
         weight_decay=training.weight_decay or None,
-        global_clipnorm=training.gradient_clip,
+        global_clipnorm=training.gradient_clip / replicas,
         use_ema=training.ema > 0,
         ema_momentum=training.ema,
     )
+
+
+def adapt_optimizer(
+    optimizer: keras.Optimizer, training: TrainingConfig, steps: int, replicas: int = 1
+) -> None:
+    """Makes the optimizer of a checkpoint that of a run that goes on.
+
+    The number of epochs may have changed, and with it the schedule, and the number of devices.
+
+    Args:
+        optimizer: what `optimizer_of` made, or loss scaling around it.
+        training: how the model learns now.
+        steps: steps in an epoch.
+        replicas: how many devices share a batch.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner.learning_rate = schedule_of(training, steps)
+    inner.global_clipnorm = training.gradient_clip / replicas
 
 
 def schedule_of(

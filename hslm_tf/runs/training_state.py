@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import parse_object
@@ -63,8 +64,10 @@ class TrainingState:
         Args:
             model: the model in training.
         """
-        self.metrics = [[float(v) for v in metric.variables] for metric in model.metrics]
-        self.seeds = [[int(x) for x in state.numpy()] for state in seed_states(model)]
+        self.metrics = [
+            [float(_copies(v)[0].numpy()) for v in metric.variables] for metric in model.metrics
+        ]
+        self.seeds = [[int(x) for x in _copies(state)[0].numpy()] for state in seed_states(model)]
 
     def give(self, model: keras.Model) -> None:
         """Puts back what `take` noted.
@@ -74,9 +77,9 @@ class TrainingState:
         """
         for metric, values in zip(model.metrics, self.metrics, strict=True):
             for variable, value in zip(metric.variables, values, strict=True):
-                variable.assign(value)
+                _assign(variable, value)
         for state, value in zip(seed_states(model), self.seeds, strict=True):
-            state.assign(value)
+            _assign(state, value)
 
     def add_to(self, checkpoint: Path) -> None:
         """Adds the state to a model that was saved, so that both are one file.
@@ -118,3 +121,17 @@ class TrainingState:
                 f"{', '.join(sorted(known))}"
             )
         return cls(**found)
+
+
+def _copies(variable: keras.Variable) -> tuple[tf.Variable, ...]:
+    """The variable on each device of this process.
+
+    Replicas hold the same values. To read their sum all workers would have to meet, and a worker
+    that saves because it was told to end may be alone.
+    """
+    return tf.distribute.get_strategy().experimental_local_results(variable.value)
+
+
+def _assign(variable: keras.Variable, value: float | list[int]) -> None:
+    for copy in _copies(variable):
+        copy.assign(tf.cast(value, copy.dtype))

@@ -89,17 +89,19 @@ def on_two(case: Case, strategy: tf.distribute.Strategy) -> dict[str, np.ndarray
         model = new_model(case, replicas)
     step = replica_step(model, strategy)
 
-    def shares(batch: dict[str, tf.Tensor]):
-        return strategy.experimental_distribute_values_from_function(
-            lambda context: {
-                key: tf.convert_to_tensor(
-                    np.array_split(value, replicas)[context.replica_id_in_sync_group]
-                )
-                for key, value in batch.items()
-            }
+    made = [
+        {key: np.array_split(value, replicas)[share] for key, value in batch.items()}
+        for batch in batches(case)
+        for share in range(replicas)
+    ]
+    signature = {
+        key: tf.TensorSpec([None, *value.shape[1:]], value.dtype) for key, value in made[0].items()
+    }
+    iterator = iter(
+        strategy.distribute_datasets_from_function(
+            lambda _: tf.data.Dataset.from_generator(lambda: made, output_signature=signature)
         )
-
-    iterator = map(shares, batches(case))
+    )
     for _ in range(case.steps):
         results = step(iterator)
     return outcome(model, results)
