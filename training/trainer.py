@@ -39,14 +39,16 @@ class RetrievalTrainer(keras.Model):
             **kwargs: further arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: if `loss` is no `RetrievalLoss`, `jit_compile` is True, or there are metrics
-                or weights of losses, which a step would ignore.
+            ValueError: if `loss` is no `RetrievalLoss`, `jit_compile` is True, there are metrics or
+                weights of losses, which a step would ignore, or the strategy cannot be used.
         """
         if jit_compile is True:
             raise ValueError(
                 "A step cannot be compiled with XLA: how many words a batch has, packed, is not "
                 f"known before it comes. Received: jit_compile={jit_compile}"
             )
+        if tf.distribute.has_strategy():
+            _check_strategy(tf.distribute.get_strategy(), kwargs.get("steps_per_execution", 1))
         for name in ("metrics", "weighted_metrics", "loss_weights"):
             if kwargs.get(name) is not None:
                 raise ValueError(
@@ -257,6 +259,25 @@ def exclude_from_weight_decay(
     if inner.weight_decay:
         spared = [v for v in variables if len(v.shape) < 2 or v.path.endswith("/bias")]
         inner.exclude_from_weight_decay(spared)
+
+
+def _check_strategy(strategy: tf.distribute.Strategy, steps_per_execution: int) -> None:
+    allowed = (
+        tf.distribute.MirroredStrategy,
+        tf.distribute.MultiWorkerMirroredStrategy,
+        tf.distribute.OneDeviceStrategy,
+    )
+    if not isinstance(strategy, allowed):
+        raise ValueError(
+            "A model can be trained under MirroredStrategy or MultiWorkerMirroredStrategy; a TPU "
+            "needs sizes that are known before a batch comes, and packed words have none. "
+            f"Received: strategy={type(strategy).__name__}"
+        )
+    if steps_per_execution != 1:
+        raise ValueError(
+            "Several devices learn one step at a time: Keras cannot run several in one call there. "
+            f"Received: steps_per_execution={steps_per_execution}"
+        )
 
 
 def _constant(encoding: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -151,7 +151,7 @@ def train(
                     raise ConnectionError(
                         "Another worker has ended, or cannot be reached. "
                         f"{_last_checkpoint(run)}: the same command on all workers goes on from "
-                        f"there. TensorFlow says: {error.message.splitlines()[0]}"
+                        f"there. TensorFlow says: {_reason(error)}"
                     ) from error
                 # Of an error in the pipeline, TensorFlow passes on the text only.
                 if found := re.search(r"DataError: (.+)", error.message):
@@ -254,3 +254,12 @@ def _last_checkpoint(run: RunDirectory) -> str:
     if not run.last_model.exists():
         return "No checkpoint was saved yet"
     return f"The last good checkpoint is {run.last_model}, after {TrainingState.of(run.last_model)}"
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """The line of TensorFlow's message that says why; others say where."""
+    lines = [line.strip() for line in error.message.splitlines() if line.strip()]
+    said = [
+        line for line in lines if "ollective" in line or "onnect" in line or "heartbeat" in line
+    ]
+    return (said or lines or [type(error).__name__])[0]

@@ -108,14 +108,28 @@ def on_two(case: Case, strategy: tf.distribute.Strategy) -> dict[str, np.ndarray
 
 
 def differences(case: Case, strategy: tf.distribute.Strategy) -> dict[str, float]:
-    """Largest difference of weights (with SGD: of gradients), of the optimizer, of the report."""
+    """How far one device and two are apart.
+
+    `moved` is the largest change that training made, `largest` the largest difference of weights
+    (with SGD: of gradients), optimizer and report, `relative` the norm of the difference by that of
+    the change, `rounding` the same between one device and one in float32.
+    """
     one, two = on_one(case), on_two(case, strategy)
+    exact = one if case.dtype == "float32" else on_one(dataclasses.replace(case, dtype="float32"))
     assert one.keys() == two.keys()
     start = outcome(new_model(case, 1), {})
-    moved = max(np.abs(one[name] - start[name]).max() for name in start if name in one)
+    trained = [name for name in start if name in one and name.isdecimal()]
+    gradient = np.concatenate([(one[name] - start[name]).ravel() for name in trained])
+
+    def relative(other: dict[str, np.ndarray]) -> float:
+        difference = np.concatenate([(one[name] - other[name]).ravel() for name in trained])
+        return float(np.linalg.norm(difference) / np.linalg.norm(gradient))
+
     return {
-        "moved": float(moved),
+        "moved": float(np.abs(gradient).max()),
         "largest": float(max(np.abs(one[name] - two[name]).max() for name in one)),
+        "relative": relative(two),
+        "rounding": relative(exact),
         "loss": float(abs(one["loss"] - two["loss"])),
     }
 
