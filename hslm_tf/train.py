@@ -161,6 +161,7 @@ def _run(arguments: TrainArguments) -> None:
             profiled_steps=arguments.profiled_steps,
             save_every=arguments.save_every,
             strategy=strategy,
+            measured=measured.get(config.data.test_split),
         )
         if not Devices(strategy).writes:
             return

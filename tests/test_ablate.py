@@ -105,6 +105,8 @@ def test_command_trains_rows_and_continues(run_flags, tmp_path, capsys, monkeypa
         assert parts == ABLATION_PARTS[row]
         assert run.progress["epochs"] == 1
         assert json.loads((run.path / "recall.json").read_text())["rsum"] > 0
+        [session] = json.loads(run.provenance_file.read_text("utf-8"))["sessions"]
+        assert session["data"]["measured"]["split"] == "test"
     # What is done is read, not trained again.
     monkeypatch.setattr(ablation, "train", None)
     ablate.main([*flags, "--rows", "1,9"])

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "runs": {
         *BASE,
         *("models", "evaluation", "retrieval", "serving", "report", "presets", "images"),
-        "termination",
+        *("field_types", "termination"),
     },
     "beam": {*BASE, "models", "retrieval", "serving", "images", "runs", "extras"},
 }

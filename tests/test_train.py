@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hslm_tf import train
+from hslm_tf.data import fingerprint
 from hslm_tf.data.pipeline import training_batches
 from hslm_tf.evaluation.exact_recall import evaluate as evaluate_model
 from hslm_tf.presets import PRESETS
@@ -31,7 +32,7 @@ def test_a_run_leaves_everything(finished_run, run_flags):
     run = finished_run
     assert {path.name for path in run.path.iterdir()} == {
         *("config.json", "vocabulary.json", "best.keras", "last.keras", "progress.json"),
-        *("previous.keras", "log.csv", "tensorboard"),
+        *("previous.keras", "log.csv", "tensorboard", "provenance.json"),
     }
     assert run.config() == train.parse([*run_flags, "--epochs", "4"]).config
     assert run.progress["epochs"] == 4
@@ -216,6 +217,8 @@ def test_broken_features_found_while_training_are_one_error(
     dataset_folder, run_flags, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(experiment, "run_epochs", lambda model, batches, *_: list(batches))
+    # The fingerprint reads the first and the last image only, and does not see it.
+    monkeypatch.setattr(fingerprint, "_SAMPLED_IMAGES", 2)
     folder = tmp_path / "broken"
     shutil.copytree(dataset_folder, folder)
     features = np.load(folder / "train_ims.npy")

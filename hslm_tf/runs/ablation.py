@@ -56,7 +56,7 @@ def run_row(
         raise ValueError(f"{run.path} holds a run with another configuration: choose another --out")
     if found := read_recall(run):
         return found
-    train(config, run, splits, verbose)
+    train(config, run, splits, verbose, measured=measured)
     report = evaluate(load_whole(run.best_model), measured)
     if measured.name == config.data.test_split:
         write_test_recall(run, report)

@@ -21,6 +21,7 @@ from hslm_tf.runs.checkpoints import RunCheckpoint, load_checkpoint
 from hslm_tf.runs.devices import Devices
 from hslm_tf.runs.epoch_log import write_epoch_log
 from hslm_tf.runs.interruption import Interruption
+from hslm_tf.runs.provenance import Provenance
 from hslm_tf.runs.recipe import adapt_optimizer, loss_of, optimizer_of
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits, check_images
@@ -53,6 +54,7 @@ def train(
     profiled_steps: tuple[int, int] | None = None,
     save_every: int | None = 500,
     strategy: tf.distribute.Strategy | None = None,
+    measured: RetrievalDataset | None = None,
 ) -> HSLM:
     """Trains a model, or continues a run that was interrupted.
 
@@ -70,17 +72,19 @@ def train(
         save_every: steps between checkpoints within an epoch; None: only its end is saved.
         strategy: shares each batch among several devices, see `make_strategy`; None: one device.
             Of several workers, which all see the run's directory, only the first writes to it.
+        measured: the split that the run is measured on in the end, for the record of its data.
 
     Returns:
         The model after the last epoch, with averaged weights where the optimizer averages. If the
         run was out of patience already, the model in `last.keras`.
 
     Raises:
-        DataError: if region features are not finite.
+        DataError: if region features are not finite, or a file of the run is damaged.
         OSError: if vocabulary, word vectors or photographs cannot be read, or the run cannot be
             written.
         ValueError: if the vocabulary or the word vectors are broken, photographs are asked for and
-            images have no ids, or there are fewer steps than `profiled_steps`.
+            images have no ids, there are fewer steps than `profiled_steps`, or a run would go on
+            with other data.
         ConnectionError: if another worker has ended.
         FloatingPointError: if loss or gradients are not finite.
         KeyboardInterrupt: if Ctrl-C or SIGTERM came; the checkpoint is saved then.
@@ -100,9 +104,11 @@ def train(
         )
     made = (split.extraction for split in splits)
     check_same(*made, *(split.source for split in splits))
+    provenance = Provenance(run, {**splits._asdict(), "measured": measured})
     captions = cached_split(splits.train.captions)
     with devices.scope():
         if found:
+            provenance.check()
             model = found[0]
             adapt_optimizer(model.optimizer, training, steps, devices.replicas)
         else:
@@ -132,6 +138,8 @@ def train(
         if state.epochs and state.out_of_patience(training.patience):
             logger.info("No better epoch since epoch %d: nothing to do", state.best_epoch)
             return model
+        if state.epochs < training.epochs:
+            provenance.record(own, config, state)
         with Interruption() as interruption:
             checkpoint = RunCheckpoint(own, training.patience, state, save_every, interruption)
             callbacks = [

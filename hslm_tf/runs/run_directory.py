@@ -37,6 +37,11 @@ class RunDirectory:
         return self.path / "features.json"
 
     @property
+    def provenance_file(self) -> Path:
+        """What it was trained with: code, libraries, data and devices of every session, JSON."""
+        return self.path / "provenance.json"
+
+    @property
     def best_model(self) -> Path:
         """The model of the epoch with the best validation rsum."""
         return self.path / "best.keras"

@@ -15,6 +15,7 @@ from hslm_tf.data.options import ReadOptions
 from hslm_tf.data.sample import sample_folder
 from hslm_tf.images.extraction_config import check_same
 from hslm_tf.report.pictures import find_image
+from hslm_tf.runs.provenance import warn_of_other_origin
 from hslm_tf.runs.run_directory import RunDirectory
 
 
@@ -105,6 +106,8 @@ def open_split(
 ) -> RetrievalDataset:
     """Opens a split to measure a run on, or to search in.
 
+    Warns where code or data are not those that the run was trained with.
+
     Args:
         run: the run's directory.
         split: name of the split; by default the test split of the run.
@@ -127,6 +130,7 @@ def open_split(
     run.require_model()
     opened = load_split(config, split or config.data.test_split, captions_optional)
     check_same(run.extraction(), opened.extraction, str(run.path), opened.source)
+    warn_of_other_origin(run, opened, chosen=dataset is not None)
     return opened
 
 
