@@ -112,7 +112,11 @@ class CrossAttention(keras.layers.Layer):
         """
         gram = _gram(ops.cast(regions, weights.dtype))
         squared_length = ops.sum(ops.matmul(weights, gram) * weights, axis=-1, keepdims=True)
-        return ops.rsqrt(ops.maximum(squared_length, 1e-12))
+        # Regions that are all zero, or cancel, have no direction: so large a factor is no number in
+        # float16, and the attended vector is zero with any.
+        smallest = 1e-8 if regions.dtype == "float16" else 1e-12
+        lengths = ops.rsqrt(ops.maximum(squared_length, smallest))
+        return ops.where(squared_length > smallest, lengths, ops.zeros((), lengths.dtype))
 
     def _weights(
         self,

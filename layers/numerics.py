@@ -11,11 +11,12 @@ def wide_dtype(x: keras.KerasTensor) -> str:
 
 
 def l2_normalize(x: keras.KerasTensor, axis: int = -1, epsilon: float = 1e-12) -> keras.KerasTensor:
-    """Scales vectors to unit length, with a finite gradient at zero.
+    """Scales vectors to unit length; a vector of nearly no length has no gradient.
 
     `x * rsqrt(max(sum(x ** 2), epsilon))`, computed in float32 at least and returned in the
     dtype of `x`. The usual `x / (norm(x) + epsilon)` has a NaN gradient at the zero vector,
-    which masked rows are.
+    which masked rows are. The slope there, `epsilon ** -0.5`, is as useless: a vector without a
+    direction would get a gradient a million times as large as others, in every such layer again.
 
     Args:
         x: tensor of any shape.
@@ -39,10 +40,8 @@ def _unit(x: tf.Tensor, axis: int, epsilon: float) -> tf.Tensor:
         y = x * scale
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            # Below epsilon the scale is a constant: the part of the gradient along `y` stays.
             along = tf.reduce_sum(upstream * y, axis=axis, keepdims=True)
-            along = tf.where(length > epsilon**0.5, along, 0)
-            return (upstream - y * along) * scale
+            return (upstream - y * along) * tf.where(length > epsilon**0.5, scale, 0)
 
         return y, gradient
 

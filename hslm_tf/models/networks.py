@@ -34,9 +34,11 @@ def build_image_encoder(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.
         pools the regions, `"image_global"` `[batch, joint_dim]`.
     """
     # === Layers ===
+    # Region features can be larger than float16 holds, or their products with weights can.
+    wide = keras.DTypePolicy("float32") if dtype.compute_dtype == "float16" else dtype
     dropping = RegionDropping(config.drop_regions, dtype=dtype, name="region_dropping")
-    dropout = keras.layers.Dropout(config.region_dropout, dtype=dtype, name="region_dropout")
-    projection = keras.layers.Dense(config.joint_dim, dtype=dtype, name="region_projection")
+    dropout = keras.layers.Dropout(config.region_dropout, dtype=wide, name="region_dropout")
+    projection = keras.layers.Dense(config.joint_dim, dtype=wide, name="region_projection")
     mgcn = _mgcn(config, dtype, "image_mgcn")
 
     # === Functional model ===
@@ -47,7 +49,9 @@ def build_image_encoder(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.
     mask = dropping(region_mask)
     regions = projection(dropout(features))
     if config.normalize_features:
-        regions = L2Normalization(dtype=dtype, name="region_norm")(regions, mask=mask)
+        regions = L2Normalization(dtype=wide, name="region_norm")(regions, mask=mask)
+    if wide is not dtype:
+        regions = ops.cast(regions, dtype.compute_dtype)
     if mgcn is not None:
         if config.feature_dropout:
             regions = _feature_dropout(config, dtype, "region_feature_dropout")(regions)
