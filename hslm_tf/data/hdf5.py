@@ -13,7 +13,7 @@ from hslm_tf.data.blocks import Advance, box_blocks, region_blocks
 from hslm_tf.data.caption_files import written_ids
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.hdf5_rows import dataset_at, open_hdf5, open_rows, read_strings
+from hslm_tf.data.hdf5_rows import dataset_at, group_at, open_hdf5, open_rows, read_strings
 from hslm_tf.data.json_object import parse_object
 
 
@@ -56,7 +56,12 @@ def load_hdf5(
         }
         num_regions = None
         if "num_regions" in parts:
-            num_regions = np.asarray(dataset_at(file, f"{split}/num_regions")[()])
+            counts = dataset_at(file, f"{split}/num_regions")
+            if counts.ndim != 1:
+                raise DataError(
+                    f"{label('num_regions')} has shape {counts.shape}, expected one axis"
+                )
+            num_regions = counts[()]
         extraction = None
         if "features" in parts:
             lines = read_strings(dataset_at(file, f"{split}/features"), label("features"))
@@ -88,7 +93,8 @@ def hdf5_splits(path: str | os.PathLike[str]) -> list[str]:
         DataError: if the file is not HDF5 or is truncated.
     """
     with open_hdf5(path) as file:
-        return sorted(name for name in file if f"{name}/ims" in file)
+        groups = {name: group_at(file, name) for name in file}
+        return sorted(name for name, group in groups.items() if group and "ims" in group)
 
 
 def write_hdf5(dataset: RetrievalDataset, path: Path, dtype: np.dtype, advance: Advance) -> None:
@@ -125,11 +131,12 @@ def write_hdf5(dataset: RetrievalDataset, path: Path, dtype: np.dtype, advance: 
 
 
 def _parts(file: h5py.File, split: str, required: list[str]) -> list[str]:
-    if not isinstance(file.get(split), h5py.Group):
+    group = group_at(file, split)
+    if group is None:
         raise DataError(
             f"{file.filename} lacks the group /{split}; it holds {', '.join(file) or 'nothing'}"
         )
-    parts = list(file[split])
+    parts = list(group)
     missing = [part for part in required if part not in parts]
     if missing:
         raise DataError(
