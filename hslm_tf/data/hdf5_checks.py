@@ -7,6 +7,7 @@ heap of strings or of names. Filters that are not built in are code of other lib
 import math
 import os
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import h5py
@@ -32,7 +33,7 @@ _OBJECT = struct.Struct("<HHIQ")
 _HEADER = struct.Struct("<BxHII4x")
 _MESSAGE = struct.Struct("<HHB3x")
 _NAMES = struct.Struct("<4sB3xQQQ")
-_SYMBOL_TABLE = 0x11
+_SYMBOL_TABLE, _ATTRIBUTE, _CONTINUATION = 0x11, 0x0C, 0x10
 
 
 def check_storage(dataset: h5py.Dataset, place: str) -> None:
@@ -97,14 +98,20 @@ def check_strings(dataset: h5py.Dataset, place: str) -> None:
         return
     with open(dataset.file.filename, "rb") as file:
         file.seek(offset)
-        stored = np.frombuffer(file.read(dataset.size * _STRING.itemsize), _STRING)
-        held = os.fstat(file.fileno()).st_size
-        if len(stored) < dataset.size or stored["length"].sum(dtype=np.int64) > held:
-            raise DataError(f"{place} has longer strings than a file of {held} bytes holds")
-        # An empty string is in no heap.
-        for heap in np.unique(stored["heap"][stored["length"] > 0]).tolist():
-            if not _is_heap(file, heap, held):
-                raise DataError(f"{place} has its strings in a heap that is damaged, at {heap}")
+        content = file.read(dataset.size * _STRING.itemsize)
+        if len(content) < dataset.size * _STRING.itemsize:
+            raise DataError(f"{place} goes on beyond the end of the file")
+        _check_stored(file, np.frombuffer(content, _STRING), place)
+
+
+def _check_stored(file: BinaryIO, stored: np.ndarray, place: str) -> None:
+    held = os.fstat(file.fileno()).st_size
+    if stored["length"].sum(dtype=np.int64) > held:
+        raise DataError(f"{place} has longer strings than a file of {held} bytes holds")
+    # An empty string is in no heap.
+    for heap in np.unique(stored["heap"][stored["length"] > 0]).tolist():
+        if not _is_heap(file, heap, held):
+            raise DataError(f"{place} has its strings in a heap that is damaged, at {heap}")
 
 
 def _is_heap(file: BinaryIO, start: int, held: int) -> bool:
@@ -137,24 +144,61 @@ def check_names(group: h5py.Group, place: str) -> None:
     """
     if group.file.userblock_size:
         return
-    # Not `h5o.get_info`, which measures the heap.
-    header = h5py.h5g.get_objinfo(group.id).objno[0]
     with open(group.file.filename, "rb") as file:
-        heap = _heap_of_names(file, header)
-        if heap is not None and not _is_heap_of_names(file, heap):
-            raise DataError(f"{place} has its names in a heap that is damaged, at {heap}")
+        for kind, content in _messages(file, _header_of(group)):
+            if kind != _SYMBOL_TABLE:
+                continue
+            heap = int.from_bytes(content[8:16], "little")
+            if not _is_heap_of_names(file, heap):
+                raise DataError(f"{place} has its names in a heap that is damaged, at {heap}")
 
 
-def _heap_of_names(file: BinaryIO, header: int) -> int | None:
+def check_text(group: h5py.Group, name: str, place: str) -> None:
+    """Checks length and heap of a text that is an attribute of a group, as `check_strings`.
+
+    Args:
+        group: the group; of groups of another form than HDF5's default nothing is checked.
+        name: name of the attribute.
+        place: names it in errors.
+
+    Raises:
+        DataError: if it is more than the file can hold, or the heap is damaged.
+    """
+    if group.file.userblock_size:
+        return
+    with open(group.file.filename, "rb") as file:
+        for kind, content in _messages(file, _header_of(group)):
+            # The name's length counts a zero behind it; the value stands at the end.
+            length = int.from_bytes(content[2:4], "little") - 1
+            if kind == _ATTRIBUTE and content[8 : 8 + length] == name.encode():
+                stored = np.frombuffer(content[-_STRING.itemsize :], _STRING)
+                _check_stored(file, stored, place)
+
+
+def _header_of(group: h5py.Group) -> int:
+    # Not by `h5o.get_info`, which measures the heap of names.
+    return h5py.h5g.get_objinfo(group.id).objno[0]
+
+
+def _messages(file: BinaryIO, header: int) -> Iterator[tuple[int, bytes]]:
+    """Kinds and contents of what a header says; nothing of a header of the newest form."""
+    held = os.fstat(file.fileno()).st_size
     file.seek(header)
     version, _, _, size = _HEADER.unpack(file.read(_HEADER.size).ljust(_HEADER.size, b"\0"))
-    messages, place = file.read(size) if version == 1 else b"", 0
-    while place + _MESSAGE.size + 16 <= len(messages):
-        kind, length, _ = _MESSAGE.unpack_from(messages, place)
-        if kind == _SYMBOL_TABLE:
-            return int.from_bytes(messages[place + 16 : place + 24], "little")
-        place += _MESSAGE.size + length
-    return None
+    blocks, seen = [(header + _HEADER.size, size)] if version == 1 else [], set()
+    for start, length in blocks:
+        if start in seen or start + length > held:
+            return
+        seen.add(start)
+        file.seek(start)
+        content, place = file.read(length), 0
+        while place + _MESSAGE.size <= len(content):
+            kind, size, _ = _MESSAGE.unpack_from(content, place)
+            place += _MESSAGE.size + size
+            message = content[place - size : place]
+            if kind == _CONTINUATION and size >= 16:
+                blocks.append(tuple(np.frombuffer(message[:16], "<u8").tolist()))
+            yield kind, message
 
 
 def _is_heap_of_names(file: BinaryIO, start: int) -> bool:
