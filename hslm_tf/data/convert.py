@@ -14,6 +14,7 @@ from tqdm import tqdm
 from hslm_tf.data.assembly import Layout
 from hslm_tf.data.bottom_up_tsv import tsv_paths, write_bottom_up_tsv, write_lxmert_tsv
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.folders import check_split
 from hslm_tf.data.hdf5 import write_hdf5
 from hslm_tf.data.hdf5_rows import is_hdf5
 from hslm_tf.data.image_file_writer import image_file_paths, write_image_files
@@ -77,7 +78,7 @@ def convert(
     options = replace(options or ReadOptions(layout), float64=True)
     if target.resolve() in {path.resolve() for path in (source, options.features) if path}:
         raise DataError(f"{target} is the source itself: name another target")
-    splits = list(splits) or find_splits(source, options)
+    splits = [check_split(split, str(source)) for split in splits or find_splits(source, options)]
     datasets = [open_split(source, split, options) for split in splits]
     folder = target.parent if is_hdf5(target) else target
     taken = _files_there(target, splits)
