@@ -14,6 +14,7 @@ from hslm_tf.data.caption_files import written_ids
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.hdf5_rows import dataset_at, group_at, open_hdf5, open_rows, read_strings
+from hslm_tf.data.hdf5_writing import bytes_of_split, write_hdf5_file, write_strings
 from hslm_tf.data.json_object import parse_object
 
 
@@ -106,9 +107,9 @@ def write_hdf5(dataset: RetrievalDataset, path: Path, dtype: np.dtype, advance: 
         dtype: type of the region features, float32 or float16.
         advance: called with the number of images after each block.
     """
-    text = h5py.string_dtype("utf-8")
     shape = (dataset.num_images, dataset.max_regions)
-    with h5py.File(path, "a") as file:
+    ids = written_ids(dataset)
+    with write_hdf5_file(path, bytes_of_split(dataset, dtype), "a") as file:
         group = file.create_group(dataset.name)
         arrays = {"ims": (dataset.region_dim, dtype, region_blocks(dataset, dtype, advance))}
         if dataset.boxes is not None:
@@ -120,14 +121,13 @@ def write_hdf5(dataset: RetrievalDataset, path: Path, dtype: np.dtype, advance: 
                 target[first : first + len(block)] = block
                 first += len(block)
         if dataset.captions:
-            group.create_dataset("caps", data=dataset.captions, dtype=text)
-        ids = written_ids(dataset)
+            write_strings(group, "caps", dataset.captions, dataset.source)
         if ids is not None:
-            group.create_dataset("ids", data=ids, dtype=text)
+            write_strings(group, "ids", ids, dataset.source)
         if dataset.num_regions is not None:
             group.create_dataset("num_regions", data=dataset.num_regions)
         if dataset.extraction is not None:
-            group.create_dataset("features", data=[json.dumps(dataset.extraction)], dtype=text)
+            write_strings(group, "features", [json.dumps(dataset.extraction)], dataset.source)
 
 
 def _parts(file: h5py.File, split: str, required: list[str]) -> list[str]:

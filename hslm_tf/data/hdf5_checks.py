@@ -164,7 +164,10 @@ def check_text(group: h5py.Group, name: str, place: str) -> None:
     Raises:
         DataError: if it is more than the file can hold, or the heap is damaged.
     """
-    if group.file.userblock_size:
+    if group.file.userblock_size or name not in group.attrs:
+        return
+    text = h5py.check_string_dtype(group.attrs.get_id(name).dtype)
+    if text is None or text.length is not None:
         return
     with open(group.file.filename, "rb") as file:
         for kind, content in _messages(file, _header_of(group)):

@@ -30,7 +30,7 @@ def read_member(archive: zipfile.ZipFile, key: str, place: str) -> np.ndarray:
 
     Raises:
         DataError: if they do not agree, or it holds Python objects.
-        Exception: one of `BROKEN`, if the archive is damaged.
+        Exception: if the archive is damaged, one of `BROKEN`.
     """
     name = f"{key}.npy"
     with archive.open(name) as file:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hslm_tf.data.assembly import assemble
-from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.data.atomic_write import atomic_write, naming
 from hslm_tf.data.caption_files import write_captions
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import read_object, write_object
@@ -114,10 +114,11 @@ class Extraction:
             DataError: if no photograph has features, or the type cannot hold them.
             OSError: if a file cannot be written.
         """
-        if not self._state["written"]:
-            self._extract(advance)
-            self._complete()
-        self._move()
+        with naming(self._work):
+            if not self._state["written"]:
+                self._extract(advance)
+                self._complete()
+            self._move()
 
     def _begin(self, overwrite: bool) -> None:
         names = [[photograph.id, list(photograph.captions)] for photograph in self._photographs]

@@ -15,6 +15,7 @@ from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.hdf5_checks import check_text
 from hslm_tf.data.hdf5_rows import dataset_at, open_hdf5, read_strings
+from hslm_tf.data.hdf5_writing import bytes_of, write_hdf5_file, write_strings
 from hslm_tf.data.json_object import parse_object
 
 _BLOCK_BYTES = 2**26
@@ -31,7 +32,8 @@ def write_parts(path: Path, parts: Mapping[str, Any], manifest: Mapping[str, Any
     Raises:
         OSError: if the file cannot be written.
     """
-    with atomic_write(path) as draft, h5py.File(draft, "w") as file:
+    room = bytes_of(parts.values()) + len(json.dumps(manifest))
+    with atomic_write(path) as draft, write_hdf5_file(draft, room) as file:
         checksums = {name: _write(file, name, values) for name, values in parts.items()}
         file.attrs["manifest"] = json.dumps({**manifest, "checksums": checksums})
 
@@ -108,7 +110,7 @@ def _read_manifest(file: h5py.File) -> dict[str, Any]:
 
 def _write(file: h5py.File, name: str, values: Any) -> int:
     if isinstance(values, list):
-        file.create_dataset(name, data=values, dtype=h5py.string_dtype("utf-8"))
+        write_strings(file, name, values, "the collection")
         return _checksum(values)
     target = file.create_dataset(name, values.shape, values.dtype)
     checksum = 0
