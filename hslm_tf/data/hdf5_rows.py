@@ -155,6 +155,10 @@ class HDF5Rows:
                 ) from error
         return values[places]
 
+    def place(self, row: int) -> str:
+        """Names a row in an error message; see `FileRows`."""
+        return f"{self._path}:/{self._key}, row {row}"
+
     def _dataset(self) -> h5py.Dataset:
         if self._owner != os.getpid():
             self._file = h5py.File(self._path, "r")
@@ -180,7 +184,7 @@ def open_rows(path: str | os.PathLike[str], key: str) -> FileRows | HDF5Rows:
         # The offset is None where the dataset is in chunks or was never written.
         offset = dataset.id.get_offset()
         if offset is not None and file.userblock_size == 0 and dataset.ndim > 1:
-            return FileRows(path, dataset.shape, dataset.dtype, offset)
+            return FileRows(path, dataset.shape, dataset.dtype, offset, f"{path}:/{key}")
     return HDF5Rows(path, key)
 
 

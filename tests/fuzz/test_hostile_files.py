@@ -167,9 +167,9 @@ def test_an_id_that_would_be_written_elsewhere(image_id, tmp_path):
     ids = ["b", "c", "d", "e", "f"]
     write_split(tmp_path / "source")
     (tmp_path / "source/train_ids.txt").write_text("\n".join([image_id, *ids]) + "\n")
-    with pytest.raises(DataError, match="the id .* cannot be the name of a file"):
+    with pytest.raises(DataError, match="the id .* cannot be the name of a file|zero byte"):
         convert(tmp_path / "source", tmp_path / "target", folder_format="npz", progress=False)
-    assert not list((tmp_path / "target").iterdir())
+    assert not (tmp_path / "target").exists() or not list((tmp_path / "target").iterdir())
 
 
 def test_a_link_in_the_place_of_a_file_that_is_written(tmp_path):
