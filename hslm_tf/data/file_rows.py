@@ -59,14 +59,7 @@ class FileRows:
         return values
 
     def place(self, row: int) -> str:
-        """Names a row in an error message.
-
-        Args:
-            row: the row.
-
-        Returns:
-            The file, and the row in it.
-        """
+        """Names a row in an error message, by the file and the row in it."""
         return f"{self._source}, row {row}"
 
 

@@ -156,7 +156,7 @@ class HDF5Rows:
         return values[places]
 
     def place(self, row: int) -> str:
-        """Names a row in an error message; see `FileRows`."""
+        """Names a row in an error message, by the dataset and the row in it."""
         return f"{self._path}:/{self._key}, row {row}"
 
     def _dataset(self) -> h5py.Dataset:

@@ -1,5 +1,6 @@
 """HDF5 files that are written."""
 
+import errno
 import json
 import math
 import os
@@ -38,16 +39,25 @@ def write_hdf5_file(path: Path, room: int, mode: Literal["a", "w"] = "w") -> Ite
     Raises:
         OSError: if there is no room, or the file cannot be written.
     """
-    with tempfile.TemporaryFile(dir=path.parent) as file:
-        # Systems without it, such as macOS, are trusted to have the room.
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, room + _OVERHEAD)
+    _check_room(path.parent, room + _OVERHEAD)
     try:
         with h5py.File(path, mode) as file:
             yield file
     except RuntimeError as error:
         # So h5py says that a file cannot be closed.
         raise OSError(" ".join(str(error).split())[:300]) from error
+
+
+def _check_room(folder: Path, room: int) -> None:
+    # Systems that cannot tell, such as macOS and some file systems, are trusted to have it.
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, room)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
 
 
 def bytes_of(values: Iterable[Any]) -> int:

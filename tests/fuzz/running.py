@@ -18,7 +18,7 @@ class Tally:
         outcomes: how many were equal, other, refused, faults, hung or crashed.
         problems: a line for each fault, hang and crash.
         seconds: longest time of a mutant that was read to its end.
-        grown: most memory beyond that before the first mutant, bytes.
+        grown: most memory that one mutant took beyond what was taken before, bytes.
     """
 
     kind: str
