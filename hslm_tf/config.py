@@ -284,14 +284,18 @@ class RunConfig:
                 message names the file.
         """
         try:
-            sections = json.loads(Path(path).read_text("utf-8"))
+            sections = json.loads(Path(path).read_text("utf-8-sig"))
             return cls(
                 model=ModelConfig(**sections["model"]),
                 data=DataConfig(**sections["data"]),
                 training=TrainingConfig(**sections["training"]),
             )
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ValueError(f"{path}: not the configuration of a run: {error!r}") from error
+            # What is wrong may be as long as the file, and have its line breaks.
+            reason = " ".join(str(error).split())[:300]
+            raise ValueError(
+                f"{path}: not the configuration of a run: {type(error).__name__}: {reason}"
+            ) from error
 
 
 def _require(config: Any, name: str, condition: bool, expected: str) -> None:

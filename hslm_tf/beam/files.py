@@ -1,9 +1,12 @@
 """Files under paths and under addresses such as `gs://bucket/folder`, by Beam's file systems."""
 
 import uuid
+from contextlib import suppress
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+
+from hslm_tf.data.atomic_write import naming
 
 _DRAFT = "draft-"
 
@@ -49,9 +52,15 @@ def write_file(path: str, content: bytes) -> None:
     folder, name = FileSystems.split(path)
     # A cluster may run the same work twice at the same time, so every draft has its own name.
     draft = FileSystems.join(folder, f"{_DRAFT}{uuid.uuid4().hex}-{name}")
-    with FileSystems.create(draft, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        file.write(content)
-    FileSystems.rename([draft], [path])
+    try:
+        with naming(path):
+            with FileSystems.create(draft, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+                file.write(content)
+            FileSystems.rename([draft], [path])
+    except BaseException:
+        with suppress(Exception):
+            FileSystems.delete([draft])
+        raise
 
 
 def file_sizes(folder: str) -> dict[str, int]:

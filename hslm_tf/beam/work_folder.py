@@ -14,6 +14,7 @@ from apache_beam.io.filesystems import FileSystems
 from hslm_tf.beam.elements import Shard, shards_of
 from hslm_tf.beam.files import copy_folder, file_sizes, read_file, remove_drafts, write_file
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.json_object import parse_object
 from hslm_tf.models.fingerprint import model_fingerprint
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.projection_heads import ProjectionHeads
@@ -141,14 +142,10 @@ def fingerprint(model: HSLM, heads: ProjectionHeads) -> str:
 
 
 def _compare(file: str, expected: dict[str, Any]) -> None:
-    try:
-        found = json.loads(read_file(file))
-    except ValueError as error:
-        raise DataError(f"{file} is damaged: {error}") from error
+    found = parse_object(read_file(file), file)
     for name in expected:
-        if not isinstance(found, dict) or found.get(name) != expected[name]:
-            begun = found.get(name) if isinstance(found, dict) else found
+        if found.get(name) != expected[name]:
             raise DataError(
-                f"{file}: begun with {name} {begun!r}, not {expected[name]!r}: continue with the "
-                "same, or choose another folder"
+                f"{file}: begun with {name} {found.get(name)!r}, not {expected[name]!r}: continue "
+                "with the same, or choose another folder"
             )

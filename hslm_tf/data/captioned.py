@@ -132,7 +132,7 @@ def _token(path: Path, options: ReadOptions) -> CaptionSource:
         captions, ids_path = read_token_file(path), lists[split]
         names = list(captions)
         if ids_path is not None:
-            names = [run.image_id for run in _runs(read_lines(ids_path), ids_path, 0)]
+            names = [run.image_id for run in _runs(_read_ids(ids_path), ids_path, 0)]
         for row, name in enumerate(names):
             if name not in captions:
                 raise DataError(f"{line_place(ids_path, row)}: {path} has no image {name!r}")
@@ -168,9 +168,7 @@ def read_lists(folder: Path, split: str, options: ReadOptions) -> CaptionedImage
         DataError: if a file is missing or broken, or they do not fit.
     """
     ids_path, caps_path = folder / f"{split}_ids.txt", folder / f"{split}_caps.txt"
-    ids = read_lines(ids_path)
-    if not ids:
-        raise DataError(f"{ids_path} has no ids")
+    ids = _read_ids(ids_path)
     with_captions = caps_path.exists() or not options.captions_optional
     if with_captions:
         require_files(folder, [caps_path])
@@ -189,6 +187,13 @@ def read_lists(folder: Path, split: str, options: ReadOptions) -> CaptionedImage
         groups if with_captions else None,
         lambda row: line_place(ids_path, runs[row].row),
     )
+
+
+def _read_ids(path: Path) -> list[str]:
+    ids = read_lines(path)
+    if not ids:
+        raise DataError(f"{path} has no ids")
+    return ids
 
 
 class _Run(NamedTuple):

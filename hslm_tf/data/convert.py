@@ -12,8 +12,10 @@ import numpy as np
 from tqdm import tqdm
 
 from hslm_tf.data.assembly import Layout
+from hslm_tf.data.atomic_write import naming
 from hslm_tf.data.bottom_up_tsv import tsv_paths, write_bottom_up_tsv, write_lxmert_tsv
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.folders import check_split
 from hslm_tf.data.hdf5 import write_hdf5
 from hslm_tf.data.hdf5_rows import is_hdf5
 from hslm_tf.data.image_file_writer import image_file_paths, write_image_files
@@ -72,12 +74,13 @@ def convert(
     Raises:
         DataError: if the source is broken or is the target, or the target exists and `overwrite` is
             False.
+        OSError: if the target cannot be written.
     """
     source, target = Path(source), Path(target)
     options = replace(options or ReadOptions(layout), float64=True)
     if target.resolve() in {path.resolve() for path in (source, options.features) if path}:
         raise DataError(f"{target} is the source itself: name another target")
-    splits = list(splits) or find_splits(source, options)
+    splits = [check_split(split, str(source)) for split in splits or find_splits(source, options)]
     datasets = [open_split(source, split, options) for split in splits]
     folder = target.parent if is_hdf5(target) else target
     taken = _files_there(target, splits)
@@ -86,7 +89,7 @@ def convert(
             f"{', '.join(str(path) for path in taken)} already there: overwrite was not asked for"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as staging:
+    with naming(target), tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as staging:
         staged = Path(staging) / target.name if is_hdf5(target) else Path(staging)
         write = write_hdf5 if is_hdf5(target) else _WRITERS[folder_format][1]
         total = sum(dataset.num_images for dataset in datasets)

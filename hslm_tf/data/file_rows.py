@@ -18,12 +18,19 @@ class FileRows:
         shape: shape of the array, rows first; in C order.
         dtype: its type.
         offset: where it begins in the file, bytes.
+        source: names it in error messages; by default the path.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], shape: tuple[int, ...], dtype: np.dtype, offset: int
+        self,
+        path: str | os.PathLike[str],
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        offset: int,
+        source: str | None = None,
     ) -> None:
         self._path = path
+        self._source = source or os.fspath(path)
         self._offset = offset
         self.shape = shape
         self.dtype = dtype
@@ -50,6 +57,10 @@ class FileRows:
                 if file.readinto(values[place]) != size:
                     raise DataError(f"{self._path} ends within row {rows[place]}")
         return values
+
+    def place(self, row: int) -> str:
+        """Names a row in an error message, by the file and the row in it."""
+        return f"{self._source}, row {row}"
 
 
 def _read_soon(file: int, starts: list[int], size: int) -> None:

@@ -1,7 +1,7 @@
-"""Checks which files a data folder holds and lacks."""
+"""Checks which files a data folder holds and lacks, and which names stay in it."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from hslm_tf.data.errors import DataError
 
@@ -35,3 +35,36 @@ def folder_listing(folder: str | os.PathLike[str]) -> str:
     names = sorted(os.listdir(folder))
     listing = ", ".join(names[:20]) or "no files"
     return listing + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def stays_inside(name: str) -> bool:
+    """Whether a path that a file names can only lie in the folder that it is relative to.
+
+    Args:
+        name: the path.
+
+    Returns:
+        False for an absolute path and for one with `..` in it. What links in the folder lead to is
+        the business of who made them.
+    """
+    path = PurePath(name)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def check_split(split: str, place: str) -> str:
+    """Checks that the files of a split can begin with its name.
+
+    Args:
+        split: name of the split.
+        place: names the file that it comes from in errors.
+
+    Returns:
+        The name.
+
+    Raises:
+        DataError: if they cannot.
+    """
+    broken = len(split.splitlines()) != 1 or split != split.strip() or split.startswith(".")
+    if broken or any(character in split for character in "/\\\t\0"):
+        raise DataError(f"{place}: the split {split!r} cannot be the beginning of a file's name")
+    return split

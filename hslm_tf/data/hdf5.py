@@ -13,7 +13,8 @@ from hslm_tf.data.blocks import Advance, box_blocks, region_blocks
 from hslm_tf.data.caption_files import written_ids
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.hdf5_rows import dataset_at, open_hdf5, open_rows, read_strings
+from hslm_tf.data.hdf5_rows import dataset_at, group_at, open_hdf5, open_rows, read_strings
+from hslm_tf.data.hdf5_writing import bytes_of_split, write_hdf5_file, write_strings
 from hslm_tf.data.json_object import parse_object
 
 
@@ -56,7 +57,12 @@ def load_hdf5(
         }
         num_regions = None
         if "num_regions" in parts:
-            num_regions = np.asarray(dataset_at(file, f"{split}/num_regions")[()])
+            counts = dataset_at(file, f"{split}/num_regions")
+            if counts.ndim != 1:
+                raise DataError(
+                    f"{label('num_regions')} has shape {counts.shape}, expected one axis"
+                )
+            num_regions = counts[()]
         extraction = None
         if "features" in parts:
             lines = read_strings(dataset_at(file, f"{split}/features"), label("features"))
@@ -88,7 +94,8 @@ def hdf5_splits(path: str | os.PathLike[str]) -> list[str]:
         DataError: if the file is not HDF5 or is truncated.
     """
     with open_hdf5(path) as file:
-        return sorted(name for name in file if f"{name}/ims" in file)
+        groups = {name: group_at(file, name) for name in file}
+        return sorted(name for name, group in groups.items() if group and "ims" in group)
 
 
 def write_hdf5(dataset: RetrievalDataset, path: Path, dtype: np.dtype, advance: Advance) -> None:
@@ -100,9 +107,9 @@ def write_hdf5(dataset: RetrievalDataset, path: Path, dtype: np.dtype, advance: 
         dtype: type of the region features, float32 or float16.
         advance: called with the number of images after each block.
     """
-    text = h5py.string_dtype("utf-8")
     shape = (dataset.num_images, dataset.max_regions)
-    with h5py.File(path, "a") as file:
+    ids = written_ids(dataset)
+    with write_hdf5_file(path, bytes_of_split(dataset, dtype), "a") as file:
         group = file.create_group(dataset.name)
         arrays = {"ims": (dataset.region_dim, dtype, region_blocks(dataset, dtype, advance))}
         if dataset.boxes is not None:
@@ -114,22 +121,22 @@ def write_hdf5(dataset: RetrievalDataset, path: Path, dtype: np.dtype, advance: 
                 target[first : first + len(block)] = block
                 first += len(block)
         if dataset.captions:
-            group.create_dataset("caps", data=dataset.captions, dtype=text)
-        ids = written_ids(dataset)
+            write_strings(group, "caps", dataset.captions, dataset.source)
         if ids is not None:
-            group.create_dataset("ids", data=ids, dtype=text)
+            write_strings(group, "ids", ids, dataset.source)
         if dataset.num_regions is not None:
             group.create_dataset("num_regions", data=dataset.num_regions)
         if dataset.extraction is not None:
-            group.create_dataset("features", data=[json.dumps(dataset.extraction)], dtype=text)
+            write_strings(group, "features", [json.dumps(dataset.extraction)], dataset.source)
 
 
 def _parts(file: h5py.File, split: str, required: list[str]) -> list[str]:
-    if not isinstance(file.get(split), h5py.Group):
+    group = group_at(file, split)
+    if group is None:
         raise DataError(
             f"{file.filename} lacks the group /{split}; it holds {', '.join(file) or 'nothing'}"
         )
-    parts = list(file[split])
+    parts = list(group)
     missing = [part for part in required if part not in parts]
     if missing:
         raise DataError(

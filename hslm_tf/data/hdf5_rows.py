@@ -1,6 +1,5 @@
 """Datasets in HDF5 files: checks before one is trusted, and rows that are read on demand."""
 
-import math
 import os
 import threading
 from collections.abc import Iterator
@@ -12,9 +11,8 @@ import numpy as np
 
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.file_rows import FileRows
+from hslm_tf.data.hdf5_checks import check_names, check_storage, check_strings
 
-# Values are at most so many times as large as the file, whatever their compression.
-_COMPRESSED = 10_000
 HDF5_SUFFIXES = (".h5", ".hdf5")
 # What h5py raises on files that are damaged, or that hold what NumPy has no type for.
 _FOREIGN = (OSError, KeyError, RuntimeError, TypeError, ValueError)
@@ -47,11 +45,35 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """
     try:
         with h5py.File(path, "r") as file:
+            check_names(file, f"{path}:/")
             yield file
     except DataError:
         raise
     except _FOREIGN as error:
         raise DataError(f"{path} cannot be read as HDF5: {error}") from error
+
+
+def group_at(file: h5py.File, name: str) -> h5py.Group | None:
+    """Finds a group at the root of a file.
+
+    Args:
+        file: the file.
+        name: name of the group.
+
+    Returns:
+        The group; None where there is none in the file itself.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    # A link to another file is not followed, not even to see what is there.
+    if isinstance(file.get(name, getlink=True), h5py.ExternalLink):
+        return None
+    group = file.get(name)
+    if not isinstance(group, h5py.Group) or group.file.filename != file.filename:
+        return None
+    check_names(group, f"{file.filename}:/{name}")
+    return group
 
 
 def dataset_at(file: h5py.File, key: str) -> h5py.Dataset:
@@ -65,27 +87,24 @@ def dataset_at(file: h5py.File, key: str) -> h5py.Dataset:
         The dataset.
 
     Raises:
-        DataError: if it is missing, is a group, is empty of any shape, lies in another file, or
-            says that it is larger than the file can hold.
+        DataError: if it is missing, is a group, is empty of any shape, or `check_storage` refuses
+            it.
     """
     place = f"{file.filename}:/{key}"
+    elsewhere = f"{place} lies in another file, expected the values in this one"
+    if isinstance(file.get(key, getlink=True), h5py.ExternalLink):
+        raise DataError(elsewhere)
     try:
         dataset = file[key]
     except KeyError as error:
         raise DataError(f"{place} cannot be found: {error.args[0]}") from error
     if not isinstance(dataset, h5py.Dataset):
         raise DataError(f"{place} is a group, expected a dataset")
-    if dataset.file.filename != file.filename or dataset.external or dataset.is_virtual:
-        raise DataError(f"{place} lies in another file, expected the values in this one")
+    if dataset.file.filename != file.filename:
+        raise DataError(elsewhere)
     if dataset.shape is None:
         raise DataError(f"{place} is empty: it has no shape")
-    held = os.path.getsize(file.filename)
-    rows, size = (dataset.shape or (1,))[0], math.prod(dataset.shape) * dataset.dtype.itemsize
-    if rows > held or size > held * _COMPRESSED:
-        raise DataError(
-            f"{place} has shape {dataset.shape}, more than a file of {held} bytes holds: it is "
-            "damaged"
-        )
+    check_storage(dataset, place)
     return dataset
 
 
@@ -136,6 +155,10 @@ class HDF5Rows:
                 ) from error
         return values[places]
 
+    def place(self, row: int) -> str:
+        """Names a row in an error message, by the dataset and the row in it."""
+        return f"{self._path}:/{self._key}, row {row}"
+
     def _dataset(self) -> h5py.Dataset:
         if self._owner != os.getpid():
             self._file = h5py.File(self._path, "r")
@@ -161,31 +184,34 @@ def open_rows(path: str | os.PathLike[str], key: str) -> FileRows | HDF5Rows:
         # The offset is None where the dataset is in chunks or was never written.
         offset = dataset.id.get_offset()
         if offset is not None and file.userblock_size == 0 and dataset.ndim > 1:
-            return FileRows(path, dataset.shape, dataset.dtype, offset)
+            return FileRows(path, dataset.shape, dataset.dtype, offset, f"{path}:/{key}")
     return HDF5Rows(path, key)
 
 
-def read_strings(values: h5py.Dataset, place: str) -> list[str]:
+def read_strings(values: h5py.Dataset, place: str, strip: bool = True) -> list[str]:
     """Reads a list of strings.
 
     Args:
         values: the dataset.
         place: names it in error messages.
+        strip: whether white space around a string is removed.
 
     Returns:
-        The strings without white space around them.
+        The strings.
 
     Raises:
-        DataError: if they are no strings, not in one axis, or not UTF-8.
+        DataError: if they are no strings, not in one axis, damaged, or not UTF-8.
     """
     if h5py.check_string_dtype(values.dtype) is None or len(values.shape) != 1:
         raise DataError(
             f"{place} is {values.dtype} of shape {values.shape}, expected a list of strings"
         )
+    check_strings(values, place)
     strings = []
     for row, value in enumerate(values[()]):
         try:
-            strings.append(value.decode("utf-8").strip())
+            text = value.decode("utf-8")
         except UnicodeDecodeError as error:
             raise DataError(f"{place}, row {row}: {error}, expected UTF-8") from error
+        strings.append(text.strip() if strip else text)
     return strings

@@ -42,7 +42,7 @@ def write_image_files(
     paths, dataset = image_file_paths(folder, dataset.name), with_ids(dataset)
     others = [other for other in folder.glob("*_npz") if other != paths["images"]]
     for image, image_id in enumerate(dataset.image_ids):
-        if Path(image_id).name != image_id or len(os.fsencode(image_id)) > 200:
+        if not _names_a_file(image_id):
             raise DataError(
                 f"{dataset.source}, row {image}: the id {image_id[:60]!r} cannot be the name of a "
                 "file"
@@ -62,3 +62,9 @@ def write_image_files(
                 parts["bbox"] = boxes[row, mask[row]]
             np.savez(paths["images"] / f"{dataset.image_ids[image]}.npz", **parts)
     write_captions(dataset, paths["caps"], paths["ids"])
+
+
+def _names_a_file(image_id: str) -> bool:
+    # Readers leave hidden files alone.
+    hidden = image_id.startswith(".") or "\0" in image_id
+    return not hidden and Path(image_id).name == image_id and len(os.fsencode(image_id)) <= 200

@@ -192,7 +192,7 @@ def _caption(place: str, sentence: Any) -> str:
 
 def _text(place: str, values: Mapping[str, Any], key: str) -> str:
     value = values.get(key)
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise DataError(f"{place}: {key} is {_shown(value)}, expected some text")
     try:
         value.encode("utf-8")

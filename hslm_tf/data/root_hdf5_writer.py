@@ -3,12 +3,12 @@
 import os
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from hslm_tf.data.blocks import Advance, box_blocks, region_blocks
 from hslm_tf.data.caption_files import caption_paths, with_ids, write_captions
 from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.hdf5_writing import bytes_of_split, write_hdf5_file, write_strings
 
 
 def root_hdf5_paths(folder: str | os.PathLike[str], split: str) -> dict[str, Path]:
@@ -38,7 +38,7 @@ def write_root_hdf5(
     """
     paths, dataset = root_hdf5_paths(folder, dataset.name), with_ids(dataset)
     shape = (dataset.num_images, dataset.max_regions)
-    with h5py.File(paths["hdf5"], "w") as file:
+    with write_hdf5_file(paths["hdf5"], bytes_of_split(dataset, dtype)) as file:
         arrays = {"image_features": (dataset.region_dim, region_blocks(dataset, dtype, advance))}
         if dataset.boxes is not None:
             arrays["image_bb"] = (4, box_blocks(dataset))
@@ -50,5 +50,5 @@ def write_root_hdf5(
                 first += len(block)
         counts = dataset.num_regions
         file["num_boxes"] = np.full(shape[0], shape[1], np.int32) if counts is None else counts
-        file.create_dataset("image_ids", data=dataset.image_ids, dtype=h5py.string_dtype("utf-8"))
+        write_strings(file, "image_ids", dataset.image_ids, dataset.source)
     write_captions(dataset, paths["caps"], paths["ids"])

@@ -20,7 +20,7 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
         The items, one per line.
 
     Raises:
-        DataError: if a line is empty and others follow it, or is not UTF-8.
+        DataError: if a line is empty and others follow it, is not UTF-8, or has a zero byte.
     """
     with open(path, "rb") as file:
         content = file.read().removeprefix(codecs.BOM_UTF8)
@@ -61,6 +61,8 @@ def _item(place: str, line: bytes) -> str:
         raise DataError(
             f"{place}: byte {line[error.start]:#04x} at column {error.start + 1} is not valid UTF-8"
         ) from error
+    if "\0" in item:
+        raise DataError(f"{place}: a zero byte at column {item.index(chr(0)) + 1}, expected text")
     if not item:
         raise DataError(f"{place}: the line is empty and others follow it, expected some text")
     return item

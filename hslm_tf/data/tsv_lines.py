@@ -237,6 +237,8 @@ def _decoded_length(field: str, text: bytes) -> int:
 def _check(line: TSVLine, first: TSVLine) -> None:
     if not line.image_id:
         raise ValueError("image_id is empty")
+    if "\0" in line.image_id:
+        raise ValueError(f"image_id is {line.image_id!r}, expected text without a zero byte")
     if line.num_boxes < 1:
         raise ValueError(f"num_boxes is {line.num_boxes}, expected at least 1")
     if not all(0 < side < float("inf") for side in line.size):

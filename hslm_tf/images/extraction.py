@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hslm_tf.data.assembly import assemble
-from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.data.atomic_write import atomic_write, naming
 from hslm_tf.data.caption_files import write_captions
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import read_object, write_object
@@ -114,10 +114,11 @@ class Extraction:
             DataError: if no photograph has features, or the type cannot hold them.
             OSError: if a file cannot be written.
         """
-        if not self._state["written"]:
-            self._extract(advance)
-            self._complete()
-        self._move()
+        with naming(self._work):
+            if not self._state["written"]:
+                self._extract(advance)
+                self._complete()
+            self._move()
 
     def _begin(self, overwrite: bool) -> None:
         names = [[photograph.id, list(photograph.captions)] for photograph in self._photographs]
@@ -140,9 +141,7 @@ class Extraction:
         self._work.mkdir(parents=True, exist_ok=True)
         if not file.exists():
             _write(file, plan)
-        state = self._work / "state.json"
-        empty = {"photographs": 0, "rows": 0, "skipped": [], "written": []}
-        self._state: dict[str, Any] = read_object(state) if state.exists() else empty
+        self._state = _read_state(self._work / "state.json")
 
     def _check_others(self) -> None:
         for file in sorted(self._target.glob("?*_features.json")):
@@ -236,6 +235,23 @@ class Extraction:
 
     def _save_state(self) -> None:
         _write(self._work / "state.json", self._state)
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """What was done before, or that it is nothing."""
+    empty: dict[str, Any] = {"photographs": 0, "rows": 0, "skipped": [], "written": []}
+    if not path.exists():
+        return empty
+    state = read_object(path)
+    done, rows, skipped = (state.get(name) for name in ("photographs", "rows", "skipped"))
+    if (
+        set(state) != set(empty)
+        or not all(isinstance(state[name], list) for name in ("skipped", "written"))
+        or not all(isinstance(pair, list) and [*map(type, pair)] == [str, str] for pair in skipped)
+        or not (type(done) is type(rows) is int and 0 <= rows == done - len(skipped))
+    ):
+        raise DataError(f"{path} is damaged: replace what was begun (overwrite), or remove it")
+    return state
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

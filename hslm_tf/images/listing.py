@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hslm_tf.data.captioned import CaptionedImages, find_captions
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.folders import check_split, stays_inside
 from hslm_tf.data.karpathy import is_karpathy, read_karpathy
 from hslm_tf.data.options import ReadOptions
 from hslm_tf.data.text_lines import line_place, read_lines
@@ -59,15 +60,18 @@ def list_photographs(
     if where.is_dir():
         if images is not None:
             raise DataError(f"{where} is a folder of photographs already: no other is named")
-        return {_checked_split(split, "--split"): _of_folder(where)}
+        return {check_split(split, "--split"): _of_folder(where)}
     folder = images or where.parent
     captioned = find_captions(where, options)
     if captioned is None:
-        return {_checked_split(split, "--split"): _of_list(where, folder)}
+        return {check_split(split, "--split"): _of_list(where, folder)}
     named = read_karpathy(where) if is_karpathy(where) else []
-    below = _Below(folder, {image.file_name: image.folder for image in named})
+    folders = {image.file_name: image.folder for image in named if image.folder}
+    for place in {*folders.values()}:
+        _checked_path(place, str(where))
+    below = _Below(folder, folders)
     return {
-        _checked_split(name, str(where)): _of_captions(captioned.read(name), below)
+        check_split(name, str(where)): _of_captions(captioned.read(name), below)
         for name in captioned.splits
     }
 
@@ -76,7 +80,7 @@ def _of_captions(images: CaptionedImages, below: "_Below") -> list[Photograph]:
     captions: Sequence[Sequence[str]] = images.captions or [()] * len(images.names)
     photographs = []
     for row, (name, own) in enumerate(zip(images.names, captions, strict=True)):
-        _checked_id(name, images.place(row))
+        _checked_path(name, images.place(row))
         if images.captions and not own:
             raise DataError(f"{images.place(row)}: {name!r} has no caption, though others have")
         photographs.append(Photograph(name, below.path(name), tuple(own)))
@@ -99,7 +103,7 @@ def _of_list(path: Path, folder: Path) -> list[Photograph]:
         raise DataError(f"{path} names no photograph")
     first_with: dict[str, int] = {}
     for row, name in enumerate(names):
-        _checked_id(name, line_place(path, row))
+        _checked_path(name, line_place(path, row))
         if first_with.setdefault(name, row) != row:
             first = line_place(path, first_with[name])
             raise DataError(f"{line_place(path, row)}: {name!r} is named already, see {first}")
@@ -127,12 +131,10 @@ def _checked_id(name: str, place: str) -> str:
     return name
 
 
-def _checked_split(split: str, place: str) -> str:
-    # Files of the split begin with its name.
-    _checked_id(split, place)
-    if split.startswith(".") or "/" in split or "\\" in split:
-        raise DataError(f"{place}: the split {split!r} cannot be the beginning of a file's name")
-    return split
+def _checked_path(name: str, place: str) -> str:
+    if not stays_inside(_checked_id(name, place)):
+        raise DataError(f"{place}: the name {name!r} leaves the folder of the photographs")
+    return name
 
 
 class _Below:

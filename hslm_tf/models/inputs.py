@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hslm_tf.text.tokenization import string_tensor
+
 
 def check_images(
     region_features: np.ndarray | tf.Tensor,
@@ -79,4 +81,4 @@ def check_captions(captions: Sequence[str] | tf.Tensor) -> tf.Tensor:
                 raise ValueError(
                     f"Every caption must be a string. Received: captions[{row}]={caption!r}"
                 )
-    return tf.constant(captions, tf.string)
+    return string_tensor(captions)

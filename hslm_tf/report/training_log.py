@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hslm_tf.data.errors import DataError
+
 
 def read_log(file: Path) -> dict[str, np.ndarray]:
     """Reads `log.csv`.
@@ -17,14 +19,14 @@ def read_log(file: Path) -> dict[str, np.ndarray]:
         if there is no file.
 
     Raises:
-        ValueError: if something in it is no number.
+        DataError: if something in it is no number.
     """
     if not file.exists():
         return {}
-    with open(file, encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines)
-        names, rows = reader.fieldnames or (), list(reader)
     try:
+        with open(file, encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines)
+            names, rows = reader.fieldnames or (), list(reader)
         return {
             # Keras writes NA for what an epoch lacks.
             name: np.array(
@@ -32,5 +34,5 @@ def read_log(file: Path) -> dict[str, np.ndarray]:
             )
             for name in names
         }
-    except ValueError as error:
-        raise ValueError(f"{file}: not the log of a run: {error}") from None
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{file}: not the log of a run: {error}") from None

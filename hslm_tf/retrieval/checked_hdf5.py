@@ -13,6 +13,10 @@ import numpy as np
 
 from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.hdf5_checks import check_text
+from hslm_tf.data.hdf5_rows import dataset_at, open_hdf5, read_strings
+from hslm_tf.data.hdf5_writing import bytes_of, write_hdf5_file, write_strings
+from hslm_tf.data.json_object import parse_object
 
 _BLOCK_BYTES = 2**26
 
@@ -28,7 +32,8 @@ def write_parts(path: Path, parts: Mapping[str, Any], manifest: Mapping[str, Any
     Raises:
         OSError: if the file cannot be written.
     """
-    with atomic_write(path) as draft, h5py.File(draft, "w") as file:
+    room = bytes_of(parts.values()) + len(json.dumps(manifest))
+    with atomic_write(path) as draft, write_hdf5_file(draft, room) as file:
         checksums = {name: _write(file, name, values) for name, values in parts.items()}
         file.attrs["manifest"] = json.dumps({**manifest, "checksums": checksums})
 
@@ -49,28 +54,23 @@ def read_parts(
     Raises:
         DataError: if the file is missing, truncated, damaged, or without a manifest.
     """
-    if not Path(path).is_file():
-        raise DataError(f"{path}: there is no such file")
-    try:
-        # Both handles must be of the same file: another process may replace it between the two.
-        with open(path, "rb") as raw, h5py.File(path, "r") as file:
-            opened = os.fstat(file.id.get_vfd_handle())
-            if not os.path.samestat(os.fstat(raw.fileno()), opened):
-                raise DataError(f"{path} was replaced while it was opened: open it again")
-            manifest = _read_manifest(file)
-            parts = {}
-            for name, checksum in manifest["checksums"].items():
-                if name not in file:
-                    raise DataError(f"{path} lacks /{name}, which its manifest lists")
-                values = _map(raw, file[name]) if name in lazy else file[name][()]
-                if (verify or name not in lazy) and _checksum(values) != checksum:
-                    raise DataError(
-                        f"{path}:/{name} is damaged: its checksum is not the one in the manifest"
-                    )
-                is_text = h5py.check_string_dtype(file[name].dtype) is not None
-                parts[name] = [value.decode() for value in values] if is_text else values
-    except (OSError, KeyError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read as a collection: {error}") from error
+    _require(path)
+    # Both handles must be of the same file: another process may replace it between the two.
+    with open(path, "rb") as raw, open_hdf5(path) as file:
+        opened = os.fstat(file.id.get_vfd_handle())
+        if not os.path.samestat(os.fstat(raw.fileno()), opened):
+            raise DataError(f"{path} was replaced while it was opened: open it again")
+        manifest = _read_manifest(file)
+        parts = {}
+        for name, checksum in manifest["checksums"].items():
+            if name not in file:
+                raise DataError(f"{path} lacks /{name}, which its manifest lists")
+            values = _values(raw, dataset_at(file, name), name in lazy)
+            if (verify or name not in lazy) and _checksum(values) != checksum:
+                raise DataError(
+                    f"{path}:/{name} is damaged: its checksum is not the one in the manifest"
+                )
+            parts[name] = values
     return parts, manifest
 
 
@@ -86,29 +86,32 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises:
         DataError: if the file is missing, broken, or without a manifest.
     """
+    _require(path)
+    with open_hdf5(path) as file:
+        return _read_manifest(file)
+
+
+def _require(path: Path) -> None:
     if not Path(path).is_file():
         raise DataError(f"{path}: there is no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            return _read_manifest(file)
-    except (OSError, KeyError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read as a collection: {error}") from error
 
 
 def _read_manifest(file: h5py.File) -> dict[str, Any]:
+    place = f"the manifest of {file.filename}"
+    check_text(file, "manifest", place)
     text = file.attrs.get("manifest")
-    if text is None:
+    if not isinstance(text, str):
         raise DataError(f"{file.filename} has no manifest: it is no collection")
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{file.filename} has a damaged manifest: {error}") from error
+    manifest = parse_object(text, place)
+    if not isinstance(manifest.get("checksums"), dict):
+        raise DataError(f"{place} has no checksums")
+    return manifest
 
 
 def _write(file: h5py.File, name: str, values: Any) -> int:
     if isinstance(values, list):
-        file.create_dataset(name, data=values, dtype=h5py.string_dtype("utf-8"))
-        return _checksum([value.encode() for value in values])
+        write_strings(file, name, values, "the collection")
+        return _checksum(values)
     target = file.create_dataset(name, values.shape, values.dtype)
     checksum = 0
     for rows in _blocks(values):
@@ -120,8 +123,8 @@ def _write(file: h5py.File, name: str, values: Any) -> int:
 
 def _checksum(values: Any) -> int:
     checksum = 0
-    if getattr(values, "dtype", np.dtype(object)).kind == "O":
-        for value in values:
+    if isinstance(values, list):
+        for value in map(str.encode, values):
             # With the length, so that the border between two strings counts, too.
             checksum = zlib.crc32(b"%d:%s" % (len(value), value), checksum)
         return checksum
@@ -136,12 +139,14 @@ def _blocks(values: Any) -> list[slice]:
     return [slice(first, first + size) for first in range(0, len(values), size)]
 
 
-def _map(file: BinaryIO, dataset: h5py.Dataset) -> np.ndarray:
-    if not dataset.size:
-        return dataset[()]
+def _values(file: BinaryIO, dataset: h5py.Dataset, lazy: bool) -> np.ndarray | list[str]:
+    """Strings as a list; an array mapped or read."""
+    place = f"{file.name}:{dataset.name}"
+    if h5py.check_string_dtype(dataset.dtype) is not None:
+        return read_strings(dataset, place, strip=False)
     offset = dataset.id.get_offset()
-    if offset is None:
-        raise DataError(
-            f"{file.name}:{dataset.name} is chunked or compressed, expected contiguous rows"
-        )
+    if dataset.size and offset is None:
+        raise DataError(f"{place} is chunked or compressed, expected contiguous rows")
+    if not lazy or not dataset.size:
+        return dataset[()]
     return np.memmap(file, dataset.dtype, "r", offset, dataset.shape)

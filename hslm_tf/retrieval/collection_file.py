@@ -19,6 +19,22 @@ from hslm_tf.retrieval.rows import Rows
 
 _FORMAT = 2
 _LAZY = ("regions", "image_global", "words", "text_global", "boxes")
+_OPTIONAL = ("image_global", "text_global", "boxes")
+_TEXTS = ("ids", "captions")
+# The axes of an array, of which those of the same name are of the same length, and its kind.
+_ARRAYS = {
+    "lengths": (("captions",), "i"),
+    "vectors": (("images", "dim"), "f"),
+    "region_mask": (("images", "regions"), "b"),
+    "regions": (("images", "regions", "width"), "f"),
+    "image_global": (("images", "width"), "f"),
+    "boxes": (("images", "regions", "corners"), "f"),
+    "caption_to_image": (("captions",), "i"),
+    "caption_vectors": (("captions", "dim"), "f"),
+    "words": (("tokens", "width"), "f"),
+    "text_global": (("captions", "width"), "f"),
+    "projection_heads": (("bytes",), "u"),
+}
 
 
 def write_collection(
@@ -93,6 +109,45 @@ def read_collection(path: Path, model: HSLM, verify: bool) -> dict[str, Any]:
             f"{path} was built with another model, {manifest['model'][:12]}, than this one, "
             f"{fingerprint[:12]}: build it again"
         )
+    _check_parts(path, parts, model.config.joint_dim)
+    try:
+        return {"model": model, **_arguments(parts, manifest)}
+    except ValueError as error:
+        raise DataError(f"{path} is damaged: {error}") from error
+
+
+def _check_parts(path: Path, parts: dict[str, Any], width: int) -> None:
+    """Compares the parts with each other: checksums alone say nothing of who wrote them."""
+    missing = [name for name in (*_TEXTS, *_ARRAYS) if name not in (*parts, *_OPTIONAL)]
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)}: it is no collection")
+    sizes = {"width": width, "corners": 4}
+    for name in _TEXTS:
+        if not isinstance(parts[name], list):
+            raise DataError(f"{path}:/{name} is {parts[name].dtype}, expected strings")
+        sizes["images" if name == "ids" else name] = len(parts[name])
+    for name, (axes, kind) in _ARRAYS.items():
+        if name not in parts:
+            continue
+        if isinstance(parts[name], list):
+            raise DataError(f"{path}:/{name} holds strings, expected numbers")
+        found = parts[name]
+        expected = [sizes.get(axis, axis) for axis in axes]
+        fits = len(found.shape) == len(axes) and found.dtype.kind == kind
+        if not fits or any(
+            sizes.setdefault(axis, length) != length
+            for axis, length in zip(axes, found.shape, strict=True)
+        ):
+            raise DataError(
+                f"{path}:/{name} is {found.dtype} of shape {found.shape}, expected {expected}"
+            )
+        if name == "lengths":
+            if (found < 0).any():
+                raise DataError(f"{path}:/lengths has a caption of {found.min()} words")
+            sizes["tokens"] = int(found.sum())
+
+
+def _arguments(parts: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
 
     def rows(name: str) -> Rows | None:
         return Rows([parts[name]]) if name in parts else None
@@ -101,7 +156,6 @@ def read_collection(path: Path, model: HSLM, verify: bool) -> dict[str, Any]:
     starts = np.cumsum(lengths) - lengths
     as_they_are = ("ids", "vectors", "captions", "caption_to_image", "caption_vectors")
     return {
-        "model": model,
         "heads": _from_bytes(parts["projection_heads"]),
         "encoded": EncodedDataset(
             images=ImageEncodings(rows("regions"), parts["region_mask"], rows("image_global")),
@@ -136,6 +190,15 @@ def run_of_collection(path: Path) -> str | None:
 def _check_format(path: Path, manifest: dict[str, Any]) -> None:
     if manifest.get("format") != _FORMAT:
         raise DataError(f"{path} has format {manifest.get('format')}, expected {_FORMAT}")
+    if not isinstance(manifest.get("model"), str):
+        raise DataError(f"the manifest of {path} names no model")
+    for name in ("run", "image_folder"):
+        if name not in manifest or not isinstance(manifest[name], str | None):
+            raise DataError(
+                f"the manifest of {path} has {name} {manifest.get(name)!r}, expected a path or null"
+            )
+    if not isinstance(manifest.get("extraction"), dict | None):
+        raise DataError(f"the manifest of {path} has an extraction that is no object")
 
 
 def _to_bytes(heads: ProjectionHeads) -> np.ndarray:

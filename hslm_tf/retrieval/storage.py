@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
+from hslm_tf.data.atomic_write import naming
 from hslm_tf.retrieval.rows import Rows
 
 StorageType = Literal["float16", "float32"]
@@ -31,7 +32,7 @@ def allocate(shape: tuple[int, ...], dtype: StorageType, memmap_dir: Path | None
     """
     if memmap_dir is None or 0 in shape:
         return np.empty(shape, dtype)
-    with tempfile.TemporaryFile(dir=memmap_dir) as file:
+    with naming(memmap_dir), tempfile.TemporaryFile(dir=memmap_dir) as file:
         if hasattr(os, "posix_fallocate"):
             # A disk that is too small is an error here; later it would kill the process.
             size = int(np.prod(shape)) * np.dtype(dtype).itemsize

@@ -58,6 +58,7 @@ def export_model(
 
     Raises:
         FileExistsError: if the version exists.
+        OSError: if it cannot be written.
         ValueError: if `version` is negative, the heads are another model's, or the model needs
             operations that a stock model server does not have.
     """
@@ -73,15 +74,22 @@ def export_model(
     out.mkdir(parents=True, exist_ok=True)
     # Servers load only folders that are named by a number, so they do not see the draft.
     with atomic_write(target) as draft:
-        tf.saved_model.save(endpoints.tracked, str(draft), signatures=endpoints.signatures())
-        if unknown := unknown_ops(draft):
-            raise ValueError(
-                f"The graph needs operations that not every model server has: {', '.join(unknown)}"
-            )
-        write_warmup(draft, endpoints.examples())
+        try:
+            tf.saved_model.save(endpoints.tracked, str(draft), signatures=endpoints.signatures())
+            if unknown := unknown_ops(draft):
+                raise ValueError(
+                    "The graph needs operations that not every model server has: "
+                    + ", ".join(unknown)
+                )
+            write_warmup(draft, endpoints.examples())
+        except tf.errors.OpError as error:
+            # Behind the operation and the draft's name.
+            reason = error.message.rpartition("; ")[2].partition("[Op:")[0]
+            raise OSError(reason.strip()) from error
     for name, text in (("batching_params.pbtxt", _BATCHING), ("models.config", _MODELS)):
         if not (out / name).exists():
-            (out / name).write_text(text, "utf-8")
+            with atomic_write(out / name) as draft:
+                draft.write_text(text, "utf-8")
     return target
 
 

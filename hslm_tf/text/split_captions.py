@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from hslm_tf.text.tokenization import tokenize
 
@@ -47,7 +46,7 @@ def split_captions(captions: Sequence[str]) -> SplitCaptions:
     places = []
     lengths = [np.zeros(1, np.int64)]
     for first in range(0, len(captions), _CAPTION_BLOCK_SIZE):
-        words = tokenize(tf.constant(captions[first : first + _CAPTION_BLOCK_SIZE], tf.string))
+        words = tokenize(captions[first : first + _CAPTION_BLOCK_SIZE])
         for word in words.flat_values.numpy():
             places.append(place_of.setdefault(word, len(place_of)))
         lengths.append(words.row_lengths().numpy())

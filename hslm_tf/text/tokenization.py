@@ -12,6 +12,8 @@ engines in three ways that matter here, and each has one remedy:
 The three marks are Unicode noncharacters, which are reserved for a program's internal use.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 # NLTK compiles its contractions with `re` and the rest with `regex`, whose `\w` are not the same.
@@ -75,7 +77,28 @@ def _apply(rules: tuple[tuple[str, str], ...], text: tf.Tensor) -> tf.Tensor:
     return text
 
 
-def tokenize(captions: tf.Tensor) -> tf.RaggedTensor:
+def string_tensor(captions: Sequence[str | bytes] | tf.Tensor) -> tf.Tensor:
+    """Makes a tensor of captions, whatever is in them.
+
+    Args:
+        captions: n captions. Half a character, a lone surrogate, has no UTF-8; it becomes bytes
+            that are not UTF-8, of which `tokenize` makes U+FFFD.
+
+    Returns:
+        Strings `[n]`.
+
+    Raises:
+        ValueError: if something is no string.
+    """
+    if not tf.is_tensor(captions) and not isinstance(captions, str | bytes):
+        captions = [
+            caption.encode("utf-8", "surrogatepass") if isinstance(caption, str) else caption
+            for caption in captions
+        ]
+    return tf.convert_to_tensor(captions, tf.string)
+
+
+def tokenize(captions: Sequence[str | bytes] | tf.Tensor) -> tf.RaggedTensor:
     """Lower-cases captions and splits them into words as NLTK does.
 
     Reproduces `nltk.word_tokenize(caption.lower(), preserve_line=True)` with `tf.strings`
@@ -91,7 +114,7 @@ def tokenize(captions: tf.Tensor) -> tf.RaggedTensor:
     Raises:
         ValueError: if `captions` are not a vector of strings.
     """
-    captions = tf.convert_to_tensor(captions, tf.string)
+    captions = string_tensor(captions)
     if captions.shape.rank not in (None, 1):
         raise ValueError(
             f"Captions must be a vector of strings. Received: captions.shape={captions.shape}"

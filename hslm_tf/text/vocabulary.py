@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.data.errors import DataError
 
 SPECIAL_WORDS = ("<pad>", "<start>", "<end>", "<unk>")
 
@@ -90,13 +91,13 @@ class Vocabulary:
 
         Raises:
             OSError: if the file cannot be read.
-            ValueError: if its content is not a vocabulary; the message names the file, what was
+            DataError: if its content is not a vocabulary; the message names the file, what was
                 found and what was expected.
         """
         try:
             return cls(_words_in_order(_read_json(path)))
-        except ValueError as error:
-            raise ValueError(f"{os.fspath(path)} is not a vocabulary: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{os.fspath(path)} is not a vocabulary: {error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the vocabulary as JSON; an existing file is replaced whole or not at all.

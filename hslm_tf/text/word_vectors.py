@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.npz import BROKEN, read_member
+
 # Words without a vector start uniform in +-0.1, as the whole embedding does without a file.
 LARGEST_RANDOM = 0.1
 RANDOM_DEVIATION = LARGEST_RANDOM / 3**0.5
@@ -39,7 +42,7 @@ def load_word_vectors(
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: if `read_word_vectors` finds a mistake in it.
+        DataError: if `read_word_vectors` finds a mistake in it.
     """
     rng = np.random.default_rng(seed)
     matrix = rng.uniform(-LARGEST_RANDOM, LARGEST_RANDOM, (len(words), dim)).astype(np.float32)
@@ -77,7 +80,7 @@ def read_word_vectors(
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: if the vectors are too wide, have different widths or values that are no finite
+        DataError: if the vectors are too wide, have different widths or values that are no finite
             numbers, or if there are fewer or more than the header says; the message names the file
             and the line or the row.
     """
@@ -87,7 +90,7 @@ def read_word_vectors(
     entries = _of_npz(name) if name.endswith(".npz") else _of_text(name)
     for place, word, values in entries:
         if len(values) > largest_width:
-            raise ValueError(
+            raise DataError(
                 f"{place}: vectors of width {len(values)}, expected at most {largest_width} "
                 "(--word-dim)"
             )
@@ -111,45 +114,46 @@ def _of_text(name: str) -> Iterator[tuple[str, bytes, Sequence[bytes]]]:
             vectors += 1
             width = width or _width(line)
             if not width:
-                raise ValueError(f"{place}: no values, expected a word and its values")
+                raise DataError(f"{place}: no values, expected a word and its values")
             if line.count(b" ") != width:
                 # The GloVe files contain words with spaces, such as ". . ."; no token does.
                 if _has_spaced_word(line, width):
                     continue
-                raise ValueError(
+                raise DataError(
                     f"{place}: {line.count(b' ')} values, expected a word and {width} values"
                 )
             word, *values = line.split(b" ")
             yield place, word, values
     if announced not in (None, vectors):
-        raise ValueError(f"{name}: {vectors} vectors, expected {announced} as in its first line")
+        raise DataError(f"{name}: {vectors} vectors, expected {announced} as in its first line")
     if not vectors:
-        raise ValueError(f"{name}: no vectors, expected lines of a word and its values")
+        raise DataError(f"{name}: no vectors, expected lines of a word and its values")
 
 
 def _of_npz(name: str) -> Iterator[tuple[str, bytes, np.ndarray]]:
     try:
-        with np.load(name, allow_pickle=False) as arrays:
-            words, vectors = arrays["words"], arrays["vectors"]
-    # TypeError: the file holds a single array, not an archive.
-    except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(
+        with zipfile.ZipFile(name) as archive:
+            words, vectors = (read_member(archive, key, name) for key in ("words", "vectors"))
+    except FileNotFoundError:
+        raise
+    except BROKEN as error:
+        raise DataError(
             f"{name}: expected the arrays `words` (strings) and `vectors`, found {error}"
         ) from error
     if words.dtype.kind != "U" or vectors.dtype.kind != "f" or vectors.shape[:1] != words.shape:
-        raise ValueError(
+        raise DataError(
             f"{name}: `words` {words.dtype}{list(words.shape)} and `vectors` "
             f"{vectors.dtype}{list(vectors.shape)}, expected strings [n] and floats [n, width]"
         )
     if vectors.ndim != 2 or not len(vectors):
-        raise ValueError(f"{name}: `vectors` {list(vectors.shape)}, expected [n, width]")
+        raise DataError(f"{name}: `vectors` {list(vectors.shape)}, expected [n, width]")
     for row, (word, vector) in enumerate(zip(words.tolist(), vectors, strict=True)):
         yield f"{name}, row {row}", word.encode(), vector
 
 
 def _header(line: bytes) -> tuple[int, int] | None:
     fields = line.split(b" ")
-    if len(fields) == 2 and all(field.isdigit() for field in fields):
+    if len(fields) == 2 and all(field.isdigit() and len(field) < 19 for field in fields):
         return int(fields[0]), int(fields[1])
     return None
 
@@ -181,7 +185,7 @@ def _vector(values: Sequence[bytes] | np.ndarray, place: str) -> np.ndarray:
     try:
         vector = np.array([float(value) for value in values], np.float32)
     except ValueError as error:
-        raise ValueError(f"{place}: {error}, expected numbers separated by spaces") from error
+        raise DataError(f"{place}: {error}, expected numbers separated by spaces") from error
     if not np.isfinite(vector).all():
-        raise ValueError(f"{place}: NaN or infinity, expected finite numbers")
+        raise DataError(f"{place}: NaN or infinity, expected finite numbers")
     return vector

@@ -4,11 +4,13 @@ import h5py
 import numpy as np
 import pytest
 
-from hslm_tf.data import DataError
+from hslm_tf.data import DataError, load_dataset
+from hslm_tf.data.convert import convert
 from hslm_tf.data.file_rows import FileRows
 from hslm_tf.data.hdf5_rows import HDF5Rows
 from hslm_tf.data.hdf5_rows import open_rows as open_hdf5_rows
 from hslm_tf.data.npy import open_rows
+from tests.data.split_files import IMAGES, REGIONS, WIDTH, write_split
 
 ROWS = np.array([3, 0, 3, 8])
 
@@ -52,3 +54,21 @@ def test_rows_of_an_hdf5_file(options, user_block, kind, tmp_path):
     rows = open_hdf5_rows(tmp_path / "rows.h5", "train/ims")
     assert type(rows) is kind
     np.testing.assert_array_equal(rows[ROWS], array[ROWS])
+
+
+@pytest.mark.parametrize("target", ["data", "a.h5"])
+@pytest.mark.parametrize("part", ["ims", "boxes"])
+def test_the_array_that_holds_nan_is_named(part, target, tmp_path):
+    values = np.ones((IMAGES, REGIONS, 4 if part == "boxes" else WIDTH), np.float32)
+    source = write_split(tmp_path / "source", full=False, **{part: values})
+    convert(source, tmp_path / target, progress=False)
+    file = tmp_path / target if target == "a.h5" else tmp_path / target / f"train_{part}.npy"
+    # The first of the ones becomes NaN.
+    content, one = file.read_bytes(), np.float32(1).tobytes()
+    place = content.index(values.tobytes())
+    assert content[place : place + 4] == one
+    file.write_bytes(content[:place] + np.float32("nan").tobytes() + content[place + 4 :])
+    dataset = load_dataset(tmp_path / target, "train")
+    read = dataset.read_boxes if part == "boxes" else dataset.read_images
+    with pytest.raises(DataError, match=rf"(a.h5:/train/|train_){part}.*, row 0: .* hold nan"):
+        read(np.arange(IMAGES))

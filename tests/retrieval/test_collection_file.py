@@ -74,7 +74,7 @@ def test_broken_files_are_refused(collection, model, tmp_path):
     data = path.read_bytes()
     for cut in (0, 100, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:cut])
-        with pytest.raises(DataError, match="a.h5 cannot be read as a collection"):
+        with pytest.raises(DataError, match="a.h5 cannot be read as HDF5"):
             Collection.load(path, model)
     encoded = collection.encoded
     for part, values, verify in (

@@ -1,16 +1,17 @@
 """A folder with one `.npz` or `.npy` file per image, as today's detectors write it."""
 
-import struct
+import math
 import zipfile
-import zlib
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.npy import read_header
+from hslm_tf.data.npy import map_array, read_header
+from hslm_tf.data.npz import BROKEN, read_member
 from hslm_tf.data.stores.store import Images, Store
 
 FEATURE_KEYS = ("x", "features", "feat", "feature")
@@ -19,11 +20,10 @@ COUNT_KEYS = ("num_bbox", "num_boxes")
 WIDTH_KEYS = ("image_w", "img_w", "image_width")
 HEIGHT_KEYS = ("image_h", "img_h", "image_height")
 
-# What zipfile and zlib raise on a file that is damaged, encrypted or compressed in another way.
-_BROKEN = (
-    *(zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError, OSError),
-    *(TypeError, struct.error, NotImplementedError),
-)
+# Of one image; the largest detectors give 100 regions of 2,048 numbers, one megabyte.
+_LARGEST = 1 << 29
+# A file without features among the first is told when it is opened.
+_LOOKED_AT = 3
 
 
 class ImageFile(NamedTuple):
@@ -135,7 +135,7 @@ def image_files(folder: Path) -> dict[str, Path]:
 
 
 def has_image_files(folder: Path) -> bool:
-    """Whether a folder is one of image files, by a look at the first of them.
+    """Whether a folder is one of image files, by a look at the first few of them.
 
     Args:
         folder: the folder.
@@ -146,13 +146,16 @@ def has_image_files(folder: Path) -> bool:
     Raises:
         DataError: if an id has two files.
     """
-    first = next(iter(image_files(folder).values()), None)
-    if first is None or first.suffix == ".npy":
-        return first is not None
+    return any(map(_may_have_features, islice(image_files(folder).values(), _LOOKED_AT)))
+
+
+def _may_have_features(path: Path) -> bool:
+    if path.suffix == ".npy":
+        return True
     try:
-        with zipfile.ZipFile(first) as archive:
+        with zipfile.ZipFile(path) as archive:
             return _member(archive, FEATURE_KEYS) is not None
-    except _BROKEN:
+    except BROKEN:
         return True
 
 
@@ -210,9 +213,9 @@ def _described(file: ImageFile) -> str:
 
 def _measure(path: Path) -> ImageFile:
     if path.suffix == ".npy":
-        with open(path, "rb") as file:
-            shape, dtype = read_header(file, str(path))
-        return ImageFile(path, *_checked(path, shape, dtype), dtype, (1.0, 1.0), False)
+        array = map_array(path)
+        shape = _checked(path, array.shape, array.dtype)
+        return ImageFile(path, *shape, array.dtype, (1.0, 1.0), False)
     try:
         with zipfile.ZipFile(path) as archive:
             key = _member(archive, FEATURE_KEYS)
@@ -221,7 +224,7 @@ def _measure(path: Path) -> ImageFile:
                 raise DataError(
                     f"{path} holds {held or 'nothing'}, expected one of {', '.join(FEATURE_KEYS)}"
                 )
-            with archive.open(key) as file:
+            with archive.open(f"{key}.npy") as file:
                 shape, dtype = read_header(file, f"{path}, {key}")
             rows, width = _checked(path, shape, dtype)
             real = _number(path, archive, COUNT_KEYS, rows)
@@ -235,7 +238,7 @@ def _measure(path: Path) -> ImageFile:
             return ImageFile(path, int(real), width, dtype, size, boxes is not None)
     except DataError:
         raise
-    except _BROKEN as error:
+    except BROKEN as error:
         raise DataError(f"{path} cannot be read as .npz: {error}") from error
 
 
@@ -245,19 +248,23 @@ def _checked(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, 
             f"{path}: the features are {dtype} of shape {shape}, expected floating point of two "
             "axes: regions, features"
         )
+    if math.prod(shape) * dtype.itemsize > _LARGEST:
+        raise DataError(
+            f"{path}: the features of one image have shape {shape}, more than {_LARGEST} bytes"
+        )
     return shape
 
 
 def _member(archive: zipfile.ZipFile, keys: tuple[str, ...]) -> str | None:
     names = set(archive.namelist())
-    return next((f"{key}.npy" for key in keys if f"{key}.npy" in names), None)
+    return next((key for key in keys if f"{key}.npy" in names), None)
 
 
 def _number(path: Path, archive: zipfile.ZipFile, keys: tuple[str, ...], default: float) -> float:
     key = _member(archive, keys)
     if key is None:
         return default
-    with archive.open(key) as file:
+    with archive.open(f"{key}.npy") as file:
         shape, dtype = read_header(file, f"{path}, {key}")
         if shape not in ((), (1,)) or dtype.kind not in "iuf":
             raise DataError(f"{path}: {key} is {dtype} of shape {shape}, expected a number")
@@ -265,21 +272,12 @@ def _number(path: Path, archive: zipfile.ZipFile, keys: tuple[str, ...], default
 
 
 def _read_array(path: Path, keys: tuple[str, ...]) -> np.ndarray:
+    if path.suffix == ".npy":
+        return map_array(path)
     try:
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
         with zipfile.ZipFile(path) as archive:
-            key = _member(archive, keys)
-            with archive.open(key) as file:
-                shape, dtype = read_header(file, f"{path}, {key}")
-                rest = archive.getinfo(key).file_size - file.tell()
-            if rest != dtype.itemsize * int(np.prod(shape, dtype=object)):
-                raise DataError(
-                    f"{path}: {key} has {rest} bytes, expected {dtype} of shape {shape}"
-                )
-            with archive.open(key) as file:
-                return np.lib.format.read_array(file, allow_pickle=False)
+            return read_member(archive, _member(archive, keys), str(path))
     except DataError:
         raise
-    except _BROKEN as error:
+    except BROKEN as error:
         raise DataError(f"{path} cannot be read: {error}") from error

@@ -156,7 +156,13 @@ def open_root_hdf5(path: Path) -> Store:
 def _key(file: h5py.File, keys: tuple[str, ...]) -> str | None:
     # Not `file.get`: it takes what is damaged for what is not there.
     there = (key for key in keys if key in file)
-    return next((key for key in there if isinstance(file[key], h5py.Dataset)), None)
+    return next((key for key in there if _is_dataset(file, key)), None)
+
+
+def _is_dataset(file: h5py.File, key: str) -> bool:
+    # What a link to another file leads to is not looked at; `dataset_at` refuses it.
+    external = isinstance(file.get(key, getlink=True), h5py.ExternalLink)
+    return external or isinstance(file[key], h5py.Dataset)
 
 
 def _required(file: h5py.File, path: Path) -> str:

@@ -83,7 +83,7 @@ BROKEN = {
     "none": ({"x": X[:0]}, r"b.npz: the features are float32 of shape \(0, 3\)"),
     "too many boxes": ({"x": X, "num_bbox": 3}, "b.npz: num_bbox is 3, expected 1 to 2"),
     "no box": ({"x": X, "num_bbox": 0}, "b.npz: num_bbox is 0, expected 1 to 2"),
-    "a list of counts": ({"x": X, "num_bbox": [1, 2]}, r"num_bbox.npy is int64 of shape \(2,\)"),
+    "a list of counts": ({"x": X, "num_bbox": [1, 2]}, r"num_bbox is int64 of shape \(2,\)"),
     "no size": ({"x": X, "image_w": 0, "image_h": 5}, "b.npz: the image is 0 x 5"),
     "another width": ({"x": X[:, :2]}, "b.npz has 2 numbers a region without boxes, but .*a.npz 3"),
     "boxes of some": ({"x": X, "bbox": X}, "b.npz has 3 numbers a region with boxes, but .*a.npz"),
@@ -126,7 +126,7 @@ def test_a_size_that_does_not_fit_the_file(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("x.npy", content)
     dataset = opened(tmp_path)
-    with pytest.raises(DataError, match=r"x.npy has 24 bytes, expected float32 of shape \(2, 3000"):
+    with pytest.raises(DataError, match=r"x has 24 bytes, expected float32 of shape \(2, 3000"):
         dataset._read(dataset.region_features, np.array([0]), np.ones((1, 2), bool), "features")
 
 

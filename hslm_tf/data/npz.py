@@ -1,0 +1,42 @@
+"""Arrays in a `.npz`, compared with what the archive says of them before memory is taken."""
+
+import math
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.npy import read_header
+
+# What zipfile, zlib and NumPy raise on a file that is damaged, encrypted or compressed otherwise.
+BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError, OSError),
+    *(TypeError, struct.error, NotImplementedError, SyntaxError, MemoryError),
+)
+
+
+def read_member(archive: zipfile.ZipFile, key: str, place: str) -> np.ndarray:
+    """Reads an array whose header and whose length in the archive agree.
+
+    Args:
+        archive: the `.npz`.
+        key: name of the array.
+        place: names the file in errors.
+
+    Returns:
+        The array.
+
+    Raises:
+        DataError: if they do not agree, or it holds Python objects.
+        Exception: if the archive is damaged, one of `BROKEN`.
+    """
+    name = f"{key}.npy"
+    with archive.open(name) as file:
+        shape, dtype = read_header(file, f"{place}, {key}")
+        rest = archive.getinfo(name).file_size - file.tell()
+    if rest != dtype.itemsize * math.prod(shape):
+        raise DataError(f"{place}: {key} has {rest} bytes, expected {dtype} of shape {shape}")
+    with archive.open(name) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)

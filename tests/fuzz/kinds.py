@@ -1,0 +1,171 @@
+"""A valid example of every kind of file that the package reads, and how it is read to its end."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hslm_tf.data import load_dataset
+from hslm_tf.data.convert import convert
+from hslm_tf.data.options import ReadOptions
+from hslm_tf.data.sight import describe
+from tests.data import field_files as field
+from tests.data.split_files import captions_of, write_split
+from tests.fuzz.whole import dataset_to_its_end
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of file.
+
+    Args:
+        name: what it is.
+        write: writes an example into an empty folder.
+        damaged: names of the files in that folder that are mutated, one at a time.
+        read: opens what lies in the folder and reads it to its end.
+        checked: whether checksums must tell any difference, so that only an equal result is right.
+    """
+
+    name: str
+    write: Callable[[Path], object]
+    damaged: tuple[str, ...]
+    read: Callable[[Path], Any]
+    checked: bool = False
+
+
+def _converted(name: str = "data", **options: Any) -> Callable[[Path], object]:
+    """Writes what `convert` makes of a small split."""
+
+    def write(folder: Path) -> None:
+        source = write_split(folder / "source", "train")
+        convert(source, folder / name, progress=False, **options)
+
+    return write
+
+
+def _dataset(path: str, split: str = "train", **options: Any) -> Callable[[Path], Any]:
+    """Reads all of a split through `load_dataset`, after a look at what there is."""
+
+    def read(folder: Path) -> Any:
+        found = dataset_to_its_end(load_dataset(folder / path, split, **options))
+        describe(folder / path, [split], ReadOptions(**options))
+        return found
+
+    return read
+
+
+def _precomputed(folder: Path) -> None:
+    from hslm_tf.images.extraction_config import ExtractionConfig
+
+    write_split(folder / "data", "train")
+    values = ExtractionConfig(fingerprint="ab").to_dict()
+    (folder / "data" / "train_features.json").write_text(json.dumps(values))
+
+
+def _compressed(folder: Path) -> None:
+    (folder / "data").mkdir()
+    write_split(folder / "source", "train")
+    with h5py.File(folder / "data" / "a.h5", "w") as file:
+        for part in ("ims", "boxes", "num_regions"):
+            values = np.load(folder / "source" / f"train_{part}.npy")
+            packed = {"compression": "gzip", "shuffle": True, "fletcher32": True}
+            file.create_dataset(f"train/{part}", data=values, chunks=True, **packed)
+        file["train/caps"] = captions_of()
+        file["train/ids"] = [f"photo_{i}.jpg" for i in range(6)]
+
+
+def _with_caps(write: Callable[[Path], object], name: str) -> Callable[[Path], None]:
+    def written(folder: Path) -> None:
+        (folder / "data").mkdir()
+        write(folder / "data" / name)
+        lines = [caption for captions in field.CAPTIONS for caption in captions[:5]]
+        (folder / "data" / "train_caps.txt").write_text("\n".join(lines) + "\n")
+
+    return written
+
+
+def _karpathy(folder: Path) -> None:
+    (folder / "data").mkdir()
+    field.write_npz(folder / "data" / "features")
+    field.write_karpathy(folder / "data")
+
+
+def _npy_folder(folder: Path) -> None:
+    (folder / "data").mkdir()
+    for image_id, features in zip(field.STEMS, field.FEATURES, strict=True):
+        np.save(folder / "data" / f"{image_id}.npy", features)
+
+
+def _token_file(folder: Path) -> None:
+    _npy_folder(folder)
+    lines = [
+        f"{name}#{number}\t{caption}"
+        for name, captions in zip(field.NAMES, field.CAPTIONS, strict=True)
+        for number, caption in enumerate(captions)
+    ]
+    (folder / "data" / "own.token").write_text("\n".join(lines) + "\n")
+    (folder / "data" / "train_ids.txt").write_text("\n".join(field.NAMES[:3]) + "\n")
+
+
+_PARTS = ("ims.npy", "boxes.npy", "num_regions.npy", "caps.txt", "ids.txt", "features.json")
+DATASETS = (
+    Kind(
+        "precomputed",
+        _precomputed,
+        tuple(f"train_{part}" for part in _PARTS),
+        _dataset("data"),
+    ),
+    Kind("HDF5 by splits", _converted(name="data/a.h5"), ("a.h5",), _dataset("data/a.h5")),
+    Kind("HDF5 by splits, compressed", _compressed, ("a.h5",), _dataset("data/a.h5")),
+    *(
+        Kind(
+            f"HDF5 without splits, {form}",
+            _with_caps(lambda path, form=form: field.write_root_hdf5(path, form), "train.hdf5"),
+            ("train.hdf5",),
+            _dataset("data"),
+        )
+        for form in ("regions first", "features first", "ranges")
+    ),
+    Kind(
+        "HDF5 of visual question answering",
+        _converted(folder_format="vqa"),
+        ("train.hdf5", "train_ids.txt"),
+        _dataset("data"),
+    ),
+    Kind(
+        "TSV of bottom-up attention",
+        _converted(folder_format="tsv"),
+        ("train.tsv", "train_caps.txt"),
+        _dataset("data"),
+    ),
+    Kind("TSV of LXMERT", _converted(folder_format="lxmert"), ("train.tsv",), _dataset("data")),
+    Kind(
+        "TSV of LXMERT without header",
+        _with_caps(field.write_lxmert, "train.tsv"),
+        ("train.tsv",),
+        _dataset("data"),
+    ),
+    Kind(
+        ".npz per image",
+        _converted(folder_format="npz"),
+        ("train_npz/photo_0.jpg.npz", "train_npz/photo_3.jpg.npz"),
+        _dataset("data"),
+    ),
+    Kind(
+        ".npy per image",
+        _npy_folder,
+        (f"{field.STEMS[1]}.npy",),
+        _dataset("data", "all", captions_optional=True),
+    ),
+    Kind(
+        "Karpathy's JSON",
+        _karpathy,
+        ("dataset_own.json", f"features/{field.STEMS[0]}.npz"),
+        _dataset("data"),
+    ),
+    Kind("token file", _token_file, ("own.token", "train_ids.txt"), _dataset("data")),
+)
