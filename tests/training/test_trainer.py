@@ -114,6 +114,7 @@ def test_step_changes_weights_and_reports():
         "negative_score",
         "gradient_norm",
         "candidate_fraction",
+        "skipped_steps",
     }
     assert all(np.isfinite(list(report.values())))
     assert model.optimizer.iterations == 1
