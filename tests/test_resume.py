@@ -1,5 +1,6 @@
 """Runs that are killed, and go on."""
 
+import errno
 import os
 import random
 import re
@@ -17,7 +18,7 @@ from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.tensorboard_log import TensorBoardLog
 from hslm_tf.runs.training_state import TrainingState
 from hslm_tf.training.callbacks import Throughput
-from tests.tiny_run import STEPS, assert_same_training, fails
+from tests.tiny_run import STEPS, assert_same_training, fails, rows_of
 
 
 def start(arguments: list, log: Path) -> subprocess.Popen:
@@ -81,6 +82,28 @@ def test_the_same_command_goes_on_wherever_saving_died(
             train.main(command)
     assert [path.name for path in replaced] == ["previous.keras", "last.keras", "log.csv"][:deaths]
     assert TrainingState.of(run.last_model).steps == (2 if deaths < 3 else 3)
+    train.main(command)
+    assert_same_training(run, finished_run)
+
+
+def test_a_full_disk_names_the_checkpoint_and_leaves_the_run_as_it_was(
+    finished_run, run_flags, tmp_path, monkeypatch, capsys
+):
+    run = RunDirectory(tmp_path / "run")
+    command = [*run_flags, "--epochs", "4", "--quiet", "--out", str(run.path)]
+    add_to = TrainingState.add_to
+
+    def full(state, checkpoint):
+        if state.epochs == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        add_to(state, checkpoint)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingState, "add_to", full)
+        error = fails(command, capsys)
+    assert f"No space left on device: '{run.last_model}'" in error
+    assert len(rows_of(run)) == run.progress["epochs"] == TrainingState.of(run.last_model).epochs
+    assert run.progress["epochs"] == 2 and not list(run.path.glob("draft-*"))
     train.main(command)
     assert_same_training(run, finished_run)
 

@@ -1,6 +1,7 @@
 """Trains the same model on one device and on two; run in a process of its own, see `main`."""
 
 import dataclasses
+import gc
 import json
 import sys
 
@@ -142,6 +143,8 @@ def main() -> None:
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     cases = [Case(**case) for case in json.loads(sys.argv[1])]
     for case in cases:
+        keras.backend.clear_session()
+        gc.collect()
         print("FOUND", json.dumps(differences(case, strategy)), flush=True)
 
 
