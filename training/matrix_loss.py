@@ -43,6 +43,7 @@ def matrix_loss(
     image_keys = [key for key, value in images.items() if value.dtype.is_floating]
     caption_keys = [key for key, value in captions.items() if value.dtype.is_floating]
     count = tf.shape(images[image_keys[0]])[0]
+    block_size = tf.minimum(block_size, count)
     # A custom gradient knows TensorFlow's variables, not the Keras variables around them.
     sources = [variable.value for variable in variables]
 
@@ -104,7 +105,7 @@ def matrix_loss(
             return tuple(losses), tuple(sums[1:])
 
         # Replicas meet in the loss, which they cannot do within a condition.
-        fits = False if num_replicas() > 1 else count <= block_size
+        fits = False if num_replicas() > 1 else count == block_size
         losses, gradients = either(fits, at_once, in_blocks)
 
         def gradient(
