@@ -34,7 +34,7 @@ class TrainArguments:
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """directory of the run; by default runs/PRESET-TIME"""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """continue the run in this directory; only --epochs may be given beside it"""
+    """continue the run in this directory; of its configuration only --epochs may be changed"""
     profile: Annotated[str | None, tyro.conf.arg(metavar="STEPS")] = None
     """write a TensorBoard trace of some steps: their number, or from which to which, such as 3-5"""
     save_every: int = 500
@@ -106,10 +106,10 @@ def parse(args: Sequence[str] | None = None) -> TrainArguments:
         same = arguments.config == dataclasses.replace(config, training=training)
         if not same or chosen.preset is not None or arguments.out is not None:
             raise ValueError(f"{run.path}: only --epochs may be given beside --resume")
-        if epochs < run.progress["epochs"]:
+        progress = run.progress
+        if (epochs, 0) < (progress["epochs"], progress["steps"]):
             raise ValueError(
-                f"{run.path} has {run.progress['epochs']} complete epochs, more than the "
-                f"{epochs} asked for"
+                f"{run.path} has {run.progress_text}, more than the {epochs} asked for"
             )
     return arguments
 
@@ -173,7 +173,9 @@ def _run(arguments: TrainArguments) -> None:
     except KeyboardInterrupt:
         if run.config_file.exists():
             print(f"\nInterrupted after {run.progress_text}. Continue with:")
-            print(f"  python -m hslm_tf.train --resume {shlex.quote(str(run.path))}")
+            print(
+                f"  python -m hslm_tf.train --resume {shlex.quote(str(run.path))}{_same(arguments)}"
+            )
         raise
     print_table(
         report_table(
@@ -183,6 +185,13 @@ def _run(arguments: TrainArguments) -> None:
     print(f"Best model: {run.best_model}")
     print(f"Last model: {run.last_model}")
     print(f"Logs:       {run.log_file}, tensorboard --logdir {run.tensorboard}")
+
+
+def _same(arguments: TrainArguments) -> str:
+    """Flags that a run goes on with, besides its configuration."""
+    strategy = f" --strategy {arguments.strategy}" if arguments.strategy else ""
+    devices = f" --devices {' '.join(arguments.devices)}" if arguments.devices else ""
+    return strategy + devices
 
 
 if __name__ == "__main__":

@@ -4,17 +4,21 @@ import errno
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import keras
 import pytest
 
 from hslm_tf import train
-from hslm_tf.runs.checkpoints import load_checkpoint
+from hslm_tf.runs.checkpoints import RunCheckpoint, last_checkpoint, load_checkpoint
+from hslm_tf.runs.interruption import Interruption
 from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.runs.run_lock import locked
 from hslm_tf.runs.tensorboard_log import TensorBoardLog
 from hslm_tf.runs.training_state import TrainingState
 from hslm_tf.training.callbacks import Throughput
@@ -50,10 +54,25 @@ def wait_for(process: subprocess.Popen, log: Path, text: str) -> bool:
 def test_what_a_killed_run_left_is_tidied_up(tmp_path):
     run = RunDirectory(tmp_path)
     run.tidy()
-    (tmp_path / "draft-4711-last.keras").write_text("half a model")
-    (tmp_path / "drafts.txt").write_text("the user's")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    name = f"draft-{ended.pid}-0123456789abcdef-"
+    (tmp_path / f"{name}last.keras").write_text("half a model")
+    (tmp_path / f"{name}report" / "pictures").mkdir(parents=True)
+    kept = {f"draft-{os.getppid()}-0123456789abcdef-collection.h5", "draft-2024-notes.md"}
+    for name in kept:
+        (tmp_path / name).write_text("another process's, or the user's")
     run.tidy()
-    assert {path.name for path in tmp_path.iterdir()} == {"drafts.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_one_process_at_a_time_trains_a_run(tmp_path):
+    run = RunDirectory(tmp_path)
+    with locked(run), pytest.raises(BlockingIOError, match="another process trains this run"):
+        with locked(run):
+            pass
+    with locked(run):
+        pass
 
 
 class Died(BaseException):
@@ -64,7 +83,7 @@ class Died(BaseException):
 def test_the_same_command_goes_on_wherever_saving_died(
     deaths, finished_run, run_flags, tmp_path, monkeypatch
 ):
-    """Each time a file takes its place counts: one in the second epoch is the last that does."""
+    """Death when the first, second or third file of a step's checkpoint would take its place."""
     run, replace = RunDirectory(tmp_path / "run"), os.replace
     command = [*run_flags, "--epochs", "4", "--save-every", "1", "--quiet", "--out", str(run.path)]
     replaced = []
@@ -84,6 +103,69 @@ def test_the_same_command_goes_on_wherever_saving_died(
     assert TrainingState.of(run.last_model).steps == (2 if deaths < 3 else 3)
     train.main(command)
     assert_same_training(run, finished_run)
+    assert not list(run.path.glob("draft-*"))
+
+
+def test_loss_scale_average_and_schedule_go_on(run_flags, tmp_path, monkeypatch):
+    """Row 1 of Table 4 in float16; training dies after the second step of the second epoch."""
+    light = "--no-mgcn --no-self-attention --no-cross-attention --no-local-alignment".split()
+    flags = [*run_flags, *light, *"--precision mixed_float16 --ema 0.8 --schedule cosine".split()]
+    flags += "--warmup-steps 2 --epochs 3 --save-every 1 --quiet".split()
+    straight, died = (RunDirectory(tmp_path / name) for name in ("straight", "died"))
+    train.main([*flags, "--out", str(straight.path)])
+    save = RunCheckpoint.save
+
+    def die(self):
+        save(self)
+        if (self.state.epochs, self.state.steps) == (1, 2):
+            raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunCheckpoint, "save", die)
+        with pytest.raises(Died):
+            train.main([*flags, "--out", str(died.path)])
+    train.main([*flags, "--out", str(died.path)])
+    assert_same_training(died, straight)
+    last = keras.saving.load_model(died.last_model)
+    assert last.optimizer.inner_optimizer.use_ema
+    assert float(last.optimizer.dynamic_scale) > 0 and int(last.optimizer.iterations) > 0
+
+
+def test_a_fallback_never_loses_the_good_checkpoint(finished_run, tmp_path, monkeypatch):
+    run = RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
+    run.last_model.write_bytes(run.last_model.read_bytes()[:-100])
+    replace = os.replace
+
+    def die(source, target):
+        if target == run.last_model:
+            raise Died
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", die)
+        with pytest.raises(Died):
+            train.main(["--resume", str(run.path), "--quiet"])
+    assert (run.path / "damaged.keras").exists()
+    assert last_checkpoint(run).endswith(f"{run.previous_model}, after 3 complete epochs")
+    train.main(["--resume", str(run.path), "--quiet"])
+    assert_same_training(run, finished_run)
+
+
+def test_a_second_signal_stops_at_once_and_saves_nothing():
+    interruption = Interruption()
+    interrupted = interruption.at_once(lambda: os.kill(os.getpid(), signal.SIGINT))
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with pytest.raises(KeyboardInterrupt), interruption:
+            with pytest.raises(KeyboardInterrupt):
+                interrupted()
+            assert interruption.stopped
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert not interruption.stopped
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_a_full_disk_names_the_checkpoint_and_leaves_the_run_as_it_was(

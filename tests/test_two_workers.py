@@ -72,7 +72,9 @@ def test_two_workers_learn_what_one_device_learns_even_if_one_is_killed(
             assert one[name] == pytest.approx(other[name], abs=1e-5), name
 
     both = workers([*flags, "--out", str(stopped.path)], logs)
+    deadline = time.monotonic() + 400
     while stopped.progress["epochs"] < 2:
+        assert time.monotonic() < deadline
         assert [process.poll() for process in both] == [None, None], logs[0].read_text()
         time.sleep(0.05)
     both[killed].kill()
@@ -106,6 +108,12 @@ def test_what_is_no_cluster_of_workers_is_refused(config, monkeypatch):
         monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(ValueError, match="--strategy multiworker needs TF_CONFIG, such as"):
         make_strategy("multiworker")
+
+
+@pytest.mark.parametrize("devices", [["CPU:0", "CPU:0"], ["GPU:7"], ["CPU:0", "nonsense"]])
+def test_devices_that_are_not_there_or_twice_are_refused(devices):
+    with pytest.raises(ValueError, match="--devices takes some of CPU:0, each once. Received: --d"):
+        make_strategy("mirrored", devices)
 
 
 def test_devices_without_mirroring_are_refused(run_flags, tmp_path, capsys):

@@ -43,7 +43,7 @@ class BatchShare:
         Returns:
             The same for the whole batch.
         """
-        return {key: self._gather(value) for key, value in tensors.items()}
+        return {key: self.gather_rows(value) for key, value in tensors.items()}
 
     def rows(
         self,
@@ -69,7 +69,7 @@ class BatchShare:
             for rows in (image_rows, text_rows)
         ]
         scores = tf.reshape(score_rows(*own), [3, -1])
-        return tf.reshape(tf.transpose(self._gather(tf.transpose(scores))), [-1])
+        return tf.reshape(tf.transpose(self.gather_rows(tf.transpose(scores))), [-1])
 
     def on_all(
         self, loss: Callable[[tf.Tensor], BatchLosses]
@@ -82,11 +82,7 @@ class BatchShare:
         Returns:
             To be called with the scores of this replica's images, `[size, batch]`.
         """
-        return lambda scores: loss(self._gather(scores))
-
-    def matrix(self, scores: tf.Tensor) -> tf.Tensor:
-        """Gathers the scores of this replica's images, `[size, batch]`, to `[batch, batch]`."""
-        return self._gather(scores)
+        return lambda scores: loss(self.gather_rows(scores))
 
     def mean_of_sum(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         """Adds up the gradients of all replicas, and divides by their number.
@@ -103,7 +99,8 @@ class BatchShare:
         summed = self._replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         return [gradient / num_replicas() for gradient in summed]
 
-    def _gather(self, rows: tf.Tensor) -> tf.Tensor:
+    def gather_rows(self, rows: tf.Tensor) -> tf.Tensor:
+        """Gathers one tensor, see `gather`."""
         # Not every device gathers booleans; and gradients of all replicas are added up in this type
         # on the way back.
         wide = {tf.bool: tf.int32, tf.float16: tf.float32, tf.bfloat16: tf.float32}

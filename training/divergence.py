@@ -52,9 +52,7 @@ class StopOnDivergence(keras.callbacks.Callback):
         if self._in_a_row and not scaled:
             self._stop(batch, "The gradients are not finite")
         if self._in_a_row > self.patience:
-            self._stop(
-                batch, f"The gradients overflow float16 for the {self._in_a_row}th step in a row"
-            )
+            self._stop(batch, f"The gradients overflow float16, {self._in_a_row} steps in a row,")
 
     def _stop(self, batch: int, what: str) -> None:
         of = ""

@@ -166,7 +166,7 @@ class RetrievalTrainer(keras.Model):
                 matrix_loss=lambda loss, on: self.matrix_loss(
                     share.on_all(loss), images, all_texts, on
                 ),
-                constant_matrix=lambda: share.matrix(
+                constant_matrix=lambda: share.gather_rows(
                     self.score_all(_constant(images), _constant(all_texts))
                 ),
                 rows=lambda *rows: share.rows(

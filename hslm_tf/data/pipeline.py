@@ -70,6 +70,26 @@ def captions_of_step(
     return order[step * batch_size : (step + 1) * batch_size]
 
 
+def check_shares(num_captions: int, batch_size: int, shares: int) -> None:
+    """Checks that every batch of an epoch can be shared.
+
+    Args:
+        num_captions: number of captions.
+        batch_size: captions in a batch.
+        shares: how many devices share a batch.
+
+    Raises:
+        ValueError: if the last batch has fewer pairs than shares.
+    """
+    smallest = (num_captions - 1) % batch_size + 1
+    if smallest < shares:
+        raise ValueError(
+            f"The smallest batch of an epoch, {num_captions} captions in batches of {batch_size}, "
+            f"has {smallest} pairs, and {shares} devices share it: choose another batch size. "
+            f"Received: batch_size={batch_size}"
+        )
+
+
 def steps_per_epoch(dataset: RetrievalDataset, batch_size: int) -> int:
     """Number of batches in an epoch, the short last one included.
 
@@ -128,13 +148,7 @@ def training_batches(
         )
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1. Received: batch_size={batch_size}")
-    smallest = (dataset.num_captions - 1) % batch_size + 1
-    if smallest < shares.of:
-        raise ValueError(
-            f"The smallest batch of an epoch, {dataset.num_captions} captions in batches of "
-            f"{batch_size}, has {smallest} pairs, and {shares.of} devices share it: choose another "
-            f"batch size. Received: batch_size={batch_size}"
-        )
+    check_shares(dataset.num_captions, batch_size, shares.of)
     epochs = itertools.count(start_epoch)
 
     def next_order() -> np.ndarray:

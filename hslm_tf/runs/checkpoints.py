@@ -1,12 +1,13 @@
 """Checkpoints of a run: the newest and the one before it, to resume from, and the best, to use."""
 
+import contextlib
 import logging
 import math
 import os
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -37,6 +38,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         state: where the training begins.
         save_every: steps between checkpoints within an epoch; None: only its end is saved.
         interruption: asked after every step and epoch whether to save and stop.
+        writes: whether files are written; of several workers only the first does.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         state: TrainingState | None = None,
         save_every: int | None = None,
         interruption: Interruption | None = None,
+        writes: bool = True,
     ) -> None:
         super().__init__()
         self.run = run
@@ -53,6 +56,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         self.state = state or TrainingState()
         self.save_every = save_every
         self.interruption = interruption or Interruption()
+        self.writes = writes
         self._saved = self._position
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -79,9 +83,10 @@ class RunCheckpoint(keras.callbacks.Callback):
             state.measured_epoch = state.epochs
         if logs["val_rsum"] > state.best_rsum:
             state.best_epoch, state.best_rsum = state.epochs, float(logs["val_rsum"])
-            with averaged_weights(self.model):
-                self._copy.set_weights(self.model.get_weights())
-            save_whole(self._copy, self.run.best_model)
+            if self.writes:
+                with averaged_weights(self.model):
+                    self._copy.set_weights(self.model.get_weights())
+                save_whole(self._copy, self.run.best_model)
         self.save()
         if measured and state.out_of_patience(self.patience):
             self.model.stop_training = True
@@ -89,7 +94,7 @@ class RunCheckpoint(keras.callbacks.Callback):
 
     def save(self) -> None:
         """Saves the training where it stands, unless that is saved already."""
-        if self._saved == self._position:
+        if not self.writes or self._saved == self._position:
             return
         self.state.take(self.model)
         save_checkpoint(self.model, self.state, self.run)
@@ -114,7 +119,7 @@ def save_checkpoint(model: keras.Model, state: TrainingState, run: RunDirectory)
     with atomic_write(run.last_model) as draft:
         keras.saving.save_model(model, draft)
         state.add_to(draft)
-        if run.last_model.exists():
+        if run.last_model.exists() and not _same_file(run.last_model, run.previous_model):
             with atomic_write(run.previous_model) as second_name:
                 try:
                     os.link(run.last_model, second_name)
@@ -125,15 +130,28 @@ def save_checkpoint(model: keras.Model, state: TrainingState, run: RunDirectory)
     run.write_progress(state.progress)
 
 
-def load_checkpoint(run: RunDirectory) -> tuple[keras.Model, TrainingState] | None:
+class Checkpoint(NamedTuple):
+    """A training that was saved.
+
+    Attributes:
+        model: the model, with its optimizer.
+        state: where its training stands.
+        file: where it was read from.
+    """
+
+    model: Any
+    state: TrainingState
+    file: Path
+
+
+def load_checkpoint(run: RunDirectory) -> Checkpoint | None:
     """Loads the newest checkpoint that is not damaged.
 
     Args:
         run: the run's directory.
 
     Returns:
-        The model with its optimizer, and where its training stands; None if the run has no
-        checkpoint yet.
+        The checkpoint; None if the run has none yet.
 
     Raises:
         DataError: if no checkpoint can be read though there should be one.
@@ -141,22 +159,49 @@ def load_checkpoint(run: RunDirectory) -> tuple[keras.Model, TrainingState] | No
     errors = []
     for file in (run.last_model, run.previous_model):
         if not file.exists():
+            if run.progress["epochs"] or run.progress["steps"] or run.previous_model.exists():
+                errors.append(f"{file}: there is no such file")
             continue
         try:
-            state, model = TrainingState.of(file), load_whole(file)
+            found = Checkpoint(load_whole(file), TrainingState.of(file), file)
         except DataError as error:
             errors.append(str(error))
             continue
         for error in errors:
-            logger.warning("%s. Going on from %s, after %s", error, file, state)
-        return model, state
-    if not errors and run.progress["epochs"]:
-        errors.append(
-            f"{run.last_model}: there is no such file, though progress.json counts epochs"
-        )
+            logger.warning("%s. Going on from %s, after %s", error, file, found.state)
+        return found
     if errors:
         raise DataError("; ".join(errors))
     return None
+
+
+def set_damaged_aside(run: RunDirectory, found: Checkpoint) -> None:
+    """Keeps a damaged checkpoint from taking the place of the good one before it.
+
+    Args:
+        run: the run's directory.
+        found: what `load_checkpoint` returned.
+    """
+    if found.file == run.previous_model and run.last_model.exists():
+        os.replace(run.last_model, run.path / "damaged.keras")
+
+
+def last_checkpoint(run: RunDirectory) -> str:
+    """Says in a sentence what a run would go on from.
+
+    Args:
+        run: the run's directory.
+    """
+    for file in (run.last_model, run.previous_model):
+        with contextlib.suppress(OSError, DataError):
+            return f"The last good checkpoint is {file}, after {TrainingState.of(file)}"
+    return "No checkpoint was saved yet"
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    # After a kill between two replacements both names may be of one file, and a third name of it
+    # would stay: a name does not replace another one of the same file.
+    return other.exists() and os.path.samefile(one, other)
 
 
 def copy_with_new_optimizer(model: keras.Model) -> keras.Model:

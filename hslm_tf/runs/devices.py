@@ -33,16 +33,26 @@ def make_strategy(
 
     Raises:
         ValueError: if TF_CONFIG is missing or describes something else than workers, or devices
-            are named without `"mirrored"`.
+            are named without `"mirrored"`, twice, or are not there.
+        ConnectionError: if workers cannot be reached.
     """
     if devices and name != "mirrored":
         raise ValueError(f"--devices goes with --strategy mirrored. Received: --strategy {name}")
     if name is None:
         return None
     if name == "mirrored":
+        there = [d.name.removeprefix("/device:") for d in tf.config.list_logical_devices()]
+        if len(set(devices)) < len(devices) or not set(devices) <= set(there):
+            raise ValueError(
+                f"--devices takes some of {', '.join(there)}, each once. "
+                f"Received: --devices {' '.join(devices)}"
+            )
         return tf.distribute.MirroredStrategy(list(devices) or None)
     _check_workers(os.environ.get("TF_CONFIG"))
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.OpError as error:
+        raise ConnectionError(f"The workers of TF_CONFIG do not meet: {error.message}") from error
 
 
 class Devices:
@@ -51,15 +61,6 @@ class Devices:
     Args:
         strategy: what `make_strategy` returned; None: one device.
     """
-
-    # What TensorFlow raises, depending on what it was waiting for, when a worker has gone.
-    _LOST = (
-        tf.errors.UnavailableError,
-        tf.errors.AbortedError,
-        tf.errors.InternalError,
-        tf.errors.CancelledError,
-        tf.errors.DeadlineExceededError,
-    )
 
     def __init__(self, strategy: tf.distribute.Strategy | None = None) -> None:
         self._strategy = strategy
@@ -70,6 +71,11 @@ class Devices:
         """Type and number of this worker, where there are several."""
         resolver = self._strategy and self._strategy.cluster_resolver
         return (resolver.task_type, resolver.task_id) if resolver and resolver.task_type else None
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether there are processes of other workers."""
+        return self._worker is not None
 
     @property
     def writes(self) -> bool:
@@ -122,15 +128,40 @@ class Devices:
 
         Args:
             model: a compiled model, made in `scope`.
+
+        Returns:
+            To be called with an iterator of `batches`; returns the epoch means by name.
         """
         if self._strategy is None:
             model.make_train_function()
             return model.train_function
         return replica_step(model, self._strategy)
 
-    def lost_worker(self, error: Exception) -> bool:
-        """Says whether an error means that another worker has ended."""
-        return self._worker is not None and isinstance(error, self._LOST)
+    def check_agreement(self, run: RunDirectory, position: Sequence[int]) -> None:
+        """Checks that all workers read the same checkpoint.
+
+        Args:
+            run: the run's directory.
+            position: numbers that say where this worker stands.
+
+        Raises:
+            ValueError: if another worker stands elsewhere.
+        """
+        if not self.has_workers:
+            return
+
+        @tf.function
+        def gathered() -> tf.Tensor:
+            replica = tf.distribute.get_replica_context()
+            return replica.all_gather(tf.identity([list(position)]), axis=0)
+
+        all_positions = self._strategy.experimental_local_results(self._strategy.run(gathered))[0]
+        if (all_positions != all_positions[0]).numpy().any():
+            raise ValueError(
+                f"{run.path}: workers read other checkpoints, after (epochs, steps) "
+                f"{[tuple(found) for found in all_positions.numpy().tolist()]}. All of them must "
+                "see the same directory"
+            )
 
 
 def _check_workers(text: str | None) -> None:

@@ -1,29 +1,41 @@
 """Training a run: vocabulary, model, training and checkpoints from one configuration."""
 
+import contextlib
 import logging
-import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
 from hslm_tf.config import RunConfig
+from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import write_object
-from hslm_tf.data.pipeline import captions_of_step, steps_per_epoch, training_batches
+from hslm_tf.data.pipeline import (
+    captions_of_step,
+    check_shares,
+    steps_per_epoch,
+    training_batches,
+)
 from hslm_tf.data.sample import sample_word_vectors
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.images.extraction_config import check_same
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.runs.checkpoints import RunCheckpoint, load_checkpoint
+from hslm_tf.runs.checkpoints import (
+    RunCheckpoint,
+    last_checkpoint,
+    load_checkpoint,
+    set_damaged_aside,
+)
 from hslm_tf.runs.devices import Devices
 from hslm_tf.runs.epoch_log import write_epoch_log
+from hslm_tf.runs.explained_errors import explained_errors
 from hslm_tf.runs.interruption import Interruption
 from hslm_tf.runs.provenance import Provenance
 from hslm_tf.runs.recipe import adapt_optimizer, loss_of, optimizer_of
 from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.runs.run_lock import locked
 from hslm_tf.runs.splits import Splits, check_images
 from hslm_tf.runs.tensorboard_log import StepTrace, TensorBoardLog
 from hslm_tf.runs.training_state import TrainingState
@@ -89,14 +101,38 @@ def train(
         FloatingPointError: if loss or gradients are not finite.
         KeyboardInterrupt: if Ctrl-C or SIGTERM came; the checkpoint is saved then.
     """
+    devices = Devices(strategy)
+    with explained_errors(run, devices.has_workers):
+        return _train(config, run, splits, verbose, profiled_steps, save_every, devices, measured)
+
+
+def _train(
+    config: RunConfig,
+    run: RunDirectory,
+    splits: Splits,
+    verbose: int,
+    profiled_steps: tuple[int, int] | None,
+    save_every: int | None,
+    devices: Devices,
+    measured: RetrievalDataset | None,
+) -> HSLM:
     started = time.perf_counter()
     training = config.training
     keras.utils.set_random_seed(training.seed)
-    devices = Devices(strategy)
+    check_shares(splits.train.num_captions, training.batch_size, devices.replicas)
     steps = steps_per_epoch(splits.train, training.batch_size)
     with devices.scope():
         found = load_checkpoint(run)
-    state = found[1] if found else TrainingState()
+    state = found.state if found else TrainingState(replicas=devices.replicas)
+    devices.check_agreement(run, (state.epochs, state.steps))
+    if state.replicas != devices.replicas:
+        logger.warning(
+            "%s was trained by %d devices and goes on with %d: dropout differs",
+            run.path,
+            state.replicas,
+            devices.replicas,
+        )
+        state.replicas = devices.replicas
     to_go = steps * (training.epochs - state.epochs) - state.steps
     if profiled_steps is not None and profiled_steps[1] > to_go:
         raise ValueError(
@@ -109,7 +145,7 @@ def train(
     with devices.scope():
         if found:
             provenance.check()
-            model = found[0]
+            model = found.model
             adapt_optimizer(model.optimizer, training, steps, devices.replicas)
         else:
             if config.data.images is not None:
@@ -119,10 +155,14 @@ def train(
                 optimizer=optimizer_of(training, steps, devices.replicas),
                 loss=loss_of(training, steps),
             )
-    with devices.own(run) as own:
+    with devices.own(run) as own, contextlib.ExitStack() as stack:
         own.write_config(config)
+        stack.enter_context(locked(own))
+        if found and devices.writes:
+            set_damaged_aside(run, found)
         if splits.train.extraction is not None:
-            write_object(own.features_file, splits.train.extraction)
+            with atomic_write(own.features_file) as draft:
+                write_object(draft, splits.train.extraction)
         own.tidy()
         write_epoch_log(own.log_file, state.history)
         own.write_progress(state.progress)
@@ -140,31 +180,22 @@ def train(
             return model
         if state.epochs < training.epochs:
             provenance.record(own, config, state)
-        with Interruption() as interruption:
-            checkpoint = RunCheckpoint(own, training.patience, state, save_every, interruption)
-            callbacks = [
-                FirstStep(started),
-                *_callbacks(config, own, splits, interruption),
-                *([StepTrace(own, profiled_steps)] if profiled_steps else []),
-                checkpoint,
-            ]
-            try:
-                _fit(model, config, splits.train, tokens, devices, state, callbacks, verbose)
-            except KeyboardInterrupt:
-                if interruption.stopped:
-                    checkpoint.save()
-                raise
-            except tf.errors.OpError as error:
-                if devices.lost_worker(error):
-                    raise ConnectionError(
-                        "Another worker has ended, or cannot be reached. "
-                        f"{_last_checkpoint(run)}: the same command on all workers goes on from "
-                        f"there. TensorFlow says: {_reason(error)}"
-                    ) from error
-                # Of an error in the pipeline, TensorFlow passes on the text only.
-                if found := re.search(r"DataError: (.+)", error.message):
-                    raise DataError(found[1]) from None
-                raise
+        interruption = stack.enter_context(Interruption())
+        checkpoint = RunCheckpoint(
+            own, training.patience, state, save_every, interruption, devices.writes
+        )
+        callbacks = [
+            FirstStep(started),
+            *_callbacks(config, own, splits, interruption, lambda: last_checkpoint(run)),
+            *([StepTrace(own, profiled_steps)] if profiled_steps else []),
+            checkpoint,
+        ]
+        try:
+            _fit(model, config, splits.train, tokens, devices, state, callbacks, verbose)
+        except KeyboardInterrupt:
+            if interruption.stopped:
+                checkpoint.save()
+            raise
     return model
 
 
@@ -237,7 +268,11 @@ def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
 
 
 def _callbacks(
-    config: RunConfig, run: RunDirectory, splits: Splits, interruption: Interruption
+    config: RunConfig,
+    run: RunDirectory,
+    splits: Splits,
+    interruption: Interruption,
+    checkpoint: Callable[[], str],
 ) -> list[keras.callbacks.Callback]:
     training = config.training
     captions = splits.train.num_captions
@@ -247,7 +282,7 @@ def _callbacks(
         LearningRateLog(),
         StopOnDivergence(
             lambda *step: captions_of_step(captions, training.batch_size, training.seed, *step),
-            lambda: _last_checkpoint(run),
+            checkpoint,
         ),
         Throughput(captions),
         CollapseWarning(training.margin),
@@ -256,18 +291,3 @@ def _callbacks(
         ),
         log,
     ]
-
-
-def _last_checkpoint(run: RunDirectory) -> str:
-    if not run.last_model.exists():
-        return "No checkpoint was saved yet"
-    return f"The last good checkpoint is {run.last_model}, after {TrainingState.of(run.last_model)}"
-
-
-def _reason(error: tf.errors.OpError) -> str:
-    """The line of TensorFlow's message that says why; others say where."""
-    lines = [line.strip() for line in error.message.splitlines() if line.strip()]
-    said = [
-        line for line in lines if "ollective" in line or "onnect" in line or "heartbeat" in line
-    ]
-    return (said or lines or [type(error).__name__])[0]

@@ -81,6 +81,8 @@ class Interruption:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None:
+            # Who knows where: what stopped at a good place may be half undone.
+            self.stopped = False
             raise _ERRORS[signal.Signals(number)]
         self._signal = signal.Signals(number)
         if self._at_once:

@@ -110,11 +110,11 @@ def warn_of_other_origin(run: RunDirectory, dataset: RetrievalDataset, chosen: b
         if not sessions:
             return
         earlier = _last_origin(run, sessions)
+        recorded = [split for split in earlier.data.values() if split.split == dataset.name]
+        now = Origin.now({"measured": dataset} if recorded else {})
     except (OSError, DataError) as error:
         logger.warning("%s: what the run was trained with is not compared", error)
         return
-    recorded = [split for split in earlier.data.values() if split.split == dataset.name]
-    now = Origin.now({"measured": dataset} if recorded else {})
     _warn_of_code(run, now, earlier)
     if not recorded:
         return

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import os
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +134,15 @@ class RunDirectory:
             draft.write_text(json.dumps(progress, indent=2) + "\n", "utf-8")
 
     def tidy(self) -> None:
-        """Removes the drafts that a killed run left."""
-        for draft in self.path.glob("draft-[0-9]*-*"):
-            draft.unlink()
+        """Removes the drafts that killed processes left."""
+        for draft in self.path.iterdir():
+            found = re.match(r"draft-(\d+)-[0-9a-f]{16}-", draft.name)
+            if not found or _is_running(int(found[1])):
+                continue
+            if draft.is_dir():
+                shutil.rmtree(draft, ignore_errors=True)
+            else:
+                draft.unlink(missing_ok=True)
 
     def require_new_or_same(self, config: RunConfig) -> None:
         """Checks that a run may start in the directory, or go on if it is the same.
@@ -200,6 +209,19 @@ def progress_text(epochs: int, steps: int) -> str:
     """
     text = f"{epochs} complete epoch{'' if epochs == 1 else 's'}"
     return f"{text} and {steps} step{'' if steps == 1 else 's'}" if steps else text
+
+
+def _is_running(process: int) -> bool:
+    """Whether another process of this number is running."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _changes(old: RunConfig, new: RunConfig) -> list[str]:

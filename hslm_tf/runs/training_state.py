@@ -30,6 +30,7 @@ class TrainingState:
         history: numbers of every complete epoch, by name.
         metrics: values of the model's metrics, which hold the epoch means so far.
         seeds: states of the random generators of dropout.
+        replicas: how many devices shared a batch.
     """
 
     epochs: int = 0
@@ -40,6 +41,7 @@ class TrainingState:
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     metrics: list[list[float]] = dataclasses.field(default_factory=list)
     seeds: list[list[int]] = dataclasses.field(default_factory=list)
+    replicas: int = 1
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -111,7 +113,12 @@ class TrainingState:
                         "alone, such as best.keras, or from a file of an older version"
                     )
                 text = file.read(_MEMBER)
-        except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        except DataError:
+            raise
+        # Of a damaged archive zipfile raises anything.
+        except Exception as error:
+            if isinstance(error, FileNotFoundError):
+                raise
             raise DataError(f"{checkpoint} is damaged: {error}") from error
         found = parse_object(text, f"{checkpoint}: {_MEMBER}")
         known = {field.name for field in dataclasses.fields(cls)}
@@ -129,7 +136,7 @@ def _copies(variable: keras.Variable) -> tuple[tf.Variable, ...]:
     Replicas hold the same values. To read their sum all workers would have to meet, and a worker
     that saves because it was told to end may be alone.
     """
-    return tf.distribute.get_strategy().experimental_local_results(variable.value)
+    return getattr(variable.value, "values", (variable.value,))
 
 
 def _assign(variable: keras.Variable, value: float | list[int]) -> None:

@@ -155,7 +155,7 @@ def test_another_plan_is_refused(small, folder, tmp_path, changed, message):
     with pytest.raises(DataError, match=message):
         encoded(small, folder, str(tmp_path / "out"), **changed)
     (tmp_path / "out" / "plan.json").write_text("{")
-    with pytest.raises(DataError, match="plan.json is damaged"):
+    with pytest.raises(DataError, match="plan.json is not JSON"):
         encoded(small, folder, str(tmp_path / "out"))
 
 

@@ -87,7 +87,8 @@ def test_a_pickle_as_vocabulary_and_as_word_vectors(victim, tmp_path):
         load_word_vectors(tmp_path / "vectors.npz", ["dog"], 2)
 
 
-def test_a_pickle_as_cache_of_captions(victim):
+def test_a_pickle_as_cache_of_captions(victim, tmp_path, monkeypatch):
+    monkeypatch.setenv("HSLM_TF_CACHE", str(tmp_path / "cache"))
     expected = cached_split(["a dog runs away"])
     (path,) = cache_folder().glob("captions-*.npz")
     for content in (objects(victim), None):

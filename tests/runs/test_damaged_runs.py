@@ -69,7 +69,7 @@ def with_a_flipped_weight(content: bytes) -> bytes:
 def test_a_damaged_checkpoint(run, capsys, caplog, damage):
     run.last_model.write_bytes(damage(run.last_model.read_bytes()))
     with caplog.at_level("WARNING", "hslm_tf"):
-        _, state = load_checkpoint(run)
+        state = load_checkpoint(run).state
     assert str(run.last_model) in caplog.text
     assert f"Going on from {run.previous_model}, after 3 complete epochs" in caplog.text
     assert (state.epochs, len(state.history)) == (3, 3)
@@ -88,7 +88,7 @@ def test_a_damaged_checkpoint(run, capsys, caplog, damage):
 def test_a_model_in_place_of_a_checkpoint(run, caplog):
     shutil.copyfile(run.best_model, run.last_model)
     with caplog.at_level("WARNING", "hslm_tf"):
-        _, state = load_checkpoint(run)
+        state = load_checkpoint(run).state
     assert "holds no training_state.json: training cannot go on from a model alone" in caplog.text
     assert state.epochs == 3
 
@@ -110,11 +110,11 @@ def test_a_damaged_training_state(tmp_path, state, error):
 
 def test_a_checkpoint_that_is_not_there(run, capsys):
     run.last_model.unlink()
-    assert load_checkpoint(run)[1].epochs == 3
+    assert load_checkpoint(run).state.epochs == 3
     run.previous_model.unlink()
-    assert "last.keras: there is no such file, though progress.json counts epochs" in fails(
-        ["--resume", run.path, "--epochs", 6], capsys
-    )
+    error = fails(["--resume", run.path, "--epochs", 6], capsys)
+    assert "last.keras: there is no such file; " in error
+    assert "previous.keras: there is no such file" in error
 
 
 def test_mutants_of_a_model_are_named(run):
@@ -126,6 +126,16 @@ def test_mutants_of_a_model_are_named(run):
         except DataError as error:
             assert "best.keras is no model that can be read: " in str(error)
             assert "\n" not in str(error)
+
+
+def test_mutants_of_a_checkpoint_fall_back(run, caplog):
+    whole = run.last_model.read_bytes()
+    for mutant in mutants(whole, 25, seed=3):
+        run.last_model.write_bytes(mutant)
+        assert load_checkpoint(run).file == run.previous_model
+    assert caplog.text.count("Going on from") == 25
+    run.last_model.write_bytes(whole)
+    assert load_checkpoint(run).file == run.last_model
 
 
 def test_training_goes_on_as_before(run):

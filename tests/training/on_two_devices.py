@@ -38,6 +38,7 @@ class Case:
     pairs: int = 12
     steps: int = 1
     adam: bool = False
+    light: bool = False
 
 
 def optimizer(case: Case, replicas: int) -> keras.Optimizer:
@@ -54,6 +55,8 @@ def new_model(case: Case, replicas: int) -> HSLM:
     sizes = {**SIZES, "word_dropout": 0.0}
     if "global" in case.loss:
         sizes["image_global"] = "regions"
+    if case.light:
+        sizes |= {"mgcn": False, "self_attention": False}
     keras.utils.set_random_seed(3)
     model = HSLM(ModelConfig(**sizes), WORDS, dtype=case.dtype)
     randomize_model(model)

@@ -1,0 +1,40 @@
+"""One process at a time trains a run."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from hslm_tf.runs.run_directory import RunDirectory
+
+
+@contextlib.contextmanager
+def locked(run: RunDirectory) -> Iterator[None]:
+    """Keeps other processes from training a run; a process that ends in any way lets it go.
+
+    Where the system or the file system knows no locks, nothing is kept.
+
+    Args:
+        run: the run, whose directory is there.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        BlockingIOError: if another process trains it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    folder = os.open(run.path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(f"{run.path}: another process trains this run") from error
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(folder)
