@@ -79,7 +79,9 @@ class Died(BaseException):
     """Stands for kill -9 in a test: nothing of the program catches it."""
 
 
-@pytest.mark.parametrize("deaths", [1, 2, 3])
+@pytest.mark.parametrize(
+    "deaths", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)]
+)
 def test_the_same_command_goes_on_wherever_saving_died(
     deaths, finished_run, run_flags, tmp_path, monkeypatch
 ):
@@ -191,7 +193,8 @@ def test_a_full_disk_names_the_checkpoint_and_leaves_the_run_as_it_was(
 
 
 @pytest.mark.parametrize(
-    "stop, status, said", [("SIGINT", 130, ""), ("SIGTERM", 143, "Terminated")]
+    "stop, status, said",
+    [pytest.param("SIGINT", 130, "", marks=pytest.mark.slow), ("SIGTERM", 143, "Terminated")],
 )
 def test_a_signal_saves_the_step_first(stop, status, said, finished_run, run_flags, tmp_path):
     run, log = RunDirectory(tmp_path / "run of four"), tmp_path / "log.txt"

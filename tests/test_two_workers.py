@@ -121,6 +121,7 @@ def test_devices_without_mirroring_are_refused(run_flags, tmp_path, capsys):
     assert "--devices goes with --strategy mirrored" in error
 
 
+@pytest.mark.slow
 def test_one_device_is_mirrored_like_none(finished_run, run_flags, tmp_path):
     flags = ["--epochs", "1", "--strategy", "mirrored", "--devices", "CPU:0", "--quiet"]
     run = RunDirectory(tmp_path / "run")
