@@ -71,8 +71,8 @@ def feature_findings(split: str, report: FeatureReport, stops: Severity) -> Iter
             "warning",
             "too_large_for_float16",
             split,
-            f"column {column} reaches {largest:g}, which float16 cannot hold: --precision "
-            f"mixed_float16 needs at most {_LARGEST_FLOAT16:g}",
+            f"column {column} reaches {largest:g}, more than the {_LARGEST_FLOAT16:g} that "
+            "float16 can hold: `convert --dtype float16` would refuse it",
         )
 
 

@@ -1,6 +1,5 @@
 """Training a run: vocabulary, model, training and checkpoints from one configuration."""
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -155,9 +154,8 @@ def _train(
                 optimizer=optimizer_of(training, steps, devices.replicas),
                 loss=loss_of(training, steps),
             )
-    with devices.own(run) as own, contextlib.ExitStack() as stack:
+    with devices.own(run) as own, locked(own), Interruption() as interruption:
         own.write_config(config)
-        stack.enter_context(locked(own))
         if found and devices.writes:
             set_damaged_aside(run, found)
         if splits.train.extraction is not None:
@@ -180,7 +178,6 @@ def _train(
             return model
         if state.epochs < training.epochs:
             provenance.record(own, config, state)
-        interruption = stack.enter_context(Interruption())
         checkpoint = RunCheckpoint(
             own, training.patience, state, save_every, interruption, devices.writes
         )

@@ -14,7 +14,7 @@ def locked(run: RunDirectory) -> Iterator[None]:
     Where the system or the file system knows no locks, nothing is kept.
 
     Args:
-        run: the run, whose directory is there.
+        run: the run, whose directory is made if there is none.
 
     Yields:
         Nothing.
@@ -27,6 +27,7 @@ def locked(run: RunDirectory) -> Iterator[None]:
     except ImportError:
         yield
         return
+    run.path.mkdir(parents=True, exist_ok=True)
     folder = os.open(run.path, os.O_RDONLY)
     try:
         try:

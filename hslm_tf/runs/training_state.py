@@ -113,12 +113,10 @@ class TrainingState:
                         "alone, such as best.keras, or from a file of an older version"
                     )
                 text = file.read(_MEMBER)
-        except DataError:
+        except (DataError, FileNotFoundError):
             raise
         # Of a damaged archive zipfile raises anything.
         except Exception as error:
-            if isinstance(error, FileNotFoundError):
-                raise
             raise DataError(f"{checkpoint} is damaged: {error}") from error
         found = parse_object(text, f"{checkpoint}: {_MEMBER}")
         known = {field.name for field in dataclasses.fields(cls)}

@@ -74,6 +74,8 @@ def test_steps_of_a_resumed_epoch_are_counted_already():
     next(m for m in model.metrics if m.name == "skipped_steps").update_state(2.0)
     callback = callback_at(0, model)
     callback.on_train_batch_end(5, {"loss": 0.4, "skipped_steps": 2.0})
+    with pytest.raises(FloatingPointError, match="gradients are not finite in epoch 1, step 7"):
+        callback.on_train_batch_end(6, {"loss": 0.4, "skipped_steps": 3.0})
 
 
 def test_a_step_whose_gradients_overflow_is_left_out_and_counted():
