@@ -1,8 +1,8 @@
-"""Recall of models on a dataset from exact scores, which are streamed or written to a file."""
+"""Recall of models on a dataset from blocks of scores, which are streamed or written to a file."""
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,10 @@ logger = logging.getLogger("hslm_tf")
 Progress = Callable[[int], object]
 Watch = Callable[[np.ndarray, np.ndarray], object]
 Arrays = Mapping[str, np.ndarray]
+# Called with models, dataset and captions; yields what `score_blocks` yields.
+ScoreBlocks = Callable[
+    [Sequence[HSLM], RetrievalDataset, np.ndarray], Iterator[tuple[np.ndarray, np.ndarray]]
+]
 
 
 def evaluate(model: HSLM, dataset: RetrievalDataset, protocol: Protocol = "all") -> RecallReport:
@@ -56,6 +60,7 @@ def evaluate_models(
     state: EvaluationState | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
+    blocks: ScoreBlocks | None = None,
 ) -> RecallReport:
     """Measures recall without a matrix of scores.
 
@@ -72,6 +77,8 @@ def evaluate_models(
         watch: called with the scores of every block, float32 `[num_images, b]`, and its captions,
             int `[b]`, both numbered within the fold, such as `WatchedScores.add`. Blocks that
             `state` holds do not come again.
+        blocks: what computes the scores, such as `CandidateScores`; None: `score_blocks`, which
+            computes them all exactly.
 
     Returns:
         The report, that of `evaluate_scores` on the matrix of scores.
@@ -101,7 +108,7 @@ def evaluate_models(
     for number, (fold, stream) in enumerate(zip(folds, streams, strict=True), start=1):
         try:
             done = stream.num_captions
-            _score(models, fold, done, stream.add, state, arrays, progress, watch)
+            _score(models, fold, done, stream.add, state, arrays, progress, watch, blocks)
         except ValueError as error:
             if len(folds) == 1:
                 raise
@@ -193,12 +200,13 @@ def _score(
     arrays: Callable[[], Arrays],
     progress: Progress | None,
     watch: Watch | None = None,
+    blocks: ScoreBlocks | None = None,
 ) -> None:
     """Scores the captions that are left, block by block."""
     if done == dataset.num_captions:
         return
     left = caption_order(models[0], dataset)[done:]
-    for captions, scores in score_blocks(models, dataset, left):
+    for captions, scores in (blocks or score_blocks)(models, dataset, left):
         add(scores, captions)
         if watch is not None:
             watch(scores, captions)

@@ -38,6 +38,7 @@ class BlockScoring:
         self._matcher = matcher
         self._config = config
         count = tf.TensorSpec([], tf.int32)
+        self._lists_graph = tf.function(self.lists, reduce_retracing=True)
         self._matrix_graph = tf.function(self.matrix, input_signature=[images, texts, count])
         if "region_products" in matcher.input:
             products = matcher.input["region_products"]
@@ -101,6 +102,53 @@ class BlockScoring:
         images = self.prepared(images, len(texts["word_mask"]))
         graph = self._prepared_graph if "region_products" in images else self._matrix_graph
         return graph(dict(images), dict(texts), tf.constant(image_block_size))
+
+    def lists(
+        self,
+        images: Encoding,
+        captions: Encoding,
+        list_images: tf.Tensor,
+        list_captions: tf.Tensor,
+        splits: tf.Tensor,
+    ) -> tf.Tensor:
+        """Scores lists of an image and some captions each: pairs that are no whole matrix.
+
+        Args:
+            images: output of `prepared`.
+            captions: `"words"`, `"starts"`, `"lengths"` and `"text_global"` of packed captions.
+            list_images: int32 `[lists]`, the image of each list.
+            list_captions: int32 `[pairs]`, the captions of all lists one after another.
+            splits: int32 `[lists + 1]`, where the captions of each list start.
+
+        Returns:
+            `[pairs]`.
+        """
+
+        def score_list(number: tf.Tensor, scores: tf.TensorArray) -> tuple:
+            rows = list_captions[splits[number] : splits[number + 1]]
+            lengths, block = tf.gather(captions["lengths"], rows), {}
+            if self._config.cross_attention:
+                starts = tf.gather(captions["starts"], rows)
+                places = tf.ragged.range(starts, starts + lengths).flat_values
+                block["words"] = tf.gather(captions["words"], places)[None]
+                block["segment_ids"] = tf.repeat(tf.range(tf.size(rows)), lengths)[None]
+            if self._config.global_alignment:
+                block["text_global"] = tf.gather(captions["text_global"], rows)[None]
+            image = {key: value[list_images[number]][None] for key, value in images.items()}
+            return number + 1, scores.write(number, self._match_block(image, block)[0])
+
+        count = tf.size(list_images)
+        scores = tf.TensorArray(
+            self._matcher.output["scores"].dtype, count, element_shape=[None], infer_shape=False
+        )
+        loop = tf.while_loop(
+            lambda number, _: number < count, score_list, (0, scores), parallel_iterations=2
+        )
+        return loop[1].concat()
+
+    def compiled_lists(self, images: Encoding, captions: Encoding, *lists: tf.Tensor) -> tf.Tensor:
+        """Scores lists of an image and some captions each, `lists` as a compiled graph."""
+        return self._lists_graph(dict(self.prepared(images)), dict(captions), *lists)
 
     def loss(
         self,

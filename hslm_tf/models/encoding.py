@@ -1,4 +1,4 @@
-"""Encodes the images of a dataset block by block."""
+"""Encodes the images and captions of a dataset block by block."""
 
 from collections.abc import Iterator
 
@@ -8,8 +8,10 @@ import tensorflow as tf
 from hslm_tf.data.blocks import row_blocks
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.models.hslm import HSLM
+from hslm_tf.text.tokenizer import TokenizedCaptions
 
 IMAGE_BLOCK_SIZE = 100
+CAPTION_BLOCK_SIZE = 256
 
 
 def encoded_blocks(
@@ -59,3 +61,23 @@ def encode_images(
             # In place: all blocks joined at the end would be in memory twice.
             encoded[key] = tf.raw_ops.InplaceUpdate(x=encoded[key], i=rows, v=block)
     return encoded
+
+
+def encoded_captions(
+    model: HSLM, tokens: TokenizedCaptions, caption_block_size: int = CAPTION_BLOCK_SIZE
+) -> Iterator[tuple[np.ndarray, dict[str, tf.Tensor]]]:
+    """Encodes captions block by block, from the shortest to the longest.
+
+    Args:
+        model: the model.
+        tokens: the captions, as its tokenizer read them.
+        caption_block_size: captions of a block.
+
+    Yields:
+        The captions of a block, int64 `[b]`, of about the same length, so that little is spent on
+        padding, and what `HSLM.encode_tokens` gave.
+    """
+    order = np.argsort(np.diff(tokens.offsets), kind="stable")
+    for places in row_blocks(len(order), caption_block_size):
+        rows = order[places]
+        yield rows, model.encode_tokens(tokens.padded(rows))

@@ -254,6 +254,29 @@ class HSLM(RetrievalTrainer):
                 )
         return self._scoring.compiled_matrix(images, texts, image_block_size)
 
+    def score_lists(
+        self,
+        images: Encoding,
+        captions: Encoding,
+        list_images: np.ndarray,
+        list_captions: np.ndarray,
+        splits: np.ndarray,
+    ) -> tf.Tensor:
+        """Scores lists of an image and some captions each, see `BlockScoring.lists`.
+
+        Args:
+            images: what `encode_image` returned for n images.
+            captions: the fields of `PackedCaptions`.
+            list_images: int32 `[lists]`, the image of each list.
+            list_captions: int32 `[pairs]`, the captions of all lists one after another.
+            splits: int32 `[lists + 1]`, where the captions of each list start.
+
+        Returns:
+            Float32 `[pairs]`.
+        """
+        lists = (tf.constant(x, tf.int32) for x in (list_images, list_captions, splits))
+        return self._scoring.compiled_lists(images, captions, *lists)
+
     def score(
         self,
         region_features: np.ndarray | tf.Tensor,

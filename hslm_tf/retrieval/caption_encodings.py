@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.data.blocks import row_blocks
+from hslm_tf.models.encoding import CAPTION_BLOCK_SIZE, encoded_captions
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.projection_heads import ProjectionHeads
 from hslm_tf.retrieval.rows import Rows
@@ -19,9 +20,6 @@ from hslm_tf.retrieval.storage import (
     to_float32,
     to_storage,
 )
-
-# Captions that are encoded at once.
-_CAPTION_BLOCK_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -70,11 +68,7 @@ class CaptionEncodings:
         words = allocate((int(tokens.offsets[-1]), width), dtype, memmap_dir)
         with_global = model.config.global_alignment
         text_global = np.empty((len(captions), width), dtype) if with_global else None
-        # Captions of a batch have about the same length, so that little is spent on padding.
-        order = np.argsort(lengths, kind="stable")
-        for block in row_blocks(len(order), _CAPTION_BLOCK_SIZE):
-            rows = order[block]
-            texts = model.encode_tokens(tokens.padded(rows))
+        for rows, texts in encoded_captions(model, tokens):
             places, real = _places(starts[rows], lengths[rows])
             words[places[real]] = to_storage(texts["words"].numpy()[real], dtype)
             if with_global:
@@ -141,7 +135,7 @@ class CaptionEncodings:
         """
         found = [
             heads.text_vectors(self.read(rows))
-            for rows in row_blocks(len(self), _CAPTION_BLOCK_SIZE)
+            for rows in row_blocks(len(self), CAPTION_BLOCK_SIZE)
         ]
         return np.concatenate([np.zeros((0, heads.dim), np.float32), *found])
 
