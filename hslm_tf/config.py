@@ -184,6 +184,12 @@ class TrainingConfig:
     """momentum of the averaged weights, which are validated and kept as the best; 0: no average"""
     validate_every: int = 1
     """epochs between validations on dev; the last epoch is always validated"""
+    validation_candidates: int | None = None
+    """candidates of each query whose exact score a validation computes; the others rank behind by
+    their vectors, which is approximate; None: all, exactly"""
+    projection_heads: bool = False
+    """fit projection heads before every validation, which find its candidates, and keep those of
+    the best model; without them plain means of the local features do"""
     patience: int | None = None
     """number of epochs without a better dev rsum after which training stops"""
     gradient_clip: float = 2.0
@@ -224,7 +230,9 @@ class TrainingConfig:
         _require(self, "contrastive_scale", self.contrastive_scale > 0, "positive")
         _require(self, "ema", 0 <= self.ema < 1, "in [0, 1)")
         _require(self, "validate_every", self.validate_every >= 1, "at least 1")
-        _require(self, "patience", self.patience is None or self.patience >= 1, "at least 1")
+        for name in ("patience", "validation_candidates"):
+            number = getattr(self, name)
+            _require(self, name, number is None or number >= 1, "at least 1")
         for name in (
             "warmup_steps",
             "weight_decay",

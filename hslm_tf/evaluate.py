@@ -1,10 +1,10 @@
 """`python -m hslm_tf.evaluate`: recall of trained runs, one by one, or as an ensemble."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -12,10 +12,13 @@ from hslm_tf.command_line import one_line_errors, print_table
 from hslm_tf.evaluation.protocols import Protocol
 from hslm_tf.runs.run_directory import RunDirectory
 
+if TYPE_CHECKING:
+    from hslm_tf.data.dataset import RetrievalDataset
+
 
 @dataclass(frozen=True)
 class EvaluateArguments:
-    """Measure trained runs by exact scores of all images against all captions.
+    """Measure trained runs by exact scores of all images against all captions, or by candidates.
 
     Memory holds the encoded images, not the matrix of scores. An evaluation that was stopped
     continues where it was when it is started again.
@@ -37,6 +40,10 @@ class EvaluateArguments:
     """folder or HDF5 file to measure on; by default the one that the run was trained on"""
     save_scores: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """write the matrix of scores, images x captions, to this .npy file (one run or an ensemble)"""
+    candidates: Annotated[int | None, tyro.conf.arg(metavar="K")] = None
+    """compute the exact score of each query's K nearest items by the vectors of the projection
+    heads only (`python -m hslm_tf.index RUN` fits them; without them by plain means); the others
+    rank behind by their vectors: approximate, and much faster"""
     restart: bool = False
     """begin again instead of continuing an evaluation that was stopped"""
 
@@ -61,6 +68,11 @@ def _run(arguments: EvaluateArguments) -> None:
         raise ValueError("--save-scores takes one run, or several with --ensemble")
     if arguments.save_scores and not arguments.save_scores.parent.is_dir():
         raise FileNotFoundError(f"{arguments.save_scores}: there is no such folder")
+    if arguments.candidates is not None:
+        if arguments.candidates < 1:
+            raise ValueError(f"--candidates takes a number from 1, not {arguments.candidates}")
+        if arguments.save_scores or arguments.restart:
+            raise ValueError("--save-scores and --restart are for exact scores: not --candidates")
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     from hslm_tf.evaluation.protocols import check_protocol
     from hslm_tf.evaluation.table import report_table
@@ -74,11 +86,45 @@ def _run(arguments: EvaluateArguments) -> None:
     groups = {str(run.path): [run] for run in runs}
     if arguments.ensemble:
         groups = {f"ensemble of {len(runs)}": runs}
+    title = f"{dataset.name}, {dataset.num_images} images, protocol {arguments.protocol}"
+    if arguments.candidates is not None:
+        _by_candidates(arguments, groups, dataset, title)
+        return
     reports = evaluate_runs(
         groups, dataset, arguments.protocol, arguments.save_scores, arguments.restart
     )
-    title = f"{dataset.name}, {dataset.num_images} images, protocol {arguments.protocol}"
     print_table(report_table(reports, title=title, mean=True))
+
+
+def _by_candidates(
+    arguments: EvaluateArguments,
+    groups: Mapping[str, Sequence[RunDirectory]],
+    dataset: "RetrievalDataset",
+    title: str,
+) -> None:
+    from hslm_tf.evaluation.table import comparison_table, report_table
+    from hslm_tf.runs.candidate_evaluation import evaluate_runs_by_candidates
+
+    found = evaluate_runs_by_candidates(groups, dataset, arguments.candidates, arguments.protocol)
+    title += f", candidates {arguments.candidates}, approximate"
+    if any(result.by_means for result in found.values()):
+        title += ", found by plain means"
+    reports = {name: result.report for name, result in found.items()}
+    known = {name: result for name, result in found.items() if result.exact is not None}
+    if len(known) == len(found) == 1:
+        for name, result in known.items():
+            print_table(comparison_table(name, result.report, result.exact, title))
+    else:
+        print_table(report_table(reports, title=title, mean=True))
+        for name, result in known.items():
+            print_table(comparison_table(name, result.report, result.exact, "against exact"))
+    for run in dict.fromkeys(run.path for result in found.values() for run in result.by_means):
+        print(
+            f"{run} has no projection heads: plain means of the local features found the "
+            f"candidates. `python -m hslm_tf.index {run}` fits heads, which find better ones"
+        )
+    for name in found.keys() - known.keys():
+        print(f"{name}: the exact result is not known; the same command without --candidates")
 
 
 if __name__ == "__main__":

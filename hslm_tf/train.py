@@ -134,7 +134,6 @@ def _run(arguments: TrainArguments) -> None:
         run.require_new_or_same(config)
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
 
-    from hslm_tf.evaluation.exact_recall import evaluate
     from hslm_tf.evaluation.table import report_table
     from hslm_tf.runs.devices import Devices, make_strategy
     from hslm_tf.runs.experiment import train
@@ -142,6 +141,7 @@ def _run(arguments: TrainArguments) -> None:
     from hslm_tf.runs.opening import load_model
     from hslm_tf.runs.projector import write_projector
     from hslm_tf.runs.splits import Splits, load_split, splits_of
+    from hslm_tf.runs.validation import measure_best
 
     # Of several workers before anything else of TensorFlow runs.
     strategy = make_strategy(arguments.strategy, arguments.devices)
@@ -166,7 +166,7 @@ def _run(arguments: TrainArguments) -> None:
         if not Devices(strategy).writes:
             return
         best = load_model(run.path)
-        reports = {split: evaluate(best, dataset) for split, dataset in measured.items()}
+        reports = measure_best(config, run, best, measured)
         if config.data.test_split in reports:
             write_test_recall(run, reports[config.data.test_split])
         write_projector(run, best, splits.dev, images=config.data.images)

@@ -226,3 +226,38 @@ def test_mistakes_are_one_error(finished_run, tmp_path, capsys):
     ):
         assert message in fails(args, capsys)
     assert not scores.exists()
+
+
+def test_all_as_candidates_are_compared_with_the_exact_result(finished_run, capsys, tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    shutil.copytree(finished_run.path, run.path)
+    run.exact_recall.unlink(missing_ok=True)
+    rows = table_of([run.path, "--candidates", "60"], capsys)
+    exact = table_of([run.path], capsys)
+    assert rows == exact
+    evaluate.main([str(run.path), "--candidates", "60"])
+    printed = capsys.readouterr().out
+    assert "candidates 60, approximate, found by plain means" in printed
+    assert f"`python -m hslm_tf.index {run.path}`" in printed
+    assert "not known" not in printed
+    assert printed.count("+0.0") == 11 and printed.count(" exact ") == 1
+
+
+def test_candidates_say_that_they_are_approximate(finished_run, other_run, capsys):
+    evaluate.main([str(finished_run.path), str(other_run.path), "--candidates", "2"])
+    printed = capsys.readouterr().out
+    assert "candidates 2, approximate" in printed
+    few = table_of([finished_run.path, other_run.path, "--ensemble", "--candidates", "2"], capsys)
+    assert list(few) == [("ensemble of 2", "i2t"), ("ensemble of 2", "t2i")]
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--candidates", "0"], "--candidates takes a number from 1, not 0"),
+        (["--candidates", "5", "--restart"], "for exact scores"),
+        (["--candidates", "5", "--save-scores", "scores.npy"], "for exact scores"),
+    ],
+)
+def test_candidates_are_refused_where_they_make_no_sense(flags, message, finished_run, capsys):
+    assert message in fails([finished_run.path, *flags], capsys)

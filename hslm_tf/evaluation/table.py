@@ -49,6 +49,27 @@ def report_table(
     return table
 
 
+def comparison_table(
+    name: str, found: RecallReport, exact: RecallReport, title: str | None = None
+) -> Table:
+    """An approximate report above the exact one, and what it adds to it.
+
+    Args:
+        name: name of the approximate report.
+        found: the approximate report.
+        exact: the exact one.
+        title: title above the table.
+
+    Returns:
+        A table for `print_table`.
+    """
+    table = report_table({name: found, "exact": exact}, title)
+    numbers = exact.as_dict()
+    differences = {key: value - numbers[key] for key, value in found.as_dict().items()}
+    _add_rows(table, "difference", {key: f"{value:+.1f}" for key, value in differences.items()})
+    return table
+
+
 def _add_rows(table: Table, name: str, cells: Mapping[str, str]) -> None:
     i2t, t2i = ([cells[f"{side}_{column}"] for column in _COLUMNS] for side in ("i2t", "t2i"))
     table.add_row(name, "i2t", *i2t)

@@ -30,7 +30,8 @@ class CandidateScores:
     Args:
         heads: the projection heads of every model.
         num_candidates: K, at least 1.
-        progress: called with the number of images whose candidates were scored since the last call.
+        progress: called with the numbers of images and of pairs that were scored since the last
+            call.
 
     Raises:
         ValueError: if `num_candidates` is below 1.
@@ -40,7 +41,7 @@ class CandidateScores:
         self,
         heads: Sequence[ProjectionHeads],
         num_candidates: int,
-        progress: Callable[[int], object] | None = None,
+        progress: Callable[[int, int], object] | None = None,
     ) -> None:
         if num_candidates < 1:
             raise ValueError(
@@ -115,7 +116,7 @@ class CandidateScores:
             )
             scores.append(found.numpy())
             if self.progress is not None:
-                self.progress(len(rows))
+                self.progress(len(rows), last - first)
         return np.concatenate(scores)
 
 

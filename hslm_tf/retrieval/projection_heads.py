@@ -246,6 +246,18 @@ def new_heads(
     return ProjectionHeads(*heads)
 
 
+def plain_means(model: HSLM) -> ProjectionHeads:
+    """Makes heads without weights, which give the mean of the local features.
+
+    Args:
+        model: the model whose features they take.
+
+    Returns:
+        The heads.
+    """
+    return new_heads(model.config.joint_dim, None)
+
+
 def read_heads(path: Path) -> ProjectionHeads:
     """Reads what `ProjectionHeads.save` wrote.
 
@@ -279,7 +291,7 @@ def heads_of(model: HSLM, heads: ProjectionHeads | None) -> ProjectionHeads:
         ValueError: if the heads were distilled from another model.
     """
     if heads is None:
-        return new_heads(model.config.joint_dim, None)
+        return plain_means(model)
     if heads.teacher_fingerprint and heads.teacher_fingerprint != model_fingerprint(model):
         raise ValueError(
             "The heads were distilled from another model. "

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import keras
 
 from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.errors import DataError
+from hslm_tf.retrieval.projection_heads import ProjectionHeads
 from hslm_tf.runs.epoch_log import write_epoch_log
 from hslm_tf.runs.interruption import Interruption
 from hslm_tf.runs.run_directory import RunDirectory
@@ -39,6 +41,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         save_every: steps between checkpoints within an epoch; None: only its end is saved.
         interruption: asked after every step and epoch whether to save and stop.
         writes: whether files are written; of several workers only the first does.
+        heads: gives the projection heads of the model that was measured last, or None.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         save_every: int | None = None,
         interruption: Interruption | None = None,
         writes: bool = True,
+        heads: Callable[[], ProjectionHeads | None] = lambda: None,
     ) -> None:
         super().__init__()
         self.run = run
@@ -57,6 +61,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         self.save_every = save_every
         self.interruption = interruption or Interruption()
         self.writes = writes
+        self.heads = heads
         self._saved = self._position
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -87,6 +92,8 @@ class RunCheckpoint(keras.callbacks.Callback):
                 with averaged_weights(self.model):
                     self._copy.set_weights(self.model.get_weights())
                 save_whole(self._copy, self.run.best_model)
+                if (heads := self.heads()) is not None:
+                    heads.save(self.run.projection_heads)
         self.save()
         if measured and state.out_of_patience(self.patience):
             self.model.stop_training = True

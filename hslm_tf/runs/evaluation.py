@@ -1,17 +1,13 @@
 """Recall of the best models of runs; an evaluation that is killed can be continued."""
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 import hslm_tf
-from hslm_tf.data.blocks import row_blocks
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.evaluation.evaluation_state import EvaluationState
 from hslm_tf.evaluation.exact_recall import evaluate_models, evaluate_to_file
@@ -19,9 +15,8 @@ from hslm_tf.evaluation.protocols import Protocol
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.evaluation.scoring import CAPTION_BLOCK_SIZE, IMAGE_BLOCK_SIZE
 from hslm_tf.runs.checkpoints import load_whole
+from hslm_tf.runs.known_recall import KnownRecall, data_identity, weights_identity
 from hslm_tf.runs.run_directory import RunDirectory
-
-_READ_BLOCK_SIZE = 100
 
 
 def evaluate_runs(
@@ -31,11 +26,11 @@ def evaluate_runs(
     scores_file: Path | None = None,
     restart: bool = False,
 ) -> dict[str, RecallReport]:
-    """Measures the best models of runs, with a progress bar on a terminal.
+    """Measures the best models of runs exactly, with a progress bar on a terminal.
 
     Progress is saved every minute in `evaluation/` of the first run of a group, and an evaluation
     with the same weights, data and settings continues from there. It is removed when all groups are
-    measured.
+    measured. Results are kept, see `KnownRecall`.
 
     Args:
         groups: by name, one run or the members of an ensemble.
@@ -52,15 +47,14 @@ def evaluate_runs(
         OSError: if a model cannot be read or the scores cannot be written.
     """
     reports, states = {}, []
-    data = _data_identity(dataset)
+    data = data_identity(dataset)
     for name, runs in groups.items():
         parts = [dataset.name, protocol]
         parts += ["ensemble"] if len(runs) > 1 else []
         parts += ["scores"] if scores_file else []
+        measured = {"weights": weights_identity(runs), **data, "protocol": protocol}
         identity = {
-            "weights": " ".join(_digest(run.best_model) for run in runs),
-            **data,
-            "protocol": protocol,
+            **measured,
             "scores file": str(scores_file and scores_file.absolute()),
             "blocks": f"{IMAGE_BLOCK_SIZE} x {CAPTION_BLOCK_SIZE}",
             "versions": f"hslm_tf {hslm_tf.__version__}, TensorFlow {tf.__version__}",
@@ -76,26 +70,10 @@ def evaluate_runs(
             else:
                 report = evaluate_to_file(models, dataset, scores_file, protocol, state, bar.update)
         reports[name] = report
+        KnownRecall(runs[0]).add(measured, report)
     for state in states:
         state.clear()
         # Not empty where another evaluation of the run has left its progress.
         with contextlib.suppress(OSError):
             state.path.parent.rmdir()
     return reports
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _data_identity(dataset: RetrievalDataset) -> dict[str, str]:
-    captions = json.dumps([dataset.captions, dataset.caption_to_image.tolist()])
-    regions = hashlib.sha256()
-    for rows in row_blocks(dataset.num_images, _READ_BLOCK_SIZE):
-        for array in dataset.read_images(rows):
-            regions.update(np.ascontiguousarray(array))
-    return {
-        "captions": hashlib.sha256(captions.encode()).hexdigest(),
-        "regions": regions.hexdigest(),
-    }

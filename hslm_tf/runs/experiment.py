@@ -38,6 +38,7 @@ from hslm_tf.runs.run_lock import locked
 from hslm_tf.runs.splits import Splits, check_images
 from hslm_tf.runs.tensorboard_log import StepTrace, TensorBoardLog
 from hslm_tf.runs.training_state import TrainingState
+from hslm_tf.runs.validation import DevRecall
 from hslm_tf.text.caption_cache import cached_split
 from hslm_tf.text.split_captions import SplitCaptions
 from hslm_tf.text.tokenizer import TokenizedCaptions
@@ -178,12 +179,19 @@ def _train(
             return model
         if state.epochs < training.epochs:
             provenance.record(own, config, state)
+        recall = DevRecall(config, splits)
         checkpoint = RunCheckpoint(
-            own, training.patience, state, save_every, interruption, devices.writes
+            own,
+            training.patience,
+            state,
+            save_every,
+            interruption,
+            devices.writes,
+            heads=lambda: recall.heads,
         )
         callbacks = [
             FirstStep(started),
-            *_callbacks(config, own, splits, interruption, lambda: last_checkpoint(run)),
+            *_callbacks(config, own, splits, interruption, lambda: last_checkpoint(run), recall),
             *([StepTrace(own, profiled_steps)] if profiled_steps else []),
             checkpoint,
         ]
@@ -270,10 +278,11 @@ def _callbacks(
     splits: Splits,
     interruption: Interruption,
     checkpoint: Callable[[], str],
+    recall: DevRecall,
 ) -> list[keras.callbacks.Callback]:
     training = config.training
     captions = splits.train.num_captions
-    log = TensorBoardLog(run, config, splits.dev)
+    log = TensorBoardLog(run, config, splits.dev, recall)
     return [
         SeedOfEpoch(training.seed),
         LearningRateLog(),

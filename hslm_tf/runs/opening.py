@@ -7,7 +7,7 @@ from hslm_tf.models.fingerprint import model_fingerprint
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.collection_file import run_of_collection
-from hslm_tf.retrieval.projection_heads import ProjectionHeads, new_heads, read_heads
+from hslm_tf.retrieval.projection_heads import ProjectionHeads, plain_means, read_heads
 from hslm_tf.runs.checkpoints import load_whole
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import open_split
@@ -55,7 +55,7 @@ def load_heads(path: str | Path, model: HSLM) -> ProjectionHeads:
     """
     run = RunDirectory(Path(path))
     if not run.projection_heads.exists():
-        return new_heads(model.config.joint_dim, None)
+        return plain_means(model)
     heads = read_heads(run.projection_heads)
     if heads.teacher_fingerprint != model_fingerprint(model):
         raise ValueError(

@@ -100,6 +100,11 @@ class RunDirectory:
         return self.path / "evaluation"
 
     @property
+    def exact_recall(self) -> Path:
+        """Exact results that are known, JSON, for approximate ones to be compared with."""
+        return self.path / "exact_recall.json"
+
+    @property
     def progress(self) -> dict[str, Any]:
         """How far the run has come.
 

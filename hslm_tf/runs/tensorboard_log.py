@@ -1,6 +1,7 @@
 """What TensorBoard shows of a run while it trains."""
 
 import math
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -8,7 +9,8 @@ from tensorboard.plugins.hparams import api as hparams
 
 from hslm_tf.config import RunConfig
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.evaluation.exact_recall import evaluate_models
+from hslm_tf.evaluation.exact_recall import Watch, evaluate_models
+from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.evaluation.watched_scores import WatchedScores
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.runs.dev_examples import DevExamples
@@ -28,13 +30,22 @@ class TensorBoardLog(keras.callbacks.Callback):
         run: the run's directory.
         config: its configuration.
         dev: the split that chooses the best checkpoint.
+        recall: measures a model on dev and shows the scores to a watcher, such as `DevRecall`;
+            None: exactly.
 
     Attributes:
         seen: what the validation of this epoch saw of its scores; None where there was none.
     """
 
-    def __init__(self, run: RunDirectory, config: RunConfig, dev: RetrievalDataset) -> None:
+    def __init__(
+        self,
+        run: RunDirectory,
+        config: RunConfig,
+        dev: RetrievalDataset,
+        recall: Callable[[HSLM, Watch], RecallReport] | None = None,
+    ) -> None:
         super().__init__()
+        self.recall = recall
         self.run, self.config, self.dev = run, config, dev
         self._examples = DevExamples(dev, config.data.images)
         self.seen: WatchedScores | None = None
@@ -49,6 +60,8 @@ class TensorBoardLog(keras.callbacks.Callback):
             The numbers of the report, by name.
         """
         self.seen = self._examples.watched_scores()
+        if self.recall is not None:
+            return self.recall(model, self.seen.add).as_dict()
         return evaluate_models([model], self.dev, watch=self.seen.add).as_dict()
 
     def on_train_begin(self, logs: dict | None = None) -> None:

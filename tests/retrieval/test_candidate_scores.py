@@ -102,10 +102,14 @@ def test_recall_is_that_of_the_merged_matrix(model):
 
 
 def test_some_captions_and_progress(model):
-    whole, images = matrix([model], 4), []
+    whole, done = matrix([model], 4), []
     some = np.array([40, 2, 17])
-    np.testing.assert_array_equal(matrix([model], 4, some, images.append), whole[:, some])
-    assert sum(images) == DATASET.num_images
+    np.testing.assert_array_equal(
+        matrix([model], 4, some, lambda *counts: done.append(counts)), whole[:, some]
+    )
+    images, pairs = np.sum(done, axis=0)
+    assert images == DATASET.num_images
+    assert pairs == candidate_pairs(*vectors_of(model), 4).shape[1]
 
 
 def test_an_ensemble_averages_scores_and_products(model):

@@ -1,0 +1,93 @@
+"""Recall while a run trains and at its end: exact, or by candidates where the run asks for that."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from hslm_tf.config import RunConfig
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.evaluation.exact_recall import ScoreBlocks, Watch, evaluate_models
+from hslm_tf.evaluation.ranks import RecallReport
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.retrieval.candidate_scores import CandidateScores
+from hslm_tf.retrieval.distillation import distill
+from hslm_tf.retrieval.distillation_config import DistillationConfig
+from hslm_tf.retrieval.projection_heads import ProjectionHeads, plain_means
+from hslm_tf.runs.known_recall import KnownRecall, data_identity, weights_identity
+from hslm_tf.runs.opening import load_heads
+from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.runs.splits import Splits
+
+# Heads for one validation: fewer images and blocks than `python -m hslm_tf.index` takes, which
+# spends far longer than the validation saves.
+HEADS_OF_A_VALIDATION = DistillationConfig(steps=200, images_a_step=64, max_images=1500)
+
+
+class DevRecall:
+    """Measures recall on dev as the configuration says.
+
+    Heads are fitted from the start every time, so that they depend on the model and nothing else,
+    and a run that is continued measures the same.
+
+    Args:
+        config: the run's configuration.
+        splits: data to fit heads on, and to measure.
+
+    Attributes:
+        heads: the heads of the model that was measured last; None where the run has none.
+    """
+
+    def __init__(self, config: RunConfig, splits: Splits) -> None:
+        self._training, self._splits = config.training, splits
+        self.heads: ProjectionHeads | None = None
+
+    def __call__(self, model: HSLM, watch: Watch | None = None) -> RecallReport:
+        """Measures a model.
+
+        Args:
+            model: the model.
+            watch: as for `evaluate_models`.
+
+        Returns:
+            The report.
+        """
+        if self._training.projection_heads:
+            heads = dataclasses.replace(HEADS_OF_A_VALIDATION, seed=self._training.seed)
+            self.heads = distill(model, self._splits.train, heads)
+        blocks = _blocks(self._training.validation_candidates, model, self.heads)
+        return evaluate_models([model], self._splits.dev, watch=watch, blocks=blocks)
+
+
+def measure_best(
+    config: RunConfig, run: RunDirectory, best: HSLM, measured: Mapping[str, RetrievalDataset]
+) -> dict[str, RecallReport]:
+    """Measures the best model of a run at its end; the test split always exactly.
+
+    Args:
+        config: the run's configuration.
+        run: the run.
+        best: its best model.
+        measured: the splits to measure, by name.
+
+    Returns:
+        Reports by the name of the split, and how it was measured where that was not exact.
+    """
+    reports = {}
+    for split, dataset in measured.items():
+        count = config.training.validation_candidates
+        if count is not None and split == config.data.dev_split != config.data.test_split:
+            blocks = _blocks(count, best, load_heads(run.path, best))
+            name = f"{split}, candidates {count}, approximate"
+            reports[name] = evaluate_models([best], dataset, blocks=blocks)
+            continue
+        reports[split] = evaluate_models([best], dataset)
+        identity = {"weights": weights_identity([run]), **data_identity(dataset), "protocol": "all"}
+        KnownRecall(run).add(identity, reports[split])
+    return reports
+
+
+def _blocks(
+    num_candidates: int | None, model: HSLM, heads: ProjectionHeads | None
+) -> ScoreBlocks | None:
+    if num_candidates is None:
+        return None
+    return CandidateScores([heads or plain_means(model)], num_candidates)

@@ -1,0 +1,70 @@
+"""Validation by candidates, with heads that are fitted while the run trains."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from hslm_tf import train
+from hslm_tf.evaluation.exact_recall import evaluate, evaluate_models
+from hslm_tf.retrieval.candidate_scores import CandidateScores
+from hslm_tf.runs import validation
+from hslm_tf.runs.known_recall import KnownRecall, data_identity, weights_identity
+from hslm_tf.runs.opening import load_heads, load_model
+from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.runs.splits import load_split
+from tests.tiny_run import rows_of
+
+FLAGS = ["--validation-candidates", "3", "--projection-heads"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, run_flags):
+    """The first two epochs of `finished_run`, but validated by candidates."""
+    folder = tmp_path_factory.mktemp("runs") / "candidates"
+    with pytest.MonkeyPatch.context() as patch:
+        heads = dataclasses.replace(validation.HEADS_OF_A_VALIDATION, steps=4, dim=8, concepts=4)
+        patch.setattr(validation, "HEADS_OF_A_VALIDATION", heads)
+        train.main([*run_flags, *FLAGS, "--epochs", "2", "--out", str(folder), "--quiet"])
+    return RunDirectory(folder)
+
+
+def test_the_model_learns_the_same(run, finished_run):
+    # To the last bit, in the epoch after a validation, too.
+    names = ("loss", "gradient_norm", "positive_score", "negative_score")
+    found, expected = (
+        [[row[name] for name in names] for row in rows_of(r)] for r in (run, finished_run)
+    )
+    assert len(found) == 2 and found == expected[:2]
+
+
+def test_heads_are_those_of_the_best_model(run):
+    best, dev = load_model(run.path), load_split(run.config(), "dev")
+    heads = load_heads(run.path, best)
+    assert heads.dim == 8 and heads.teacher_fingerprint
+    assert any(np.abs(weight.numpy()).max() > 0 for weight in heads.weights)
+    report = evaluate_models([best], dev, blocks=CandidateScores([heads], 3))
+    logged = rows_of(run)[run.progress["best_epoch"] - 1]
+    assert {f"val_{name}": value for name, value in report.as_dict().items()} == {
+        name: value for name, value in logged.items() if name.startswith("val_")
+    }
+    # Three of sixty captions and twelve images are not all.
+    assert report != evaluate(best, dev)
+
+
+def test_the_test_split_is_measured_exactly(run, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    train.main(["--resume", str(run.path), "--quiet"])
+    printed = capsys.readouterr().out
+    assert "dev, candidates 3, approximate" in printed
+    test, best = load_split(run.config(), "test"), load_model(run.path)
+    identity = {"weights": weights_identity([run]), **data_identity(test), "protocol": "all"}
+    assert KnownRecall(run).find(identity) == evaluate(best, test)
+    assert KnownRecall(run).find(identity | {"protocol": "1k"}) is None
+
+
+def test_a_damaged_record_is_ignored(tmp_path, caplog):
+    known = KnownRecall(RunDirectory(tmp_path))
+    (tmp_path / "exact_recall.json").write_text("{")
+    assert known.find({"weights": "a"}) is None
+    assert f"{tmp_path / 'exact_recall.json'}" in caplog.text
