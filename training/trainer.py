@@ -97,7 +97,7 @@ class RetrievalTrainer(keras.Model):
         if num_replicas() > 1 and stage is None:
             raise ValueError(
                 "`fit` cannot train on several devices: hardest negatives of the whole batch are "
-                "mined by `python -m hslm_tf.train --strategy` and `hslm_tf.training.replicas`. "
+                "mined by `python -m hslm_tf.train --strategy` and `hslm_tf.training.staged_step`. "
                 f"Received: strategy={type(tf.distribute.get_strategy()).__name__}"
             )
         step = self.optimizer.iterations

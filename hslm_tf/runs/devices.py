@@ -13,7 +13,7 @@ import tensorflow as tf
 from hslm_tf.data.pipeline import WHOLE_BATCH, Shares
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.runs.run_directory import RunDirectory
-from hslm_tf.training.replicas import replica_step
+from hslm_tf.training.staged_step import staged_step
 
 StrategyName = Literal["mirrored", "multiworker"]
 
@@ -132,10 +132,7 @@ class Devices:
         Returns:
             To be called with an iterator of `batches`; returns the epoch means by name.
         """
-        if self._strategy is None:
-            model.make_train_function()
-            return model.train_function
-        return replica_step(model, self._strategy)
+        return staged_step(model, self._strategy)
 
     def check_agreement(self, run: RunDirectory, position: Sequence[int]) -> None:
         """Checks that all workers read the same checkpoint.

@@ -17,7 +17,7 @@ from hslm_tf.training import (
     LossCurriculum,
     NegativeCurriculum,
 )
-from hslm_tf.training.replicas import replica_step
+from hslm_tf.training.staged_step import staged_step
 from tests.tiny_model import SIZES, WORDS, random_batch, randomize_model
 
 LOSSES = {
@@ -91,7 +91,7 @@ def on_two(case: Case, strategy: tf.distribute.Strategy) -> dict[str, np.ndarray
     replicas = strategy.num_replicas_in_sync
     with strategy.scope():
         model = new_model(case, replicas)
-    step = replica_step(model, strategy)
+    step = staged_step(model, strategy)
 
     made = [
         {key: np.array_split(value, replicas)[share] for key, value in batch.items()}
