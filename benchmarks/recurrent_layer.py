@@ -79,7 +79,7 @@ def main(args: list[str] | None = None) -> None:
         def step() -> list[tf.Tensor]:
             with tf.GradientTape() as tape:
                 tape.watch(words)
-                loss = tf.reduce_sum(tf.cast(layer(words, mask=mask), tf.float32))
+                loss = tf.reduce_sum(tf.cast(layer(words, mask=mask, training=True), tf.float32))
             return tape.gradient(loss, [words, *layer.trainable_weights])
 
         return step

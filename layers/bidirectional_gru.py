@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from hslm_tf.layers.numerics import wide_dtype
-from hslm_tf.layers.packed_gru import packed_bidirectional_gru, packing
+from hslm_tf.layers.packed_gru import packed_bidirectional_gru, packed_gru_states, packing
 
 IMPLEMENTATIONS = ("auto", "packed", "keras")
 
@@ -28,6 +28,8 @@ class BidirectionalGRU(keras.layers.Layer):
         words: `[batch, words, width]`, word vectors.
         mask: boolean `[batch, words]`, True for real words, padding on the right; None where all
             are real.
+        training: with `"packed"`, keeps what the gradient needs, which is then faster; states are
+            faster without.
 
     Returns:
         `[batch, words, units]`; with `"packed"` rows of padding words are zero.
@@ -56,7 +58,9 @@ class BidirectionalGRU(keras.layers.Layer):
     def build(self, input_shape: tuple) -> None:
         self.bidirectional.build(input_shape)
 
-    def call(self, words: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+    def call(
+        self, words: tf.Tensor, mask: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
         implementation = self.implementation
         if implementation == "auto":
             implementation = "keras" if tf.config.list_physical_devices("GPU") else "packed"
@@ -64,9 +68,9 @@ class BidirectionalGRU(keras.layers.Layer):
             return self.bidirectional(words, mask=mask)
         if mask is None:
             mask = tf.ones(tf.shape(words)[:2], tf.bool)
-        return self._packed(words, mask)
+        return self._packed(words, mask, training)
 
-    def _packed(self, words: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    def _packed(self, words: tf.Tensor, mask: tf.Tensor, training: bool) -> tf.Tensor:
         pack = packing(mask)
         cells = (self.bidirectional.forward_layer.cell, self.bidirectional.backward_layer.cell)
         inputs = tf.gather(tf.reshape(words, [-1, words.shape[-1]]), pack.words)
@@ -75,16 +79,21 @@ class BidirectionalGRU(keras.layers.Layer):
         # candidate state stays apart, because the reset gate scales it.
         biases = [tf.split(tf.convert_to_tensor(cell.bias), 3, axis=1) for cell in cells]
         joined = [tf.concat([z[0] + z[1], r[0] + r[1], c[0]], axis=0) for z, r, c in biases]
-        forward, backward = packed_bidirectional_gru(
-            *(
-                tf.nn.bias_add(tf.matmul(x, cell.kernel), bias)
-                for x, cell, bias in zip(inputs, cells, joined, strict=True)
-            ),
-            *(tf.convert_to_tensor(cell.recurrent_kernel) for cell in cells),
-            tf.cast(tf.stack([c[1] for _, _, c in biases]), wide_dtype(words)),
-            pack.counts,
-            pack.starts,
-        )
+        inputs = [
+            tf.nn.bias_add(tf.matmul(x, cell.kernel), bias)
+            for x, cell, bias in zip(inputs, cells, joined, strict=True)
+        ]
+        kernels = [tf.convert_to_tensor(cell.recurrent_kernel) for cell in cells]
+        biases = tf.cast(tf.stack([c[1] for _, _, c in biases]), wide_dtype(words))
+        if training:
+            forward, backward = packed_bidirectional_gru(
+                *inputs, *kernels, biases, pack.counts, pack.starts
+            )
+        else:
+            forward, backward = (
+                packed_gru_states(x, kernel, bias, pack.counts)
+                for x, kernel, bias in zip(inputs, kernels, tf.unstack(biases), strict=True)
+            )
         mean = (forward + tf.gather(backward, pack.reversed)) / 2
         shape = tf.shape(mask)
         padded = tf.scatter_nd(

@@ -36,25 +36,28 @@ def test_layer():
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-10)])
-@pytest.mark.parametrize("implementation", ["packed", "keras"])
-def test_equals_oracle(dtype, tolerance, implementation):
+@pytest.mark.parametrize(
+    "implementation, training", [("packed", False), ("packed", True), ("keras", False)]
+)
+def test_equals_oracle(dtype, tolerance, implementation, training):
     captions = draw_captions(dtype)
     words, mask = pad_batch(captions)
     layer = built(dtype, implementation)
     weights = [np.asarray(weight) for weight in layer.weights]
     forward, backward = GRUWeights(*weights[:3]), GRUWeights(*weights[3:])
-    states = np.asarray(layer(words, mask=mask))
+    states = np.asarray(layer(words, mask=mask, training=training))
     for caption, output in zip(captions, states, strict=True):
         expected = bidirectional_gru(caption, forward, backward)
         assert_close(output[: len(caption)], expected, tolerance)
-        assert_close(layer(caption[None])[0], expected, tolerance)
+        alone = layer(caption[None], training=training)[0]
+        assert_close(alone, expected, tolerance)
         if implementation == "packed":
             assert not np.any(output[len(caption) :])
 
 
-@pytest.mark.parametrize("in_graph", [False, True])
+@pytest.mark.parametrize("in_graph, training", [(False, True), (True, True), (True, False)])
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-10)])
-def test_gradients_equal_those_of_keras(dtype, tolerance, in_graph):
+def test_gradients_equal_those_of_keras(dtype, tolerance, in_graph, training):
     words, mask = pad_batch(draw_captions(dtype), garbage=1.0)
     words = tf.constant(words)
     wanted = np.random.default_rng(5).normal(size=(5, 7, UNITS)) * mask[..., None]
@@ -62,7 +65,8 @@ def test_gradients_equal_those_of_keras(dtype, tolerance, in_graph):
     def gradients(layer: BidirectionalGRU) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(words)
-            loss = tf.reduce_sum(layer(words, mask=mask) * wanted.astype(dtype))
+            states = layer(words, mask=mask, training=training)
+            loss = tf.reduce_sum(states * wanted.astype(dtype))
         return tape.gradient(loss, [words, *layer.trainable_weights])
 
     packed, keras_layer = built(dtype), built(dtype, "keras")
@@ -77,7 +81,8 @@ def test_gradients_under_mixed_precision(policy, tolerance):
 
     def gradients(layer: BidirectionalGRU) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(tf.cast(layer(words, mask=mask), tf.float32)[..., 0])
+            states = layer(words, mask=mask, training=True)
+            loss = tf.reduce_sum(tf.cast(states, tf.float32)[..., 0])
         return tape.gradient(loss, layer.trainable_weights)
 
     for actual, expected in zip(gradients(built(policy)), gradients(built("float32")), strict=True):
