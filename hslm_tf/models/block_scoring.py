@@ -74,17 +74,20 @@ class BlockScoring:
         """
         captions = self._packed(texts)
         count = tf.shape(images["regions"])[0]
-        blocks = -(-count // image_block_size)
-        # The last block is filled up with the first images.
-        rows = tf.reshape(tf.range(blocks * image_block_size) % count, [blocks, image_block_size])
+        size = tf.minimum(image_block_size, count)
+        last = count - size
+        starts = tf.range(0, count, size)
 
-        def score_block(block_rows: tf.Tensor) -> tf.Tensor:
-            block = {key: tf.gather(value, block_rows) for key, value in images.items()}
+        def score_block(start: tf.Tensor) -> tf.Tensor:
+            # A slice copies nothing. The last one overlaps the one before, to be as long.
+            start = tf.minimum(start, last)
+            block = {key: value[start : start + size] for key, value in images.items()}
             return self._match_block(block, captions)
 
         dtype = self._matcher.output["scores"].dtype
-        scores = tf.map_fn(score_block, rows, fn_output_signature=dtype, parallel_iterations=2)
-        return tf.reshape(scores, [blocks * image_block_size, -1])[:count]
+        scores = tf.map_fn(score_block, starts, fn_output_signature=dtype, parallel_iterations=2)
+        whole, rest = scores[:-1], scores[-1, starts[-1] - last :]
+        return tf.concat([tf.reshape(whole, [-1, tf.shape(scores)[2]]), rest], axis=0)
 
     def compiled_matrix(
         self, images: Encoding, texts: Encoding, image_block_size: int

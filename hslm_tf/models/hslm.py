@@ -94,6 +94,11 @@ class HSLM(RetrievalTrainer):
             lambda inputs: self._scoring.prepared(image_encoder(inputs)),
             input_signature=[_specs(image_encoder.input)],
         )
+        self._token_ids = tf.function(
+            lambda captions: self.tokenizer(captions).to_tensor(),
+            input_signature=[tf.TensorSpec([None], tf.string)],
+            autograph=False,
+        )
         self._encode_tokens = tf.function(
             lambda inputs: text_encoder(inputs), input_signature=[_specs(text_encoder.input)]
         )
@@ -213,7 +218,7 @@ class HSLM(RetrievalTrainer):
         Raises:
             ValueError: as for `check_captions`.
         """
-        return self.encode_tokens(self.tokenizer(check_captions(captions)).to_tensor())
+        return self.encode_tokens(self._token_ids(check_captions(captions)))
 
     def encode_tokens(self, token_ids: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
         """Encodes captions that are token ids already.
@@ -311,7 +316,7 @@ class HSLM(RetrievalTrainer):
                 f"len(region_features)={len(region_features)}, len(captions)={len(captions)}"
             )
         images = self._encode_images(inputs)
-        texts = self.encode_tokens(self.tokenizer(captions).to_tensor())
+        texts = self.encode_tokens(self._token_ids(captions))
         return self.score_encoded(images, texts) if matrix else self.score_pairs(images, texts)
 
     def get_config(self) -> dict:

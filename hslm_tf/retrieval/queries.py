@@ -11,7 +11,7 @@ from hslm_tf.retrieval.encoded_dataset import EncodedDataset
 from hslm_tf.retrieval.projection_heads import ProjectionHeads
 
 # Images of one block of the matcher.
-_IMAGE_BLOCK_SIZE = 50
+_IMAGE_BLOCK_SIZE = 128
 
 
 class Queries(NamedTuple):
