@@ -10,7 +10,12 @@ from hslm_tf.layers.numerics import (
     num_valid,
     wide_dtype,
 )
-from hslm_tf.layers.packed_words import softmax_by_caption, spread_to_words, sum_by_caption
+from hslm_tf.layers.packed_words import (
+    num_captions,
+    softmax_by_caption,
+    spread_to_words,
+    sum_by_caption,
+)
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -34,6 +39,8 @@ class AttentionPooling(keras.layers.Layer):
         segment_ids: int32 `[blocks, words]`, needed with `weights`; see `packed_words`.
         region_products: `[blocks, images, regions + 1, regions]`, what `region_products` gave for
             the regions. It saves time with `weights` of more captions than half the regions.
+        attended: `[blocks, images, words, width]`, the attended vectors where they are known; they
+            are computed otherwise, unless there are `region_products`.
 
     Returns:
         Unit vectors: `[..., width]`, or `[blocks, images, captions, width]` with `weights`.
@@ -62,12 +69,17 @@ class AttentionPooling(keras.layers.Layer):
         weights: keras.KerasTensor | None = None,
         segment_ids: keras.KerasTensor | None = None,
         region_products: keras.KerasTensor | None = None,
+        attended: keras.KerasTensor | None = None,
     ) -> keras.KerasTensor:
         vectors = ops.cast(vectors, self.compute_dtype)
         if weights is not None:
             if segment_ids is None:
                 raise ValueError("`weights` need `segment_ids`. Received: segment_ids=None")
-            return self._pool_attended(weights, vectors, segment_ids, region_products)
+            if region_products is not None:
+                return self._pool_weights(weights, vectors, segment_ids, region_products)
+            if attended is None:
+                attended = tf.matmul(tf.cast(weights, vectors.dtype), vectors)
+            return self._pool_captions(tf.cast(attended, vectors.dtype), segment_ids)
         count = num_valid(mask, vectors, wide_dtype(vectors))
         # Padding counts as 0 in the sum; a masked copy of `vectors` would be kept for the gradient.
         real = ops.ones_like(vectors[..., 0]) if mask is None else ops.cast(mask, vectors.dtype)
@@ -105,28 +117,35 @@ class AttentionPooling(keras.layers.Layer):
         offsets = tf.tensordot(regions, tf.matmul(key, bias, transpose_b=True), 1)
         return tf.concat([products, tf.linalg.matrix_transpose(offsets)], axis=-2)
 
-    def _pool_attended(
+    def _pool_weights(
         self,
         weights: tf.Tensor,
         regions: tf.Tensor,
         segment_ids: tf.Tensor,
-        region_products: tf.Tensor | None,
+        region_products: tf.Tensor,
     ) -> tf.Tensor:
-        """Pools attended image vectors caption by caption, without their keys."""
+        """Pools attended vectors caption by caption, without the vectors and their keys."""
         weights = tf.cast(weights, wide_dtype(weights))
         counts = sum_by_caption(tf.ones_like(weights[:, :1, :, :1]), segment_ids)
         mean = tf.math.divide_no_nan(sum_by_caption(weights, segment_ids), counts)
-        if region_products is None:
-            vectors = tf.matmul(tf.cast(mean, regions.dtype), regions)
-            queries = tf.matmul(self._key_queries(vectors), regions, transpose_b=True)
-        else:
-            mean = tf.concat([mean, tf.ones_like(mean[..., :1])], axis=-1)
-            queries = tf.matmul(tf.cast(mean, region_products.dtype), region_products)
+        mean = tf.concat([mean, tf.ones_like(mean[..., :1])], axis=-1)
+        queries = tf.matmul(tf.cast(mean, region_products.dtype), region_products)
         queries = spread_to_words(tf.cast(queries, weights.dtype), segment_ids)
         logits = tf.reduce_sum(queries * weights, axis=-1)
         attention = softmax_by_caption(self._scaled(logits, regions.shape[-1]), segment_ids)
         pooled = sum_by_caption(attention[..., None] * weights, segment_ids)
         return l2_normalize(tf.matmul(tf.cast(pooled, regions.dtype), regions))
+
+    def _pool_captions(self, vectors: tf.Tensor, segment_ids: tf.Tensor) -> tf.Tensor:
+        """Pools the attended vectors themselves: for few captions there are fewer than regions."""
+        captions = tf.range(num_captions(segment_ids))
+        real = (segment_ids[:, None] == captions[:, None])[:, None]
+        share = tf.cast(real, vectors.dtype)
+        share = tf.math.divide_no_nan(share, tf.reduce_sum(share, axis=-1, keepdims=True))
+        queries = self._key_queries(tf.matmul(share, vectors))
+        logits = tf.matmul(queries, vectors, transpose_b=True)
+        weights = masked_softmax(self._scaled(logits, vectors.shape[-1]), real)
+        return l2_normalize(tf.matmul(tf.cast(weights, vectors.dtype), vectors))
 
     def _scaled(self, logits: keras.KerasTensor, width: int) -> keras.KerasTensor:
         return ops.cast(logits, wide_dtype(logits)) * width**-0.5

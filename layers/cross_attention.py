@@ -98,25 +98,12 @@ class CrossAttention(keras.layers.Layer):
         segment_ids: keras.KerasTensor | None = None,
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         weights = self._weights(words, regions, region_mask, segment_ids)
-        if self.normalize:
-            weights = weights * self._reciprocal_lengths(weights, regions)
-        return ops.matmul(ops.cast(weights, regions.dtype), regions), weights
-
-    def _reciprocal_lengths(
-        self, weights: keras.KerasTensor, regions: keras.KerasTensor
-    ) -> keras.KerasTensor:
-        """One over the length of each attended vector, `[blocks, images, words, 1]`.
-
-        The squared length of `a R` is `a (R R^T) a^T`: 36 x 36 products in place of several passes
-        over vectors of the joint width.
-        """
-        gram = _gram(ops.cast(regions, weights.dtype))
-        squared_length = ops.sum(ops.matmul(weights, gram) * weights, axis=-1, keepdims=True)
-        # Regions that are all zero, or cancel, have no direction: so large a factor is no number in
-        # float16, and the attended vector is zero with any.
-        smallest = 1e-8 if regions.dtype == "float16" else 1e-12
-        lengths = ops.rsqrt(ops.maximum(squared_length, smallest))
-        return ops.where(squared_length > smallest, lengths, ops.zeros((), lengths.dtype))
+        if not self.normalize:
+            return ops.matmul(ops.cast(weights, regions.dtype), regions), weights
+        few = ops.shape(weights)[2] <= ops.shape(weights)[3]
+        return ops.cond(
+            few, lambda: _few_scaled(weights, regions), lambda: _many_scaled(weights, regions)
+        )
 
     def _weights(
         self,
@@ -162,6 +149,38 @@ class CrossAttention(keras.layers.Layer):
             "normalize": self.normalize,
             "unit_inputs": self.unit_inputs,
         }
+
+
+def _few_scaled(weights: tf.Tensor, regions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Attended vectors at unit length and their weights, for few words.
+
+    Lengths are taken of the vectors themselves: products of all regions would be more numbers.
+    """
+    attended = tf.matmul(tf.cast(weights, regions.dtype), regions)
+    wide = tf.cast(attended, weights.dtype)
+    scale = _reciprocal_lengths(tf.reduce_sum(wide * wide, -1, keepdims=True), regions.dtype)
+    return tf.cast(wide * scale, regions.dtype), weights * scale
+
+
+def _many_scaled(weights: tf.Tensor, regions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The same for many words.
+
+    The squared length of `a R` is `a (R R^T) a^T`: 36 x 36 products in place of several passes
+    over vectors of the joint width.
+    """
+    gram = _gram(tf.cast(regions, weights.dtype))
+    squared_lengths = tf.reduce_sum(tf.matmul(weights, gram) * weights, axis=-1, keepdims=True)
+    weights = weights * _reciprocal_lengths(squared_lengths, regions.dtype)
+    return tf.matmul(tf.cast(weights, regions.dtype), regions), weights
+
+
+def _reciprocal_lengths(squared_lengths: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """One over the length of each attended vector, zero for those of no length."""
+    # Regions that are all zero, or cancel, have no direction: so large a factor is no number in
+    # float16, and the attended vector is zero with any.
+    smallest = 1e-8 if dtype == tf.float16 else 1e-12
+    lengths = tf.math.rsqrt(tf.maximum(squared_lengths, smallest))
+    return tf.where(squared_lengths > smallest, lengths, tf.zeros((), lengths.dtype))
 
 
 def _scale_over_words(cosines: tf.Tensor, segment_ids: tf.Tensor | None) -> tf.Tensor:

@@ -176,6 +176,7 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
                 weights=weights,
                 segment_ids=inputs["segment_ids"],
                 region_products=inputs["region_products"],
+                attended=attended,
             )
         else:
             inputs["image_global"] = keras.Input((None, width), dtype=narrow, name="image_global")

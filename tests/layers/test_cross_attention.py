@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from hslm_tf.layers import CrossAttention
 from tests.layer_test import assert_close, randomize, run_layer_test
@@ -113,3 +114,24 @@ def test_unknown_activation():
 def test_different_widths():
     with pytest.raises(ValueError, match=r"same width.*Received: words_shape=.*regions_shape="):
         CrossAttention()(np.ones((1, 2, 3), "float32"), np.ones((1, 1, 2, 4), "float32"))
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-10)])
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_few_words_equal_many(dtype, tolerance, activation):
+    """Five words are fewer than the seven regions, eight are more: lengths come another way."""
+    example = packed_example(WIDTH, dtype, garbage=1.0)
+    words, regions = tf.constant(example.words[:, :8]), tf.constant(example.regions)
+    layer = CrossAttention(activation, dtype=dtype)
+    layer.build(words.shape, regions.shape)
+
+    def outputs_and_gradients(words):
+        with tf.GradientTape() as tape:
+            tape.watch(regions)
+            attended, weights = (x[:, :, :5] for x in layer(words, regions, example.region_mask))
+            loss = tf.reduce_sum(tf.sin(3 * attended)) + tf.reduce_sum(weights**2)
+        return attended, weights, *tape.gradient(loss, [regions, layer.gamma])
+
+    few, many = outputs_and_gradients(words[:, :5]), outputs_and_gradients(words)
+    for actual, expected in zip(few, many, strict=True):
+        assert_close(actual, expected, tolerance)
