@@ -1,4 +1,4 @@
-"""Every figure of docs/performance.md in one run: training step, exact scores, input, start.
+"""Every figure of docs/performance.md in one run: training step, scores, query, input, start.
 
     python -m benchmarks.performance
     python -m benchmarks.performance --quick --folder /data/bench
@@ -34,7 +34,8 @@ class Arguments:
     """Fewer steps and captions: minutes instead of half an hour."""
 
     only: tuple[str, ...] = ()
-    """Measure these parts alone: training_step, large_batch, exact_scores, coco, input, startup."""
+    """Measure these parts alone: training_step, large_batch, exact_scores, coco, query, input,
+    startup."""
 
     folder: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path(tempfile.gettempdir())
     """Where the 8.5 GB file for the input pipeline is made."""
@@ -72,6 +73,8 @@ def parts(arguments: Arguments) -> list[Part]:
     # Flickr30K's test split is evaluated completely, the time for COCO's is projected from a part.
     flickr = [*evaluation, "--images", "1000", *(some if arguments.quick else [])]
     narrow = ["--precision", "mixed_bfloat16"]
+    queries = ["--queries", "10" if arguments.quick else "40", "--pool", "1000"]
+    search = ["benchmarks.search_latency", *queries, "--exhaustive", "0", "--out", "/dev/stdout"]
     pipeline = ["benchmarks.input_pipeline", "--folder"]
     return [
         Part("training_step", step, _step_rows),
@@ -80,6 +83,7 @@ def parts(arguments: Arguments) -> list[Part]:
         Part("exact_scores", flickr, _score_rows),
         Part("exact_scores", [*flickr, *narrow], _score_rows),
         Part("coco", [*evaluation, "--images", "5000", *some], _coco_rows),
+        Part("query", search, _query_rows),
         Part("input", [*pipeline, str(arguments.folder)], _input_rows),
         Part("startup", ["benchmarks.startup"], _startup_rows),
     ]
@@ -123,6 +127,11 @@ def _coco_rows(found: Mapping[str, Any]) -> list[Row]:
         (f"{name}, memory", f"{found['peak_memory_gb']:.2f} GB", "< 3 GB"),
         (f"{name}, projected", f"{found['total_s'] / 3600:.2f} h", "", *_ceilings(found)),
     ]
+
+
+def _query_rows(found: Mapping[str, Any]) -> list[Row]:
+    aim = "< 35 ms" if found["direction"] == "caption to images" else ""
+    return [(f"{found['direction']}, {found['items']:,} items", f"{found['p50_ms']:.1f} ms", aim)]
 
 
 def _input_rows(found: Mapping[str, Any]) -> list[Row]:

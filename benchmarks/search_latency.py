@@ -2,6 +2,7 @@
 
     python -m benchmarks.search_latency
     python -m benchmarks.search_latency --items 1000000 --index brute-force faiss
+    python -m benchmarks.search_latency --items 1000 --exported
 
 Weights, vectors and local features are random, because the time does not depend on them. Large
 collections repeat a pool of local features. Prints a table, and with --out appends JSON lines to a
@@ -10,7 +11,9 @@ file.
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -48,6 +51,8 @@ class Arguments:
     """queries of each measurement, after five that warm up"""
     exhaustive: int = 3
     """queries that are scored exhaustively, in collections of at most 100,000; 0 for none"""
+    exported: bool = False
+    """also ask the endpoint `search` of an exported model, which has the images in memory"""
     candidates: int = 100
     """items that are scored exactly"""
     pool: int = 10000
@@ -93,13 +98,19 @@ def measure(arguments: Arguments) -> list[dict]:
                     ask(collection, direction, asked[0], arguments.candidates)
                     row = {"items": items, "direction": direction, "index": name}
                     row |= {"first_s": time.perf_counter() - started}
-                    count, num_candidates = arguments.queries, arguments.candidates
-                    rows.append(row | _times(collection, direction, asked, count, num_candidates))
+                    num_candidates = arguments.candidates
+                    answer = partial(ask, collection, direction, num_candidates=num_candidates)
+                    rows.append(row | _times(answer, asked, arguments.queries))
+            if arguments.exported:
+                row = {"items": items, "direction": "caption to images", "index": "exported"}
+                search = _exported(collection, arguments.candidates, Path(folder))
+                rows.append(row | _times(search, captions, arguments.queries))
             if items <= _MOST_EXHAUSTIVE and arguments.exhaustive:
                 for direction, asked in queries.items():
                     row = {"items": items, "direction": direction, "index": "none: exhaustive"}
-                    times = _times(collection, direction, asked, arguments.exhaustive, None)
-                    rows.append(row | times)
+                    answer = partial(ask, collection, direction, num_candidates=None)
+                    # It takes seconds; after the other queries one is enough to warm up.
+                    rows.append(row | _times(answer, asked, arguments.exhaustive, warm_up=1))
         rows[0] |= _sizes(collection)
     return rows
 
@@ -197,19 +208,30 @@ class Pool:
         return vectors
 
 
+def _exported(
+    collection: "Collection", num_candidates: int, folder: Path
+) -> Callable[[str], object]:
+    """The endpoint `search` of the exported model and collection."""
+    import tensorflow as tf
+
+    from hslm_tf.serving.savedmodel import export_model
+    from hslm_tf.serving.search_index import SearchIndex
+
+    index = SearchIndex.from_collection(collection, num_candidates=num_candidates)
+    path = export_model(
+        collection.model, folder / "exported", None, "float32", collection.heads, index
+    )
+    loaded = tf.saved_model.load(str(path))
+    return lambda caption: loaded.signatures["search"](captions=tf.constant([caption]))
+
+
 def _times(
-    collection: "Collection",
-    direction: Direction,
-    queries: list[str],
-    count: int,
-    num_candidates: int | None,
+    answer: Callable[[str], object], queries: list[str], count: int, warm_up: int = _WARM_UP
 ) -> dict[str, float]:
-    # An exhaustive query takes seconds; after the other queries one is enough.
-    warm_up = 1 if num_candidates is None else _WARM_UP
     seconds = []
     for number in range(warm_up + count):
         started = time.perf_counter()
-        ask(collection, direction, queries[number % len(queries)], num_candidates)
+        answer(queries[number % len(queries)])
         seconds.append(time.perf_counter() - started)
     milliseconds = 1000 * np.array(seconds[warm_up:])
     return {

@@ -19,3 +19,12 @@ def test_every_measurement_has_a_row(tmp_path, capsys):
     assert rows[0]["memory_an_image"] == 4 * 256 + 36
     assert rows[0]["disk_an_image"] == 2 * 37 * 256
     assert "p99 ms" in capsys.readouterr().out
+
+
+def test_an_exported_model_is_asked_too(tmp_path):
+    out = tmp_path / "rows.jsonl"
+    arguments = ["--preset", "sample", "--items", "20", "--pool", "20", "--queries", "1"]
+    search_latency.main([*arguments, "--exhaustive", "0", "--exported", "--out", str(out)])
+    *_, row = (json.loads(line) for line in out.read_text().splitlines())
+    assert (row["index"], row["direction"]) == ("exported", "caption to images")
+    assert row["p50_ms"] > 0
