@@ -116,7 +116,7 @@ class CandidateScores:
             )
             scores.append(found.numpy())
             if self.progress is not None:
-                self.progress(len(rows), last - first)
+                self.progress(len(rows), int(last - first))
         return np.concatenate(scores)
 
 

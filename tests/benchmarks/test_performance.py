@@ -29,3 +29,11 @@ def test_queries_are_a_part_with_a_gate(monkeypatch, capsys):
     assert value[0] == "31.2 ms"
     assert aim == ["< 35 ms", "", "< 35 ms", ""]
     assert capsys.readouterr().out.count("p50_ms") == 4
+
+
+def test_candidates_have_the_gates_of_their_sizes():
+    found = {"captions": 0, "candidates": 100, "total_s": 50.4, "peak_memory_gb": 2.5}
+    found |= {"ceiling_before": 220.0, "ceiling_after": 221.0}
+    for images, aim in ((1000, "<= 60 s"), (5000, "<= 600 s"), (1500, "")):
+        row = performance._candidate_rows(found | {"images": images})[0]
+        assert row[1:3] == ("50 s", aim)
