@@ -1,5 +1,7 @@
 """One graph convolution over image regions or words (HSLM Eq. 7-8)."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -71,12 +73,12 @@ class GraphConv(keras.layers.Layer):
         self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None, training: bool = False
     ) -> keras.KerasTensor:
         """As `call`, but rows of padding nodes may hold anything."""
-        # A (R W_g + b_g) W_r = A (R W_g W_r + b_g W_r).
-        message = _chain(nodes, self.message.kernel, self.update.kernel, self.message.bias)
         relations = self.relations(nodes, mask)
         if self.dropout:
             relations = self.relation_dropout(relations, training=training)
-        received = ops.matmul(relations, message)
+        # A (R W_g + b_g) W_r = A (R W_g W_r + b_g W_r).
+        weights = self.message.kernel, self.update.kernel, self.message.bias
+        received = _chain(nodes, *weights, relations=relations)
         return tf.nn.bias_add(received, self.update.bias) + nodes
 
     def relations(
@@ -125,22 +127,59 @@ def _chain(
     first: keras.KerasTensor,
     second: keras.KerasTensor,
     first_bias: keras.KerasTensor,
+    relations: keras.KerasTensor | None = None,
 ) -> keras.KerasTensor:
-    """Applies two linear maps one after the other, `(x W_1 + b_1) W_2`.
+    """Applies two linear maps one after the other, `(x W_1 + b_1) W_2`, and `relations` to that.
 
     No nonlinearity stands between them. So where the rows of `x` outnumber its width, the product
     of the kernels is computed first, which halves the work. The two kernels stay the weights.
     """
     width = x.shape[-1]
-    rows = ops.reshape(x, (-1, width))
     first, second = ops.convert_to_tensor(first), ops.convert_to_tensor(second)
     bias = ops.matmul(ops.convert_to_tensor(first_bias)[None], second)[0]
 
-    # With the bias inside, TensorFlow fuses it with the product.
     def folded() -> keras.KerasTensor:
-        return tf.nn.bias_add(tf.matmul(rows, tf.matmul(first, second)), bias)
+        kernel = tf.matmul(first, second)
+        if relations is None:
+            return _affine(x, kernel, bias)
+        return _received(relations, x, kernel, bias)
 
     def plain() -> keras.KerasTensor:
-        return tf.nn.bias_add(tf.matmul(tf.matmul(rows, first), second), bias)
+        mapped = _affine(tf.tensordot(x, first, 1), second, bias)
+        return mapped if relations is None else ops.matmul(relations, mapped)
 
-    return ops.reshape(ops.cond(ops.shape(rows)[0] > width, folded, plain), ops.shape(x))
+    rows = ops.size(x) // width
+    return ops.reshape(ops.cond(rows > width, folded, plain), ops.shape(x))
+
+
+def _affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """`x kernel + bias`, on rows: with the bias inside, TensorFlow fuses it with the product."""
+    rows = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel)
+    return tf.reshape(tf.nn.bias_add(rows, bias), tf.shape(x))
+
+
+@tf.custom_gradient
+def _received(
+    relations: tf.Tensor, nodes: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
+) -> tuple[tf.Tensor, Callable]:
+    """`relations (nodes kernel + bias)`, whose gradient does without the messages in brackets.
+
+    They are as large as the nodes, and would be kept for the gradient of the relations.
+    """
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        width = nodes.shape[-1]
+        rows = tf.reshape(upstream, [-1, width])
+        carried = tf.reshape(tf.matmul(rows, kernel, transpose_b=True), tf.shape(nodes))
+        offsets = tf.reshape(tf.linalg.matvec(rows, bias), tf.shape(nodes)[:-1])
+        d_relations = tf.matmul(carried, nodes, transpose_b=True) + offsets[..., None]
+        d_messages = tf.matmul(relations, upstream, transpose_a=True)
+        d_messages = tf.reshape(d_messages, [-1, width])
+        return (
+            d_relations,
+            tf.matmul(relations, carried, transpose_a=True),
+            tf.matmul(tf.reshape(nodes, [-1, width]), d_messages, transpose_a=True),
+            tf.reduce_sum(d_messages, axis=0),
+        )
+
+    return tf.matmul(relations, _affine(nodes, kernel, bias)), gradient

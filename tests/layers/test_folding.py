@@ -21,6 +21,7 @@ def test_folded_equals_plain(affinity, dtype, tolerance):
 
     def outputs_and_gradients(batch):
         with tf.GradientTape() as tape:
+            tape.watch(nodes)
             outputs = tf.concat(
                 [
                     layer(nodes[i : i + batch], mask=mask[i : i + batch])
@@ -29,7 +30,7 @@ def test_folded_equals_plain(affinity, dtype, tolerance):
                 axis=0,
             )
             total = tf.reduce_sum(outputs**2)
-        return outputs, tape.gradient(total, layer.trainable_variables)
+        return outputs, tape.gradient(total, [nodes, *layer.trainable_variables])
 
     folded, folded_gradients = outputs_and_gradients(10)
     plain, plain_gradients = outputs_and_gradients(2)
