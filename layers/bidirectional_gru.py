@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from hslm_tf.layers.numerics import wide_dtype
-from hslm_tf.layers.packed_gru import packed_bidirectional_gru, packed_gru_states, packing
+from hslm_tf.layers.packed_gru import packed_gru, packed_gru_states, packing
 
 IMPLEMENTATIONS = ("auto", "packed", "keras")
 
@@ -85,15 +85,15 @@ class BidirectionalGRU(keras.layers.Layer):
         ]
         kernels = [tf.convert_to_tensor(cell.recurrent_kernel) for cell in cells]
         biases = tf.cast(tf.stack([c[1] for _, _, c in biases]), wide_dtype(words))
+        # With few captions a step takes as long as reading its kernel, with one core: so the two
+        # directions do not wait for each other.
+        recurrence, places = packed_gru_states, (pack.counts,)
         if training:
-            forward, backward = packed_bidirectional_gru(
-                *inputs, *kernels, biases, pack.counts, pack.starts
-            )
-        else:
-            forward, backward = (
-                packed_gru_states(x, kernel, bias, pack.counts)
-                for x, kernel, bias in zip(inputs, kernels, tf.unstack(biases), strict=True)
-            )
+            recurrence, places = packed_gru, (pack.counts, pack.starts)
+        forward, backward = (
+            recurrence(x, kernel, bias, *places)
+            for x, kernel, bias in zip(inputs, kernels, tf.unstack(biases), strict=True)
+        )
         mean = (forward + tf.gather(backward, pack.reversed)) / 2
         shape = tf.shape(mask)
         padded = tf.scatter_nd(

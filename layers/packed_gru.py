@@ -1,11 +1,12 @@
 """The recurrence of a GRU over packed captions (HSLM Eq. 12-13).
 
 Captions are sorted by length, longest first, so that the captions that still have a word at step t
-are the first `counts[t]` ones, and no step computes a padding word. In training both directions run
-at once, and the gradient is written out: that of the recurrent kernels is one large matrix product
-instead of one small one a step. Otherwise each direction runs by itself and keeps only its states.
+are the first `counts[t]` ones, and no step computes a padding word. In training the gradient is
+written out: that of the recurrent kernel is one large matrix product instead of one small one a
+step. Otherwise only the states are kept.
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -55,146 +56,118 @@ def packing(mask: tf.Tensor) -> Packing:
 
 
 @tf.custom_gradient
-def packed_bidirectional_gru(
-    forward_input: tf.Tensor,
-    backward_input: tf.Tensor,
-    forward_kernel: tf.Tensor,
-    backward_kernel: tf.Tensor,
-    biases: tf.Tensor,
-    counts: tf.Tensor,
-    starts: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Runs the recurrence of Keras's GRU (`reset_after=True`) from zero states.
+def packed_gru(
+    inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, counts: tf.Tensor, starts: tf.Tensor
+) -> tuple[tf.Tensor, Callable]:
+    """Runs the recurrence of Keras's GRU (`reset_after=True`) from zero states, in one direction.
 
     `z, r = sigmoid(x_z + h U_z), sigmoid(x_r + h U_r)`,
     `c = tanh(x_c + r (h U_c + b_c))`, `h' = z h + (1 - z) c`. Matrix products are computed in the
-    dtype of the kernels, everything else in that of `biases`.
+    dtype of the kernel, everything else in that of `bias`.
 
     Args:
-        forward_input: `[words, 3 units]`, packed words times input kernel, with all biases but
-            b_c; gates in the order z, r, c.
-        backward_input: the same for the other direction, its words in its own order.
-        forward_kernel: `[units, 3 units]`, recurrent kernel U.
-        backward_kernel: `[units, 3 units]`.
-        biases: `[2, units]`, float32 or float64, b_c of both directions.
+        inputs: `[words, 3 units]`, packed words times input kernel, with all biases but b_c; gates
+            in the order z, r, c.
+        kernel: `[units, 3 units]`, recurrent kernel U.
+        bias: `[units]`, float32 or float64, b_c.
         counts: int32 `[steps]`, see `Packing`.
         starts: int32 `[steps]`, see `Packing`.
 
     Returns:
-        States of both directions, `[words, units]` each, packed, in the dtype of `biases`.
+        The states `[words, units]`, packed, in the dtype of `bias`.
     """
-    wide, narrow = biases.dtype, forward_kernel.dtype
-    units = forward_kernel.shape[0]
-    inputs, kernels = (forward_input, backward_input), tf.stack([forward_kernel, backward_kernel])
+    wide, narrow, units = bias.dtype, kernel.dtype, kernel.shape[0]
     steps = tf.size(counts)
-    # The loop saves one array a step: the rows of the forward direction, then the backward rows.
-    step_of_word = tf.repeat(tf.range(steps), counts)
-    forward_rows = tf.range(tf.size(step_of_word)) + tf.gather(starts, step_of_word)
-    rows = (forward_rows, forward_rows + tf.gather(counts, step_of_word))
 
-    def step_of(saved: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
-        piece = saved[2 * starts[t] : 2 * (starts[t] + counts[t])]
-        return tf.reshape(piece, [2, counts[t], saved.shape[-1]])
-
-    def both(pair: tuple[tf.Tensor, tf.Tensor], t: tf.Tensor) -> tf.Tensor:
-        pieces = [x[starts[t] : starts[t] + counts[t]] for x in pair]
-        return tf.cast(tf.stack(pieces), wide)
+    def piece(x: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
+        return x[starts[t] : starts[t] + counts[t]]
 
     def saving(width: int) -> tf.TensorArray:
         return tf.TensorArray(wide, steps, element_shape=[None, width], infer_shape=False)
 
-    def flat(x: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(x, [-1, x.shape[-1]])
+    def write(arrays: Sequence[tf.TensorArray], t: tf.Tensor, values: tuple) -> list:
+        return [array.write(t, value) for array, value in zip(arrays, values, strict=True)]
 
-    def forward(t, state, *saved):
-        state = state[:, : counts[t]]
-        recurrent = tf.cast(tf.matmul(tf.cast(state, narrow), kernels), wide)
-        x = both(inputs, t)
-        gates = tf.sigmoid(x[..., : 2 * units] + recurrent[..., : 2 * units])
-        update, reset = gates[..., :units], gates[..., units:]
-        inner = recurrent[..., 2 * units :] + biases[:, None]
-        candidate = tf.tanh(x[..., 2 * units :] + reset * inner)
-        new = candidate + update * (state - candidate)
-        values = (new, state, gates, candidate, inner)
-        return t + 1, new, *(a.write(t, flat(v)) for a, v in zip(saved, values, strict=True))
+    def cell(t: tf.Tensor, state: tf.Tensor, recurrent: tf.Tensor) -> tuple:
+        x = tf.cast(piece(inputs, t), wide)
+        gates = tf.sigmoid(x[:, : 2 * units] + recurrent[:, : 2 * units])
+        inner = recurrent[:, 2 * units :] + bias
+        candidate = tf.tanh(x[:, 2 * units :] + gates[:, units:] * inner)
+        new = candidate + gates[:, :units] * (state - candidate)
+        return new, gates, candidate, inner
 
-    widths = (units, units, 2 * units, units, units)
-    nothing = tf.zeros([2, counts[0], units], wide)
-    any_shape = tf.TensorShape(None)
+    def forward(t: tf.Tensor, state: tf.Tensor, *saved: tf.TensorArray) -> tuple:
+        state = state[: counts[t]]
+        recurrent = tf.cast(tf.matmul(tf.cast(state, narrow), kernel), wide)
+        values = cell(t, state, recurrent)
+        return t + 1, values[0], *write(saved, t, values)
+
+    # The first step has no states before it, and so no product.
+    nothing = tf.zeros([counts[0], 3 * units], wide)
+    first = cell(0, nothing[:, :units], nothing)
+    saved = write([saving(width) for width in (units, 2 * units, units, units)], 0, first)
+    any_state, any_array = tf.TensorShape([None, units]), tf.TensorShape(None)
     loop = tf.while_loop(
         lambda t, *_: t < steps,
         forward,
-        (0, nothing, *(saving(width) for width in widths)),
-        shape_invariants=(
-            tf.TensorShape([]),
-            tf.TensorShape([2, None, units]),
-            *(any_shape for _ in widths),
-        ),
+        (1, first[0], *saved),
+        shape_invariants=(tf.TensorShape([]), any_state, *(any_array for _ in saved)),
     )
-    states, previous, all_gates, candidates, inners = (saved.concat() for saved in loop[2:])
+    states, all_gates, candidates, inners = (array.concat() for array in loop[2:])
 
-    def gradient(*d_states: tf.Tensor) -> tuple:
-        # A layer that gathered rows of an output returns its gradient as sparse slices.
-        d_states = [tf.convert_to_tensor(d_state) for d_state in d_states]
+    def gradient(d_states: tf.Tensor) -> tuple:
+        # A layer that gathered rows of the output returns its gradient as sparse slices.
+        d_states = tf.convert_to_tensor(d_states)
 
-        def backward(i, d_state, d_candidates, d_recurrents):
-            t = steps - 1 - i
-            gates, candidate = step_of(all_gates, t), step_of(candidates, t)
-            update, reset = gates[..., :units], gates[..., units:]
+        def cell_gradient(t: tf.Tensor, before: tf.Tensor, d_later: tf.Tensor) -> tuple:
+            gates, candidate = piece(all_gates, t), piece(candidates, t)
+            update, reset = gates[:, :units], gates[:, units:]
             # Captions that end at this step get nothing from the step after.
-            ended = counts[t] - tf.shape(d_state)[1]
-            d_state = tf.pad(d_state, [[0, 0], [0, ended], [0, 0]]) + both(d_states, t)
+            ended = counts[t] - tf.shape(d_later)[0]
+            d_state = tf.pad(d_later, [[0, ended], [0, 0]]) + piece(d_states, t)
             d_candidate = d_state * (1 - update) * (1 - candidate * candidate)
-            d_update = d_state * (step_of(previous, t) - candidate) * update * (1 - update)
-            d_reset = d_candidate * step_of(inners, t) * reset * (1 - reset)
+            d_update = d_state * (before - candidate) * update * (1 - update)
+            d_reset = d_candidate * piece(inners, t) * reset * (1 - reset)
             d_recurrent = tf.concat([d_update, d_reset, d_candidate * reset], axis=-1)
-            through = tf.matmul(tf.cast(d_recurrent, narrow), kernels, transpose_b=True)
-            return (
-                i + 1,
-                d_state * update + tf.cast(through, wide),
-                d_candidates.write(t, flat(d_candidate)),
-                d_recurrents.write(t, flat(d_recurrent)),
-            )
+            return d_state * update, d_candidate, d_recurrent
+
+        def backward(t: tf.Tensor, d_later: tf.Tensor, *saved: tf.TensorArray) -> tuple:
+            before = states[starts[t - 1] : starts[t - 1] + counts[t]]
+            d_before, *values = cell_gradient(t, before, d_later)
+            through = tf.matmul(tf.cast(values[-1], narrow), kernel, transpose_b=True)
+            return t - 1, d_before + tf.cast(through, wide), *write(saved, t, values)
 
         loop = tf.while_loop(
-            lambda i, *_: i < steps,
+            lambda t, *_: t > 0,
             backward,
-            (0, nothing[:, :0], saving(units), saving(3 * units)),
-            shape_invariants=(
-                tf.TensorShape([]),
-                tf.TensorShape([2, None, units]),
-                any_shape,
-                any_shape,
-            ),
+            (steps - 1, nothing[:0, :units], saving(units), saving(3 * units)),
+            shape_invariants=(tf.TensorShape([]), any_state, any_array, any_array),
         )
-        d_candidates, all_recurrents = loop[2].concat(), loop[3].concat()
-        d_recurrents = [tf.gather(all_recurrents, r) for r in rows]
-        d_inputs = [
-            tf.cast(tf.concat([d[:, : 2 * units], tf.gather(d_candidates, r)], -1), narrow)
-            for r, d in zip(rows, d_recurrents, strict=True)
-        ]
-        # Two products: one batched product of transposed matrices takes twice as long on a CPU.
-        d_kernels = [
-            tf.matmul(tf.cast(tf.gather(previous, r), narrow), tf.cast(d, narrow), transpose_a=True)
-            for r, d in zip(rows, d_recurrents, strict=True)
-        ]
-        d_biases = tf.stack([tf.reduce_sum(d[:, 2 * units :], axis=0) for d in d_recurrents])
-        return *d_inputs, *d_kernels, d_biases, None, None
+        saved = write(loop[2:], 0, cell_gradient(0, nothing[:, :units], loop[1])[1:])
+        d_candidates, d_recurrents = (array.concat() for array in saved)
+        d_inputs = tf.concat([d_recurrents[:, : 2 * units], d_candidates], axis=-1)
+        # Words of the first step have no state before them.
+        place_before = tf.range(counts[0], tf.shape(states)[0]) - tf.repeat(counts[:-1], counts[1:])
+        d_kernel = tf.matmul(
+            tf.cast(tf.gather(states, place_before), narrow),
+            tf.cast(d_recurrents[counts[0] :], narrow),
+            transpose_a=True,
+        )
+        d_bias = tf.reduce_sum(d_recurrents[:, 2 * units :], axis=0)
+        return tf.cast(d_inputs, narrow), d_kernel, d_bias, None, None
 
-    return tuple(tf.gather(states, r) for r in rows), gradient
+    return states, gradient
 
 
 def packed_gru_states(
     inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, counts: tf.Tensor
 ) -> tf.Tensor:
-    """Runs one direction of `packed_bidirectional_gru` without a gradient of its own.
+    """Runs `packed_gru` without a gradient of its own.
 
-    Nothing is kept for a gradient, and no kernel is copied. With few captions a step takes as long
-    as reading its kernel, with one core, so two directions that do not wait for each other take
-    half as long as both in one product. TensorFlow can derive it, more slowly.
+    Nothing is kept for a gradient. TensorFlow can derive it, more slowly.
 
     Args:
-        inputs: `[words, 3 units]`, as `forward_input`.
+        inputs: `[words, 3 units]`, as for `packed_gru`.
         kernel: `[units, 3 units]`, recurrent kernel U.
         bias: `[units]`, float32 or float64, b_c.
         counts: int32 `[steps]`, see `Packing`.
