@@ -122,7 +122,12 @@ def score_pairs_in_groups(
                 ]
                 return start + group_size, *of_values, *of_sources
 
-            zeros = [tf.zeros_like(value) for value in [*(values[k] for k in keys), *sources]]
+            # Zeros of a known shape would become constants of the graph, and stay in memory.
+            nothing = tf.minimum(tf.size(pairs), 0)
+            zeros = [
+                tf.fill(tf.shape(value), tf.cast(nothing, value.dtype))
+                for value in [*(values[key] for key in keys), *sources]
+            ]
             sums = tf.while_loop(
                 lambda start, *_: start < tf.size(pairs),
                 add_group,
