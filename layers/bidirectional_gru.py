@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from hslm_tf.layers.numerics import wide_dtype
+from hslm_tf.layers.numerics import affine, wide_dtype
 from hslm_tf.layers.packed_gru import packed_gru, packed_gru_states, packing
 
 IMPLEMENTATIONS = ("auto", "packed", "keras")
@@ -80,7 +80,7 @@ class BidirectionalGRU(keras.layers.Layer):
         biases = [tf.split(tf.convert_to_tensor(cell.bias), 3, axis=1) for cell in cells]
         joined = [tf.concat([z[0] + z[1], r[0] + r[1], c[0]], axis=0) for z, r, c in biases]
         inputs = [
-            tf.nn.bias_add(tf.matmul(x, cell.kernel), bias)
+            affine(x[None], tf.convert_to_tensor(cell.kernel), bias)[0]
             for x, cell, bias in zip(inputs, cells, joined, strict=True)
         ]
         kernels = [tf.convert_to_tensor(cell.recurrent_kernel) for cell in cells]

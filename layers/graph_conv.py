@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from hslm_tf.layers.numerics import mask_rows, masked_softmax, num_valid
+from hslm_tf.layers.numerics import affine, mask_rows, masked_softmax, num_valid
 
 AFFINITIES = ("mean", "dot", "softmax")
 
@@ -141,21 +141,15 @@ def _chain(
     def folded() -> keras.KerasTensor:
         kernel = tf.matmul(first, second)
         if relations is None:
-            return _affine(x, kernel, bias)
+            return affine(x, kernel, bias)
         return _received(relations, x, kernel, bias)
 
     def plain() -> keras.KerasTensor:
-        mapped = _affine(tf.tensordot(x, first, 1), second, bias)
+        mapped = affine(tf.tensordot(x, first, 1), second, bias)
         return mapped if relations is None else ops.matmul(relations, mapped)
 
     rows = ops.size(x) // width
     return ops.reshape(ops.cond(rows > width, folded, plain), ops.shape(x))
-
-
-def _affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """`x kernel + bias`, on rows: with the bias inside, TensorFlow fuses it with the product."""
-    rows = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel)
-    return tf.reshape(tf.nn.bias_add(rows, bias), tf.shape(x))
 
 
 @tf.custom_gradient
@@ -182,4 +176,4 @@ def _received(
             tf.reduce_sum(d_messages, axis=0),
         )
 
-    return tf.matmul(relations, _affine(nodes, kernel, bias)), gradient
+    return tf.matmul(relations, affine(nodes, kernel, bias)), gradient
