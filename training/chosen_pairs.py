@@ -59,8 +59,8 @@ def score_pairs_in_groups(
         shape = tf.concat([[-1], tf.shape(texts[key])[2:]], axis=0)
         constants[key] = tf.reshape(texts[key], shape)
     keys = [key for key, value in constants.items() if value.dtype.is_floating]
-    # A custom gradient knows TensorFlow's variables, not the Keras variables around them.
-    sources = [variable.value for variable in variables]
+    # Weights are read here and passed on: the gradient of a condition cannot read variables.
+    sources = [tf.convert_to_tensor(variable.value) for variable in variables]
 
     def places(pairs: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = tf.gather(text_rows, pairs)
@@ -68,18 +68,20 @@ def score_pairs_in_groups(
         found = dict.fromkeys(images, tf.gather(image_rows, pairs))
         return {**found, **{key: tokens if key in _OF_TOKENS else rows for key in texts}}
 
-    def score(parts: Encoding) -> tf.Tensor:
-        return score_pairs({k: parts[k] for k in images}, {k: parts[k] for k in texts})
+    def score(parts: Encoding, weights: Sequence[tf.Tensor]) -> tf.Tensor:
+        with keras.StatelessScope(state_mapping=list(zip(variables, weights, strict=True))):
+            return score_pairs({k: parts[k] for k in images}, {k: parts[k] for k in texts})
 
     @tf.custom_gradient
     def in_groups(*values: tf.Tensor) -> tuple:
-        values = {**constants, **dict(zip(keys, values, strict=True))}
+        weights = values[len(keys) :]
+        values = {**constants, **dict(zip(keys, values, strict=False))}
 
         def gathered(pairs: tf.Tensor) -> dict[str, tf.Tensor]:
             return {key: tf.gather(values[key], rows) for key, rows in places(pairs).items()}
 
         def score_group(start: tf.Tensor, found: tf.TensorArray) -> tuple:
-            scores = score(gathered(order[start : start + group_size]))
+            scores = score(gathered(order[start : start + group_size]), weights)
             return start + group_size, found.write(start // group_size, scores)
 
         count = tf.size(order)
@@ -92,7 +94,7 @@ def score_pairs_in_groups(
         )[1]
         scores = found.concat()
 
-        def gradient(slopes: tf.Tensor, variables: Sequence[tf.Variable] = ()) -> tuple:
+        def gradient(slopes: tf.Tensor) -> tuple:
             slopes = tf.gather(slopes, order)
             # Hinges within the margin have none; a score that is no number must be seen, though.
             needed = tf.where((slopes != 0) | ~tf.math.is_finite(scores))[:, 0]
@@ -103,11 +105,11 @@ def score_pairs_in_groups(
                 parts = gathered(group)
                 inputs = [parts[key] for key in keys]
                 with tf.GradientTape() as tape:
-                    tape.watch(inputs)
-                    group_scores = score(parts)
+                    tape.watch([*inputs, *weights])
+                    group_scores = score(parts, weights)
                 added = tape.gradient(
                     group_scores,
-                    [*inputs, *sources],
+                    [*inputs, *weights],
                     slopes[start : start + group_size],
                     unconnected_gradients=tf.UnconnectedGradients.ZERO,
                 )
@@ -116,30 +118,26 @@ def score_pairs_in_groups(
                     tf.tensor_scatter_nd_add(total, rows[key][..., None], x)
                     for key, total, x in zip(keys, sums, added, strict=False)
                 ]
-                of_sources = [
+                of_weights = [
                     total + x
                     for total, x in zip(sums[len(keys) :], added[len(keys) :], strict=True)
                 ]
-                return start + group_size, *of_values, *of_sources
+                return start + group_size, *of_values, *of_weights
 
             # Zeros of a known shape would become constants of the graph, and stay in memory.
             nothing = tf.minimum(tf.size(pairs), 0)
             zeros = [
                 tf.fill(tf.shape(value), tf.cast(nothing, value.dtype))
-                for value in [*(values[key] for key in keys), *sources]
+                for value in [*(values[key] for key in keys), *weights]
             ]
-            sums = tf.while_loop(
+            return tf.while_loop(
                 lambda start, *_: start < tf.size(pairs),
                 add_group,
                 (0, *zeros),
                 shape_invariants=(tf.TensorShape([]), *(zero.shape for zero in zeros)),
                 parallel_iterations=1,
             )[1:]
-            by_variable = {
-                source.ref(): x for source, x in zip(sources, sums[len(keys) :], strict=True)
-            }
-            return sums[: len(keys)], [by_variable[variable.ref()] for variable in variables]
 
         return tf.gather(scores, tf.math.invert_permutation(order)), gradient
 
-    return in_groups(*(constants[key] for key in keys))
+    return in_groups(*(constants[key] for key in keys), *sources)
