@@ -168,7 +168,9 @@ def _many_scaled(weights: tf.Tensor, regions: tf.Tensor) -> tuple[tf.Tensor, tf.
     The squared length of `a R` is `a (R R^T) a^T`: 36 x 36 products in place of several passes
     over vectors of the joint width.
     """
-    gram = _gram(tf.cast(regions, weights.dtype))
+    # No gradient of its own: within a condition within a loop, TensorFlow loses what that captures.
+    wide = tf.cast(regions, weights.dtype)
+    gram = tf.matmul(wide, wide, transpose_b=True)
     squared_lengths = tf.reduce_sum(tf.matmul(weights, gram) * weights, axis=-1, keepdims=True)
     weights = weights * _reciprocal_lengths(squared_lengths, regions.dtype)
     return tf.matmul(tf.cast(weights, regions.dtype), regions), weights
@@ -190,13 +192,3 @@ def _scale_over_words(cosines: tf.Tensor, segment_ids: tf.Tensor | None) -> tf.T
         return cosines * ops.rsqrt(ops.maximum(squares, 1e-12))
     squares = sum_by_caption(ops.square(cosines), segment_ids)
     return cosines * spread_to_words(ops.rsqrt(ops.maximum(squares, 1e-12)), segment_ids)
-
-
-@tf.custom_gradient
-def _gram(regions: tf.Tensor) -> tf.Tensor:
-    """Products of all pairs of rows; the gradient in one product instead of two."""
-
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(upstream + tf.linalg.matrix_transpose(upstream), regions)
-
-    return tf.matmul(regions, regions, transpose_b=True), gradient
