@@ -29,7 +29,7 @@ class CandidateScores:
 
     Args:
         heads: the projection heads of every model.
-        num_candidates: K, at least 1.
+        num_candidates: number K of nearest items, at least 1.
         progress: called with the numbers of images and of pairs that were scored since the last
             call.
 
@@ -128,7 +128,7 @@ def candidate_pairs(
     Args:
         image_vectors: float32 `[n, dim]`.
         caption_vectors: float32 `[m, dim]`.
-        num_candidates: K, how many of its nearest a query names.
+        num_candidates: number K of its nearest that a query names.
 
     Returns:
         int64 `[2, pairs]`, image and caption of every pair, in order of images, then captions.
