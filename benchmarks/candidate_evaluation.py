@@ -5,7 +5,7 @@
 
 Features, captions and weights are random, because the time does not depend on them. Images and
 captions are encoded, candidates found and scored, and ranks computed, as by
-`python -m hslm_tf.evaluate RUN --candidates 100`.
+`python -m hslm_tf.evaluate RUN --candidates 50`.
 """
 
 import json
@@ -31,7 +31,7 @@ class Arguments:
 
     images: int = 1000
     """Images; five captions each."""
-    candidates: int = 100
+    candidates: int = 50
     """Nearest items of a query whose exact score is computed."""
     preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "flickr30k"
     """Configuration whose sizes are taken, such as coco or sample."""
