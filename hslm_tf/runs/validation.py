@@ -75,8 +75,10 @@ def measure_best(
     for split, dataset in measured.items():
         count = config.training.validation_candidates
         if count is not None and split == config.data.dev_split != config.data.test_split:
-            blocks = _blocks(count, best, load_heads(run.path, best))
+            heads = load_heads(run.path, best)
+            blocks = _blocks(count, best, heads)
             name = f"{split}, candidates {count}, approximate"
+            name += "" if heads.teacher_fingerprint else ", found by plain means"
             reports[name] = evaluate_models([best], dataset, blocks=blocks)
             continue
         reports[split] = evaluate_models([best], dataset)

@@ -1,6 +1,7 @@
 """Validation by candidates, with heads that are fitted while the run trains."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -56,11 +57,20 @@ def test_the_test_split_is_measured_exactly(run, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     train.main(["--resume", str(run.path), "--quiet"])
     printed = capsys.readouterr().out
-    assert "dev, candidates 3, approximate" in printed
+    assert "dev, candidates 3, approximate" in printed and "means" not in printed
     test, best = load_split(run.config(), "test"), load_model(run.path)
     identity = {"weights": weights_identity([run]), **data_identity(test), "protocol": "all"}
     assert KnownRecall(run).find(identity) == evaluate(best, test)
     assert KnownRecall(run).find(identity | {"protocol": "1k"}) is None
+
+
+def test_the_end_says_that_means_found_the_candidates(run, tmp_path):
+    copy = RunDirectory(tmp_path / "copy")
+    shutil.copytree(run.path, copy.path)
+    copy.projection_heads.unlink()
+    splits = {"dev": load_split(run.config(), "dev")}
+    reports = validation.measure_best(run.config(), copy, load_model(run.path), splits)
+    assert list(reports) == ["dev, candidates 3, approximate, found by plain means"]
 
 
 def test_a_damaged_record_is_ignored(tmp_path, caplog):
