@@ -29,7 +29,9 @@ def staged_step(
     with strategy.scope() if strategy else contextlib.nullcontext():
         # In a graph with conditions its variables could not be made, and a graph in which
         # variables are made is built twice.
-        model.optimizer.build(model.trainable_variables)
+        # Built again, loss scaling would forget its scale.
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
 
     # The iterator knows which sizes change from batch to batch; batches alone do not.
     @tf.function
