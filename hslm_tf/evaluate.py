@@ -123,8 +123,9 @@ def _by_candidates(
             f"{run} has no projection heads: plain means of the local features found the "
             f"candidates. `python -m hslm_tf.index {run}` fits heads, which find better ones"
         )
-    for name in found.keys() - known.keys():
-        print(f"{name}: the exact result is not known; the same command without --candidates")
+    for name in found:
+        if name not in known:
+            print(f"{name}: the exact result is not known; without --candidates it is computed")
 
 
 if __name__ == "__main__":

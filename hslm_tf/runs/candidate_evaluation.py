@@ -10,7 +10,7 @@ from hslm_tf.evaluation.exact_recall import evaluate_models
 from hslm_tf.evaluation.protocols import Protocol
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.retrieval.candidate_scores import CandidateScores
-from hslm_tf.runs.known_recall import KnownRecall, data_identity, weights_identity
+from hslm_tf.runs.known_recall import KnownRecall, data_identity, result_identity
 from hslm_tf.runs.opening import load_heads, load_model
 from hslm_tf.runs.run_directory import RunDirectory
 
@@ -57,10 +57,9 @@ def evaluate_runs_by_candidates(
         with tqdm(total=dataset.num_images, desc=name, unit=" images", disable=None) as bar:
             blocks = CandidateScores(heads, num_candidates, lambda images, _: bar.update(images))
             report = evaluate_models(models, dataset, protocol, blocks=blocks)
-        identity = {"weights": weights_identity(runs), **data, "protocol": protocol}
         found[name] = CandidateRecall(
             report,
-            KnownRecall(runs[0]).find(identity),
+            KnownRecall(runs[0]).find(result_identity(runs, data, protocol)),
             [run for run, own in zip(runs, heads, strict=True) if not own.teacher_fingerprint],
         )
     return found

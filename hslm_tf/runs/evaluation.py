@@ -15,7 +15,7 @@ from hslm_tf.evaluation.protocols import Protocol
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.evaluation.scoring import CAPTION_BLOCK_SIZE, IMAGE_BLOCK_SIZE
 from hslm_tf.runs.checkpoints import load_whole
-from hslm_tf.runs.known_recall import KnownRecall, data_identity, weights_identity
+from hslm_tf.runs.known_recall import KnownRecall, data_identity, result_identity
 from hslm_tf.runs.run_directory import RunDirectory
 
 
@@ -52,7 +52,7 @@ def evaluate_runs(
         parts = [dataset.name, protocol]
         parts += ["ensemble"] if len(runs) > 1 else []
         parts += ["scores"] if scores_file else []
-        measured = {"weights": weights_identity(runs), **data, "protocol": protocol}
+        measured = result_identity(runs, data, protocol)
         identity = {
             **measured,
             "scores file": str(scores_file and scores_file.absolute()),

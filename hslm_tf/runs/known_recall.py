@@ -39,7 +39,7 @@ class KnownRecall:
         """Keeps a result.
 
         Args:
-            identity: what it depends on: `weights_identity`, `data_identity` and the protocol.
+            identity: what it depends on, see `result_identity`.
             report: the result.
         """
         known = self._read() | {_key(identity): {**identity, "recall": dataclasses.asdict(report)}}
@@ -74,6 +74,22 @@ class KnownRecall:
         except (DataError, OSError) as error:
             logger.warning("%s. It is ignored", error)
             return {}
+
+
+def result_identity(
+    runs: Sequence[RunDirectory], data: Mapping[str, str], protocol: str
+) -> dict[str, str]:
+    """What a result depends on.
+
+    Args:
+        runs: the run, or the members of an ensemble.
+        data: `data_identity` of the dataset.
+        protocol: as for `evaluate_scores`.
+
+    Returns:
+        Identity for `KnownRecall`.
+    """
+    return {"weights": weights_identity(runs), **data, "protocol": protocol}
 
 
 def weights_identity(runs: Sequence[RunDirectory]) -> str:

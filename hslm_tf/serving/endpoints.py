@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.retrieval.projection_heads import ProjectionHeads, new_heads
+from hslm_tf.retrieval.projection_heads import ProjectionHeads, plain_means
 from hslm_tf.serving.precision import Precision, StoredWeights
 from hslm_tf.serving.search_index import SearchIndex
 from hslm_tf.serving.status import ALL_REGIONS, Status
@@ -36,7 +36,7 @@ class Endpoints:
         index: SearchIndex | None = None,
     ) -> None:
         self._model = model
-        self._heads = heads or new_heads(model.config.joint_dim, None)
+        self._heads = heads or plain_means(model)
         self._index = index
         self._weights = StoredWeights([*model.weights, *self._heads.weights], precision)
         self._max_regions = model.config.max_regions
