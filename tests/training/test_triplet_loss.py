@@ -173,10 +173,11 @@ def through_matrix(model: HSLM, data: dict, case: Case) -> Formulation:
 
 
 def assert_equal_formulations(
-    model: HSLM, actual: Formulation, expected: Formulation, tolerance: float
+    model: HSLM, actual: Formulation, expected: Formulation, margin: float, tolerance: float
 ) -> None:
     assert actual.active == pytest.approx(expected.active)
-    assert_close(actual.loss, expected.loss, tolerance)
+    # Few hinges may be left of scores that are rounded as numbers of the margin's size.
+    np.testing.assert_allclose(actual.loss, expected.loss, rtol=tolerance, atol=tolerance * margin)
     assert_equal_gradients(model, actual.gradients, expected.gradients, tolerance)
 
 
@@ -201,7 +202,7 @@ def test_pairs_equal_the_whole_matrix(name, precision, batch):
     data = {key: value[case.pairs] for key, value in batch.items()}
     pairs = replayed(model, lambda: through_pairs(model, data, case))
     matrix = replayed(model, lambda: through_matrix(model, data, case))
-    assert_equal_formulations(model, pairs, matrix, tolerance)
+    assert_equal_formulations(model, pairs, matrix, case.loss.margin, tolerance)
     assert 0.1 < pairs.active < 0.96
 
 
