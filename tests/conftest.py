@@ -4,10 +4,10 @@ import pytest
 
 from hslm_tf import train
 from hslm_tf.runs.run_directory import RunDirectory
-from tests.tiny_run import SIZES, write_dataset
+from tests.tiny_run import LIGHT, SIZES, WHOLE, write_dataset
 
+COMMON = "--word-vectors None --validate-every 1".split()
 # Everything random is on: what a resumed run must carry over.
-PARTS = "--mgcn --self-attention --word-vectors None --validate-every 1".split()
 RANDOM = "--drop-words 0.2 --drop-regions 0.2 --region-dropout 0.1 --feature-dropout 0.1".split()
 CURRICULUM = "--contrastive-epochs 0 --random-epochs 1 --growing-epochs 2 --ema 0".split()
 CURRICULUM += "--schedule step --learning-rate 1e-3 --decay-epochs 3 --seed 7".split()
@@ -34,7 +34,7 @@ def dataset_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def run_flags(dataset_folder):
-    return ["--dataset", str(dataset_folder), *SIZES, *PARTS, *RANDOM, *CURRICULUM]
+    return ["--dataset", str(dataset_folder), *SIZES, *LIGHT, *COMMON, *RANDOM, *CURRICULUM]
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +42,14 @@ def finished_run(tmp_path_factory, run_flags):
     """A run of four epochs by the train command; tests must leave it as it is."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
     train.main([*run_flags, "--epochs", "4", "--out", str(folder), "--quiet"])
+    return RunDirectory(folder)
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory, run_flags):
+    """One epoch of the model with every part; tests must leave it as it is."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    train.main([*run_flags, *WHOLE, "--epochs", "1", "--out", str(folder), "--quiet"])
     return RunDirectory(folder)
 
 

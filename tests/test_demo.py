@@ -39,19 +39,19 @@ def test_without_the_extra(package, tmp_path, monkeypatch, capsys):
     assert message == f"error: {package} is not installed: pip install hslm-tf[demo]"
 
 
-def test_what_is_not_there(finished_run, tmp_path, capsys):
+def test_what_is_not_there(whole_run, tmp_path, capsys):
     assert "no such run or collection" in fails([tmp_path / "none"], capsys)
-    assert "no such folder" in fails([finished_run.path, "--images", tmp_path / "none"], capsys)
+    assert "no such folder" in fails([whole_run.path, "--images", tmp_path / "none"], capsys)
 
 
-def test_a_port_that_is_taken(finished_run):
+def test_a_port_that_is_taken(whole_run):
     pytest.importorskip("gradio")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(SystemExit) as stop:
-            demo.main([str(finished_run.path), "--port", str(port)])
+            demo.main([str(whole_run.path), "--port", str(port)])
     assert stop.value.code == f"error: nothing can listen at 127.0.0.1:{port}: is the port taken?"
 
 

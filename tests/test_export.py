@@ -11,9 +11,9 @@ from hslm_tf.retrieval.collection import Collection
 from hslm_tf.runs.splits import open_split
 
 
-def test_exports_a_run(finished_run, tmp_path, capsys):
+def test_exports_a_run(whole_run, tmp_path, capsys):
     out = tmp_path / "served"
-    export.main([str(finished_run.path), "--out", str(out), "--precision", "int8"])
+    export.main([str(whole_run.path), "--out", str(out), "--precision", "int8"])
     assert capsys.readouterr().out.startswith(f"{out / '1'}: int8, ")
     assert {path.name for path in out.iterdir()} == {
         "1",
@@ -26,13 +26,13 @@ def test_exports_a_run(finished_run, tmp_path, capsys):
     assert not answer["status"].numpy().any()
 
 
-def test_bakes_a_collection_in(finished_run, tmp_path):
+def test_bakes_a_collection_in(whole_run, tmp_path):
     """The exported search answers as the collection does in this process."""
-    model = keras.saving.load_model(finished_run.best_model)
-    collection = Collection.build(model, open_split(finished_run), dtype="float32")
+    model = keras.saving.load_model(whole_run.best_model)
+    collection = Collection.build(model, open_split(whole_run), dtype="float32")
     collection.save(tmp_path / "collection.h5")
     flags = ["--collection", str(tmp_path / "collection.h5"), "--top-k", "2", "--candidates", "5"]
-    export.main([str(finished_run.path), "--out", str(tmp_path / "served"), *flags])
+    export.main([str(whole_run.path), "--out", str(tmp_path / "served"), *flags])
     captions = ["A photo of thing3 here.", "A photo of thing5 again."]
     expected = collection.search(captions, k=2, num_candidates=5)
     loaded = tf.saved_model.load(str(tmp_path / "served" / "1"))
@@ -52,9 +52,9 @@ def test_bakes_a_collection_in(finished_run, tmp_path):
         (["{run}", "--out", "{folder}/out", "--top-k", "3"], "need --collection"),
     ],
 )
-def test_mistakes_are_one_line(finished_run, tmp_path, flags, message):
+def test_mistakes_are_one_line(whole_run, tmp_path, flags, message):
     (tmp_path / "file").write_text("")
-    flags = [flag.format(run=finished_run.path, folder=tmp_path) for flag in flags]
+    flags = [flag.format(run=whole_run.path, folder=tmp_path) for flag in flags]
     with pytest.raises(SystemExit) as info:
         export.main(flags)
     assert str(info.value).startswith("error: ") and message in str(info.value)

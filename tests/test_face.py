@@ -71,10 +71,10 @@ EXAMPLES = documented()
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_examples_run(name, finished_run, dataset_folder, tmp_path, monkeypatch):
+def test_examples_run(name, whole_run, dataset_folder, tmp_path, monkeypatch):
     (tmp_path / "runs").mkdir()
     (tmp_path / "data").mkdir()
-    (tmp_path / "runs/flickr8k").symlink_to(finished_run.path)
+    (tmp_path / "runs/flickr8k").symlink_to(whole_run.path)
     (tmp_path / "data/flickr8k").symlink_to(dataset_folder)
     monkeypatch.chdir(tmp_path)
     # Another test may have imported the command of this name.

@@ -32,10 +32,10 @@ def test_training(tmp_path):
     assert "shape=(2,)" in output and "shape=(2, 1)" in output
 
 
-def test_search(tmp_path, finished_run, dataset_folder):
+def test_search(tmp_path, whole_run, dataset_folder):
     (tmp_path / "runs").mkdir()
     (tmp_path / "data").mkdir()
-    (tmp_path / "runs/f30k-1").symlink_to(finished_run.path)
+    (tmp_path / "runs/f30k-1").symlink_to(whole_run.path)
     (tmp_path / "data/f30k_precomp").symlink_to(dataset_folder)
     assert len([line for line in SEARCH.splitlines() if line.strip()]) <= 4
     lines = output_of(SEARCH, tmp_path).splitlines()

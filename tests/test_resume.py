@@ -109,9 +109,8 @@ def test_the_same_command_goes_on_wherever_saving_died(
 
 
 def test_loss_scale_average_and_schedule_go_on(run_flags, tmp_path, monkeypatch):
-    """Row 1 of Table 4 in float16; training dies after the second step of the second epoch."""
-    light = "--no-mgcn --no-self-attention --no-cross-attention --no-local-alignment".split()
-    flags = [*run_flags, *light, *"--precision mixed_float16 --ema 0.8 --schedule cosine".split()]
+    """In float16; training dies after the second step of the second epoch."""
+    flags = [*run_flags, *"--precision mixed_float16 --ema 0.8 --schedule cosine".split()]
     flags += "--warmup-steps 2 --epochs 3 --save-every 1 --quiet".split()
     straight, died = (RunDirectory(tmp_path / name) for name in ("straight", "died"))
     train.main([*flags, "--out", str(straight.path)])
@@ -256,9 +255,8 @@ def test_a_signal_during_validation_keeps_the_epochs_steps(
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_at_25_random_moments(run_flags, tmp_path):
-    """Row 1 of Table 4, which builds fastest; a checkpoint after every step."""
-    light = "--no-mgcn --no-self-attention --no-cross-attention --no-local-alignment".split()
-    flags = [*run_flags, *light, "--ema", "0.9", "--epochs", "60", "--quiet"]
+    """A checkpoint after every step."""
+    flags = [*run_flags, "--ema", "0.9", "--epochs", "60", "--quiet"]
     straight, killed = (RunDirectory(tmp_path / name) for name in ("straight", "killed"))
     train.main([*flags, "--save-every", "1", "--out", str(straight.path)])
     rng, kills, half_written, log = random.Random(0), [], 0, tmp_path / "log.txt"
@@ -281,7 +279,7 @@ def test_a_run_that_is_killed_at_25_random_moments(run_flags, tmp_path):
     "flags, message",
     [
         (["--learning-rate", "0.5"], "only --epochs may be given beside --resume"),
-        (["--no-mgcn", "--epochs", "6"], "only --epochs may be given beside --resume"),
+        (["--mgcn", "--epochs", "6"], "only --epochs may be given beside --resume"),
         (["--preset", "sample"], "only --epochs may be given beside --resume"),
         (["--out", "elsewhere"], "only --epochs may be given beside --resume"),
         (["--epochs", "3"], "has 4 complete epochs, more than the 3 asked for"),

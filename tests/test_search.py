@@ -29,10 +29,10 @@ def wide_terminal(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def run(finished_run, tmp_path_factory):
+def run(whole_run, tmp_path_factory):
     """The finished run with heads and a collection, all made by the command."""
     run = RunDirectory(tmp_path_factory.mktemp("searched") / "run")
-    shutil.copytree(finished_run.path, run.path)
+    shutil.copytree(whole_run.path, run.path)
     index.main([str(run.path), *HEADS])
     index.main([str(run.path), "--collection", str(run.collection), "--dtype", "float32"])
     return run
@@ -168,18 +168,18 @@ def test_a_gallery_needs_an_extra(run, tmp_path, capsys, monkeypatch):
     assert "pip install hslm-tf[report]" in message
 
 
-def test_a_run_without_collection_is_encoded_on_the_spot(run, finished_run, capsys):
+def test_a_run_without_collection_is_encoded_on_the_spot(run, whole_run, capsys):
     query = ["A photo of thing3 again.", "-k", "12"]
     expected = answers_of([run.path, *query], capsys)
-    found = answers_of([finished_run.path, *query], capsys)
+    found = answers_of([whole_run.path, *query], capsys)
     assert {a["image"] for a in found[0]["answers"]} == {a["image"] for a in expected[0]["answers"]}
     on_dev = answers_of([run.path, *query, "--split", "dev"], capsys)
     assert on_dev[0]["answers"][0]["score"] != expected[0]["answers"][0]["score"]
 
 
-def test_photographs_of_the_run_are_those_of_its_collections(finished_run, tmp_path):
+def test_photographs_of_the_run_are_those_of_its_collections(whole_run, tmp_path):
     run = RunDirectory(tmp_path / "run")
-    shutil.copytree(finished_run.path, run.path)
+    shutil.copytree(whole_run.path, run.path)
     written = json.loads(run.config_file.read_text("utf-8"))
     written["data"]["images"] = str(tmp_path / "photographs")
     run.config_file.write_text(json.dumps(written), "utf-8")
@@ -274,8 +274,8 @@ def test_search_refuses(run, tmp_path, capsys):
     assert "pip install hslm-tf[faiss]" in message
 
 
-def test_index_writes_heads_of_the_model_and_leaves_it_alone(run, finished_run):
-    assert run.best_model.read_bytes() == finished_run.best_model.read_bytes()
+def test_index_writes_heads_of_the_model_and_leaves_it_alone(run, whole_run):
+    assert run.best_model.read_bytes() == whole_run.best_model.read_bytes()
     heads = read_heads(run.projection_heads)
     assert heads.dim == 8
     assert re.fullmatch("[0-9a-f]{64}", heads.teacher_fingerprint)
@@ -301,9 +301,9 @@ def test_index_refuses(run, tmp_path, capsys):
     assert "steps must be at least 1. Received: steps=0" in capsys.readouterr().err
 
 
-def test_heads_of_another_model_are_refused(run, finished_run, tmp_path, capsys):
+def test_heads_of_another_model_are_refused(run, whole_run, tmp_path, capsys):
     other = RunDirectory(tmp_path / "other")
-    shutil.copytree(finished_run.path, other.path)
+    shutil.copytree(whole_run.path, other.path)
     model = keras.saving.load_model(other.best_model)
     model.set_weights([weight + 0.01 for weight in model.get_weights()])
     model.save(other.best_model)

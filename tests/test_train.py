@@ -23,7 +23,7 @@ from hslm_tf.text.split_captions import split_captions
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.training.callbacks import CollapseWarning
 from tests.events import hparams_of_session, tensors_of, texts_of
-from tests.tiny_run import STEPS, fails, rows_of
+from tests.tiny_run import STEPS, WHOLE, fails, rows_of
 
 # --- what a run leaves ---
 
@@ -187,7 +187,7 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
     "flags, message",
     [
         (["--preset", "imagenet"], "There is no such preset, only sample, flickr8k"),
-        (["--no-cross-attention"], "it needs cross_attention"),
+        (["--local-alignment"], "it needs cross_attention"),
         (["--no-local-alignment", "--no-global-alignment"], "there is nothing to score"),
         (["--profile", "first"], "--profile takes a number of steps, or two such as 3-5"),
         (["--profile", "0"], "--profile takes a number of steps"),
@@ -263,7 +263,7 @@ def test_mixed_precision_own_vocabulary_and_truncated_captions(
     run = RunDirectory(tmp_path / "run")
     flags = ["--precision", precision, "--vocabulary", str(tmp_path / "given.json")]
     flags += ["--max-tokens", "8", "--epochs", "1"]
-    train.main([*run_flags, *flags, "--out", str(run.path), "--quiet"])
+    train.main([*run_flags, *WHOLE, *flags, "--out", str(run.path), "--quiet"])
     # "a photo of thing0 over there ." is seven words, and of five places three are that long.
     assert "36 of 60 training captions are longer than 8 tokens" in caplog.text
     assert Vocabulary.load(run.vocabulary_file).words == tuple(words)

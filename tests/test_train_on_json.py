@@ -10,7 +10,7 @@ from hslm_tf import index, train
 from hslm_tf.runs.opening import open_collection
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import load_split
-from tests.tiny_run import SIZES
+from tests.tiny_run import LIGHT, SIZES
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_json_is_trained_on_beside_features_elsewhere(karpathy, tmp_path, caps
         1,
     ]
     monkeypatch.chdir(tmp_path)
-    train.main([str(arg) for arg in (*SIZES, *files, "--epochs", 1, "--out", out)])
+    train.main([str(arg) for arg in (*SIZES, *LIGHT, *files, "--epochs", 1, "--out", out)])
     run = RunDirectory(out)
     monkeypatch.undo()
     config = run.config()

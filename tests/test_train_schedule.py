@@ -17,14 +17,12 @@ from tests.tiny_run import STEPS, assert_same_training
 
 FLAGS = "--contrastive-epochs 2 --random-epochs 0 --growing-epochs 0 --schedule cosine".split()
 FLAGS += "--warmup-steps 2 --ema 0.8 --weight-decay 0.01 --epochs 3 --quiet".split()
-# Row 1 of Table 4, which builds fastest.
-LIGHT = "--no-mgcn --no-self-attention --no-cross-attention --no-local-alignment".split()
 
 
 @pytest.fixture(scope="module")
 def averaged_run(run_flags, tmp_path_factory):
     folder = tmp_path_factory.mktemp("averaged") / "run"
-    train.main([*run_flags, *LIGHT, *FLAGS, "--out", str(folder)])
+    train.main([*run_flags, *FLAGS, "--out", str(folder)])
     return RunDirectory(folder)
 
 
@@ -118,7 +116,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     with monkeypatch.context() as patch:
         patch.setattr(Throughput, "on_epoch_begin", interrupt)
         with pytest.raises(SystemExit):
-            train.main([*run_flags, *LIGHT, *FLAGS, "--out", str(run.path)])
+            train.main([*run_flags, *FLAGS, "--out", str(run.path)])
     assert run.progress["epochs"] == 1
     train.main(["--resume", str(run.path), "--quiet"])
     assert run.progress == averaged_run.progress
@@ -129,7 +127,7 @@ def test_patience_ends_a_run_that_no_longer_improves(run_flags, tmp_path):
     """At a learning rate of nearly nothing the first epoch stays the best."""
     run = RunDirectory(tmp_path / "run")
     flags = ["--patience", "2", "--learning-rate", "1e-12", "--epochs", "9", "--quiet"]
-    train.main([*run_flags, *LIGHT, *flags, "--out", str(run.path)])
+    train.main([*run_flags, *flags, "--out", str(run.path)])
     assert run.progress["best_epoch"] == 1
     assert run.progress["epochs"] == 3
     # Going on with it stays at that.

@@ -26,10 +26,10 @@ QUERIES = ["A photo of thing3 here.", "A photo of thing7 in the old town."]
 
 
 @pytest.fixture(scope="module")
-def run(finished_run, tmp_path_factory) -> Path:
+def run(whole_run, tmp_path_factory) -> Path:
     """The finished run with heads."""
     run = tmp_path_factory.mktemp("beam") / "run"
-    shutil.copytree(finished_run.path, run)
+    shutil.copytree(whole_run.path, run)
     index.main([str(run), *HEADS])
     return run
 

@@ -31,9 +31,9 @@ def test_smallest_size(percentage, size):
     assert search_recall.smallest_size(places, percentage) == size
 
 
-def test_recall_of_a_run(finished_run, tmp_path, capsys):
+def test_recall_of_a_run(whole_run, tmp_path, capsys):
     out = tmp_path / "rows.jsonl"
-    arguments = [str(finished_run.path), "--candidates", "60", "--out", str(out)]
+    arguments = [str(whole_run.path), "--candidates", "60", "--out", str(out)]
     arguments += ["--scores", str(tmp_path / "scores.npy")]
     search_recall.main(arguments)
     rows = [json.loads(line) for line in out.read_text().splitlines()]

@@ -8,9 +8,6 @@ from hslm_tf import train
 from hslm_tf.presets import ABLATION_PARTS, preset
 from hslm_tf.runs.run_directory import RunDirectory
 
-# Row 1 of Table 4, which builds fastest.
-LIGHT = "--no-mgcn --no-self-attention --no-cross-attention --no-local-alignment".split()
-
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_list(tmp_path, encoding):
@@ -41,7 +38,7 @@ def test_same_name_twice(tmp_path):
 def test_sweep_trains_writes_a_table_and_continues(run_flags, tmp_path, capsys, monkeypatch):
     path = tmp_path / "list.txt"
     path.write_text("broken: --word-vectors nothing.txt\nshort: --epochs 1\n")
-    flags = [*run_flags, *LIGHT]
+    flags = run_flags
     arguments = [str(path), "--out", str(tmp_path / "out"), f"--flags={shlex.join(flags)}"]
     # As if the first run had been killed in its first epoch.
     run = RunDirectory(tmp_path / "out" / "short-0")

@@ -67,10 +67,10 @@ def page_checks():
 
 
 @pytest.fixture(scope="session")
-def shown(finished_run, tmp_path_factory):
+def shown(whole_run, tmp_path_factory):
     """A collection with boxes, an id and a caption that look like HTML, and a photograph of "1"."""
     folder = tmp_path_factory.mktemp("shown")
-    collection = searched_collection(finished_run.path)
+    collection = searched_collection(whole_run.path)
     corners = np.random.default_rng(0).uniform(0, 0.5, (12, 6, 2))
     collection.encoded = dataclasses.replace(
         collection.encoded,

@@ -1,9 +1,9 @@
 import importlib
 
 
-def test_report(page, page_checks, finished_run, tmp_path):
+def test_report(page, page_checks, whole_run, tmp_path):
     report = importlib.import_module("hslm_tf.report.__main__")
-    report.main([str(finished_run.path), "--out", str(tmp_path / "report")])
+    report.main([str(whole_run.path), "--out", str(tmp_path / "report")])
     page.goto((tmp_path / "report/index.html").as_uri())
     links = page.locator("nav a").all()
     assert links

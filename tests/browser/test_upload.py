@@ -13,7 +13,7 @@ from tests.images.pictures import write
 
 
 @pytest.fixture(scope="module")
-def demo(browser, finished_run, tmp_path_factory):
+def demo(browser, whole_run, tmp_path_factory):
     """A demo whose collection knows the network that makes features of photographs."""
     folder = tmp_path_factory.mktemp("upload")
     keras.utils.set_random_seed(0)
@@ -22,7 +22,7 @@ def demo(browser, finished_run, tmp_path_factory):
     network = keras.Model(inputs, keras.layers.Conv2D(8, 8, strides=8)(scaled))
     network.save(folder / "tiny.keras")
     config = ExtractionConfig(str(folder / "tiny.keras"), size=64, max_regions=6)
-    collection = searched_collection(finished_run.path)
+    collection = searched_collection(whole_run.path)
     extraction = RegionExtractor(config).config.to_dict()
     collection.encoded = dataclasses.replace(collection.encoded, extraction=extraction)
     collection.save(folder / "collection.h5")

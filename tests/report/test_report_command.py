@@ -65,20 +65,20 @@ def cells(found):
     return [f"{value:.1f}" for value in (*recalls_of(found), found.rsum)]
 
 
-def test_a_run(finished_run, tmp_path, capsys):
+def test_a_run(whole_run, tmp_path, capsys):
     out = tmp_path / "new" / "report"
-    page = report_on(finished_run.path, "--out", out)
+    page = report_on(whole_run.path, "--out", out)
     assert f"Report: {out}/index.html" in capsys.readouterr().out
     anchors = [section["id"] for section in page.all("section")]
     assert anchors == [*SECTIONS, "files"]
-    test = splits.load_split(finished_run.config(), "test")
-    found = evaluate(keras.saving.load_model(finished_run.best_model), test)
-    assert rows_of(out / "recall.csv")[1:] == [["finished", *cells(found)]]
-    assert len(rows_of(out / "curves.csv")) == 1 + 4
+    test = splits.load_split(whole_run.config(), "test")
+    found = evaluate(keras.saving.load_model(whole_run.best_model), test)
+    assert rows_of(out / "recall.csv")[1:] == [["whole", *cells(found)]]
+    assert len(rows_of(out / "curves.csv")) == 1 + 1
     first = int(rows_of(out / "ranks.csv")[1][1])
     assert 100 * first / 12 == pytest.approx(found.i2t.r1)
     markdown = (out / "report.md").read_text("utf-8")
-    assert markdown.startswith("# Report on finished\n")
+    assert markdown.startswith("# Report on whole\n")
     assert markdown.count("\n## ") == len(links(page))
     assert list(out.parent.iterdir()) == [out]
 
@@ -113,39 +113,39 @@ def test_several_runs(finished_run, other_run, tmp_path, monkeypatch):
     assert len(rows_of(out / "failures-t2i.csv")) == 1 + 3
 
 
-def test_another_split_and_dataset_with_pictures(finished_run, tmp_path):
+def test_another_split_and_dataset_with_pictures(whole_run, tmp_path):
     data = write_dataset(tmp_path / "data", images=7, seed=5)
     (data / "dev_ids.txt").write_text("".join(f"{number}.jpg\n" for number in range(7)))
     pixels = tf.io.encode_jpeg(tf.zeros((50, 100, 3), tf.uint8))
     for number in range(7):
         tf.io.write_file(str(data / f"{number}.jpg"), pixels)
     args = ("--dataset", data, "--split", "dev", "--images", data, "--out", tmp_path / "report")
-    page = report_on(finished_run.path, *args)
+    page = report_on(whole_run.path, *args)
     assert "dev, 7 images, protocol all" in page.text
     assert page.all("img")
 
 
-def test_hostile_captions_do_nothing(finished_run, tmp_path):
+def test_hostile_captions_do_nothing(whole_run, tmp_path):
     data = write_dataset(tmp_path / "data", images=4)
     captions = [text.replace("\n", " ") for text in HOSTILE] * 4
     (data / "test_caps.txt").write_text("\n".join(captions) + "\n", "utf-8")
-    page = report_on(finished_run.path, "--dataset", data, "--out", tmp_path / "report")
+    page = report_on(whole_run.path, "--dataset", data, "--out", tmp_path / "report")
     assert "<script>alert(1)</script>" in page.text
     assert page.all("img") == []
 
 
 @pytest.fixture
-def ablation(finished_run, tmp_path):
+def ablation(whole_run, tmp_path):
     """What `python -m hslm_tf.ablate` leaves: rows 11 and 12, and one that was stopped."""
     folder = tmp_path / "ablation"
     for row, seed, recalls in ((12, 0, (50, 60, 70, 40, 50, 60)), (11, 0, (10, 20, 30, 1, 2, 3))):
         run = ablation_run(folder, row, seed)
-        shutil.copytree(finished_run.path, run.path)
+        shutil.copytree(whole_run.path, run.path)
         write_recall(run, recall(*recalls))
     config = json.loads(run.config_file.read_text("utf-8"))
     config["model"]["self_attention"] = False
     run.config_file.write_text(json.dumps(config), "utf-8")
-    shutil.copytree(finished_run.path, ablation_run(folder, 12, 1).path)
+    shutil.copytree(whole_run.path, ablation_run(folder, 12, 1).path)
     return folder
 
 

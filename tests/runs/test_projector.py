@@ -19,7 +19,7 @@ from hslm_tf.runs.opening import load_model
 from hslm_tf.runs.projector import metadata_of, write_projector
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import load_split
-from tests.tiny_run import IMAGES
+from tests.tiny_run import IMAGES, WHOLE
 
 embed = importlib.import_module("hslm_tf.embed")
 
@@ -59,7 +59,9 @@ def check_rows(rows, dataset):
 @pytest.mark.parametrize("pools_regions", [False, True])
 def test_global_vectors_or_means_in_the_order_of_the_rows(pools_regions, dev, run_flags, tmp_path):
     pooled = "regions" if pools_regions else "attended"
-    config = dataclasses.replace(train.parse(run_flags).config.model, image_global=pooled)
+    config = dataclasses.replace(
+        train.parse([*run_flags, *WHOLE]).config.model, image_global=pooled
+    )
     assert config.pools_regions == pools_regions
     model = HSLM(config, ("<pad>", "<start>", "<end>", "<unk>", "photo", "sea", "thing3"))
     run = RunDirectory(tmp_path)
@@ -84,7 +86,9 @@ def test_first_images_alone_and_their_tiles(dev, run_flags, tmp_path):
     for number in range(IMAGES):
         picture = np.full((9, 9, 3), 20 * number, np.uint8)
         tf.io.write_file(str(photos / f"{number}.png"), tf.io.encode_png(picture))
-    model = HSLM(train.parse(run_flags).config.model, ("<pad>", "<start>", "<end>", "<unk>"))
+    model = HSLM(
+        train.parse([*run_flags, *WHOLE]).config.model, ("<pad>", "<start>", "<end>", "<unk>")
+    )
     run = RunDirectory(tmp_path / "run")
     write_projector(run, model, dev, images=photos, limit=7)
     assert len(vectors_of(run)) == 7 + 35

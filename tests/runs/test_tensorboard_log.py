@@ -178,7 +178,7 @@ def test_the_configuration_is_flat(log):
     assert trial == "runs/first"
     assert found == hparams_of(log.config)
     assert found["learning_rate"] == log.config.training.learning_rate
-    assert found["mgcn"] is True and found["patience"] == "none"
+    assert found["mgcn"] is False and found["patience"] == "none"
     assert (found["dataset"], found["vocabulary"]) == ("dataset0", "none")
     assert not {"images", "train_split", "model", "training"} & found.keys()
     for config in PRESETS.values():

@@ -109,9 +109,11 @@ def test_gradient_of_a_step_equals_that_of_the_whole_matrix(row, precision, monk
             assert np.max(np.abs(a - b)) <= tolerance * size, variable.path
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_steps_learn(policy):
-    config = ModelConfig(**SIZES, mgcn=False, self_attention=False)
+@pytest.mark.parametrize(
+    "policy, row", [("mixed_bfloat16", "global alone"), ("mixed_float16", "local and global")]
+)
+def test_mixed_precision_steps_learn(policy, row):
+    config = ModelConfig(**SIZES, mgcn=False, self_attention=False, **ROWS[row])
     model = HSLM(config, WORDS, dtype=policy)
     model.compile(keras.optimizers.Adam(1e-2, global_clipnorm=2.0), ContrastiveLoss())
     step, measure = tf.function(model.train_step), tf.function(model.test_step)

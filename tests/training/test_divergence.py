@@ -98,8 +98,7 @@ def test_a_step_whose_gradients_overflow_is_left_out_and_counted():
 
 def test_a_run_that_diverges_names_step_captions_and_checkpoint(run_flags, tmp_path, capsys):
     run = RunDirectory(tmp_path / "run")
-    light = "--no-mgcn --no-self-attention --no-cross-attention --no-local-alignment".split()
-    command = [*run_flags, *light, "--out", run.path, "--quiet"]
+    command = [*run_flags, "--out", run.path, "--quiet"]
     train.main([*map(str, command), "--epochs", "1"])
     capsys.readouterr()
     weights = keras.saving.load_model(run.best_model).get_weights()
