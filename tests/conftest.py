@@ -1,4 +1,5 @@
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -6,11 +7,32 @@ from hslm_tf import train
 from hslm_tf.runs.run_directory import RunDirectory
 from tests.tiny_run import LIGHT, SIZES, WHOLE, write_dataset
 
+# Folders whose tests run graphs as users do; so do commands in processes of their own.
+COMPUTING = ("layers", "models", "training", "evaluation", "retrieval", "serving", "benchmarks")
+
 COMMON = "--word-vectors None --validate-every 1".split()
 # Everything random is on: what a resumed run must carry over.
 RANDOM = "--drop-words 0.2 --drop-regions 0.2 --region-dropout 0.1 --feature-dropout 0.1".split()
 CURRICULUM = "--contrastive-epochs 0 --random-epochs 1 --growing-epochs 2 --ema 0".split()
 CURRICULUM += "--schedule step --learning-rate 1e-3 --decay-epochs 3 --seed 7".split()
+
+
+@contextmanager
+def quick_graphs(quick: bool = True):
+    """Leaves out TensorFlow's optimizations of graphs, which take a fifth of a tiny run's time."""
+    import tensorflow as tf
+
+    options = tf.config.optimizer.get_experimental_options()
+    before = options.get("disable_meta_optimizer", False)
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": quick})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
+
+
+@pytest.fixture(autouse=True, scope="module")
+def graphs(request):
+    with quick_graphs(request.path.parent.name not in COMPUTING):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +63,8 @@ def run_flags(dataset_folder):
 def finished_run(tmp_path_factory, run_flags):
     """A run of four epochs by the train command; tests must leave it as it is."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
-    train.main([*run_flags, "--epochs", "4", "--out", str(folder), "--quiet"])
+    with quick_graphs():
+        train.main([*run_flags, "--epochs", "4", "--out", str(folder), "--quiet"])
     return RunDirectory(folder)
 
 
@@ -49,10 +72,6 @@ def finished_run(tmp_path_factory, run_flags):
 def whole_run(tmp_path_factory, run_flags):
     """One epoch of the model with every part; tests must leave it as it is."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    train.main([*run_flags, *WHOLE, "--epochs", "1", "--out", str(folder), "--quiet"])
+    with quick_graphs():
+        train.main([*run_flags, *WHOLE, "--epochs", "1", "--out", str(folder), "--quiet"])
     return RunDirectory(folder)
-
-
-def pytest_collection_modifyitems(items):
-    # Its first test takes two minutes: begun last, the other processes would wait for it.
-    items.sort(key=lambda item: item.path.name != "test_own_images.py")

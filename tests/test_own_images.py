@@ -21,6 +21,8 @@ from hslm_tf.report.asked_collection import AskedCollection
 from hslm_tf.runs.opening import open_collection
 from tests.images.efficientnet_lite import build
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "docs/own-images.md").read_text("utf-8"), re.S)
 # Packages are installed, nobody looks at the page, and there is no internet for the weights.

@@ -31,11 +31,16 @@ def _with(**training) -> RunConfig:
     return dataclasses.replace(config, training=dataclasses.replace(config.training, **training))
 
 
-@pytest.mark.parametrize(
-    "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_sample_preset_learns(tmp_path, seed):
     assert _trained_rsum(tmp_path, _with(seed=seed), load_sample("train")) >= 380
+
+
+def test_both_losses_teach(tmp_path):
+    """The whole model, through one epoch of the preset's second loss."""
+    config = _with(epochs=4, contrastive_epochs=3, warmup_steps=10, validate_every=4)
+    assert _trained_rsum(tmp_path, config, load_sample("train")) > 240
 
 
 @pytest.mark.parametrize("shuffled", [False, True])

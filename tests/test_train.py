@@ -254,7 +254,9 @@ def test_word_vectors_start_the_embedding(run_flags, tmp_path, caplog):
     assert np.abs(embedding[model.vocabulary.index("town")]).max() <= 0.1
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+)
 def test_mixed_precision_own_vocabulary_and_truncated_captions(
     precision, run_flags, tmp_path, caplog, capsys
 ):
