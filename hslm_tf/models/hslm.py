@@ -20,7 +20,7 @@ from hslm_tf.models.networks import (
 from hslm_tf.presets import preset
 from hslm_tf.text.tokenizer import CaptionTokenizer
 from hslm_tf.text.vocabulary import Vocabulary
-from hslm_tf.training.chosen_pairs import score_pairs_bucketed
+from hslm_tf.training.chosen_pairs import score_pairs_in_groups
 from hslm_tf.training.retrieval_loss import BatchLosses
 from hslm_tf.training.trainer import RetrievalTrainer
 
@@ -156,8 +156,11 @@ class HSLM(RetrievalTrainer):
     def score_rows(
         self, images: Encoding, texts: Encoding, image_rows: tf.Tensor, text_rows: tf.Tensor
     ) -> tf.Tensor:
-        """Scores chosen pairs, see `score_pairs_bucketed`."""
-        return score_pairs_bucketed(self.score_pairs, images, texts, image_rows, text_rows)
+        """Scores chosen pairs, see `score_pairs_in_groups`."""
+        variables = self.matcher.trainable_variables
+        return score_pairs_in_groups(
+            self.score_pairs, images, texts, image_rows, text_rows, variables
+        )
 
     def score_all(self, images: Encoding, texts: Encoding, image_block_size: int = 2) -> tf.Tensor:
         """Scores all images against all captions, in blocks of images.
