@@ -37,12 +37,6 @@ def test_sample_preset_learns(tmp_path, seed):
     assert _trained_rsum(tmp_path, _with(seed=seed), load_sample("train")) >= 380
 
 
-def test_both_losses_teach(tmp_path):
-    """The whole model, through one epoch of the preset's second loss."""
-    config = _with(epochs=4, contrastive_epochs=3, warmup_steps=10, validate_every=4)
-    assert _trained_rsum(tmp_path, config, load_sample("train")) > 240
-
-
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_only_the_right_captions_teach(tmp_path, shuffled):
     """Shuffled, every training image gets another's: nothing may leak into the test split."""
