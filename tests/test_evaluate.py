@@ -163,7 +163,7 @@ evaluate.main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("save", [False, True])
+@pytest.mark.parametrize("save", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_killed_evaluation_goes_on(save, finished_run, tmp_path, capsys, caplog):
     caplog.set_level("INFO", "hslm_tf")
     run = RunDirectory(tmp_path / "run")

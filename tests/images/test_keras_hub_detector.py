@@ -49,7 +49,10 @@ def d_fine_finds(detector, picture):
     return cleaned(boxes, sigmoid(raw["logits"].numpy()[0]).max(axis=1))
 
 
-@pytest.mark.parametrize("build, oracle", [(retinanet, retinanet_finds), (d_fine, d_fine_finds)])
+@pytest.mark.parametrize(
+    "build, oracle",
+    [(retinanet, retinanet_finds), pytest.param(d_fine, d_fine_finds, marks=pytest.mark.slow)],
+)
 def test_boxes_are_those_of_the_network(build, oracle, tmp_path):
     original = build("yxyx")
     detector = KerasHubDetector(save(original, tmp_path / "yxyx"))

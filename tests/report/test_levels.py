@@ -76,7 +76,12 @@ def test_relations_of_a_caption(normalization):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"mgcn_normalization": "layer"}, {"normalize_features": False}]
+    "changes",
+    [
+        {},
+        pytest.param({"mgcn_normalization": "layer"}, marks=pytest.mark.slow),
+        pytest.param({"normalize_features": False}, marks=pytest.mark.slow),
+    ],
 )
 def test_all_layers_are_the_model_itself(changes):
     model, subset = tiny_model(**changes), DATASET.subset(0, 2)
