@@ -16,7 +16,7 @@ from hslm_tf.evaluation.scoring import score_matrix
 from hslm_tf.runs import evaluation as run_evaluation
 from hslm_tf.runs import splits
 from hslm_tf.runs.run_directory import RunDirectory
-from tests.tiny_run import run_with_other_weights, write_dataset
+from tests.tiny_run import QUICK_GRAPHS, run_with_other_weights, write_dataset
 
 # By this name the package gives a function, too.
 evaluate = importlib.import_module("hslm_tf.evaluate")
@@ -175,7 +175,9 @@ def test_a_killed_evaluation_goes_on(save, finished_run, tmp_path, capsys, caplo
     written = tmp_path / "scores.npy"
     args += ["--save-scores", str(written)] if save else []
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *args], cwd=Path(__file__).parents[1], capture_output=True
+        [sys.executable, "-c", QUICK_GRAPHS + KILLED, *args],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
     )
     assert killed.returncode == -signal.SIGKILL and b"R@1" not in killed.stdout
     (state,) = run.evaluation.iterdir()

@@ -22,7 +22,7 @@ from hslm_tf.runs.run_lock import locked
 from hslm_tf.runs.tensorboard_log import TensorBoardLog
 from hslm_tf.runs.training_state import TrainingState
 from hslm_tf.training.callbacks import Throughput
-from tests.tiny_run import STEPS, assert_same_training, fails, rows_of
+from tests.tiny_run import QUICK_GRAPHS, STEPS, assert_same_training, fails, rows_of
 
 
 def start(arguments: list, log: Path) -> subprocess.Popen:
@@ -30,15 +30,12 @@ def start(arguments: list, log: Path) -> subprocess.Popen:
     # Whoever runs the tests in the background has Ctrl-C ignored, and children inherit that.
     script = (
         "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "import tensorflow as tf; "
-        # As in the process of the tests, whose runs it must equal to the last bit.
-        "tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True}); "
         "runpy.run_module('hslm_tf.train', run_name='__main__', alter_sys=True)"
     )
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
     with open(log, "w") as file:
         return subprocess.Popen(
-            [sys.executable, "-c", script, *map(str, arguments)],
+            [sys.executable, "-c", QUICK_GRAPHS + script, *map(str, arguments)],
             stdout=file,
             stderr=subprocess.STDOUT,
             env=environment,
