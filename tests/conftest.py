@@ -1,10 +1,10 @@
 import sys
-from contextlib import contextmanager
 
 import pytest
 
 from hslm_tf import train
 from hslm_tf.runs.run_directory import RunDirectory
+from tests.quick_graphs import quick_graphs
 from tests.tiny_run import LIGHT, SIZES, WHOLE, write_dataset
 
 # Folders whose tests run graphs as users do; so do commands in processes of their own.
@@ -15,18 +15,6 @@ COMMON = "--word-vectors None --validate-every 1".split()
 RANDOM = "--drop-words 0.2 --drop-regions 0.2 --region-dropout 0.1 --feature-dropout 0.1".split()
 CURRICULUM = "--contrastive-epochs 0 --random-epochs 1 --growing-epochs 2 --ema 0".split()
 CURRICULUM += "--schedule step --learning-rate 1e-3 --decay-epochs 3 --seed 7".split()
-
-
-@contextmanager
-def quick_graphs(quick: bool = True):
-    """Leaves out TensorFlow's optimizations of graphs, which take a fifth of a tiny run's time."""
-    import tensorflow as tf
-
-    options = tf.config.optimizer.get_experimental_options()
-    before = options.get("disable_meta_optimizer", False)
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": quick})
-    yield
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
 
 
 @pytest.fixture(autouse=True, scope="module")

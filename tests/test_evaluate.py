@@ -16,7 +16,8 @@ from hslm_tf.evaluation.scoring import score_matrix
 from hslm_tf.runs import evaluation as run_evaluation
 from hslm_tf.runs import splits
 from hslm_tf.runs.run_directory import RunDirectory
-from tests.tiny_run import QUICK_GRAPHS, run_with_other_weights, write_dataset
+from tests.quick_graphs import QUICK_GRAPHS
+from tests.tiny_run import run_with_other_weights, write_dataset
 
 # By this name the package gives a function, too.
 evaluate = importlib.import_module("hslm_tf.evaluate")

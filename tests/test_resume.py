@@ -22,7 +22,8 @@ from hslm_tf.runs.run_lock import locked
 from hslm_tf.runs.tensorboard_log import TensorBoardLog
 from hslm_tf.runs.training_state import TrainingState
 from hslm_tf.training.callbacks import Throughput
-from tests.tiny_run import QUICK_GRAPHS, STEPS, assert_same_training, fails, rows_of
+from tests.quick_graphs import QUICK_GRAPHS
+from tests.tiny_run import LIGHT, STEPS, WHOLE, assert_same_training, fails, rows_of
 
 
 def start(arguments: list, log: Path) -> subprocess.Popen:
@@ -108,9 +109,10 @@ def test_the_same_command_goes_on_wherever_saving_died(
     assert not list(run.path.glob("draft-*"))
 
 
-def test_loss_scale_average_and_schedule_go_on(run_flags, tmp_path, monkeypatch):
+@pytest.mark.parametrize("parts", [LIGHT, pytest.param(WHOLE, marks=pytest.mark.slow)])
+def test_loss_scale_average_and_schedule_go_on(parts, run_flags, tmp_path, monkeypatch):
     """In float16; training dies after the second step of the second epoch."""
-    flags = [*run_flags, *"--precision mixed_float16 --ema 0.8 --schedule cosine".split()]
+    flags = [*run_flags, *parts, *"--precision mixed_float16 --ema 0.8 --schedule cosine".split()]
     flags += "--warmup-steps 2 --random-epochs 0 --growing-epochs 0 --epochs 3".split()
     flags += "--save-every 1 --quiet".split()
     straight, died = (RunDirectory(tmp_path / name) for name in ("straight", "died"))

@@ -10,7 +10,7 @@ from hslm_tf.config import RunConfig
 from hslm_tf.data import load_sample
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.evaluation.exact_recall import evaluate
-from hslm_tf.presets import preset
+from hslm_tf.presets import ABLATION_PARTS, preset
 from hslm_tf.runs.evaluation import evaluate_runs
 from hslm_tf.runs.experiment import new_model, train
 from hslm_tf.runs.run_directory import RunDirectory
@@ -47,8 +47,8 @@ def test_only_the_right_captions_teach(tmp_path, shuffled):
         data = dataclasses.replace(data, captions=captions[others].ravel().tolist())
     config = _with(epochs=2, contrastive_epochs=2, warmup_steps=10, validate_every=2)
     # Row 1 of Table 4, which learns within these two epochs.
-    parts = dict.fromkeys(("mgcn", "self_attention", "cross_attention", "local_alignment"), False)
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, **parts))
+    model = dataclasses.replace(config.model, **ABLATION_PARTS[1])
+    config = dataclasses.replace(config, model=model)
     rsum = _trained_rsum(tmp_path, config, data)
     assert rsum < 60 if shuffled else rsum > 150
 

@@ -20,9 +20,6 @@ SIZES = (
 # Row 1 of Table 4, whose graphs are built in half the time of the whole model's.
 LIGHT = "--no-mgcn --no-self-attention --no-cross-attention --no-local-alignment".split()
 WHOLE = "--mgcn --self-attention --cross-attention --local-alignment".split()
-# What a process does first whose numbers must equal the tests' own, see `quick_graphs`.
-QUICK_GRAPHS = "import tensorflow as tf; tf.config.optimizer.set_experimental_options"
-QUICK_GRAPHS += "({'disable_meta_optimizer': True}); "
 # 60 captions in batches of 16 are 4 steps an epoch.
 STEPS = 4
 

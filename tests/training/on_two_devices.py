@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
 from hslm_tf.models.hslm import HSLM
+from hslm_tf.presets import ABLATION_PARTS
 from hslm_tf.training import (
     ContrastiveLoss,
     HardestNegativeTripletLoss,
@@ -27,10 +28,6 @@ LOSSES = {
     "contrastive on global": lambda: ContrastiveLoss(10.0, on="global"),
     "curriculum": lambda: LossCurriculum(ContrastiveLoss(10.0), HardestNegativeTripletLoss(0.2), 1),
 }
-
-
-# What row 1 of Table 4 lacks.
-PARTS = ("mgcn", "self_attention", "cross_attention", "local_alignment")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +57,7 @@ def new_model(case: Case, replicas: int) -> HSLM:
     if "global" in case.loss:
         sizes["image_global"] = "regions"
     if case.light:
-        sizes |= dict.fromkeys(PARTS, False)
+        sizes |= ABLATION_PARTS[1]
     keras.utils.set_random_seed(3)
     model = HSLM(ModelConfig(**sizes), WORDS, dtype=case.dtype)
     randomize_model(model)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
 from hslm_tf.models.hslm import HSLM
+from hslm_tf.presets import ABLATION_PARTS
 from hslm_tf.training.contrastive_loss import ContrastiveLoss
 from hslm_tf.training.curriculum import NegativeCurriculum
 from hslm_tf.training.loss_curriculum import LossCurriculum
@@ -15,12 +16,11 @@ from tests.tiny_model import SIZES, WORDS, random_batch, randomize_model
 
 # Two contrastive steps, one with random negatives, then a growing share of them.
 STEPS, STAGES = 5, 3
-# Row 1 of Table 4: stages are those of the loss, whatever the model.
-PARTS = {"mgcn": False, "self_attention": False, "cross_attention": False, "local_alignment": False}
 
 
 def compiled():
-    model = HSLM(ModelConfig(**SIZES, **PARTS, word_dropout=0.0), WORDS)
+    # Stages are those of the loss, whatever the model.
+    model = HSLM(ModelConfig(**SIZES, **ABLATION_PARTS[1], word_dropout=0.0), WORDS)
     randomize_model(model)
     triplet = HardestNegativeTripletLoss(curriculum=NegativeCurriculum(1, 2))
     model.compile(
