@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from hslm_tf.layers.custom_gradient import custom_gradient
 from hslm_tf.layers.numerics import affine, mask_rows, masked_softmax, num_valid
 
 AFFINITIES = ("mean", "dot", "softmax")
@@ -152,7 +153,7 @@ def _chain(
     return ops.reshape(ops.cond(rows > width, folded, plain), ops.shape(x))
 
 
-@tf.custom_gradient
+@custom_gradient
 def _received(
     relations: tf.Tensor, nodes: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
 ) -> tuple[tf.Tensor, Callable]:

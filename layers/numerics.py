@@ -4,6 +4,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from hslm_tf.layers.custom_gradient import custom_gradient
+
 
 def wide_dtype(x: keras.KerasTensor) -> str:
     """Returns the dtype for normalizations: float32, or float64 where the input already is."""
@@ -33,7 +35,7 @@ def l2_normalize(x: keras.KerasTensor, axis: int = -1, epsilon: float = 1e-12) -
 def _unit(x: tf.Tensor, axis: int, epsilon: float) -> tf.Tensor:
     """`l2_normalize` with its gradient written out, which takes half the passes over `x`."""
 
-    @tf.custom_gradient
+    @custom_gradient
     def unit(x: tf.Tensor) -> tf.Tensor:
         length = tf.raw_ops.EuclideanNorm(input=x, axis=axis, keep_dims=True)
         scale = 1 / tf.maximum(length, epsilon**0.5)

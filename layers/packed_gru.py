@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from hslm_tf.layers.custom_gradient import custom_gradient
+
 
 class Packing(NamedTuple):
     """Where the words of padded captions stand when packed step by step.
@@ -55,7 +57,7 @@ def packing(mask: tf.Tensor) -> Packing:
     )
 
 
-@tf.custom_gradient
+@custom_gradient
 def packed_gru(
     inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, counts: tf.Tensor, starts: tf.Tensor
 ) -> tuple[tf.Tensor, Callable]:

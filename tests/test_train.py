@@ -1,4 +1,5 @@
 import dataclasses
+import gc
 import importlib
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from hslm_tf import train
 from hslm_tf.data import fingerprint
 from hslm_tf.data.pipeline import training_batches
 from hslm_tf.evaluation.exact_recall import evaluate as evaluate_model
+from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import PRESETS
 from hslm_tf.runs import experiment, splits
 from hslm_tf.runs.checkpoints import RunCheckpoint
@@ -218,6 +220,16 @@ def test_an_existing_run_is_not_touched(finished_run, run_flags, capsys):
     assert f"continue it with --resume {finished_run.path}, or choose another --out" in error
     assert {path: path.read_bytes() for path in before} == before
     assert "holds no run" in fails(["--resume", finished_run.tensorboard], capsys)
+
+
+def test_a_training_leaves_nothing_in_memory(run_flags, tmp_path):
+    def num_models():
+        gc.collect()
+        return sum(type(thing) is HSLM for thing in gc.get_objects())
+
+    before = num_models()
+    train.main([*run_flags, "--epochs", "1", "--out", str(tmp_path / "run"), "--quiet"])
+    assert num_models() == before
 
 
 def test_broken_features_found_while_training_are_one_error(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from hslm_tf.layers.custom_gradient import custom_gradient
 from hslm_tf.training.retrieval_loss import BatchLosses
 
 Tensors = Mapping[str, tf.Tensor]
@@ -111,7 +112,7 @@ class BatchShare:
         return _with_dense_gradient(gathered) if rows.dtype.is_floating else gathered
 
 
-@tf.custom_gradient
+@custom_gradient
 def _with_dense_gradient(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """The gradient of chosen rows is slices, which replicas cannot add up."""
     return tf.identity(x), tf.convert_to_tensor

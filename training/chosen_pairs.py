@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from hslm_tf.layers.custom_gradient import custom_gradient
+
 Encoding = Mapping[str, tf.Tensor]
 # Pairs that are scored at a time; their tensors are all that is in memory.
 GROUP_SIZE = 64
@@ -73,7 +75,7 @@ def score_pairs_in_groups(
         with keras.StatelessScope(state_mapping=list(zip(variables, weights, strict=True))):
             return score_pairs({k: parts[k] for k in images}, {k: parts[k] for k in texts})
 
-    @tf.custom_gradient
+    @custom_gradient
     def in_groups(*values: tf.Tensor) -> tuple:
         weights = values[len(keys) :]
         values = {**constants, **dict(zip(keys, values, strict=False))}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from hslm_tf.layers.custom_gradient import custom_gradient
 from hslm_tf.training.batch_share import num_replicas
 from hslm_tf.training.retrieval_loss import BatchLosses, either
 
@@ -47,7 +48,7 @@ def matrix_loss(
     # A custom gradient knows TensorFlow's variables, not the Keras variables around them.
     sources = [variable.value for variable in variables]
 
-    @tf.custom_gradient
+    @custom_gradient
     def with_gradient(*values: tf.Tensor) -> tuple:
         found_images = {**images, **dict(zip(image_keys, values, strict=False))}
         found_captions = {

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
+from hslm_tf.layers.custom_gradient import gradients_end_with_graph
 from hslm_tf.training.batch_share import BatchShare, num_replicas
 from hslm_tf.training.chosen_pairs import rows_of
 from hslm_tf.training.curriculum import NegativeCurriculum
@@ -78,6 +79,7 @@ class RetrievalTrainer(keras.Model):
         of_training = [self._gradient_norm, self._candidate_fraction, self._skipped_steps]
         return [*self._watched.values(), *of_training]
 
+    @gradients_end_with_graph()
     def train_step(self, data: dict[str, tf.Tensor], stage: Stage = None) -> dict[str, tf.Tensor]:
         """Learns from one batch.
 

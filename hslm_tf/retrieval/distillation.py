@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.layers.custom_gradient import gradients_end_with_graph
 from hslm_tf.models.fingerprint import model_fingerprint
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.caption_encodings import CaptionEncodings
@@ -118,6 +119,7 @@ class _Step:
     def __call__(self, images: dict, texts: dict, scores: tf.Tensor) -> tf.Tensor:
         return self._run(images, texts, scores)
 
+    @gradients_end_with_graph()
     def _move(self, images: dict, texts: dict, scores: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             left = self._heads.image_tensor(images)
