@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from pathlib import Path
 
 _SIZE = 4096
 _REPEATS = 4
@@ -38,3 +39,9 @@ def peak_memory() -> float:
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Kilobytes, but bytes on macOS.
     return largest * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def resident_memory() -> float:
+    """Returns the resident set of this process now, in GB (1e9 bytes); Linux only."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e9

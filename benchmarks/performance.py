@@ -179,7 +179,6 @@ def main(args: Sequence[str] | None = None) -> None:
     table = Table(title="Speed and memory")
     for heading in ("what", "value", "aim", "ratio", "tf.matmul, GFLOP/s"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    lines = []
     for part in known:
         if arguments.only and part.name not in arguments.only:
             continue
@@ -189,12 +188,12 @@ def main(args: Sequence[str] | None = None) -> None:
         ).stdout
         for line in output.splitlines():
             if line.startswith("{"):
-                lines.append(line)
+                # What was measured is there even if a later part fails.
+                print(line, flush=True)
                 for row in part.rows(json.loads(line)):
                     table.add_row(*row)
         table.add_section()
     rich.print(table)
-    print(*lines, sep="\n")
 
 
 if __name__ == "__main__":
