@@ -9,7 +9,7 @@ from hslm_tf.layers.custom_gradient import custom_gradient
 
 Encoding = Mapping[str, tf.Tensor]
 # Pairs that are scored at a time; their tensors are all that is in memory.
-GROUP_SIZE = 64
+GROUP_SIZE = 128
 # What a caption has for each of its tokens.
 _OF_TOKENS = ("words", "word_mask")
 
