@@ -25,6 +25,7 @@ import rich
 import tyro
 from rich.table import Table
 
+from benchmarks.machine import resident_memory
 from hslm_tf.data import RetrievalDataset, load_dataset, load_sample
 
 _CAPTIONS_PER_IMAGE = 5
@@ -171,14 +172,12 @@ def drop_from_cache(data: Path) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def resident_memory() -> np.ndarray:
-    """Returns the megabytes of anonymous memory and of mapped files that this process holds."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return np.array([int(status[kind].split()[0]) / 1e3 for kind in ("RssAnon", "RssFile")])
-
-
 def measure_waiting(
-    data: Path, arguments: Arguments, work: Callable[[], float], before: np.ndarray, cache: str
+    data: Path,
+    arguments: Arguments,
+    work: Callable[[], float],
+    before: tuple[float, float],
+    cache: str,
 ) -> Waiting:
     """Takes batches and works, as training does.
 
@@ -228,7 +227,7 @@ def measure_waiting(
         statistics.median(worked),
         sum(waited) / (sum(waited) + sum(worked)),
         statistics.median(alone[_WARM_UP:]),
-        *np.max(held, axis=0) - before,
+        *1e3 * (np.max(held, axis=0) - before),
     )
 
 

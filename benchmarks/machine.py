@@ -41,7 +41,8 @@ def peak_memory() -> float:
     return largest * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
-def resident_memory() -> float:
-    """Returns the resident set of this process now, in GB (1e9 bytes); Linux only."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e9
+def resident_memory() -> tuple[float, float]:
+    """Returns the anonymous memory and the mapped files in memory now, in GB; Linux only."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    anonymous, files = (int(status[kind].split()[0]) for kind in ("RssAnon", "RssFile"))
+    return anonymous * 1024 / 1e9, files * 1024 / 1e9

@@ -9,6 +9,7 @@ what TensorFlow makes once.
 
 import gc
 import json
+import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -44,12 +45,15 @@ def main(args: list[str] | None = None) -> None:
     step = training_step.Arguments(
         steps=1, preset=arguments.preset, batch_size=arguments.batch_size
     )
+    training_step.check(step)
+    if arguments.models < 1:
+        sys.exit(f"error: --models must be at least 1, not {arguments.models}")
     table = Table("models so far", "resident memory", title=f"Models in a row, {arguments.preset}")
     resident = []
     for number in range(arguments.models):
         training_step.measure(step)
         gc.collect()
-        resident.append(resident_memory())
+        resident.append(sum(resident_memory()))
         table.add_row(f"{number + 1}", f"{resident[-1]:.2f} GB")
     rich.print(table)
     found = {"preset": arguments.preset, "resident_gb": resident}

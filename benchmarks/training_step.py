@@ -138,6 +138,18 @@ def random_words() -> list[str]:
     return special + [f"word{i}" for i in range(VOCABULARY_SIZE - len(special))]
 
 
+def check(arguments: Arguments) -> None:
+    """Ends the command with one line where it cannot measure.
+
+    Args:
+        arguments: what to measure.
+    """
+    if arguments.preset not in PRESETS:
+        sys.exit(f"error: no such preset: {arguments.preset}. There are: {', '.join(PRESETS)}")
+    if arguments.steps < 1:
+        sys.exit(f"error: --steps must be at least 1, not {arguments.steps}")
+
+
 def measure(arguments: Arguments) -> Measurement:
     """Builds the model and runs the steps.
 
@@ -207,10 +219,7 @@ def main(args: list[str] | None = None) -> None:
         args: the arguments, by default those of the command line.
     """
     arguments = tyro.cli(Arguments, prog="python -m benchmarks.training_step", args=args)
-    if arguments.preset not in PRESETS:
-        sys.exit(f"error: no such preset: {arguments.preset}. There are: {', '.join(PRESETS)}")
-    if arguments.steps < 1:
-        sys.exit(f"error: --steps must be at least 1, not {arguments.steps}")
+    check(arguments)
     found = measure(arguments)
     sizes = preset(arguments.preset).model
     table = Table(title=f"Training step, {found.preset}, {found.precision}, {found.loss} loss")
