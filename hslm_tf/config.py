@@ -58,9 +58,9 @@ class ModelConfig:
     """one set of weights for all graph convolutions"""
     mgcn_dropout: float = 0.0
     """dropout on the relation matrices"""
-    attention: Literal["sigmoid", "softmax", "leaky_softmax", "dot_sigmoid"] = "sigmoid"
-    """cross-attention weights: of a scaled cosine (leaky_softmax as SGRAF), or of the dot product
-    (dot_sigmoid, as in the paper)"""
+    attention: Literal["sigmoid", "softmax", "leaky_softmax", "hard", "dot_sigmoid"] = "sigmoid"
+    """cross-attention weights: of a scaled cosine (leaky_softmax as SGRAF), the most similar region
+    alone (hard, as CHAN), or of the dot product (dot_sigmoid, as in the paper)"""
     attention_scale: float = 10.0
     """initial scale gamma of the cosine"""
     attention_threshold: float = 0.0
@@ -198,9 +198,10 @@ class TrainingConfig:
     """margin of the triplet loss"""
     contrastive_epochs: float = 0.0
     """epochs with a contrastive loss over all pairs, before the triplet loss"""
-    contrastive_on: Literal["score", "global"] = "score"
-    """what the contrastive loss compares: the whole score, or the global vectors alone, which
-    takes a fraction of the time and needs a global vector of the image's own (image_global)"""
+    contrastive_on: Literal["score", "global", "cosines"] = "score"
+    """what the contrastive loss compares: the whole score, the global vectors alone, or these and
+    the cosines of words and regions, by which words find their regions (cosines); the last two
+    take a fraction of the time and need a global vector of the image's own (image_global)"""
     contrastive_scale: float = 10.0
     """what scores are multiplied by in the contrastive loss"""
     curriculum: bool = True
@@ -252,16 +253,24 @@ class RunConfig:
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        on_global = (
-            self.training.contrastive_epochs > 0 and self.training.contrastive_on == "global"
-        )
-        if on_global and not self.model.pools_regions:
+        training, model = self.training, self.model
+        if training.contrastive_epochs == 0 or training.contrastive_on == "score":
+            return
+        if not model.pools_regions:
             raise ValueError(
-                "A contrastive loss on global vectors needs an image with a global vector of its "
-                "own: choose contrastive_on=score, or image_global=regions with global_alignment. "
-                f"Received: contrastive_on={self.training.contrastive_on}, "
-                f"image_global={self.model.image_global}, "
-                f"global_alignment={self.model.global_alignment}"
+                "A contrastive loss on global vectors or cosines needs an image with a global "
+                "vector of its own: choose contrastive_on=score, or image_global=regions with "
+                f"global_alignment. Received: contrastive_on={training.contrastive_on}, "
+                f"image_global={model.image_global}, global_alignment={model.global_alignment}"
+            )
+        if training.contrastive_on == "cosines" and not (
+            model.local_alignment and model.normalize_features
+        ):
+            raise ValueError(
+                "A contrastive loss on cosines needs words and regions that are compared, at unit "
+                "length: choose contrastive_on=global, or local_alignment and normalize_features. "
+                f"Received: contrastive_on=cosines, local_alignment={model.local_alignment}, "
+                f"normalize_features={model.normalize_features}"
             )
 
     def with_absolute_paths(self) -> "RunConfig":

@@ -46,6 +46,12 @@ class EvaluateArguments:
     rank behind by their vectors: approximate, and much faster"""
     restart: bool = False
     """begin again instead of continuing an evaluation that was stopped"""
+    correct_hubs: bool = False
+    """measure also with scores corrected for hubs, items that are near to everything, as a bank of
+    700 images and 2,000 captions of the training split shows them"""
+    pointing: bool = False
+    """instead of recall, measure whether nouns point at what they name; needs boxes and what a
+    detector saw in them ({split}_box_class.npy and {split}_box_score.npy)"""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -73,6 +79,14 @@ def _run(arguments: EvaluateArguments) -> None:
             raise ValueError(f"--candidates takes a number from 1, not {arguments.candidates}")
         if arguments.save_scores or arguments.restart:
             raise ValueError("--save-scores and --restart are for exact scores: not --candidates")
+    streamed = (arguments.save_scores, arguments.candidates, arguments.restart)
+    if arguments.correct_hubs and any(streamed):
+        raise ValueError("--correct-hubs: not with --save-scores, --candidates or --restart")
+    if arguments.pointing and (any(streamed) or arguments.ensemble or arguments.correct_hubs):
+        raise ValueError(
+            "--pointing measures no recall: not with --save-scores, --candidates, --restart, "
+            "--ensemble or --correct-hubs"
+        )
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     from hslm_tf.evaluation.protocols import check_protocol
     from hslm_tf.evaluation.table import report_table
@@ -83,6 +97,9 @@ def _run(arguments: EvaluateArguments) -> None:
     # Scoring takes long, so everything is checked before.
     dataset = open_common_split(runs, arguments.split, arguments.dataset)
     check_protocol(arguments.protocol, dataset.num_images)
+    if arguments.pointing:
+        _pointing(runs, dataset)
+        return
     groups = {str(run.path): [run] for run in runs}
     if arguments.ensemble:
         groups = {f"ensemble of {len(runs)}": runs}
@@ -90,10 +107,35 @@ def _run(arguments: EvaluateArguments) -> None:
     if arguments.candidates is not None:
         _by_candidates(arguments, groups, dataset, title)
         return
+    if arguments.correct_hubs:
+        from hslm_tf.runs.hub_evaluation import evaluate_runs_with_hubs
+
+        reports = evaluate_runs_with_hubs(groups, dataset, arguments.protocol)
+        print_table(report_table(reports, title=title))
+        return
     reports = evaluate_runs(
         groups, dataset, arguments.protocol, arguments.save_scores, arguments.restart
     )
     print_table(report_table(reports, title=title, mean=True))
+
+
+def _pointing(runs: Sequence[RunDirectory], dataset: "RetrievalDataset") -> None:
+    from hslm_tf.report.pointing import measure_pointing, pointing_table, read_detections
+    from hslm_tf.runs.opening import load_model
+
+    detections = read_detections(dataset)
+    if detections is None:
+        raise FileNotFoundError(
+            f"{dataset.source}: pointing needs {dataset.name}_boxes.npy, "
+            f"{dataset.name}_box_class.npy and {dataset.name}_box_score.npy beside it"
+        )
+    for run in runs:
+        pointing = measure_pointing(load_model(run.path), dataset, detections)
+        if not pointing.words:
+            raise ValueError(
+                f"{dataset.source}: no noun of the captions names an object that was detected"
+            )
+        print_table(pointing_table(pointing, str(run.path)).rich())
 
 
 def _by_candidates(

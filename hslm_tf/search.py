@@ -210,6 +210,7 @@ def _write_html(
     found: list[tuple[str, list["Hit"]]],
     photographs: dict[str, "RegionFeatures"],
 ) -> None:
+    from hslm_tf.report.explanation import UNTRAINED, words_look
     from hslm_tf.report.found_answers import FoundAnswers
     from hslm_tf.report.gallery import write_gallery
 
@@ -223,7 +224,10 @@ def _write_html(
         return answers.captions(query, hits)
 
     pages = [(query, explained(query, hits)) for query, hits in found]
-    write_gallery(arguments.html, pages, arguments.images or collection.image_folder)
+    model = collection.model
+    untrained = model.config.cross_attention and not words_look(model)
+    folder = arguments.images or collection.image_folder
+    write_gallery(arguments.html, pages, folder, UNTRAINED if untrained else "")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from hslm_tf.layers.numerics import l2_normalize, masked_softmax, wide_dtype
+from hslm_tf.layers.numerics import l2_normalize, mask_rows, masked_softmax, wide_dtype
 from hslm_tf.layers.packed_words import spread_to_words, sum_by_caption
 
-ACTIVATIONS = ("sigmoid", "softmax", "leaky_softmax", "dot_sigmoid")
+ACTIVATIONS = ("sigmoid", "softmax", "leaky_softmax", "hard", "dot_sigmoid")
 # Slope of negative cosines in `"leaky_softmax"`, as SCAN and SGRAF have it.
 _LEAK = 0.1
 
@@ -22,9 +22,10 @@ class CrossAttention(keras.layers.Layer):
         activation: `"sigmoid"` is `sigmoid(gamma (cos(t_j, r_i) - threshold))`, `"softmax"` a
             softmax of `gamma cos(t_j, r_i)` over the regions, `"leaky_softmax"` the same after
             negative cosines are multiplied by 0.1 and the cosines of each region are scaled to unit
-            length over the words of the caption (SCAN, text to image, and SGRAF), `"dot_sigmoid"`
-            is `sigmoid(t_j . r_i)`, as the paper prints it.
-        scale: initial gamma, a trainable scalar; `"dot_sigmoid"` has none.
+            length over the words of the caption (SCAN, text to image, and SGRAF), `"hard"` gives
+            each word its one most similar region (CHAN), `"dot_sigmoid"` is
+            `sigmoid(t_j . r_i)`, as the paper prints it.
+        scale: initial gamma, a trainable scalar; `"hard"` and `"dot_sigmoid"` have none.
         threshold: the cosine at which a region has the weight 0.5, for `"sigmoid"`. With 0, all
             weights are near 0.5 before training, and every word gets about the mean of the image.
         normalize: scales the attended vectors to unit length.
@@ -85,7 +86,7 @@ class CrossAttention(keras.layers.Layer):
                 "Words and regions must have the same width. "
                 f"Received: words_shape={words_shape}, regions_shape={regions_shape}"
             )
-        if self.activation != "dot_sigmoid":
+        if self.activation not in ("hard", "dot_sigmoid"):
             self.gamma = self.add_weight(
                 name="gamma", shape=(), initializer=keras.initializers.Constant(self.scale)
             )
@@ -97,7 +98,10 @@ class CrossAttention(keras.layers.Layer):
         region_mask: keras.KerasTensor | None = None,
         segment_ids: keras.KerasTensor | None = None,
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        weights = self._weights(words, regions, region_mask, segment_ids)
+        cosines = self._cosines(words, regions)
+        if self.activation == "hard":
+            return self._nearest(cosines, regions, region_mask)
+        weights = self._weights(cosines, region_mask, segment_ids)
         if not self.normalize:
             return ops.matmul(ops.cast(weights, regions.dtype), regions), weights
         few = ops.shape(weights)[2] <= ops.shape(weights)[3]
@@ -105,18 +109,49 @@ class CrossAttention(keras.layers.Layer):
             few, lambda: _few_scaled(weights, regions), lambda: _many_scaled(weights, regions)
         )
 
+    def alignment(
+        self,
+        words: tf.Tensor,
+        regions: tf.Tensor,
+        region_mask: tf.Tensor | None = None,
+        segment_ids: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Cosine of every word and its attended vector, without the vector itself.
+
+        With weights a, cosines c and products G of the regions, the cosine is
+        `a . c / sqrt(a G a^T)`; with `"hard"` attention it is the largest of c.
+
+        Args:
+            words: as for `call`, unit vectors.
+            regions: as for `call`, unit vectors.
+            region_mask: as for `call`.
+            segment_ids: as for `call`.
+
+        Returns:
+            `[blocks, images, words]`, float32 (float64 in a float64 layer).
+        """
+        cosines = self._cosines(words, regions)
+        if self.activation == "hard":
+            largest = tf.reduce_max(_masked(cosines, region_mask), axis=-1)
+            return tf.where(largest < -1.5, tf.zeros((), largest.dtype), largest)
+        weights = self._weights(cosines, region_mask, segment_ids)
+        lengths = _reciprocal_lengths(_squared_lengths(weights, regions), regions.dtype)
+        return tf.reduce_sum(weights * cosines, axis=-1) * lengths[..., 0]
+
+    def _cosines(self, words: keras.KerasTensor, regions: keras.KerasTensor) -> keras.KerasTensor:
+        """Cosines (or dot products) in float32, `[blocks, images, words, regions]`."""
+        if self.activation != "dot_sigmoid" and not self.unit_inputs:
+            words, regions = l2_normalize(words), l2_normalize(regions)
+        cosines = ops.einsum("gwd,gbnd->gbwn", words, regions)
+        return ops.cast(cosines, wide_dtype(cosines))
+
     def _weights(
         self,
-        words: keras.KerasTensor,
-        regions: keras.KerasTensor,
+        logits: keras.KerasTensor,
         region_mask: keras.KerasTensor | None,
         segment_ids: keras.KerasTensor | None,
     ) -> keras.KerasTensor:
         """The weights a_ji of Eq. 16 in float32, `[blocks, images, words, regions]`."""
-        if self.activation != "dot_sigmoid" and not self.unit_inputs:
-            words, regions = l2_normalize(words), l2_normalize(regions)
-        logits = ops.einsum("gwd,gbnd->gbwn", words, regions)
-        logits = ops.cast(logits, wide_dtype(logits))
         if self.activation == "leaky_softmax":
             logits = _scale_over_words(ops.maximum(logits, _LEAK * logits), segment_ids)
         if self.activation != "dot_sigmoid":
@@ -128,6 +163,24 @@ class CrossAttention(keras.layers.Layer):
             logits = logits - ops.cast(self.gamma, logits.dtype) * self.threshold
         weights = ops.sigmoid(logits)
         return weights if mask is None else ops.where(mask, weights, 0.0)
+
+    def _nearest(
+        self, cosines: tf.Tensor, regions: tf.Tensor, region_mask: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Every word's most similar region, and a weight for that one alone."""
+        cosines = _masked(cosines, region_mask)
+        nearest = tf.argmax(cosines, axis=-1, output_type=tf.int32)
+        weights = tf.one_hot(nearest, tf.shape(regions)[2], dtype=cosines.dtype)
+        if region_mask is not None:
+            weights = tf.where(region_mask[..., None, :], weights, tf.zeros((), weights.dtype))
+            regions = mask_rows(regions, region_mask)
+        if self.normalize and not self.unit_inputs:
+            wide = tf.cast(regions, weights.dtype)
+            squared = tf.reduce_sum(wide * wide, axis=-1, keepdims=True)
+            lengths = _reciprocal_lengths(squared, regions.dtype)
+            regions = tf.cast(wide * lengths, regions.dtype)
+            weights = weights * tf.linalg.matrix_transpose(lengths)
+        return tf.gather(regions, nearest, axis=2, batch_dims=2), weights
 
     def compute_output_shape(
         self,
@@ -165,15 +218,25 @@ def _few_scaled(weights: tf.Tensor, regions: tf.Tensor) -> tuple[tf.Tensor, tf.T
 def _many_scaled(weights: tf.Tensor, regions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The same for many words.
 
-    The squared length of `a R` is `a (R R^T) a^T`: 36 x 36 products in place of several passes
-    over vectors of the joint width.
+    Lengths come from 36 x 36 products in place of several passes over vectors of the joint width.
     """
     # No gradient of its own: within a condition within a loop, TensorFlow loses what that captures.
+    weights = weights * _reciprocal_lengths(_squared_lengths(weights, regions), regions.dtype)
+    return tf.matmul(tf.cast(weights, regions.dtype), regions), weights
+
+
+def _squared_lengths(weights: tf.Tensor, regions: tf.Tensor) -> tf.Tensor:
+    """Squared length of each attended vector, `a (R R^T) a^T`, `[blocks, images, words, 1]`."""
     wide = tf.cast(regions, weights.dtype)
     gram = tf.matmul(wide, wide, transpose_b=True)
-    squared_lengths = tf.reduce_sum(tf.matmul(weights, gram) * weights, axis=-1, keepdims=True)
-    weights = weights * _reciprocal_lengths(squared_lengths, regions.dtype)
-    return tf.matmul(tf.cast(weights, regions.dtype), regions), weights
+    return tf.reduce_sum(tf.matmul(weights, gram) * weights, axis=-1, keepdims=True)
+
+
+def _masked(cosines: tf.Tensor, region_mask: tf.Tensor | None) -> tf.Tensor:
+    """Cosines, and -2 for regions that are padding."""
+    if region_mask is None:
+        return cosines
+    return tf.where(region_mask[..., None, :], cosines, tf.constant(-2, cosines.dtype))
 
 
 def _reciprocal_lengths(squared_lengths: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

@@ -42,6 +42,7 @@ def test_letter_of_the_paper(name):
     assert (model.image_global, model.similarity_start) == ("attended", "random")
     changed = {field.name for field in dataclasses.fields(model)} - {
         "attention",
+        "attention_scale",
         "mgcn_affinity",
         "mgcn_normalization",
         "self_attention_residual",
@@ -221,6 +222,17 @@ def test_contrastive_start_on_global_vectors_needs_one_of_the_image():
     for model in (ModelConfig(), ModelConfig(global_alignment=False, image_global="regions")):
         with pytest.raises(ValueError, match="Received: contrastive_on=global, image_global="):
             RunConfig(model=model, training=training)
+
+
+@pytest.mark.parametrize("without", ["local_alignment", "normalize_features"])
+def test_contrastive_start_on_cosines_needs_words_and_regions_at_unit_length(without):
+    training = TrainingConfig(contrastive_epochs=1, contrastive_on="cosines")
+    model = ModelConfig(image_global="regions")
+    RunConfig(model=model, training=training)
+    with pytest.raises(ValueError, match=f"Received: contrastive_on=cosines.*{without}=False"):
+        RunConfig(model=dataclasses.replace(model, **{without: False}), training=training)
+    with pytest.raises(ValueError, match="Received: contrastive_on=cosines, image_global="):
+        RunConfig(model=ModelConfig(), training=training)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,10 @@ import tensorflow as tf
 
 from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss, Stage
 
+# How fast the score at its start, `(1 - D) / sqrt(1 + D^2)` with D = 2 - 2 cos, rises with the
+# cosine where the distance is 1.
+_SLOPE = 2**0.5
+
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
 class ContrastiveLoss(RetrievalLoss):
@@ -21,9 +25,11 @@ class ContrastiveLoss(RetrievalLoss):
     Args:
         scale: the scale t. It is fixed, but the score's last linear map is trained, and larger
             weights there have the same effect as a larger scale.
-        on: `"score"` compares whole scores; `"global"` compares those of the global vectors alone,
-            which takes a fraction of the time. A model whose image has no global vector of its own
-            takes the score.
+        on: `"score"` compares whole scores. `"global"` compares those of the global vectors alone,
+            which takes a fraction of the time; a model whose image has no global vector of its own
+            takes the score. `"cosines"` adds to that loss a second one on the sum of two cosines,
+            of the global vectors and, on average, of words and the vectors that they attend to.
+            So words find their regions at a fraction of the time of the whole score.
         same_image_negatives: lets other captions of the same image be negatives.
         same_text_negatives: lets captions with the same tokens be negatives.
 
@@ -41,8 +47,8 @@ class ContrastiveLoss(RetrievalLoss):
         super().__init__(same_image_negatives, same_text_negatives)
         if scale <= 0:
             raise ValueError(f"`scale` must be positive. Received: scale={scale}")
-        if on not in ("score", "global"):
-            raise ValueError(f"`on` must be 'score' or 'global'. Received: on={on}")
+        if on not in ("score", "global", "cosines"):
+            raise ValueError(f"`on` must be 'score', 'global' or 'cosines'. Received: on={on}")
         self.scale = scale
         self.on = on
 
@@ -55,24 +61,35 @@ class ContrastiveLoss(RetrievalLoss):
         stage: Stage = None,
     ) -> BatchLosses:
         admissible = self.admissible(image_index, token_ids)
-        return scores.matrix_loss(lambda matrix: self(matrix, admissible), self.on)
+        if self.on != "cosines":
+            return scores.matrix_loss(lambda matrix: self(matrix, admissible), self.on)
+        parts = [
+            scores.matrix_loss(lambda matrix, scale=scale: self(matrix, admissible, scale), on)
+            for on, scale in (("global", self.scale), ("cosines", _SLOPE * self.scale))
+        ]
+        found = BatchLosses(*(tf.add_n(values) / 2 for values in zip(*parts, strict=True)))
+        return found._replace(loss=2 * found.loss)
 
-    def __call__(self, scores: tf.Tensor, admissible: tf.Tensor) -> BatchLosses:
+    def __call__(
+        self, scores: tf.Tensor, admissible: tf.Tensor, scale: float | None = None
+    ) -> BatchLosses:
         """Computes the loss from the matrix of scores.
 
         Args:
             scores: `[batch, batch]`, images x captions, the pairs on the diagonal.
             admissible: boolean `[batch, batch]`, which pairs are negatives.
+            scale: what scores are multiplied by; by default the loss's own.
 
         Returns:
             The loss and what is worth watching about it.
         """
+        scale = self.scale if scale is None else scale
         positive = tf.linalg.diag_part(scores)
         entropies, hardest = [], []
         for queries, allowed in ((scores, admissible), (tf.transpose(scores), admissible)):
             negatives = tf.where(allowed, queries, -1e30)
-            logits = self.scale * tf.linalg.set_diag(negatives, positive)
-            entropies.append(tf.reduce_logsumexp(logits, axis=1) - self.scale * positive)
+            logits = scale * tf.linalg.set_diag(negatives, positive)
+            entropies.append(tf.reduce_logsumexp(logits, axis=1) - scale * positive)
             hardest.append(tf.reduce_max(negatives, axis=1))
         has_negative = tf.reduce_any(admissible, axis=1)[None]
         hardest = tf.where(has_negative, tf.stack(hardest), 0)

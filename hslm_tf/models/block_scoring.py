@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
-from hslm_tf.layers.packed_words import pack_words
+from hslm_tf.layers.packed_words import pack_words, sum_by_caption
 from hslm_tf.models.networks import aligned_blocks
 from hslm_tf.training.matrix_loss import matrix_loss
 from hslm_tf.training.retrieval_loss import BatchLosses
@@ -167,26 +167,32 @@ class BlockScoring:
             loss: called with the scores, `[n, m]`.
             images: output of the image encoder for n images.
             texts: output of the text encoder for m captions.
-            on: `"score"`, or `"global"` for the scores of the global vectors alone, where the
-                image has one of its own.
+            on: `"score"`; where the image has a global vector of its own, `"global"` for the scores
+                of the global vectors alone, or `"cosines"` for their cosine and the mean cosine of
+                words and the vectors that they attend to, added up.
             loss_scale: as for `training.matrix_loss`.
 
         Returns:
             What `loss` returned.
         """
+        variables, width = self._matcher.trainable_variables, self._config.joint_dim
         if on == "global" and self._config.pools_regions:
             layers = [self._matcher.get_layer(name) for name in GLOBAL_LAYERS]
             variables = [variable for layer in layers for variable in layer.trainable_variables]
             images = {"image_global": images["image_global"]}
             captions = {"text_global": texts["text_global"][None]}
             rows, score_block = captions["text_global"], self._match_global
+        elif on == "cosines":
+            variables = self._matcher.get_layer("cross_attention").trainable_variables
+            # For every word there is a number for each region, and no vector.
+            width = self._config.max_regions
+            captions = self._packed(texts)
+            rows, score_block = captions["words"], self._add_cosines
         else:
-            variables = self._matcher.trainable_variables
             images, captions = self.prepared(images), self._packed(texts)
             rows = captions["words" if self._config.cross_attention else "text_global"]
             score_block = self._match_block
-        numbers_per_image = self._config.joint_dim * tf.shape(rows)[1]
-        block_size = tf.maximum(BLOCK_NUMBERS // numbers_per_image, 1)
+        block_size = tf.maximum(BLOCK_NUMBERS // (width * tf.shape(rows)[1]), 1)
         return matrix_loss(loss, score_block, images, captions, variables, block_size, loss_scale)
 
     def prepared(self, images: Encoding, num_captions: int | None = None) -> Encoding:
@@ -221,6 +227,18 @@ class BlockScoring:
     def _match_block(self, images: Encoding, captions: Encoding) -> tf.Tensor:
         """Scores the images of a block against its captions, `[images, captions]`."""
         return self._match({**{key: value[None] for key, value in images.items()}, **captions})[0]
+
+    def _add_cosines(self, images: Encoding, captions: Encoding) -> tf.Tensor:
+        """Cosine of the global vectors and mean cosine of the words, `[images, captions]`."""
+        attention = self._matcher.get_layer("cross_attention")
+        words, segment_ids = captions["words"], captions["segment_ids"]
+        cosines = attention.alignment(
+            words, images["regions"][None], images["region_mask"][None], segment_ids
+        )
+        sums = sum_by_caption(cosines[..., None], segment_ids)
+        counts = sum_by_caption(tf.ones_like(cosines[:, :1, :, None]), segment_ids)
+        of_global = tf.matmul(images["image_global"], captions["text_global"][0], transpose_b=True)
+        return tf.cast(of_global, cosines.dtype) + (sums / counts)[0, ..., 0]
 
     def _match(self, blocks: Encoding) -> tf.Tensor:
         return self._matcher({key: blocks.get(key) for key in self._matcher.input})["scores"]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from hslm_tf.extras import load_extra
 from hslm_tf.report.asked_collection import AskedCollection
+from hslm_tf.report.explanation import UNTRAINED, words_look
 
 if TYPE_CHECKING:
     import gradio
@@ -33,10 +34,10 @@ def demo_page(asked: AskedCollection, answers: int = 10) -> "gradio.Blocks":
     gr = load_extra("gradio", "demo")
     collection = asked.collection
     title = f"# Search {len(collection)} images and {len(collection.captions)} captions"
-    attends = collection.model.config.cross_attention
+    model, look = collection.model, "Point at a word to see the regions that it attends to."
     with gr.Blocks(title="hslm_tf", analytics_enabled=False) as page:
         gr.Markdown(title)
-        gr.Markdown("Point at a word to see the regions that it attends to.", visible=attends)
+        gr.Markdown(look if words_look(model) else UNTRAINED, visible=model.config.cross_attention)
         with gr.Row():
             sentence = gr.Textbox(
                 label="Sentence",

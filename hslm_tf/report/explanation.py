@@ -10,6 +10,12 @@ import tensorflow as tf
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.text.tokenization import tokenize
 
+# Said instead of drawing the regions that words attend to.
+UNTRAINED = (
+    "This model was trained on global vectors alone: its words were never taught where to look, so "
+    "no regions are shown."
+)
+
 
 class Explanation(NamedTuple):
     """How one image and one caption were compared.
@@ -82,3 +88,35 @@ class Explainer:
         # Of a caption that is too long the words at the end were not compared.
         kept = [word.decode("utf-8", "replace") for word in words[: count - 2]]
         return Explanation(["<start>", *kept, "<end>"], gates, attention)
+
+
+def words_look(model: HSLM) -> bool:
+    """Whether words were taught to attend to regions.
+
+    The scale of cross-attention moves with its first gradient. A contrastive loss on global vectors
+    gives it none, so it still stands at its start. Forms of attention without a scale count as
+    taught.
+
+    Args:
+        model: the model.
+
+    Returns:
+        False without cross-attention, or where it was never trained.
+    """
+    if not model.config.cross_attention:
+        return False
+    layer = model.matcher.get_layer("cross_attention")
+    # A moving average of a constant differs from it by rounding.
+    return not hasattr(layer, "gamma") or abs(float(layer.gamma) / layer.scale - 1) > 1e-5
+
+
+def explainer_of(model: HSLM) -> Explainer | None:
+    """Makes an explainer of a model whose words were taught to attend to regions.
+
+    Args:
+        model: the model.
+
+    Returns:
+        The explainer, or None.
+    """
+    return Explainer(model) if words_look(model) else None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hslm_tf.images.extractor import RegionFeatures
-from hslm_tf.report.explanation import Explainer, Explanation
+from hslm_tf.report.explanation import Explanation, explainer_of
 from hslm_tf.report.gallery import Answer
 from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.reranking import Hit
@@ -17,13 +17,14 @@ class FoundAnswers:
     """Explains what was found in a collection, for a gallery.
 
     Args:
-        collection: the collection. Of a model without cross-attention nothing is explained.
+        collection: the collection. Nothing is explained where words were not taught to attend to
+            regions.
     """
 
     def __init__(self, collection: Collection) -> None:
         self._model = model = collection.model
         self._encoded = collection.encoded
-        self._explainer = Explainer(model) if model.config.cross_attention else None
+        self._explainer = explainer_of(model)
 
     def images(self, caption: str, hits: Sequence[Hit]) -> list[Answer]:
         """Explains images that were found for a caption.

@@ -161,6 +161,7 @@ def write_gallery(
     path: Path,
     answers: Sequence[tuple[str, Sequence[Answer]]],
     image_folder: str | os.PathLike[str] | None = None,
+    note: str = "",
 ) -> None:
     """Writes a page that needs no other file and runs no script.
 
@@ -168,6 +169,7 @@ def write_gallery(
         path: the file; it appears in one piece.
         answers: every query as text, with its answers, best first.
         image_folder: as for `answers_html`.
+        note: a sentence above the answers.
 
     Raises:
         ImportError: if Jinja2 is not installed.
@@ -175,7 +177,7 @@ def write_gallery(
     """
     gallery = Gallery([answer for _, found in answers for answer in found], image_folder)
     queries = [(query, gallery.html(found)) for query, found in answers]
-    write_page(path, "Answers", render("gallery.html", queries=queries))
+    write_page(path, "Answers", render("gallery.html", queries=queries, note=note))
 
 
 def _name(picture: Picture) -> str:

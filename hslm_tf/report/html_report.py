@@ -18,6 +18,7 @@ from hslm_tf.report.failures_section import failures_section
 from hslm_tf.report.learning_curves import learning_curves_section
 from hslm_tf.report.levels import levels_section
 from hslm_tf.report.measured_run import MeasuredRun
+from hslm_tf.report.pointing import pointing_section
 from hslm_tf.report.rank_section import rank_section
 from hslm_tf.report.recall_section import recall_section
 from hslm_tf.report.rendering import render, write_page
@@ -25,6 +26,7 @@ from hslm_tf.report.retrieval_examples import retrieval_examples_section
 from hslm_tf.report.score_section import score_section
 from hslm_tf.report.section import Section
 from hslm_tf.report.word_correlation import word_correlation_section
+from hslm_tf.report.word_order import word_order_section
 
 
 def report_sections(
@@ -60,6 +62,8 @@ def report_sections(
         score_section(answers),
         failures_section(answers, dataset, failures, image_folder),
         retrieval_examples_section(model, dataset, scores, image_folder),
+        pointing_section(model, dataset),
+        word_order_section(model, dataset),
         word_correlation_section(model, dataset),
         levels_section(model, dataset, image_folder),
     )

@@ -8,7 +8,7 @@ import numpy as np
 from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
 from hslm_tf.evaluation.ranks import ranks
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.report.explanation import Explainer
+from hslm_tf.report.explanation import UNTRAINED, explainer_of, words_look
 from hslm_tf.report.gallery import Answer, Gallery
 from hslm_tf.report.rendering import render
 from hslm_tf.report.section import Section
@@ -53,7 +53,8 @@ def retrieval_examples_section(
     gallery = Gallery(every, image_folder)
     body = render(
         "retrieval_examples.html",
-        explained=model.config.cross_attention,
+        explained=words_look(model),
+        untrained=UNTRAINED if model.config.cross_attention else "",
         images=[
             (of_images[image] + 1, gallery.html(answers))
             for image, answers in zip(images, found["images"], strict=True)
@@ -94,7 +95,7 @@ class _Examples:
 
     def __init__(self, model: HSLM, dataset: RetrievalDataset, scores: np.ndarray) -> None:
         self._model, self._dataset, self._scores = model, dataset, scores
-        self._explainer = Explainer(model) if model.config.cross_attention else None
+        self._explainer = explainer_of(model)
         self._ids = ids_or_numbers(dataset)
 
     def of_image(self, image: int) -> Iterator[Answer]:

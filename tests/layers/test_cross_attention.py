@@ -3,16 +3,15 @@ import pytest
 import tensorflow as tf
 
 from hslm_tf.layers import CrossAttention
+from hslm_tf.layers.cross_attention import ACTIVATIONS
 from tests.layer_test import assert_close, randomize, run_layer_test
 from tests.oracles.cross_attention import cross_attention
+from tests.oracles.numerics import cosine
 from tests.packed_example import packed_example
 
 WIDTH = 8
-OPTIONS = [
-    (activation, normalize)
-    for activation in ("sigmoid", "softmax", "leaky_softmax", "dot_sigmoid")
-    for normalize in (True, False)
-]
+WITHOUT_GAMMA = ("hard", "dot_sigmoid")
+OPTIONS = [(activation, normalize) for activation in ACTIVATIONS for normalize in (True, False)]
 
 
 @pytest.mark.parametrize("activation, normalize", OPTIONS)
@@ -29,7 +28,7 @@ def test_layer(activation, normalize):
             "segment_ids": example.segment_ids[:, :8],
         },
         expected_output_shape=((2, 4, 8, WIDTH), (2, 4, 8, 5)),
-        expected_num_weights=0 if activation == "dot_sigmoid" else 1,
+        expected_num_weights=0 if activation in WITHOUT_GAMMA else 1,
         output_in_float32=(False, True),
         padded_inputs={
             "words": np.concatenate([example.words[:, :8], padded.words], axis=1),
@@ -51,7 +50,7 @@ def test_equals_oracle(dtype, tolerance, activation, normalize):
     inputs = example.words, example.regions, example.region_mask, example.segment_ids
     layer(*inputs)
     randomize(layer)
-    gamma = 0.0 if activation == "dot_sigmoid" else float(layer.gamma)
+    gamma = 0.0 if activation in WITHOUT_GAMMA else float(layer.gamma)
     attended, weights = layer(*inputs)
     assert_close(attended, np.asarray(weights) @ example.regions, tolerance)
     for g, captions in enumerate(example.captions):
@@ -80,6 +79,22 @@ def test_unit_inputs_need_no_normalization(activation):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-10)])
+@pytest.mark.parametrize("activation", [x for x in ACTIVATIONS if x != "dot_sigmoid"])
+def test_alignment_is_the_cosine_with_the_attended_vector(dtype, tolerance, activation):
+    example = packed_example(WIDTH, dtype, unit=True)
+    layer = CrossAttention(activation, scale=6.0, unit_inputs=True, dtype=dtype)
+    inputs = example.words, example.regions, example.region_mask, example.segment_ids
+    layer(*inputs)
+    found = layer.alignment(*map(tf.constant, inputs))
+    for g, captions in enumerate(example.captions):
+        for t, words in enumerate(captions):
+            for b, regions in enumerate(example.images[g]):
+                attended, _ = cross_attention(words, regions, activation, 6.0)
+                expected = np.array([cosine(*x) for x in zip(words, attended, strict=True)])
+                assert_close(found[g, b][example.segment_ids[g] == t], expected, tolerance)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-10)])
 def test_threshold_equals_oracle(dtype, tolerance):
     example = packed_example(WIDTH, dtype)
     words, regions = example.captions[0][0], example.images[0][0]
@@ -99,7 +114,7 @@ def test_gamma_starts_at_the_scale():
 
 def test_image_without_regions_is_attended_by_nothing():
     example = packed_example(WIDTH)
-    for activation in ("sigmoid", "softmax", "leaky_softmax", "dot_sigmoid"):
+    for activation in ACTIVATIONS:
         layer = CrossAttention(activation)
         mask = np.zeros_like(example.region_mask)
         attended, weights = layer(example.words, example.regions, mask)

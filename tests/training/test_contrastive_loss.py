@@ -14,6 +14,7 @@ from hslm_tf.training import ContrastiveLoss
 from hslm_tf.training.matrix_loss import matrix_loss
 from tests.layer_test import assert_close
 from tests.oracles.contrastive_loss import contrastive_loss
+from tests.oracles.cross_attention import cross_attention
 from tests.tiny_model import SIZES, WORDS, random_batch, randomize_model
 
 # Repeated images; pairs 4 and 9 of different images have the same caption.
@@ -191,6 +192,79 @@ def test_a_step_on_global_vectors_moves_nothing_local():
     assert any("cross_attention" in path for path in still)
     assert any("global_similarity" in path for path in moved)
     assert any("word_embedding" in path for path in moved)
+
+
+COSINES = ModelConfig(
+    **SIZES, word_dropout=0.0, mgcn=False, self_attention=False, image_global="regions",
+    attention="leaky_softmax",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("images_of_a_block", [13, 5])
+@pytest.mark.parametrize("attention", ["leaky_softmax", "softmax", "hard"])
+def test_on_cosines_it_adds_a_loss_on_what_words_attend_to(
+    attention, images_of_a_block, monkeypatch
+):
+    config = dataclasses.replace(COSINES, attention=attention)
+    model = HSLM(config, WORDS, dtype="float64")
+    randomize_model(model)
+    batch = data()
+    batch["region_features"] = tf.cast(batch["region_features"], "float64")
+    images = model.image_encoder({key: batch[key] for key in ("region_features", "region_mask")})
+    texts = model.text_encoder({"token_ids": batch["token_ids"]})
+    gamma = 0.0
+    if attention != "hard":
+        gamma = float(model.matcher.get_layer("cross_attention").gamma)
+    cosines = np.empty((13, 13))
+    for i in range(13):
+        regions = images["regions"][i][images["region_mask"][i]].numpy()
+        for j in range(13):
+            words = texts["words"][j][texts["word_mask"][j]].numpy()
+            attended, _ = cross_attention(words, regions, attention, gamma)
+            cosines[i, j] = np.mean(np.sum(words * attended, axis=-1))
+            cosines[i, j] += np.dot(images["image_global"][i], texts["text_global"][j])
+    expected = contrastive_loss(cosines, IMAGE_INDEX, batch["token_ids"].numpy(), 10 * 2**0.5).loss
+
+    monkeypatch.setattr(
+        block_scoring,
+        "BLOCK_NUMBERS",
+        images_of_a_block * int(tf.math.count_nonzero(batch["token_ids"])) * SIZES["max_regions"],
+    )
+    found = {}
+    for on in ("global", "cosines"):
+        model.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on=on))
+        with tf.GradientTape() as tape:
+            losses = model._batch_losses(batch, tf.constant(0, tf.int64), training=False)
+        found[on] = losses.loss, tape.gradient(losses.loss, model.trainable_variables)
+    assert_close(found["cosines"][0], found["global"][0] + expected, 1e-10)
+    moved = {
+        variable.path
+        for variable, gradient in zip(model.trainable_variables, found["cosines"][1], strict=True)
+        if gradient is not None and np.any(tf.convert_to_tensor(gradient))
+    }
+    assert any("cross_attention" in path for path in moved) == (attention != "hard")
+    assert not any("local_similarity" in path for path in moved)
+
+
+def test_gradient_on_cosines_does_not_depend_on_the_blocks(monkeypatch):
+    model = HSLM(COSINES, WORDS, dtype="float64")
+    randomize_model(model)
+    model.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on="cosines"))
+    batch = data()
+    batch["region_features"] = tf.cast(batch["region_features"], "float64")
+    found = []
+    for block_numbers in (10**9, 1):
+        monkeypatch.setattr(block_scoring, "BLOCK_NUMBERS", block_numbers)
+        with tf.GradientTape() as tape:
+            losses = model._batch_losses(batch, tf.constant(0, tf.int64), training=False)
+        gradients = tape.gradient(
+            losses.loss,
+            model.trainable_variables,
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        found.append([np.asarray(tf.convert_to_tensor(gradient)) for gradient in gradients])
+    for at_once, in_blocks in zip(*found, strict=True):
+        assert_close(in_blocks, at_once, 1e-9)
 
 
 def test_unknown_on():

@@ -1,0 +1,186 @@
+"""Do words point at what they name? Where nouns look that name a detected object."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.errors import DataError
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.report.data_table import DataTable
+from hslm_tf.report.explanation import Explainer
+from hslm_tf.report.section import Section, plain_section
+
+# COCO's class of nouns that name one, counted from 0 among its 80 classes.
+CLASS_OF_NOUN = {
+    **dict.fromkeys(("man", "woman", "boy", "girl", "person", "people", "child"), 0),
+    **dict.fromkeys(("bicycle", "bike"), 1),
+    **dict.fromkeys(("dog", "dogs"), 16),
+    **{"car": 2, "motorcycle": 3, "boat": 8, "bench": 13, "bird": 14, "horse": 17},
+    **{"frisbee": 29, "ball": 32, "skateboard": 36, "surfboard": 37},
+}
+# A detection below this confidence says nothing about the photograph.
+_CONFIDENT = 0.4
+# A larger region, as a share of the photograph, points at nothing.
+_LARGEST = 0.6
+_MAX_IMAGES = 220
+
+
+class Detections(NamedTuple):
+    """What a detector saw in the regions of each image.
+
+    Attributes:
+        classes: int `[images, N]`, COCO's class of every region; negative for a fixed box.
+        confidences: float `[images, N]`.
+    """
+
+    classes: np.ndarray
+    confidences: np.ndarray
+
+
+class Pointing(NamedTuple):
+    """Where nouns point, one entry a noun of a caption.
+
+    Attributes:
+        words: the nouns.
+        hits: bool, whether the most attended region lies on an object of the noun's class.
+        chances: float, the share of the image's regions that do.
+    """
+
+    words: list[str]
+    hits: np.ndarray
+    chances: np.ndarray
+
+
+def read_detections(dataset: RetrievalDataset) -> Detections | None:
+    """Reads `{split}_box_class.npy` and `{split}_box_score.npy` beside the region features.
+
+    Args:
+        dataset: a split in the precomputed format.
+
+    Returns:
+        The detections; None where there are none, or no boxes.
+
+    Raises:
+        DataError: if the files do not fit the region features.
+    """
+    features = Path(dataset.source)
+    files = [features.with_name(f"{dataset.name}_box_{part}.npy") for part in ("class", "score")]
+    if dataset.boxes is None or not all(file.exists() for file in files):
+        return None
+    found = []
+    for file in files:
+        values = np.load(file, mmap_mode="r")
+        expected = dataset.region_features.shape[:2]
+        if values.shape != expected:
+            raise DataError(f"{file} has shape {values.shape}, expected {expected}")
+        found.append(np.asarray(values[dataset.image_rows]))
+    return Detections(*found)
+
+
+def measure_pointing(
+    model: HSLM, dataset: RetrievalDataset, detections: Detections, max_images: int = _MAX_IMAGES
+) -> Pointing:
+    """Asks where nouns point that name an object which the detector saw, beside another class.
+
+    A noun points right where the middle of its most attended region lies within a detected box of
+    its class. Regions larger than 0.6 of the photograph are never right.
+
+    Args:
+        model: a model with cross-attention.
+        dataset: images with boxes, as parts of the photograph, and captions.
+        detections: what was seen in them.
+        max_images: number of images, drawn at random but always the same ones.
+
+    Returns:
+        Where they point.
+    """
+    explainer = Explainer(model)
+    found: list[tuple[str, bool, float]] = []
+    for image in np.random.RandomState(0).permutation(dataset.num_images)[:max_images]:
+        classes, confidences = (values[image] for values in detections)
+        seen = (confidences > _CONFIDENT) & (classes >= 0)
+        if len(set(classes[seen])) < 2:
+            continue
+        boxes = dataset.read_boxes(np.array([image]))[0]
+        encoded = model.encode_image(*dataset.read_images(np.array([image])))
+        for caption in np.flatnonzero(dataset.caption_to_image == image):
+            text = dataset.captions[caption]
+            nouns = set(text.lower().split()) & set(CLASS_OF_NOUN)
+            nouns = [noun for noun in sorted(nouns) if CLASS_OF_NOUN[noun] in classes[seen]]
+            explained = explainer.explain(encoded, text) if nouns else None
+            for noun in nouns:
+                if noun not in explained.words:
+                    continue
+                right = _lies_on(boxes, boxes[seen & (classes == CLASS_OF_NOUN[noun])])
+                most = explained.attention[explained.words.index(noun)].argmax()
+                found.append((noun, bool(right[most]), float(right.mean())))
+    words, hits, chances = zip(*found, strict=True) if found else ((), (), ())
+    return Pointing(list(words), np.array(hits, bool), np.array(chances, float))
+
+
+def _lies_on(regions: np.ndarray, objects: np.ndarray) -> np.ndarray:
+    """Which regions `[N, 4]` have their middle on one of the objects `[n, 4]`, bool `[N]`."""
+    x, y = regions[:, None, 0::2].mean(axis=-1), regions[:, None, 1::2].mean(axis=-1)
+    within = (objects[:, 0] < x) & (x < objects[:, 2]) & (objects[:, 1] < y) & (y < objects[:, 3])
+    sizes = (regions[:, 2] - regions[:, 0]) * (regions[:, 3] - regions[:, 1])
+    return within.any(axis=1) & (sizes < _LARGEST)
+
+
+def pointing_table(pointing: Pointing, model: str = "") -> DataTable:
+    """Shows where every noun points, and all of them together.
+
+    Args:
+        pointing: what `measure_pointing` returned, of one noun or more.
+        model: what the model is called in the title.
+
+    Returns:
+        The table, the most frequent noun first.
+    """
+    words = np.array(pointing.words)
+    counts = {word: np.count_nonzero(words == word) for word in set(pointing.words)}
+    groups = [(word, words == word) for word in sorted(counts, key=lambda w: (-counts[w], w))]
+    rows = [
+        (
+            name,
+            str(np.count_nonzero(chosen)),
+            f"{100 * pointing.hits[chosen].mean():.1f}",
+            f"{100 * pointing.chances[chosen].mean():.1f}",
+        )
+        for name, chosen in (*groups, ("all", np.ones(len(words), bool)))
+    ]
+    return DataTable(
+        "pointing",
+        f"Do words point at what they name? {model}".strip(),
+        ("noun", "times", "points right %", "chance %"),
+        rows,
+        frozenset({len(rows) - 1}),
+        "A noun points right where the middle of its most attended region lies on an object of its "
+        "class, as a detector saw it. Only nouns whose class was seen beside another class count.",
+    )
+
+
+def pointing_section(model: HSLM, dataset: RetrievalDataset) -> Section | None:
+    """Shows where nouns point.
+
+    Args:
+        model: the model.
+        dataset: the split.
+
+    Returns:
+        The section; None for a model without cross-attention, or a split without detections.
+
+    Raises:
+        DataError: as for `read_detections`.
+    """
+    detections = read_detections(dataset) if model.config.cross_attention else None
+    pointing = detections and measure_pointing(model, dataset, detections)
+    if not pointing or not pointing.words:
+        return None
+    text = [
+        f"{len(pointing.words)} nouns of {_MAX_IMAGES} images at most: "
+        f"{100 * pointing.hits.mean():.1f}% point right, by chance "
+        f"{100 * pointing.chances.mean():.1f}% would."
+    ]
+    return plain_section("pointing", "Where words point", text, [pointing_table(pointing)])
