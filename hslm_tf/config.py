@@ -56,6 +56,9 @@ class ModelConfig:
     """normalization after every graph convolution; the paper has none"""
     mgcn_shared: bool = False
     """one set of weights for all graph convolutions"""
+    mgcn_heads: int = 1
+    """relation matrices of a graph convolution; with more than one, messages pass a ReLU (the paper
+    has one)"""
     mgcn_dropout: float = 0.0
     """dropout on the relation matrices"""
     attention: Literal["sigmoid", "softmax", "leaky_softmax", "hard", "dot_sigmoid"] = "sigmoid"
@@ -102,6 +105,7 @@ class ModelConfig:
         for name in ("region_dim", "max_regions", "joint_dim", "word_dim", "similarity_dim"):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
         _require(self, "max_tokens", self.max_tokens >= 3, "at least 3")
+        _require(self, "mgcn_heads", self.mgcn_heads >= 1, "at least 1")
         _require(self, "mgcn_layers", self.mgcn_layers >= 1, "at least 1; `mgcn` turns it off")
         for name in (
             "word_dropout",

@@ -24,6 +24,7 @@ class MGCN(keras.layers.Layer):
         shared: one set of weights for all graph convolutions, as in a recurrence; the paper has one
             for each.
         affinity_dropout: share of the relations that are left out while training.
+        heads: see `GraphConv`.
         **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -45,6 +46,7 @@ class MGCN(keras.layers.Layer):
         normalization: str | None = "l2",
         shared: bool = False,
         affinity_dropout: float = 0.0,
+        heads: int = 1,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -60,10 +62,15 @@ class MGCN(keras.layers.Layer):
         self.normalization = normalization
         self.shared = shared
         self.affinity_dropout = affinity_dropout
+        self.heads = heads
         self.supports_masking = True
         self.convolutions = [
             GraphConv(
-                affinity, affinity_dropout, dtype=self.dtype_policy, name=f"graph_conv_{i + 1}"
+                affinity,
+                affinity_dropout,
+                heads,
+                dtype=self.dtype_policy,
+                name=f"graph_conv_{i + 1}",
             )
             for i in range(1 if shared else num_layers)
         ]
@@ -136,4 +143,5 @@ class MGCN(keras.layers.Layer):
             "normalization": self.normalization,
             "shared": self.shared,
             "affinity_dropout": self.affinity_dropout,
+            "heads": self.heads,
         }

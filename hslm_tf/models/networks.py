@@ -231,6 +231,7 @@ def _mgcn(config: ModelConfig, dtype: keras.DTypePolicy, name: str) -> MGCN | No
         normalization=config.mgcn_normalization,
         shared=config.mgcn_shared,
         affinity_dropout=config.mgcn_dropout,
+        heads=config.mgcn_heads,
         dtype=dtype,
         name=name,
     )

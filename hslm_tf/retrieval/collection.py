@@ -11,6 +11,7 @@ import numpy as np
 
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.models.hslm import HSLM
+from hslm_tf.models.hubness import HubCorrection
 from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.collection_file import read_collection, write_collection
 from hslm_tf.retrieval.encoded_dataset import EncodedDataset
@@ -38,6 +39,8 @@ class Collection:
         encoded: images and captions, encoded by the model.
         image_folder: where the image files lie, for galleries, or None.
         run: directory of the run whose model this is, or None.
+        hubs: what measured the hubs among the items. A collection whose hubs are corrected needs it
+            again for `add`; it is not saved.
 
     Example:
         >>> collection = hslm_tf.Collection.build(model, dataset)
@@ -54,8 +57,9 @@ class Collection:
         encoded: EncodedDataset,
         image_folder: str | os.PathLike[str] | None = None,
         run: str | os.PathLike[str] | None = None,
+        hubs: HubCorrection | None = None,
     ) -> None:
-        self.model, self.heads, self.encoded = model, heads, encoded
+        self.model, self.heads, self.encoded, self.hubs = model, heads, encoded, hubs
         self.image_folder = None if image_folder is None else os.path.abspath(image_folder)
         self.run = None if run is None else os.path.abspath(run)
         self.use_index(lambda side: BruteForceIndex())
@@ -85,6 +89,7 @@ class Collection:
         run: str | os.PathLike[str] | None = None,
         progress: Callable[[int], None] | None = None,
         memmap_dir: Path | None = None,
+        hubs: HubCorrection | None = None,
     ) -> "Collection":
         """Encodes a dataset.
 
@@ -99,6 +104,8 @@ class Collection:
             progress: called after every batch with its number of images or captions.
             memmap_dir: folder for temporary files that local features are kept in until the
                 collection is gone; None for memory.
+            hubs: corrects the scores of items that are near to everything, which finds more right
+                answers; None leaves the scores as they are.
 
         Returns:
             The collection.
@@ -112,8 +119,8 @@ class Collection:
             >>> print(len(collection))
         """
         heads = heads_of(model, heads)
-        encoded = EncodedDataset.encode(model, heads, dataset, dtype, progress, memmap_dir)
-        return cls(model, heads, encoded, image_folder, run)
+        encoded = EncodedDataset.encode(model, heads, dataset, dtype, progress, memmap_dir, hubs)
+        return cls(model, heads, encoded, image_folder, run, hubs)
 
     @classmethod
     def from_encodings(
@@ -242,15 +249,20 @@ class Collection:
 
         Raises:
             DataError: if region features are not finite.
-            ValueError: if an id is in the collection already, the shape is another, or the features
-                were made in another way.
+            ValueError: if an id is in the collection already, the shape is another, the features
+                were made in another way, or scores are corrected and there is no `hubs`.
         """
         if ids is not None:
             dataset = dataclasses.replace(dataset, image_ids=list(ids))
         # Checked before anything is encoded, which may take long.
         self.encoded.check_like(dataset)
+        if self.encoded.image_hubness is not None and self.hubs is None:
+            raise ValueError(
+                "The collection corrects the scores of hubs: set `hubs` to what measured them. "
+                "Received: hubs=None"
+            )
         dtype = str(self.encoded.images.regions.dtype)
-        more = EncodedDataset.encode(self.model, self.heads, dataset, dtype)
+        more = EncodedDataset.encode(self.model, self.heads, dataset, dtype, hubs=self.hubs)
         self._change(self.encoded.append(more))
 
     def remove(self, ids: Sequence[str]) -> None:

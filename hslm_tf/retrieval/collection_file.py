@@ -19,7 +19,7 @@ from hslm_tf.retrieval.rows import Rows
 
 _FORMAT = 2
 _LAZY = ("regions", "image_global", "words", "text_global", "boxes")
-_OPTIONAL = ("image_global", "text_global", "boxes")
+_OPTIONAL = ("image_global", "text_global", "boxes", "image_hubness", "caption_hubness")
 _TEXTS = ("ids", "captions")
 # The axes of an array, of which those of the same name are of the same length, and its kind.
 _ARRAYS = {
@@ -33,6 +33,8 @@ _ARRAYS = {
     "caption_vectors": (("captions", "dim"), "f"),
     "words": (("tokens", "width"), "f"),
     "text_global": (("captions", "width"), "f"),
+    "image_hubness": (("images",), "f"),
+    "caption_hubness": (("captions",), "f"),
     "projection_heads": (("bytes",), "u"),
 }
 
@@ -71,6 +73,8 @@ def write_collection(
         "words": encoded.texts.in_order(),
         "lengths": encoded.texts.lengths,
         "text_global": encoded.texts.text_global,
+        "image_hubness": encoded.image_hubness,
+        "caption_hubness": encoded.caption_hubness,
         "projection_heads": _to_bytes(heads),
     }
     manifest = {
@@ -163,6 +167,8 @@ def _arguments(parts: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any
             boxes=rows("boxes"),
             # Files of before there was `extract` lack it.
             extraction=manifest.get("extraction"),
+            image_hubness=parts.get("image_hubness"),
+            caption_hubness=parts.get("caption_hubness"),
             **{name: parts[name] for name in as_they_are},
         ),
         "image_folder": manifest["image_folder"],

@@ -11,6 +11,7 @@ import numpy as np
 from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
 from hslm_tf.images.extraction_config import check_same
 from hslm_tf.models.hslm import HSLM
+from hslm_tf.models.hubness import HubCorrection
 from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.image_encodings import ImageEncodings
 from hslm_tf.retrieval.projection_heads import ProjectionHeads
@@ -32,6 +33,9 @@ class EncodedDataset:
         caption_vectors: projected vectors of the captions, float32 `[m, dim]`.
         boxes: `[n, N, 4]` x0, y0, x1, y1 of every region, or None.
         extraction: how region features were made of photographs, as the dataset says, or None.
+        image_hubness: what a search takes off the scores of each image, float32 `[n]`, see
+            `HubCorrection`; None where nothing is taken off.
+        caption_hubness: the same of each caption, float32 `[m]`, or None.
 
     Raises:
         ValueError: if the parts do not fit together.
@@ -46,13 +50,21 @@ class EncodedDataset:
     caption_vectors: np.ndarray
     boxes: Rows | None = None
     extraction: Mapping[str, Any] | None = None
+    image_hubness: np.ndarray | None = None
+    caption_hubness: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         images, captions = len(self.images), len(self.texts)
         counts = {"ids": len(self.ids), "vectors": len(self.vectors)}
-        counts |= {} if self.boxes is None else {"boxes": len(self.boxes)}
         of_captions = "captions", "caption_to_image", "caption_vectors"
         counts_of_captions = {name: len(getattr(self, name)) for name in of_captions}
+        for name, of_side in (
+            ("boxes", counts),
+            ("image_hubness", counts),
+            ("caption_hubness", counts_of_captions),
+        ):
+            part = getattr(self, name)
+            of_side |= {} if part is None else {name: len(part)}
         for expected, found in ((images, counts), (captions, counts_of_captions)):
             for name, count in found.items():
                 if count != expected:
@@ -120,6 +132,7 @@ class EncodedDataset:
         dtype: StorageType = "float16",
         progress: Callable[[int], None] | None = None,
         memmap_dir: Path | None = None,
+        hubs: HubCorrection | None = None,
     ) -> "EncodedDataset":
         """Encodes a dataset.
 
@@ -130,6 +143,7 @@ class EncodedDataset:
             dtype: type that local features are kept in.
             progress: called after every batch with its number of images or captions.
             memmap_dir: folder for temporary files that local features are kept in; None for memory.
+            hubs: measures what is taken off the scores of hubs; None takes nothing off.
 
         Returns:
             The encoded images and captions.
@@ -149,7 +163,13 @@ class EncodedDataset:
             caption_to_image=dataset.caption_to_image,
             boxes=dataset.read_boxes(np.arange(dataset.num_images)),
         )
-        return replace(encoded, extraction=dataset.extraction)
+        of_images, of_captions = (None, None) if hubs is None else hubs.of_dataset(dataset)
+        return replace(
+            encoded,
+            extraction=dataset.extraction,
+            image_hubness=of_images,
+            caption_hubness=of_captions,
+        )
 
     def check_like(self, dataset: RetrievalDataset) -> None:
         """Checks that a dataset can be encoded and put behind these images.
@@ -218,6 +238,8 @@ class EncodedDataset:
             caption_vectors=np.concatenate([self.caption_vectors, other.caption_vectors]),
             boxes=self.boxes.append(other.boxes) if both else None,
             extraction=self.extraction or other.extraction,
+            image_hubness=_joined(self.image_hubness, other.image_hubness),
+            caption_hubness=_joined(self.caption_hubness, other.caption_hubness),
         )
 
     def without(self, rows: np.ndarray) -> "EncodedDataset":
@@ -248,4 +270,12 @@ class EncodedDataset:
             caption_vectors=self.caption_vectors[captions],
             boxes=None if self.boxes is None else self.boxes.select(kept),
             extraction=self.extraction,
+            image_hubness=None if self.image_hubness is None else self.image_hubness[kept],
+            caption_hubness=None
+            if self.caption_hubness is None
+            else self.caption_hubness[captions],
         )
+
+
+def _joined(some: np.ndarray | None, more: np.ndarray | None) -> np.ndarray | None:
+    return None if some is None or more is None else np.concatenate([some, more])

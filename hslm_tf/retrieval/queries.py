@@ -19,7 +19,8 @@ class Queries(NamedTuple):
 
     Attributes:
         vectors: vectors of the projection heads, float32 `[q, dim]`.
-        score: called with the number of a query and rows, int `[b]`; returns exact scores `[b]`.
+        score: called with the number of a query and rows, int `[b]`; returns exact scores `[b]`,
+            less what is taken off the items' scores because they are hubs.
     """
 
     vectors: np.ndarray
@@ -51,7 +52,8 @@ def caption_queries(
 
     def score(query: int, rows: np.ndarray) -> tf.Tensor:
         text = {key: value[query : query + 1] for key, value in texts.items()}
-        return model.score_encoded(encoded.images.read(rows), text, _IMAGE_BLOCK_SIZE)[:, 0]
+        scores = model.score_encoded(encoded.images.read(rows), text, _IMAGE_BLOCK_SIZE)[:, 0]
+        return scores if encoded.image_hubness is None else scores - encoded.image_hubness[rows]
 
     return Queries(heads.text_vectors(texts), score)
 
@@ -91,7 +93,8 @@ def image_queries(
 
     def score(query: int, rows: np.ndarray) -> tf.Tensor:
         image = {key: value[query : query + 1] for key, value in asked.items()}
-        return model.score_encoded(image, encoded.texts.read(rows), 1)[0]
+        scores = model.score_encoded(image, encoded.texts.read(rows), 1)[0]
+        return scores if encoded.caption_hubness is None else scores - encoded.caption_hubness[rows]
 
     return Queries(vectors, score)
 

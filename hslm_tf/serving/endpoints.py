@@ -207,7 +207,7 @@ class Endpoints:
             scores = tf.map_fn(
                 rerank, (items, texts), fn_output_signature=tf.float32, parallel_iterations=1
             )
-        scores = tf.ensure_shape(scores, [None, index.num_candidates])
+        scores = tf.ensure_shape(scores - index.hubness_of(items), [None, index.num_candidates])
         best, order = tf.math.top_k(scores, index.top_k)
         ids = index.ids_of(tf.gather(items, order, batch_dims=1))
         return {

@@ -18,6 +18,7 @@ class SearchIndex(tf.Module):
         region_mask: boolean `[n, regions]`.
         top_k: number of answers.
         num_candidates: number of images that are scored exactly.
+        hubness: float32 `[n]`, what is taken off the scores of each image; None for nothing.
 
     Raises:
         ValueError: if there are no images, or `top_k` does not fit into the candidates.
@@ -31,6 +32,7 @@ class SearchIndex(tf.Module):
         region_mask: np.ndarray,
         top_k: int = 10,
         num_candidates: int = 100,
+        hubness: np.ndarray | None = None,
     ) -> None:
         super().__init__(name="search_index")
         if not len(ids):
@@ -46,6 +48,8 @@ class SearchIndex(tf.Module):
         self._vectors = tf.Variable(vectors, trainable=False, dtype=tf.float32)
         self._regions = tf.Variable(regions, trainable=False)
         self._region_mask = tf.Variable(region_mask, trainable=False, dtype=tf.bool)
+        hubness = np.zeros(len(ids)) if hubness is None else hubness
+        self._hubness = tf.Variable(hubness, trainable=False, dtype=tf.float32)
 
     @classmethod
     def from_collection(
@@ -72,6 +76,7 @@ class SearchIndex(tf.Module):
             encoded.images.region_mask,
             top_k,
             num_candidates,
+            encoded.image_hubness,
         )
 
     def nearest(self, vectors: tf.Tensor) -> tf.Tensor:
@@ -83,6 +88,10 @@ class SearchIndex(tf.Module):
         """Local features, float32, and masks of the images at the given places."""
         regions = tf.gather(self._regions, items)
         return tf.cast(regions, tf.float32), tf.gather(self._region_mask, items)
+
+    def hubness_of(self, items: tf.Tensor) -> tf.Tensor:
+        """What is taken off the scores of the images at the given places."""
+        return tf.gather(self._hubness, items)
 
     def ids_of(self, items: tf.Tensor) -> tf.Tensor:
         """Names of the images at the given places."""

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from hslm_tf.evaluation.scoring import score_matrix
+from hslm_tf.models.hubness import HubCorrection
 from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.indexes.brute_force import BruteForceIndex
 from tests.tiny_collection import (
@@ -200,3 +201,47 @@ def test_indexes_are_asked_again_after_a_change(collection):
     collection.remove(["im0"])
     collection.search(QUERIES)
     assert made == [12, 36, 11]
+
+
+@pytest.fixture(scope="module")
+def hubs(model):
+    bank = make_dataset(6, seed=9)
+    return HubCorrection(model, bank, neighbours=2)
+
+
+def test_scores_of_hubs_are_corrected_in_every_search(model, dataset, hubs, tmp_path):
+    images, captions = hubs.of_dataset(dataset)
+    collection = build(model, dataset, hubs=hubs)
+    collection.save(tmp_path / "collection.h5")
+    for searched in (collection, Collection.load(tmp_path / "collection.h5", model)):
+        scores = exhaustive(model, dataset, QUERIES) - images[:, None]
+        for query, hits in enumerate(searched.search(QUERIES, 5, None)):
+            assert_hits(hits, scores[:, query], dataset.image_ids, 5)
+        (hits,) = searched.search_by_image(["im3"], 8, None)
+        assert_hits(hits, score_matrix(model, dataset)[3] - captions, dataset.captions, 8)
+
+
+def test_hubness_follows_its_items(model, dataset, hubs, tmp_path):
+    images, captions = hubs.of_dataset(dataset)
+    collection = build(model, dataset.subset(0, 8), hubs=hubs)
+    collection.add(dataset.subset(8, 12))
+    np.testing.assert_allclose(collection.encoded.image_hubness, images, rtol=1e-5)
+    collection.remove(["im2"])
+    np.testing.assert_allclose(collection.encoded.image_hubness, np.delete(images, 2), rtol=1e-5)
+    others = dataset.caption_to_image != 2
+    np.testing.assert_allclose(collection.encoded.caption_hubness, captions[others], rtol=1e-5)
+    collection.save(tmp_path / "collection.h5")
+    loaded = Collection.load(tmp_path / "collection.h5", model)
+    with pytest.raises(ValueError, match="corrects the scores of hubs.*Received: hubs=None$"):
+        loaded.add(make_dataset(2, prefix="new"))
+    loaded.hubs = hubs
+    loaded.add(make_dataset(2, prefix="new"))
+    assert len(loaded.encoded.image_hubness) == len(loaded) == 13
+
+
+def test_images_without_captions_have_hubness_too(model, dataset, hubs):
+    alone = dataclasses.replace(dataset, captions=[], caption_to_image=np.zeros(0, np.int32))
+    collection = build(model, alone, hubs=hubs)
+    images, _ = hubs.of_dataset(dataset)
+    np.testing.assert_allclose(collection.encoded.image_hubness, images, rtol=1e-5)
+    assert len(collection.encoded.caption_hubness) == 0
