@@ -202,10 +202,11 @@ class TrainingConfig:
     """margin of the triplet loss"""
     contrastive_epochs: float = 0.0
     """epochs with a contrastive loss over all pairs, before the triplet loss"""
-    contrastive_on: Literal["score", "global", "cosines"] = "score"
+    contrastive_on: Literal["score", "global", "parts"] = "score"
     """what the contrastive loss compares: the whole score, the global vectors alone, or these and
-    the cosines of words and regions, by which words find their regions (cosines); the last two
-    take a fraction of the time and need a global vector of the image's own (image_global)"""
+    apart from them the words with what they attend to, so that words find their regions (parts);
+    the last two take a fraction of the time and need a global vector of the image's own
+    (image_global)"""
     contrastive_scale: float = 10.0
     """what scores are multiplied by in the contrastive loss"""
     curriculum: bool = True
@@ -262,18 +263,18 @@ class RunConfig:
             return
         if not model.pools_regions:
             raise ValueError(
-                "A contrastive loss on global vectors or cosines needs an image with a global "
+                "A contrastive loss on global vectors or parts needs an image with a global "
                 "vector of its own: choose contrastive_on=score, or image_global=regions with "
                 f"global_alignment. Received: contrastive_on={training.contrastive_on}, "
                 f"image_global={model.image_global}, global_alignment={model.global_alignment}"
             )
-        if training.contrastive_on == "cosines" and not (
+        if training.contrastive_on == "parts" and not (
             model.local_alignment and model.normalize_features
         ):
             raise ValueError(
-                "A contrastive loss on cosines needs words and regions that are compared, at unit "
+                "A contrastive loss on parts needs words and regions that are compared, at unit "
                 "length: choose contrastive_on=global, or local_alignment and normalize_features. "
-                f"Received: contrastive_on=cosines, local_alignment={model.local_alignment}, "
+                f"Received: contrastive_on=parts, local_alignment={model.local_alignment}, "
                 f"normalize_features={model.normalize_features}"
             )
 

@@ -101,7 +101,9 @@ class CrossAttention(keras.layers.Layer):
         cosines = self._cosines(words, regions)
         if self.activation == "hard":
             return self._nearest(cosines, regions, region_mask)
-        weights = self._weights(cosines, region_mask, segment_ids)
+        if self.activation == "leaky_softmax":
+            cosines = _scale_over_words(ops.maximum(cosines, _LEAK * cosines), segment_ids)
+        weights = self._weights(cosines, region_mask)
         if not self.normalize:
             return ops.matmul(ops.cast(weights, regions.dtype), regions), weights
         few = ops.shape(weights)[2] <= ops.shape(weights)[3]
@@ -114,18 +116,17 @@ class CrossAttention(keras.layers.Layer):
         words: tf.Tensor,
         regions: tf.Tensor,
         region_mask: tf.Tensor | None = None,
-        segment_ids: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Cosine of every word and its attended vector, without the vector itself.
 
         With weights a, cosines c and products G of the regions, the cosine is
-        `a . c / sqrt(a G a^T)`; with `"hard"` attention it is the largest of c.
+        `a . c / sqrt(a G a^T)`; with `"hard"` attention it is the largest of c. Words attend one by
+        one: `"leaky_softmax"` is the softmax without what the other words of the caption take.
 
         Args:
             words: as for `call`, unit vectors.
             regions: as for `call`, unit vectors.
             region_mask: as for `call`.
-            segment_ids: as for `call`.
 
         Returns:
             `[blocks, images, words]`, float32 (float64 in a float64 layer).
@@ -134,7 +135,7 @@ class CrossAttention(keras.layers.Layer):
         if self.activation == "hard":
             largest = tf.reduce_max(_masked(cosines, region_mask), axis=-1)
             return tf.where(largest < -1.5, tf.zeros((), largest.dtype), largest)
-        weights = self._weights(cosines, region_mask, segment_ids)
+        weights = self._weights(cosines, region_mask)
         lengths = _reciprocal_lengths(_squared_lengths(weights, regions), regions.dtype)
         return tf.reduce_sum(weights * cosines, axis=-1) * lengths[..., 0]
 
@@ -146,14 +147,9 @@ class CrossAttention(keras.layers.Layer):
         return ops.cast(cosines, wide_dtype(cosines))
 
     def _weights(
-        self,
-        logits: keras.KerasTensor,
-        region_mask: keras.KerasTensor | None,
-        segment_ids: keras.KerasTensor | None,
+        self, logits: keras.KerasTensor, region_mask: keras.KerasTensor | None
     ) -> keras.KerasTensor:
         """The weights a_ji of Eq. 16 in float32, `[blocks, images, words, regions]`."""
-        if self.activation == "leaky_softmax":
-            logits = _scale_over_words(ops.maximum(logits, _LEAK * logits), segment_ids)
         if self.activation != "dot_sigmoid":
             logits = logits * ops.cast(self.gamma, logits.dtype)
         mask = None if region_mask is None else region_mask[..., None, :]

@@ -13,6 +13,7 @@ import pytest
 from hslm_tf.evaluation.exact_recall import evaluate as evaluate_model
 from hslm_tf.evaluation.ranks import ranks, recall_report
 from hslm_tf.evaluation.scoring import score_matrix
+from hslm_tf.models.hubness import HubCorrection, draw_bank
 from hslm_tf.runs import evaluation as run_evaluation
 from hslm_tf.runs import splits
 from hslm_tf.runs.run_directory import RunDirectory
@@ -265,3 +266,60 @@ def test_candidates_say_that_they_are_approximate(finished_run, other_run, capsy
 )
 def test_candidates_are_refused_where_they_make_no_sense(flags, message, finished_run, capsys):
     assert message in fails([finished_run.path, *flags], capsys)
+
+
+def test_hubs_are_corrected_with_a_bank_of_the_training_split(finished_run, scores, capsys):
+    rows = table_of([finished_run.path, "--correct-hubs"], capsys)
+    name = str(finished_run.path)
+    assert rows[name, "t2i"] == expected_rows(report_of(scores["finished"]))[1]
+    model = keras.saving.load_model(finished_run.best_model)
+    bank = draw_bank(splits.load_split(finished_run.config(), "train"))
+    test = splits.load_split(finished_run.config(), "test")
+    images, captions = HubCorrection(model, bank).of_dataset(test)
+    corrected = scores["finished"] - images[:, None] - captions
+    i2t, t2i = expected_rows(report_of(corrected))
+    assert (rows[f"{name}, hubs corrected", "i2t"], rows[f"{name}, hubs corrected", "t2i"]) == (
+        i2t,
+        t2i,
+    )
+
+
+def test_ensembles_are_corrected_too(finished_run, other_run, scores, capsys):
+    rows = table_of([finished_run.path, other_run.path, "--ensemble", "--correct-hubs"], capsys)
+    average = (scores["finished"] + scores["other"]) / 2
+    assert rows["ensemble of 2", "i2t"] == expected_rows(report_of(average))[0]
+    assert ("ensemble of 2, hubs corrected", "i2t") in rows
+
+
+def test_pointing_of_a_run(whole_run, dataset_folder, tmp_path, capsys):
+    folder = tmp_path / "data"
+    shutil.copytree(dataset_folder, folder)
+    captions = ["A dog and a boy ."] * 60
+    (folder / "test_caps.txt").write_text("\n".join(captions) + "\n")
+    corners = np.tile([[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]], (3, 1))
+    np.save(folder / "test_boxes.npy", np.float32([corners] * 12))
+    args = [whole_run.path, "--dataset", folder, "--pointing"]
+    assert "test_box_class.npy" in fails(args, capsys)
+    np.save(folder / "test_box_class.npy", np.int32([[16, 0, -1, -1, -1, -1]] * 12))
+    np.save(folder / "test_box_score.npy", np.float32([[0.9, 0.9, 0, 0, 0, 0]] * 12))
+    evaluate.main([str(arg) for arg in args])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    # Every second region lies on the dog, so that chance is a half.
+    assert [row[:2] for row in rows if row[-1:] == ["50.0"]] == [
+        ["boy", "60"],
+        ["dog", "60"],
+        ["all", "120"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--correct-hubs", "--candidates", "5"],
+        ["--correct-hubs", "--restart"],
+        ["--pointing", "--ensemble"],
+        ["--pointing", "--correct-hubs"],
+    ],
+)
+def test_what_does_not_go_together(flags, finished_run, capsys):
+    assert flags[0] in fails([finished_run.path, *flags], capsys)

@@ -5,9 +5,9 @@ import tensorflow as tf
 
 from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss, Stage
 
-# How fast the score at its start, `(1 - D) / sqrt(1 + D^2)` with D = 2 - 2 cos, rises with the
-# cosine where the distance is 1.
-_SLOPE = 2**0.5
+# The mean cosine of a caption's words differs from image to image about a quarter as much as the
+# score does.
+_ALIGNMENT_SCALE = 4.0
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -27,9 +27,10 @@ class ContrastiveLoss(RetrievalLoss):
             weights there have the same effect as a larger scale.
         on: `"score"` compares whole scores. `"global"` compares those of the global vectors alone,
             which takes a fraction of the time; a model whose image has no global vector of its own
-            takes the score. `"cosines"` adds to that loss a second one on the sum of two cosines,
-            of the global vectors and, on average, of words and the vectors that they attend to.
-            So words find their regions at a fraction of the time of the whole score.
+            takes the score. `"parts"` adds to that loss a second one on the local alignment
+            alone: the mean cosine of words and the vectors that they attend to. So words find their
+            regions, at a fraction of the time of the whole score. In a batch of more than 128
+            pairs, each half is aligned by itself.
         same_image_negatives: lets other captions of the same image be negatives.
         same_text_negatives: lets captions with the same tokens be negatives.
 
@@ -47,8 +48,8 @@ class ContrastiveLoss(RetrievalLoss):
         super().__init__(same_image_negatives, same_text_negatives)
         if scale <= 0:
             raise ValueError(f"`scale` must be positive. Received: scale={scale}")
-        if on not in ("score", "global", "cosines"):
-            raise ValueError(f"`on` must be 'score', 'global' or 'cosines'. Received: on={on}")
+        if on not in ("score", "global", "parts"):
+            raise ValueError(f"`on` must be 'score', 'global' or 'parts'. Received: on={on}")
         self.scale = scale
         self.on = on
 
@@ -61,11 +62,11 @@ class ContrastiveLoss(RetrievalLoss):
         stage: Stage = None,
     ) -> BatchLosses:
         admissible = self.admissible(image_index, token_ids)
-        if self.on != "cosines":
+        if self.on != "parts":
             return scores.matrix_loss(lambda matrix: self(matrix, admissible), self.on)
         parts = [
             scores.matrix_loss(lambda matrix, scale=scale: self(matrix, admissible, scale), on)
-            for on, scale in (("global", self.scale), ("cosines", _SLOPE * self.scale))
+            for on, scale in (("global", self.scale), ("alignment", _ALIGNMENT_SCALE * self.scale))
         ]
         found = BatchLosses(*(tf.add_n(values) / 2 for values in zip(*parts, strict=True)))
         return found._replace(loss=2 * found.loss)

@@ -18,8 +18,8 @@ class BatchScores(NamedTuple):
     Attributes:
         matrix_loss: called with a function from the scores of all images x captions,
             `[batch, batch]`, to a loss, and with what to score: `"score"` is the whole model,
-            `"global"` its global vectors alone, `"cosines"` the cosines that it compares; returns
-            the loss, with gradient.
+            `"global"` its global vectors alone, `"alignment"` the mean cosine of words and what
+            they attend to; returns the loss, with gradient.
         constant_matrix: the scores of all images x captions without gradient, which takes less time
             and memory.
         rows: called with int32 `image_rows` and `text_rows` `[pairs]`; scores of these pairs with

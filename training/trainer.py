@@ -190,8 +190,8 @@ class RetrievalTrainer(keras.Model):
             loss: called with the scores, `[n, m]`.
             images: output of `image_encoder` for n images.
             texts: output of `text_encoder` for m captions.
-            on: what to score, `"score"`, or what `ContrastiveLoss` says of `"global"` and
-                `"cosines"`; a model without separate global vectors takes the score.
+            on: what to score: `"score"`, `"global"` (a model without separate global vectors takes
+                the score), or `"alignment"`, the mean cosine of words and what they attend to.
 
         Returns:
             What `loss` returned.

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
-from hslm_tf.layers.packed_words import pack_words, sum_by_caption
+from hslm_tf.layers.packed_words import num_captions, pack_words, sum_by_caption
 from hslm_tf.models.networks import aligned_blocks
 from hslm_tf.training.matrix_loss import matrix_loss
 from hslm_tf.training.retrieval_loss import BatchLosses
@@ -14,6 +14,10 @@ from hslm_tf.training.retrieval_loss import BatchLosses
 Encoding = Mapping[str, tf.Tensor]
 # Numbers in the largest tensor between encodings and scores, in training on all pairs: 256 MiB.
 BLOCK_NUMBERS = 2**26
+# Pairs of a batch beyond which its halves are compared by themselves, in a loss on the alignment.
+ALIGNED_BATCH = 128
+# What stands for the cosine of a pair that is not compared: no softmax sees it.
+NOT_COMPARED = -1e9
 # The layers that score the global vectors.
 GLOBAL_LAYERS = ("global_similarity", "similarity_fusion")
 
@@ -167,9 +171,9 @@ class BlockScoring:
             loss: called with the scores, `[n, m]`.
             images: output of the image encoder for n images.
             texts: output of the text encoder for m captions.
-            on: `"score"`; where the image has a global vector of its own, `"global"` for the scores
-                of the global vectors alone, or `"cosines"` for their cosine and the mean cosine of
-                words and the vectors that they attend to, added up.
+            on: `"score"`; `"global"` for the scores of the global vectors alone, where the image
+                has one of its own; or `"alignment"` for the mean cosine of words and the vectors
+                that they attend to, within halves of a large batch.
             loss_scale: as for `training.matrix_loss`.
 
         Returns:
@@ -182,12 +186,13 @@ class BlockScoring:
             images = {"image_global": images["image_global"]}
             captions = {"text_global": texts["text_global"][None]}
             rows, score_block = captions["text_global"], self._match_global
-        elif on == "cosines":
+        elif on == "alignment":
             variables = self._matcher.get_layer("cross_attention").trainable_variables
             # For every word there is a number for each region, and no vector.
             width = self._config.max_regions
-            captions = self._packed(texts)
-            rows, score_block = captions["words"], self._add_cosines
+            images = {key: images[key] for key in ("regions", "region_mask")}
+            captions = _packed_words(texts)
+            rows, score_block = captions["words"], self._align_halves
         else:
             images, captions = self.prepared(images), self._packed(texts)
             rows = captions["words" if self._config.cross_attention else "text_global"]
@@ -215,11 +220,7 @@ class BlockScoring:
 
     def _packed(self, texts: Encoding) -> dict[str, tf.Tensor]:
         """The captions of one block, as the matcher takes them."""
-        captions = {}
-        if self._config.cross_attention:
-            captions["words"], captions["segment_ids"] = pack_words(
-                texts["words"], texts["word_mask"]
-            )
+        captions = _packed_words(texts) if self._config.cross_attention else {}
         if self._config.global_alignment:
             captions["text_global"] = texts["text_global"][None]
         return captions
@@ -228,17 +229,48 @@ class BlockScoring:
         """Scores the images of a block against its captions, `[images, captions]`."""
         return self._match({**{key: value[None] for key, value in images.items()}, **captions})[0]
 
-    def _add_cosines(self, images: Encoding, captions: Encoding) -> tf.Tensor:
-        """Cosine of the global vectors and mean cosine of the words, `[images, captions]`."""
-        attention = self._matcher.get_layer("cross_attention")
+    def _align_halves(self, images: Encoding, captions: Encoding) -> tf.Tensor:
+        """As `_align`; pairs of an image and a caption of other halves are not compared.
+
+        The time grows with the square of the batch, and half of the negatives teach as much.
+        """
+        count = tf.shape(images["regions"])[0]
         words, segment_ids = captions["words"], captions["segment_ids"]
-        cosines = attention.alignment(
-            words, images["regions"][None], images["region_mask"][None], segment_ids
+        half, rest = count // 2, count - count // 2
+        # Captions are packed in order.
+        num_words = tf.math.count_nonzero(segment_ids < half, dtype=tf.int32)
+
+        def halves() -> tf.Tensor:
+            first = self._align(
+                {key: x[:half] for key, x in images.items()},
+                {"words": words[:, :num_words], "segment_ids": segment_ids[:, :num_words]},
+            )
+            second = self._align(
+                {key: x[half:] for key, x in images.items()},
+                {"words": words[:, num_words:], "segment_ids": segment_ids[:, num_words:] - half},
+            )
+            return tf.concat(
+                [
+                    tf.pad(first, [[0, 0], [0, rest]], constant_values=NOT_COMPARED),
+                    tf.pad(second, [[0, 0], [half, 0]], constant_values=NOT_COMPARED),
+                ],
+                axis=0,
+            )
+
+        # A block of images, or a replica's share, is compared with all captions.
+        whole_batch = count == num_captions(segment_ids)
+        return tf.cond(
+            whole_batch & (count > ALIGNED_BATCH), halves, lambda: self._align(images, captions)
         )
+
+    def _align(self, images: Encoding, captions: Encoding) -> tf.Tensor:
+        """Mean cosine of a caption's words and what they attend to, `[images, captions]`."""
+        attention, segment_ids = self._matcher.get_layer("cross_attention"), captions["segment_ids"]
+        regions, region_mask = images["regions"][None], images["region_mask"][None]
+        cosines = attention.alignment(captions["words"], regions, region_mask)
         sums = sum_by_caption(cosines[..., None], segment_ids)
         counts = sum_by_caption(tf.ones_like(cosines[:, :1, :, None]), segment_ids)
-        of_global = tf.matmul(images["image_global"], captions["text_global"][0], transpose_b=True)
-        return tf.cast(of_global, cosines.dtype) + (sums / counts)[0, ..., 0]
+        return (sums / counts)[0, ..., 0]
 
     def _match(self, blocks: Encoding) -> tf.Tensor:
         return self._matcher({key: blocks.get(key) for key in self._matcher.input})["scores"]
@@ -250,3 +282,8 @@ class BlockScoring:
             captions["text_global"][:, None], images["image_global"][None, :, None]
         )
         return fusion({"global": vectors})[0]
+
+
+def _packed_words(texts: Encoding) -> dict[str, tf.Tensor]:
+    words, segment_ids = pack_words(texts["words"], texts["word_mask"])
+    return {"words": words, "segment_ids": segment_ids}

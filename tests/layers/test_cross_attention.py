@@ -85,11 +85,13 @@ def test_alignment_is_the_cosine_with_the_attended_vector(dtype, tolerance, acti
     layer = CrossAttention(activation, scale=6.0, unit_inputs=True, dtype=dtype)
     inputs = example.words, example.regions, example.region_mask, example.segment_ids
     layer(*inputs)
-    found = layer.alignment(*map(tf.constant, inputs))
+    found = layer.alignment(*map(tf.constant, inputs[:3]))
+    # Words attend one by one, whatever the others of the caption take.
+    alone = "softmax" if activation == "leaky_softmax" else activation
     for g, captions in enumerate(example.captions):
         for t, words in enumerate(captions):
             for b, regions in enumerate(example.images[g]):
-                attended, _ = cross_attention(words, regions, activation, 6.0)
+                attended, _ = cross_attention(words, regions, alone, 6.0)
                 expected = np.array([cosine(*x) for x in zip(words, attended, strict=True)])
                 assert_close(found[g, b][example.segment_ids[g] == t], expected, tolerance)
 

@@ -194,7 +194,7 @@ def test_a_step_on_global_vectors_moves_nothing_local():
     assert any("word_embedding" in path for path in moved)
 
 
-COSINES = ModelConfig(
+PARTS = ModelConfig(
     **SIZES, word_dropout=0.0, mgcn=False, self_attention=False, image_global="regions",
     attention="leaky_softmax",
 )  # fmt: skip
@@ -202,10 +202,8 @@ COSINES = ModelConfig(
 
 @pytest.mark.parametrize("images_of_a_block", [13, 5])
 @pytest.mark.parametrize("attention", ["leaky_softmax", "softmax", "hard"])
-def test_on_cosines_it_adds_a_loss_on_what_words_attend_to(
-    attention, images_of_a_block, monkeypatch
-):
-    config = dataclasses.replace(COSINES, attention=attention)
+def test_on_parts_it_adds_a_loss_on_the_alignment(attention, images_of_a_block, monkeypatch):
+    config = dataclasses.replace(PARTS, attention=attention)
     model = HSLM(config, WORDS, dtype="float64")
     randomize_model(model)
     batch = data()
@@ -220,10 +218,11 @@ def test_on_cosines_it_adds_a_loss_on_what_words_attend_to(
         regions = images["regions"][i][images["region_mask"][i]].numpy()
         for j in range(13):
             words = texts["words"][j][texts["word_mask"][j]].numpy()
-            attended, _ = cross_attention(words, regions, attention, gamma)
+            # Words attend one by one.
+            alone = "softmax" if attention == "leaky_softmax" else attention
+            attended, _ = cross_attention(words, regions, alone, gamma)
             cosines[i, j] = np.mean(np.sum(words * attended, axis=-1))
-            cosines[i, j] += np.dot(images["image_global"][i], texts["text_global"][j])
-    expected = contrastive_loss(cosines, IMAGE_INDEX, batch["token_ids"].numpy(), 10 * 2**0.5).loss
+    expected = contrastive_loss(cosines, IMAGE_INDEX, batch["token_ids"].numpy(), 40.0).loss
 
     monkeypatch.setattr(
         block_scoring,
@@ -231,25 +230,73 @@ def test_on_cosines_it_adds_a_loss_on_what_words_attend_to(
         images_of_a_block * int(tf.math.count_nonzero(batch["token_ids"])) * SIZES["max_regions"],
     )
     found = {}
-    for on in ("global", "cosines"):
+    for on in ("global", "parts"):
         model.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on=on))
         with tf.GradientTape() as tape:
             losses = model._batch_losses(batch, tf.constant(0, tf.int64), training=False)
         found[on] = losses.loss, tape.gradient(losses.loss, model.trainable_variables)
-    assert_close(found["cosines"][0], found["global"][0] + expected, 1e-10)
+    assert_close(found["parts"][0], found["global"][0] + expected, 1e-10)
     moved = {
         variable.path
-        for variable, gradient in zip(model.trainable_variables, found["cosines"][1], strict=True)
+        for variable, gradient in zip(model.trainable_variables, found["parts"][1], strict=True)
         if gradient is not None and np.any(tf.convert_to_tensor(gradient))
     }
     assert any("cross_attention" in path for path in moved) == (attention != "hard")
     assert not any("local_similarity" in path for path in moved)
 
 
-def test_gradient_on_cosines_does_not_depend_on_the_blocks(monkeypatch):
-    model = HSLM(COSINES, WORDS, dtype="float64")
+def test_a_large_batch_is_compared_in_halves(monkeypatch):
+    """The loss is that of both halves, with everything that has a gradient."""
+    model = HSLM(PARTS, WORDS, dtype="float64")
     randomize_model(model)
-    model.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on="cosines"))
+    model.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on="parts"))
+    batch = data()
+    batch["region_features"] = tf.cast(batch["region_features"], "float64")
+    loss = ContrastiveLoss(40.0)
+
+    def alignment_loss(rows):
+        part = {key: x[rows] for key, x in batch.items()}
+        images = model.image_encoder({k: part[k] for k in ("region_features", "region_mask")})
+        texts = model.text_encoder({"token_ids": part["token_ids"]})
+        admissible = loss.admissible(part["image_index"], part["token_ids"])
+        found = model.matrix_loss(
+            lambda matrix: loss(matrix, admissible), images, texts, "alignment"
+        )
+        return found.loss
+
+    variables = [variable.value for variable in model.trainable_variables]
+    unconnected = tf.UnconnectedGradients.ZERO
+    with tf.GradientTape() as tape:
+        expected = (6 * alignment_loss(slice(6)) + 7 * alignment_loss(slice(6, None))) / 13
+    gradients = tape.gradient(expected, variables, unconnected_gradients=unconnected)
+    monkeypatch.setattr(block_scoring, "ALIGNED_BATCH", 12)
+
+    @tf.function
+    def in_halves():
+        with tf.GradientTape() as tape:
+            found = alignment_loss(slice(None))
+        return found, tape.gradient(found, variables, unconnected_gradients=unconnected)
+
+    found, actual = in_halves()
+    # Pairs 4 and 9 have the same caption, but lie in other halves.
+    assert_close(found, expected, 1e-10)
+    assert_same_gradients(actual, gradients)
+
+
+def assert_same_gradients(actual, expected):
+    """Some variables take no part in the alignment."""
+    actual, expected = (
+        list(map(np.asarray, map(tf.convert_to_tensor, x))) for x in (actual, expected)
+    )
+    assert sum(np.any(x) for x in expected) > len(expected) / 2
+    for a, b in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * max(np.abs(b).max(), 1e-3))
+
+
+def test_gradient_on_parts_does_not_depend_on_the_blocks(monkeypatch):
+    model = HSLM(PARTS, WORDS, dtype="float64")
+    randomize_model(model)
+    model.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on="parts"))
     batch = data()
     batch["region_features"] = tf.cast(batch["region_features"], "float64")
     found = []
@@ -259,12 +306,11 @@ def test_gradient_on_cosines_does_not_depend_on_the_blocks(monkeypatch):
             losses = model._batch_losses(batch, tf.constant(0, tf.int64), training=False)
         gradients = tape.gradient(
             losses.loss,
-            model.trainable_variables,
+            [variable.value for variable in model.trainable_variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        found.append([np.asarray(tf.convert_to_tensor(gradient)) for gradient in gradients])
-    for at_once, in_blocks in zip(*found, strict=True):
-        assert_close(in_blocks, at_once, 1e-9)
+        found.append(gradients)
+    assert_same_gradients(*found)
 
 
 def test_unknown_on():
