@@ -207,6 +207,9 @@ class TrainingConfig:
     apart from them the words with what they attend to, so that words find their regions (parts);
     the last two take a fraction of the time and need a global vector of the image's own
     (image_global)"""
+    alignment_epochs: float = 4.0
+    """epochs in which words and what they attend to count as much as the global vectors, where the
+    contrastive loss compares parts; later they count a tenth"""
     contrastive_scale: float = 10.0
     """what scores are multiplied by in the contrastive loss"""
     curriculum: bool = True
@@ -243,6 +246,7 @@ class TrainingConfig:
             "warmup_steps",
             "weight_decay",
             "contrastive_epochs",
+            "alignment_epochs",
             "random_epochs",
             "growing_epochs",
         ):

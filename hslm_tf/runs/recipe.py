@@ -103,7 +103,12 @@ def loss_of(training: TrainingConfig, steps: int) -> RetrievalLoss:
     if not training.contrastive_epochs:
         return triplet
     return LossCurriculum(
-        ContrastiveLoss(training.contrastive_scale, training.contrastive_on, **negatives),
+        ContrastiveLoss(
+            training.contrastive_scale,
+            training.contrastive_on,
+            **negatives,
+            alignment_steps=round(training.alignment_epochs * steps),
+        ),
         triplet,
         first_steps=round(training.contrastive_epochs * steps),
     )

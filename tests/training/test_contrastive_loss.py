@@ -283,6 +283,29 @@ def test_a_large_batch_is_compared_in_halves(monkeypatch):
     assert_same_gradients(actual, gradients)
 
 
+def test_after_its_first_steps_the_alignment_counts_a_tenth():
+    model = HSLM(PARTS, WORDS)
+    randomize_model(model)
+    batch, found = data(), {}
+    for name, loss, step in (
+        ("global", ContrastiveLoss(on="global"), 0),
+        ("all steps", ContrastiveLoss(on="parts"), 9),
+        ("first steps", ContrastiveLoss(on="parts", alignment_steps=5), 4),
+        ("later", ContrastiveLoss(on="parts", alignment_steps=5), 5),
+    ):
+        model.compile(keras.optimizers.SGD(1.0), loss)
+        found[name] = float(model._batch_losses(batch, tf.constant(step), training=False).loss)
+    alignment = found["all steps"] - found["global"]
+    assert alignment > 0.1
+    assert found["first steps"] == pytest.approx(found["all steps"])
+    assert found["later"] == pytest.approx(found["global"] + alignment / 10, rel=1e-5)
+
+
+def test_alignment_steps_must_not_be_negative():
+    with pytest.raises(ValueError, match="`alignment_steps`.*Received: alignment_steps=-1$"):
+        ContrastiveLoss(alignment_steps=-1)
+
+
 def assert_same_gradients(actual, expected):
     """Some variables take no part in the alignment."""
     actual, expected = (
