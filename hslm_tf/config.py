@@ -61,9 +61,12 @@ class ModelConfig:
     has one)"""
     mgcn_dropout: float = 0.0
     """dropout on the relation matrices"""
-    attention: Literal["sigmoid", "softmax", "leaky_softmax", "hard", "dot_sigmoid"] = "sigmoid"
-    """cross-attention weights: of a scaled cosine (leaky_softmax as SGRAF), the most similar region
-    alone (hard, as CHAN), or of the dot product (dot_sigmoid, as in the paper)"""
+    attention: Literal[
+        "sigmoid", "softmax", "leaky_softmax", "relative_softmax", "hard", "dot_sigmoid"
+    ] = "sigmoid"
+    """cross-attention weights: of a scaled cosine (with leaky_softmax, as SGRAF, and
+    relative_softmax words compete for regions), the most similar region alone (hard, as CHAN), or
+    of the dot product (dot_sigmoid, as in the paper)"""
     attention_scale: float = 10.0
     """initial scale gamma of the cosine"""
     attention_threshold: float = 0.0
@@ -204,9 +207,9 @@ class TrainingConfig:
     """epochs with a contrastive loss over all pairs, before the triplet loss"""
     contrastive_on: Literal["score", "global", "parts"] = "score"
     """what the contrastive loss compares: the whole score, the global vectors alone, or these and
-    apart from them the words with what they attend to, so that words find their regions (parts);
-    the last two take a fraction of the time and need a global vector of the image's own
-    (image_global)"""
+    apart from them the words with what they attend to, so that words find their regions (parts;
+    global without local alignment); the last two take a fraction of the time and need a global
+    vector of the image's own (image_global)"""
     alignment_epochs: float = 4.0
     """epochs in which words and what they attend to count as much as the global vectors, where the
     contrastive loss compares parts; later they count a tenth"""
@@ -272,14 +275,11 @@ class RunConfig:
                 f"global_alignment. Received: contrastive_on={training.contrastive_on}, "
                 f"image_global={model.image_global}, global_alignment={model.global_alignment}"
             )
-        if training.contrastive_on == "parts" and not (
-            model.local_alignment and model.normalize_features
-        ):
+        if training.contrastive_on == "parts" and not model.normalize_features:
             raise ValueError(
-                "A contrastive loss on parts needs words and regions that are compared, at unit "
-                "length: choose contrastive_on=global, or local_alignment and normalize_features. "
-                f"Received: contrastive_on=parts, local_alignment={model.local_alignment}, "
-                f"normalize_features={model.normalize_features}"
+                "A contrastive loss on parts needs words and regions at unit length: choose "
+                "contrastive_on=score or global, or normalize_features. "
+                "Received: contrastive_on=parts, normalize_features=False"
             )
 
     def with_absolute_paths(self) -> "RunConfig":

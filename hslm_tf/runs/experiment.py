@@ -153,7 +153,7 @@ def _train(
             model = new_model(config, captions)
             model.compile(
                 optimizer=optimizer_of(training, steps, devices.replicas),
-                loss=loss_of(training, steps),
+                loss=loss_of(training, config.model, steps),
             )
     with devices.own(run) as own, locked(own), Interruption() as interruption:
         own.write_config(config)

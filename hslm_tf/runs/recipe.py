@@ -2,7 +2,7 @@
 
 import keras
 
-from hslm_tf.config import TrainingConfig
+from hslm_tf.config import ModelConfig, TrainingConfig
 from hslm_tf.training import (
     ContrastiveLoss,
     HardestNegativeTripletLoss,
@@ -77,11 +77,12 @@ def schedule_of(
     )
 
 
-def loss_of(training: TrainingConfig, steps: int) -> RetrievalLoss:
+def loss_of(training: TrainingConfig, model: ModelConfig, steps: int) -> RetrievalLoss:
     """Makes the loss, or the losses one after another.
 
     Args:
         training: how a model learns.
+        model: its parts.
         steps: steps in an epoch.
 
     Returns:
@@ -102,10 +103,11 @@ def loss_of(training: TrainingConfig, steps: int) -> RetrievalLoss:
     )
     if not training.contrastive_epochs:
         return triplet
+    aligns_nothing = training.contrastive_on == "parts" and not model.local_alignment
     return LossCurriculum(
         ContrastiveLoss(
             training.contrastive_scale,
-            training.contrastive_on,
+            "global" if aligns_nothing else training.contrastive_on,
             **negatives,
             alignment_steps=round(training.alignment_epochs * steps),
         ),

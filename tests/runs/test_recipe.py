@@ -58,15 +58,23 @@ def test_losses_by_step():
         same_text_negatives=True,
         seed=5,
     )
-    loss = loss_of(training, STEPS)
+    loss = loss_of(training, ModelConfig(), STEPS)
     assert isinstance(loss, LossCurriculum) and loss.first_steps == 20
     assert isinstance(loss.first, ContrastiveLoss) and loss.first.scale == 7.0
     assert isinstance(loss.then, HardestNegativeTripletLoss)
     assert (loss.then.margin, loss.then.seed) == (0.3, 5)
     assert loss.then.curriculum.growing_steps == 10
     assert loss.first.same_text_negatives and loss.then.same_text_negatives
-    plain = loss_of(dataclasses.replace(training, contrastive_epochs=0, curriculum=False), STEPS)
+    plain = dataclasses.replace(training, contrastive_epochs=0, curriculum=False)
+    plain = loss_of(plain, ModelConfig(), STEPS)
     assert isinstance(plain, HardestNegativeTripletLoss) and plain.curriculum is None
+
+
+@pytest.mark.parametrize("aligns, on", [(True, "parts"), (False, "global")])
+def test_parts_without_local_alignment_are_the_global_vectors(aligns, on):
+    training = TrainingConfig(contrastive_epochs=2, contrastive_on="parts", alignment_epochs=1)
+    loss = loss_of(training, ModelConfig(local_alignment=aligns), STEPS)
+    assert (loss.first.on, loss.first.alignment_steps) == (on, STEPS)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
@@ -75,7 +83,7 @@ def test_weight_decay_spares_biases_and_scales(policy, tmp_path):
     rate, decay = 1e-2, 0.5
     training = TrainingConfig(learning_rate=rate, weight_decay=decay, schedule="step")
     model = HSLM(ModelConfig(**SIZES), WORDS, dtype=policy)
-    model.compile(optimizer_of(training, STEPS), loss_of(training, STEPS))
+    model.compile(optimizer_of(training, STEPS), loss_of(training, ModelConfig(), STEPS))
     randomize_model(model)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")

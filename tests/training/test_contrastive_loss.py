@@ -201,7 +201,7 @@ PARTS = ModelConfig(
 
 
 @pytest.mark.parametrize("images_of_a_block", [13, 5])
-@pytest.mark.parametrize("attention", ["leaky_softmax", "softmax", "hard"])
+@pytest.mark.parametrize("attention", ["leaky_softmax", "relative_softmax", "hard"])
 def test_on_parts_it_adds_a_loss_on_the_alignment(attention, images_of_a_block, monkeypatch):
     config = dataclasses.replace(PARTS, attention=attention)
     model = HSLM(config, WORDS, dtype="float64")
@@ -219,7 +219,7 @@ def test_on_parts_it_adds_a_loss_on_the_alignment(attention, images_of_a_block, 
         for j in range(13):
             words = texts["words"][j][texts["word_mask"][j]].numpy()
             # Words attend one by one.
-            alone = "softmax" if attention == "leaky_softmax" else attention
+            alone = "softmax" if attention.endswith("softmax") else attention
             attended, _ = cross_attention(words, regions, alone, gamma)
             cosines[i, j] = np.mean(np.sum(words * attended, axis=-1))
     expected = contrastive_loss(cosines, IMAGE_INDEX, batch["token_ids"].numpy(), 40.0).loss
