@@ -36,8 +36,6 @@ FORMS: dict[str, dict[str, Any]] = {
     "softmax, 40": {"attention": "softmax", "attention_scale": 40.0},
     "leaky softmax, 9 (SGRAF)": {"attention": "leaky_softmax", "attention_scale": 9.0},
     "leaky softmax, 20": {"attention": "leaky_softmax", "attention_scale": 20.0},
-    "relative softmax, 20": {"attention": "relative_softmax", "attention_scale": 20.0},
-    "relative softmax, 40": {"attention": "relative_softmax", "attention_scale": 40.0},
     "hard (CHAN)": {"attention": "hard"},
     "softmax, 20, not balanced": {
         "attention": "softmax",

@@ -61,12 +61,10 @@ class ModelConfig:
     has one)"""
     mgcn_dropout: float = 0.0
     """dropout on the relation matrices"""
-    attention: Literal[
-        "sigmoid", "softmax", "leaky_softmax", "relative_softmax", "hard", "dot_sigmoid"
-    ] = "sigmoid"
-    """cross-attention weights: of a scaled cosine (with leaky_softmax, as SGRAF, and
-    relative_softmax words compete for regions), the most similar region alone (hard, as CHAN), or
-    of the dot product (dot_sigmoid, as in the paper)"""
+    attention: Literal["sigmoid", "softmax", "leaky_softmax", "hard", "dot_sigmoid"] = "sigmoid"
+    """cross-attention weights: of a scaled cosine (with leaky_softmax, as SGRAF, words compete for
+    regions), the most similar region alone (hard, as CHAN), or of the dot product (dot_sigmoid, as
+    in the paper)"""
     attention_scale: float = 10.0
     """initial scale gamma of the cosine"""
     attention_threshold: float = 0.0

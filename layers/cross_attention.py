@@ -7,12 +7,9 @@ from keras import ops
 from hslm_tf.layers.numerics import l2_normalize, mask_rows, masked_softmax, wide_dtype
 from hslm_tf.layers.packed_words import spread_to_words, sum_by_caption
 
-ACTIVATIONS = ("sigmoid", "softmax", "leaky_softmax", "relative_softmax", "hard", "dot_sigmoid")
+ACTIVATIONS = ("sigmoid", "softmax", "leaky_softmax", "hard", "dot_sigmoid")
 # Slope of negative cosines in `"leaky_softmax"`, as SCAN and SGRAF have it.
 _LEAK = 0.1
-# The share of the mean cosine that `"relative_softmax"` takes off: with 1 recall is lower, with 0
-# words look at regions that are near to everything (docs/history/pointing.md).
-_SHARE = 0.5
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -25,9 +22,8 @@ class CrossAttention(keras.layers.Layer):
         activation: `"sigmoid"` is `sigmoid(gamma (cos(t_j, r_i) - threshold))`, `"softmax"` a
             softmax of `gamma cos(t_j, r_i)` over the regions, `"leaky_softmax"` the same after
             negative cosines are multiplied by 0.1 and the cosines of each region are scaled to unit
-            length over the words of the caption (SCAN, text to image, and SGRAF),
-            `"relative_softmax"` after half of the mean cosine of each region and the words of the
-            caption is taken off, so that words compete for regions, too; `"hard"` gives
+            length over the words of the caption (SCAN, text to image, and SGRAF), so that words
+            compete for regions, `"hard"` gives
             each word its one most similar region (CHAN), `"dot_sigmoid"` is
             `sigmoid(t_j . r_i)`, as the paper prints it.
         scale: initial gamma, a trainable scalar; `"hard"` and `"dot_sigmoid"` have none.
@@ -43,7 +39,7 @@ class CrossAttention(keras.layers.Layer):
         regions: `[blocks, images, regions, width]`, local image features R*.
         region_mask: boolean `[blocks, images, regions]`, True for real regions, or None.
         segment_ids: int32 `[blocks, words]`, the caption of each word, -1 for padding; None: all
-            words of a block are one caption. `"leaky_softmax"` and `"relative_softmax"` look at it.
+            words of a block are one caption. Only `"leaky_softmax"` looks at it.
 
     Returns:
         The attended vectors `[blocks, images, words, width]` and the weights
@@ -108,8 +104,6 @@ class CrossAttention(keras.layers.Layer):
             return self._nearest(cosines, regions, region_mask)
         if self.activation == "leaky_softmax":
             cosines = _scale_over_words(ops.maximum(cosines, _LEAK * cosines), segment_ids)
-        elif self.activation == "relative_softmax":
-            cosines = cosines - _SHARE * _mean_over_words(cosines, segment_ids)
         weights = self._weights(cosines, region_mask)
         if not self.normalize:
             return ops.matmul(ops.cast(weights, regions.dtype), regions), weights
@@ -258,13 +252,3 @@ def _scale_over_words(cosines: tf.Tensor, segment_ids: tf.Tensor | None) -> tf.T
         return cosines * ops.rsqrt(ops.maximum(squares, 1e-12))
     squares = sum_by_caption(ops.square(cosines), segment_ids)
     return cosines * spread_to_words(ops.rsqrt(ops.maximum(squares, 1e-12)), segment_ids)
-
-
-def _mean_over_words(cosines: tf.Tensor, segment_ids: tf.Tensor | None) -> tf.Tensor:
-    """The mean cosine of each region and all words of a caption, for every word."""
-    if segment_ids is None:
-        return ops.mean(cosines, axis=2, keepdims=True)
-    counts = sum_by_caption(ops.ones_like(cosines[:, :, :, :1]), segment_ids)
-    return spread_to_words(
-        tf.math.divide_no_nan(sum_by_caption(cosines, segment_ids), counts), segment_ids
-    )

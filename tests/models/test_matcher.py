@@ -20,7 +20,6 @@ PARTS = {
     "global": {"local_alignment": False, "cross_attention": False},
     "softmax": {"attention": "softmax", "attention_scale": 9.0},
     "leaky softmax": {"attention": "leaky_softmax", "attention_scale": 9.0},
-    "relative softmax": {"attention": "relative_softmax", "attention_scale": 9.0},
     "letter of the paper": {
         "attention": "dot_sigmoid",
         "normalize_features": False,

@@ -22,8 +22,6 @@ def attention_weights(
         logits = np.where(logits < 0, 0.1 * logits, logits)
         for i in range(len(regions)):
             logits[:, i] /= np.sqrt(max(logits[:, i] @ logits[:, i], 1e-12))
-    if activation == "relative_softmax":
-        logits = logits - np.mean(logits, axis=0) / 2
     if activation == "hard":
         return np.eye(len(regions))[np.argmax(logits, axis=1)]
     if activation != "dot_sigmoid":

@@ -201,7 +201,7 @@ PARTS = ModelConfig(
 
 
 @pytest.mark.parametrize("images_of_a_block", [13, 5])
-@pytest.mark.parametrize("attention", ["leaky_softmax", "relative_softmax", "hard"])
+@pytest.mark.parametrize("attention", ["leaky_softmax", "softmax", "hard"])
 def test_on_parts_it_adds_a_loss_on_the_alignment(attention, images_of_a_block, monkeypatch):
     config = dataclasses.replace(PARTS, attention=attention)
     model = HSLM(config, WORDS, dtype="float64")
