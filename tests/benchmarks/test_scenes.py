@@ -36,7 +36,8 @@ def test_mirror_images_reverse_every_relation():
             back = both.cells[1, one] - both.cells[1, other]
             np.testing.assert_array_equal(there, -back)
     # Objects lie on the other side of the middle of them all, which stays.
-    np.testing.assert_allclose(both.places[0] + both.places[1], 2 * both.places[:1].mean(axis=1))
+    middle = np.broadcast_to(both.places[0].mean(axis=0), (4, 2))
+    np.testing.assert_allclose(both.places[0] + both.places[1], 2 * middle)
 
 
 @pytest.mark.parametrize("relations", [1, 2])

@@ -307,11 +307,11 @@ def test_alignment_steps_must_not_be_negative():
 
 
 def assert_same_gradients(actual, expected):
-    """Some variables take no part in the alignment."""
+    """The alignment has a gradient for the encoders and gamma, not for the rest of the matcher."""
     actual, expected = (
         list(map(np.asarray, map(tf.convert_to_tensor, x))) for x in (actual, expected)
     )
-    assert sum(np.any(x) for x in expected) > len(expected) / 2
+    assert sum(np.any(x) for x in expected) >= 10
     for a, b in zip(actual, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * max(np.abs(b).max(), 1e-3))
 
