@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from hslm_tf import index, search
 from hslm_tf.evaluation.scoring import score_matrix
+from hslm_tf.models.hubness import HubCorrection, draw_bank
 from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.projection_heads import read_heads
 from hslm_tf.retrieval.rows import Rows
@@ -288,7 +289,7 @@ def test_index_refuses(run, tmp_path, capsys):
         index, [run.path, "--collection", tmp_path, "--overwrite"], capsys
     )
     assert "holds no run" in fails(index, [tmp_path], capsys)
-    for ignored in (["--dtype", "float32"], ["--images", tmp_path]):
+    for ignored in (["--dtype", "float32"], ["--images", tmp_path], ["--correct-hubs"]):
         assert "need --collection" in fails(index, [run.path, "--overwrite", *ignored], capsys)
     fitted = ["--collection", tmp_path / "a.h5", "--steps", "3"]
     assert "no projection heads are fitted" in fails(index, [run.path, *fitted], capsys)
@@ -299,6 +300,18 @@ def test_index_refuses(run, tmp_path, capsys):
         index.main([str(run.path), "--steps", "0"])
     assert stop.value.code == 2
     assert "steps must be at least 1. Received: steps=0" in capsys.readouterr().err
+
+
+def test_a_collection_corrects_its_hubs(run, tmp_path):
+    file = tmp_path / "corrected.h5"
+    index.main([str(run.path), "--collection", str(file), "--correct-hubs"])
+    collection = open_collection(file, run.path)
+    bank = draw_bank(splits.load_split(run.config(), "train"))
+    test = splits.load_split(run.config(), "test")
+    images, captions = HubCorrection(collection.model, bank).of_dataset(test)
+    np.testing.assert_allclose(collection.encoded.image_hubness, images, rtol=1e-5)
+    np.testing.assert_allclose(collection.encoded.caption_hubness, captions, rtol=1e-5)
+    assert open_collection(run.collection, run.path).encoded.image_hubness is None
 
 
 def test_heads_of_another_model_are_refused(run, whole_run, tmp_path, capsys):
