@@ -23,9 +23,8 @@ class CrossAttention(keras.layers.Layer):
             softmax of `gamma cos(t_j, r_i)` over the regions, `"leaky_softmax"` the same after
             negative cosines are multiplied by 0.1 and the cosines of each region are scaled to unit
             length over the words of the caption (SCAN, text to image, and SGRAF), so that words
-            compete for regions, `"hard"` gives
-            each word its one most similar region (CHAN), `"dot_sigmoid"` is
-            `sigmoid(t_j . r_i)`, as the paper prints it.
+            compete for regions, `"hard"` gives each word its one most similar region (CHAN),
+            `"dot_sigmoid"` is `sigmoid(t_j . r_i)`, as the paper prints it.
         scale: initial gamma, a trainable scalar; `"hard"` and `"dot_sigmoid"` have none.
         threshold: the cosine at which a region has the weight 0.5, for `"sigmoid"`. With 0, all
             weights are near 0.5 before training, and every word gets about the mean of the image.
