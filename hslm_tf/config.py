@@ -201,23 +201,23 @@ class TrainingConfig:
     """largest global norm of the gradient"""
     margin: float = 0.2
     """margin of the triplet loss"""
-    contrastive_epochs: float = 0.0
+    contrastive_epochs: int = 0
     """epochs with a contrastive loss over all pairs, before the triplet loss"""
     contrastive_on: Literal["score", "global", "parts"] = "score"
     """what the contrastive loss compares: the whole score, the global vectors alone, or these and
     apart from them the words with what they attend to, so that words find their regions (parts;
     global without local alignment); the last two take a fraction of the time and need a global
     vector of the image's own (image_global)"""
-    alignment_epochs: float = 4.0
+    alignment_epochs: int = 4
     """epochs in which words and what they attend to count as much as the global vectors, where the
     contrastive loss compares parts; later they count a tenth"""
     contrastive_scale: float = 10.0
     """what scores are multiplied by in the contrastive loss"""
     curriculum: bool = True
     """triplet loss: random negatives first, then the hardest of a growing share, then of all"""
-    random_epochs: float = 2.0
+    random_epochs: int = 2
     """epochs with one random negative a query"""
-    growing_epochs: float = 2.0
+    growing_epochs: int = 2
     """epochs in which the share of negatives to choose from grows to all"""
     same_image_negatives: bool = False
     """let captions of the same image be negatives, as older code does"""

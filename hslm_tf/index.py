@@ -94,9 +94,9 @@ def _run(arguments: IndexArguments) -> None:
     if arguments.collection is None:
         with tqdm(total=arguments.heads.steps, unit=" blocks", disable=None) as bar:
 
-            def advance(loss: float) -> None:
+            def advance(blocks: int, loss: float) -> None:
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-                bar.update()
+                bar.update(blocks)
 
             distill(model, dataset, arguments.heads, advance).save(target)
     else:

@@ -42,7 +42,7 @@ _MEASURED_PARTS = {
 # ones teach slowly; then a growing share of negatives; averaged weights, one of several changes
 # that together kept row 1 from overfitting; a fifth of the regions and a tenth of the words
 # dropped.
-_UNSTATED = {"contrastive_epochs": 2.0, "random_epochs": 0.0, "growing_epochs": 1.0, "ema": 0.999}
+_UNSTATED = {"contrastive_epochs": 2, "random_epochs": 0, "growing_epochs": 1, "ema": 0.999}
 
 _FLICKR30K = RunConfig(
     model=ModelConfig(drop_regions=0.2, drop_words=0.1, **_ATTENTION),

@@ -39,13 +39,12 @@ class TrainArguments:
     """write a TensorBoard trace of some steps: their number, or from which to which, such as 3-5"""
     save_every: int = 500
     """steps between checkpoints within an epoch; its end is always saved"""
-    strategy: Literal["mirrored", "multiworker"] | None = None
-    """share each batch among the GPUs of this machine, or among those of all machines that the
-    environment variable TF_CONFIG lists"""
+    strategy: Literal["mirrored"] | None = None
+    """share each batch among the GPUs of this machine"""
     devices: tuple[str, ...] = ()
     """devices to mirror on, such as GPU:0 GPU:1; by default all GPUs"""
     quiet: bool = False
-    """no progress bar"""
+    """print nothing while training"""
 
     @property
     def profiled_steps(self) -> tuple[int, int] | None:
@@ -135,7 +134,7 @@ def _run(arguments: TrainArguments) -> None:
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
 
     from hslm_tf.evaluation.table import report_table
-    from hslm_tf.runs.devices import Devices, make_strategy
+    from hslm_tf.runs.devices import make_strategy
     from hslm_tf.runs.experiment import train
     from hslm_tf.runs.hparams import write_test_recall
     from hslm_tf.runs.opening import load_model
@@ -143,7 +142,6 @@ def _run(arguments: TrainArguments) -> None:
     from hslm_tf.runs.splits import Splits, load_split, splits_of
     from hslm_tf.runs.validation import measure_best
 
-    # Of several workers before anything else of TensorFlow runs.
     strategy = make_strategy(arguments.strategy, arguments.devices)
     splits = Splits(
         load_split(config, config.data.train_split), load_split(config, config.data.dev_split)
@@ -163,8 +161,6 @@ def _run(arguments: TrainArguments) -> None:
             strategy=strategy,
             measured=measured.get(config.data.test_split),
         )
-        if not Devices(strategy).writes:
-            return
         best = load_model(run.path)
         reports = measure_best(config, run, best, measured)
         if config.data.test_split in reports:

@@ -124,7 +124,7 @@ def test_unknown_preset_names_the_known_ones():
         (TrainingConfig, {"learning_rate": 0.0}, "`learning_rate` must be positive"),
         (TrainingConfig, {"gradient_clip": 0.0}, "`gradient_clip` must be positive"),
         (TrainingConfig, {"margin": -0.2}, "`margin` must be positive. Received: margin=-0.2"),
-        (TrainingConfig, {"random_epochs": -1.0}, "`random_epochs` must be 0 or more"),
+        (TrainingConfig, {"random_epochs": -1}, "`random_epochs` must be 0 or more"),
     ],
 )
 def test_impossible_values_are_refused(section, values, message):
@@ -156,7 +156,7 @@ def test_file_keeps_every_value(tmp_path):
     run = RunConfig(
         ModelConfig(joint_dim=7, mgcn_normalization=None, attention="softmax", drop_words=0.25),
         DataConfig(layout="per_caption", vocabulary="wörter.json"),
-        TrainingConfig(curriculum=False, seed=3, precision="mixed_bfloat16", random_epochs=0.5),
+        TrainingConfig(curriculum=False, seed=3, precision="mixed_bfloat16", random_epochs=1),
     )
     run.save(tmp_path / "config.json")
     assert RunConfig.load(tmp_path / "config.json") == run

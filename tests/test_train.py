@@ -235,7 +235,7 @@ def test_a_training_leaves_nothing_in_memory(run_flags, tmp_path):
 def test_broken_features_found_while_training_are_one_error(
     dataset_folder, run_flags, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(experiment, "run_epochs", lambda model, batches, *_: list(batches))
+    monkeypatch.setattr(HSLM, "fit", lambda model, batches, **_: list(batches))
     # The fingerprint reads the first and the last image only, and does not see it.
     monkeypatch.setattr(fingerprint, "_SAMPLED_IMAGES", 2)
     folder = tmp_path / "broken"

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.models.hslm import HSLM
+from hslm_tf.training.retrieval_loss import BatchLosses
 
 WORDS = ("<pad>", "<start>", "<end>", "<unk>", *"a an the red big dog cat boy runs sits on".split())
 WORDS += ("grass", "water", "with", "ball", "hat")
@@ -52,6 +53,14 @@ def random_token_ids(count: int, seed: int = 0) -> np.ndarray:
     token_ids[:, 0] = WORDS.index("<start>")
     token_ids[places == lengths - 1] = WORDS.index("<end>")
     return np.where(places < lengths, token_ids, 0).astype("int32")
+
+
+def losses_at(
+    model: HSLM, batch: dict[str, tf.Tensor], step: int, training: bool = False
+) -> BatchLosses:
+    """What the training step differentiates at a step."""
+    stage = model.retrieval_loss.at(step)
+    return model._batch_losses(batch, stage, tf.constant(step, tf.int64), training)
 
 
 def random_batch(image_index: list[int] | np.ndarray, seed: int = 0) -> dict[str, tf.Tensor]:

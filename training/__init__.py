@@ -3,11 +3,14 @@
 from hslm_tf.training.contrastive_loss import ContrastiveLoss
 from hslm_tf.training.curriculum import NegativeCurriculum
 from hslm_tf.training.loss_curriculum import LossCurriculum
+from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss
 from hslm_tf.training.triplet_loss import HardestNegativeTripletLoss
 
 __all__ = [
+    "BatchLosses",
     "ContrastiveLoss",
     "HardestNegativeTripletLoss",
     "LossCurriculum",
     "NegativeCurriculum",
+    "RetrievalLoss",
 ]

@@ -16,14 +16,34 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     Yields:
         Nothing. Afterwards the model has the weights that it is trained on.
     """
-    optimizer = getattr(model, "optimizer", None)
-    if not getattr(getattr(optimizer, "inner_optimizer", optimizer), "use_ema", False):
+    if not _averages(model):
         yield
         return
     kept = [variable.numpy() for variable in model.trainable_variables]
-    optimizer.finalize_variable_values(model.trainable_variables)
+    model.optimizer.finalize_variable_values(model.trainable_variables)
     try:
         yield
     finally:
         for variable, value in zip(model.trainable_variables, kept, strict=True):
             variable.assign(value)
+
+
+class TrainedWeights(keras.callbacks.Callback):
+    """Gives the model the weights that it is trained on at the end of `fit`, not their average.
+
+    So another `fit` goes on from there.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if _averages(self.model):
+            self._kept = [variable.numpy() for variable in self.model.trainable_variables]
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        if _averages(self.model):
+            for variable, value in zip(self.model.trainable_variables, self._kept, strict=True):
+                variable.assign(value)
+
+
+def _averages(model: keras.Model) -> bool:
+    optimizer = getattr(model, "optimizer", None)
+    return getattr(getattr(optimizer, "inner_optimizer", optimizer), "use_ema", False)

@@ -23,6 +23,7 @@ class Validation(keras.callbacks.Callback):
         every: epochs from one measurement to the next; the last epoch is always measured.
         names: names of the numbers, which are NaN after the other epochs; needed unless `every`
             is 1.
+        last_epoch: the last epoch, counted from 1; by default that of this call of `fit`.
     """
 
     def __init__(
@@ -30,14 +31,16 @@ class Validation(keras.callbacks.Callback):
         measure: Callable[[keras.Model], Mapping[str, float]],
         every: int = 1,
         names: Sequence[str] = (),
+        last_epoch: int | None = None,
     ) -> None:
         super().__init__()
         self.measure = measure
         self.every = every
         self.names = names
+        self.last_epoch = last_epoch
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        if (epoch + 1) % self.every and epoch + 1 != self.params.get("epochs"):
+        if (epoch + 1) % self.every and epoch + 1 != (self.last_epoch or self.params["epochs"]):
             measured = dict.fromkeys(self.names, math.nan)
         else:
             with averaged_weights(self.model):
@@ -109,28 +112,25 @@ class Throughput(keras.callbacks.Callback):
 
     Args:
         pairs_per_epoch: number of pairs in an epoch.
+        steps_per_epoch: number of steps in an epoch.
     """
 
-    def __init__(self, pairs_per_epoch: int) -> None:
+    def __init__(self, pairs_per_epoch: int, steps_per_epoch: int) -> None:
         super().__init__()
-        self.pairs_per_epoch = pairs_per_epoch
+        self.pairs_per_step = pairs_per_epoch / steps_per_epoch
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._start = time.perf_counter()
-        self._first_step: int | None = None
+        self._steps = 0
 
-    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
-        if self._first_step is None:
-            self._first_step = batch
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._steps += 1
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        if self._first_step is None:
-            # All steps were done before the run was resumed.
-            logs["pairs_per_second"] = math.nan
-            return
-        share = 1 - self._first_step / (self.params.get("steps") or math.inf)
         seconds = time.perf_counter() - self._start
-        logs["pairs_per_second"] = share * self.pairs_per_epoch / seconds
+        # All steps may have been done before the run was resumed.
+        rate = self._steps * self.pairs_per_step / seconds if self._steps else math.nan
+        logs["pairs_per_second"] = rate
 
 
 class CollapseWarning(keras.callbacks.Callback):

@@ -3,7 +3,8 @@
 import keras
 import tensorflow as tf
 
-from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss, Stage
+from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss
+from hslm_tf.training.scored_batch import ScoredBatch
 
 # The mean cosine of a caption's words differs from image to image about a quarter as much as the
 # score does.
@@ -64,29 +65,21 @@ class ContrastiveLoss(RetrievalLoss):
         self.on = on
         self.alignment_steps = alignment_steps
 
-    def on_batch(
-        self,
-        scores: BatchScores,
-        image_index: tf.Tensor,
-        token_ids: tf.Tensor,
-        step: tf.Tensor,
-        stage: Stage = None,
-    ) -> BatchLosses:
-        admissible = self.admissible(image_index, token_ids)
+    def __call__(self, batch: ScoredBatch) -> BatchLosses:
+        negatives = self.negatives(batch)
         if self.on != "parts":
-            return scores.matrix_loss(lambda matrix: self(matrix, admissible), self.on)
-        of_global, of_alignment = (
-            scores.matrix_loss(lambda matrix, scale=scale: self(matrix, admissible, scale), on)
-            for on, scale in (("global", self.scale), ("alignment", _ALIGNMENT_SCALE * self.scale))
-        )
-        weight = tf.ones([], of_alignment.loss.dtype)
+            return self.of_matrix(batch.all_scores(self.on), negatives)
+        found = self.of_matrix(batch.all_scores("global"), negatives)
+        scale = _ALIGNMENT_SCALE * self.scale
+        alignment = self.of_matrix(batch.all_scores("alignment"), negatives, scale).loss
+        weight = tf.ones([], alignment.dtype)
         if self.alignment_steps is not None:
-            first = tf.cast(step, tf.int64) < self.alignment_steps
+            first = tf.cast(batch.step, tf.int64) < self.alignment_steps
             weight = tf.where(first, weight, _LATER_WEIGHT)
         # What is watched is that of the global vectors, whose scores have the scale of others.
-        return of_global._replace(loss=of_global.loss + weight * of_alignment.loss)
+        return found._replace(loss=found.loss + weight * alignment)
 
-    def __call__(
+    def of_matrix(
         self, scores: tf.Tensor, admissible: tf.Tensor, scale: float | None = None
     ) -> BatchLosses:
         """Computes the loss from the matrix of scores.
@@ -127,7 +120,3 @@ class ContrastiveLoss(RetrievalLoss):
             "alignment_steps": self.alignment_steps,
             **super().get_config(),
         }
-
-    @classmethod
-    def from_config(cls, config: dict) -> "ContrastiveLoss":
-        return cls(**config)

@@ -16,6 +16,7 @@ class StopOnDivergence(keras.callbacks.Callback):
         captions_of: called with epoch and step, from 0; gives the captions of that batch. None:
             errors do not name them.
         checkpoint: gives a sentence on what was saved last.
+        start: epoch and step, from 0, that training begins with.
         patience: steps left out one after another that loss scaling may need. From its first scale,
             2**15, twenty halvings lead to 2**-5.
     """
@@ -24,11 +25,13 @@ class StopOnDivergence(keras.callbacks.Callback):
         self,
         captions_of: Callable[[int, int], Sequence[int]] | None = None,
         checkpoint: Callable[[], str] = lambda: "Nothing of this epoch was saved",
+        start: tuple[int, int] = (0, 0),
         patience: int = 20,
     ) -> None:
         super().__init__()
         self.captions_of = captions_of
         self.checkpoint = checkpoint
+        self.start = start
         self.patience = patience
         self._in_a_row = 0
 
@@ -55,6 +58,8 @@ class StopOnDivergence(keras.callbacks.Callback):
             self._stop(batch, f"The gradients overflow float16, {self._in_a_row} steps in a row,")
 
     def _stop(self, batch: int, what: str) -> None:
+        if self._epoch == self.start[0]:
+            batch += self.start[1]
         of = ""
         if self.captions_of is not None:
             rows = ", ".join(map(str, self.captions_of(self._epoch, batch)))

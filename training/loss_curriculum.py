@@ -1,9 +1,9 @@
 """One loss after another: contrastive first, then the paper's objective."""
 
 import keras
-import tensorflow as tf
 
-from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss, Stage, either
+from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss, Stage
+from hslm_tf.training.scored_batch import ScoredBatch
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -16,7 +16,8 @@ class LossCurriculum(RetrievalLoss):
     Args:
         first: loss of the first steps, such as `ContrastiveLoss`.
         then: loss of all further steps, such as `HardestNegativeTripletLoss`.
-        first_steps: number of steps with the first loss.
+        first_steps: number of steps with the first loss. The second one begins with an epoch: with
+            the first in which most of the steps are its own.
 
     Raises:
         ValueError: if `first_steps` is negative.
@@ -32,35 +33,14 @@ class LossCurriculum(RetrievalLoss):
         self.then = then
         self.first_steps = int(first_steps)
 
-    def on_batch(
-        self,
-        scores: BatchScores,
-        image_index: tf.Tensor,
-        token_ids: tf.Tensor,
-        step: tf.Tensor,
-        stage: Stage = None,
-    ) -> BatchLosses:
-        since = tf.cast(step, tf.int64) - self.first_steps
-        in_first, *inner = (since < 0, None) if stage is None else stage
-        batch = (scores, image_index, token_ids)
-        return BatchLosses(
-            *either(
-                in_first,
-                lambda: tuple(self.first.on_batch(*batch, step, *inner)),
-                lambda: tuple(self.then.on_batch(*batch, since, *inner)),
-            )
-        )
-
-    def stage(self, step: int) -> Stage:
+    def at(self, step: int) -> Stage:
         if step < self.first_steps:
-            return (True, self.first.stage(step))
-        return (False, self.then.stage(step - self.first_steps))
+            return self.first.at(step)
+        loss, first_step = self.then.at(step - self.first_steps)
+        return Stage(loss, self.first_steps + first_step)
 
-    def candidate_fraction(self, step: tf.Tensor) -> tf.Tensor:
-        since = tf.cast(step, tf.int64) - self.first_steps
-        return tf.where(
-            since < 0, self.first.candidate_fraction(step), self.then.candidate_fraction(since)
-        )
+    def __call__(self, batch: ScoredBatch) -> BatchLosses:
+        raise TypeError("A curriculum is no loss of a batch: `at(step).loss` is.")
 
     def get_config(self) -> dict:
         return {

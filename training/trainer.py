@@ -1,15 +1,17 @@
 """Training and test step of a retrieval model."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from hslm_tf.layers.custom_gradient import gradients_end_with_graph
-from hslm_tf.training.batch_share import BatchShare, num_replicas
-from hslm_tf.training.chosen_pairs import rows_of
 from hslm_tf.training.curriculum import NegativeCurriculum
-from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss, Stage
+from hslm_tf.training.replicas import num_replicas, of_first_replica, summed
+from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss, Stage
+from hslm_tf.training.scored_batch import ScoredBatch
 from hslm_tf.training.triplet_loss import HardestNegativeTripletLoss
 
 WATCHED = ("loss", "active_hinges", "positive_score", "negative_score")
@@ -18,10 +20,12 @@ WATCHED = ("loss", "active_hinges", "positive_score", "negative_score")
 class RetrievalTrainer(keras.Model):
     """A Keras model that learns from the other pairs of the batch.
 
-    Subclasses have `image_encoder`, `text_encoder`, `score_pairs(images, texts)` and
-    `score_all(images, texts)`. The encoders run once a step. A triplet loss scores all pairs
-    without gradient to choose negatives, then only the chosen pairs with gradient. A contrastive
-    loss scores all pairs with gradient (`matrix_loss`).
+    Subclasses have `image_encoder` and `text_encoder`, and score as `ScoredBatch` asks. The
+    encoders run once a step. A triplet loss scores all pairs without gradient to choose negatives,
+    then only the chosen pairs with gradient. Other losses score all pairs with gradient.
+
+    Under `tf.distribute.MirroredStrategy` devices share each batch. Negatives are those of the
+    whole batch, so that several devices learn what one learns.
     """
 
     def compile(
@@ -65,6 +69,7 @@ class RetrievalTrainer(keras.Model):
         if loss is None:
             loss = HardestNegativeTripletLoss(curriculum=NegativeCurriculum())
         self.retrieval_loss = loss
+        self._stage = loss.at(0)
         exclude_from_weight_decay(self.optimizer, self.trainable_variables)
         self._watched = {name: keras.metrics.Mean(name=name) for name in WATCHED}
         self._gradient_norm = keras.metrics.Mean(name="gradient_norm")
@@ -79,36 +84,44 @@ class RetrievalTrainer(keras.Model):
         of_training = [self._gradient_norm, self._candidate_fraction, self._skipped_steps]
         return [*self._watched.values(), *of_training]
 
+    def fit(self, *args: Any, callbacks: Any = None, **kwargs: Any) -> keras.callbacks.History:
+        """Trains as `keras.Model.fit` does; each epoch with the losses whose turn it is."""
+        # A step's graph cannot make variables; loss scaling built twice would forget its scale.
+        if self.compiled and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = [_StageOfEpoch(), *(callbacks or ())]
+        return super().fit(*args, callbacks=callbacks, **kwargs)
+
+    def enter_stage(self, stage: Stage) -> None:
+        """Makes the next steps those of a stage, with a graph that holds nothing of other stages.
+
+        Args:
+            stage: a stage of the loss.
+        """
+        if stage != self._stage:
+            self._stage = stage
+            self.make_train_function(force=True)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Does nothing: the model is built. Keras would take a batch out of the first epoch."""
+
     @gradients_end_with_graph()
-    def train_step(self, data: dict[str, tf.Tensor], stage: Stage = None) -> dict[str, tf.Tensor]:
+    def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Learns from one batch.
 
         Args:
             data: dict of `"region_features"` `[batch, regions, region_dim]`, `"region_mask"`
                 `[batch, regions]`, `"token_ids"` `[batch, tokens]` and int `"image_index"`
                 `[batch]`, equal for captions of the same image. In a replica, its share of these.
-            stage: what the loss says of the step; needed where there are several replicas.
 
         Returns:
             Epoch means by name.
-
-        Raises:
-            ValueError: if there are several replicas and no stage, as in `fit`.
         """
-        data, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if num_replicas() > 1 and stage is None:
-            raise ValueError(
-                "`fit` cannot train on several devices: hardest negatives of the whole batch are "
-                "mined by `python -m hslm_tf.train --strategy` and `hslm_tf.training.staged_step`. "
-                f"Received: strategy={type(tf.distribute.get_strategy()).__name__}"
-            )
-        step = self.optimizer.iterations
-        candidate_fraction = self.retrieval_loss.candidate_fraction(step)
-        share = None
-        if num_replicas() > 1:
-            share = BatchShare(tf.shape(data["image_index"])[0])
+        step = tf.cast(self.optimizer.iterations, tf.int64)
         with tf.GradientTape() as tape:
-            losses = self._batch_losses(data, step, training=True, share=share, stage=stage)
+            losses = self._batch_losses(data, self._stage, step, training=True)
             scaled_loss = self.optimizer.scale_loss(losses.loss) / num_replicas()
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         gradients = [
@@ -120,11 +133,10 @@ class RetrievalTrainer(keras.Model):
             else tf.convert_to_tensor(gradient)
             for gradient, variable in zip(gradients, self.trainable_variables, strict=True)
         ]
-        if share is not None:
-            gradients = share.mean_of_sum(gradients)
+        gradients = summed(gradients)
         # Under mixed_float16 the gradients still carry the loss scale.
-        norm = tf.linalg.global_norm(gradients) * num_replicas() / self.optimizer.scale_loss(1.0)
-        self.optimizer.apply(gradients, self.trainable_variables)
+        norm = tf.linalg.global_norm(gradients) / self.optimizer.scale_loss(1.0)
+        self.optimizer.apply(of_first_replica(gradients), self.trainable_variables)
         # Loss scaling skips steps that overflow; the mean is over the others.
         finite = tf.math.is_finite(norm)
         self._gradient_norm.update_state(
@@ -132,91 +144,34 @@ class RetrievalTrainer(keras.Model):
         )
         # Replicas add up their sums, but they all mean the same step.
         self._skipped_steps.update_state(tf.cast(~finite, tf.float32) / num_replicas())
-        self._candidate_fraction.update_state(candidate_fraction)
+        self._candidate_fraction.update_state(losses.candidate_fraction)
         return self._report(losses)
 
     def test_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Measures the loss that training ends with on one batch, over all negatives."""
-        data, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        losses = self._batch_losses(data, step=tf.int64.max, training=False)
+        last = tf.constant(tf.int64.max)
+        losses = self._batch_losses(data, self.retrieval_loss.at(sys.maxsize), last, training=False)
         results = self._report(losses)
         return {name: results[name] for name in WATCHED}
 
     def _batch_losses(
-        self,
-        data: dict[str, tf.Tensor],
-        step: tf.Tensor,
-        training: bool,
-        share: BatchShare | None = None,
-        stage: Stage = None,
+        self, data: dict[str, tf.Tensor], stage: Stage, step: tf.Tensor, training: bool
     ) -> BatchLosses:
+        data, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         images = self.image_encoder(
             {key: data[key] for key in ("region_features", "region_mask")}, training=training
         )
         texts = self.text_encoder({"token_ids": data["token_ids"]}, training=training)
-        index, tokens = data["image_index"], data["token_ids"]
-        if share is None:
-            scores = BatchScores(
-                matrix_loss=lambda loss, on: self.matrix_loss(loss, images, texts, on),
-                constant_matrix=lambda: self.score_all(_constant(images), _constant(texts)),
-                rows=lambda *rows: self.score_rows(images, texts, *rows),
-            )
-        else:
-            all_images, all_texts = share.gather(images), share.gather(texts)
-            index, tokens = share.gather({"index": index, "tokens": tokens}).values()
-            scores = BatchScores(
-                matrix_loss=lambda loss, on: self.matrix_loss(
-                    share.on_all(loss), images, all_texts, on
-                ),
-                constant_matrix=lambda: share.gather_rows(
-                    self.score_all(_constant(images), _constant(all_texts))
-                ),
-                rows=lambda *rows: share.rows(
-                    lambda *own: self.score_rows(all_images, all_texts, *own), *rows
-                ),
-            )
-        return self.retrieval_loss.on_batch(scores, index, tokens, step, stage)
+        batch = ScoredBatch(
+            self, images, texts, data["image_index"], data["token_ids"], step - stage.first_step
+        )
+        return stage.loss(batch)
 
-    def matrix_loss(
-        self,
-        loss: Callable[[tf.Tensor], BatchLosses],
-        images: dict[str, tf.Tensor],
-        texts: dict[str, tf.Tensor],
-        on: str = "score",
-    ) -> BatchLosses:
-        """Computes a loss on the scores of all images and captions, to be differentiated.
-
-        Args:
-            loss: called with the scores, `[n, m]`.
-            images: output of `image_encoder` for n images.
-            texts: output of `text_encoder` for m captions.
-            on: what to score: `"score"`, `"global"` (a model without separate global vectors takes
-                the score), or `"alignment"`, the mean cosine of words and what they attend to.
-
-        Returns:
-            What `loss` returned.
-        """
-        return loss(self.score_all(images, texts))
-
-    def score_rows(
-        self,
-        images: dict[str, tf.Tensor],
-        texts: dict[str, tf.Tensor],
-        image_rows: tf.Tensor,
-        text_rows: tf.Tensor,
+    def score_matrix(
+        self, images: dict[str, tf.Tensor], texts: dict[str, tf.Tensor], on: str = "score"
     ) -> tf.Tensor:
-        """Scores image `image_rows[i]` against caption `text_rows[i]`.
-
-        Args:
-            images: output of `image_encoder`.
-            texts: output of `text_encoder`.
-            image_rows: int `[pairs]`.
-            text_rows: int `[pairs]`.
-
-        Returns:
-            `[pairs]`.
-        """
-        return self.score_pairs(rows_of(images, image_rows), rows_of(texts, text_rows))
+        """Scores all images against all captions with gradient, see `ScoredBatch.all_scores`."""
+        return self.score_all(images, texts)
 
     def _report(self, losses: BatchLosses) -> dict[str, tf.Tensor]:
         for name, metric in self._watched.items():
@@ -264,15 +219,10 @@ def exclude_from_weight_decay(
 
 
 def _check_strategy(strategy: tf.distribute.Strategy, steps_per_execution: int) -> None:
-    allowed = (
-        tf.distribute.MirroredStrategy,
-        tf.distribute.MultiWorkerMirroredStrategy,
-        tf.distribute.OneDeviceStrategy,
-    )
-    if not isinstance(strategy, allowed):
+    if not isinstance(strategy, tf.distribute.MirroredStrategy | tf.distribute.OneDeviceStrategy):
         raise ValueError(
-            "A model can be trained under MirroredStrategy or MultiWorkerMirroredStrategy; a TPU "
-            "needs sizes that are known before a batch comes, and packed words have none. "
+            "A model can be trained under MirroredStrategy: a TPU needs sizes that are known "
+            "before a batch comes, and packed words have none; several machines are not supported. "
             f"Received: strategy={type(strategy).__name__}"
         )
     if steps_per_execution != 1:
@@ -282,5 +232,11 @@ def _check_strategy(strategy: tf.distribute.Strategy, steps_per_execution: int) 
         )
 
 
-def _constant(encoding: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    return {key: tf.stop_gradient(value) for key, value in encoding.items()}
+class _StageOfEpoch(keras.callbacks.Callback):
+    """Has the model enter the stage that most steps of an epoch belong to."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        # Loss scaling leaves steps out, so an epoch may begin a few steps early by this count.
+        begun = int(self.model.optimizer.iterations.numpy())
+        middle = begun + (self.params.get("steps") or 0) // 2
+        self.model.enter_stage(self.model.retrieval_loss.at(middle))

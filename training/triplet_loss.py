@@ -1,6 +1,7 @@
 """Bi-directional triplet loss on the hardest negatives of the batch (HSLM Eq. 23)."""
 
-from collections.abc import Callable
+import copy
+import functools
 from typing import NamedTuple
 
 import keras
@@ -8,7 +9,8 @@ import tensorflow as tf
 
 from hslm_tf.training.curriculum import NegativeCurriculum
 from hslm_tf.training.hardest_negatives import draw_candidates, hardest
-from hslm_tf.training.retrieval_loss import BatchLosses, BatchScores, RetrievalLoss, Stage, either
+from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss, Stage
+from hslm_tf.training.scored_batch import ScoredBatch
 
 
 class Negatives(NamedTuple):
@@ -31,7 +33,7 @@ class HardestNegativeTripletLoss(RetrievalLoss):
     admissible negative contributes 0 and still counts in the mean.
 
     Only the hardest negatives receive a gradient. So the loss has two parts: `choose` picks them
-    from scores without gradient, `__call__` takes the three scores of each pair with gradient.
+    from scores without gradient, `of_scores` takes the three scores of each pair with gradient.
 
     Args:
         margin: the margin beta.
@@ -58,9 +60,12 @@ class HardestNegativeTripletLoss(RetrievalLoss):
         self.margin = margin
         self.curriculum = curriculum
         self.seed = seed
+        self._random_only = False
 
     def candidate_fraction(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the share of negatives that the hardest is chosen from, a scalar."""
+        if self._random_only:
+            return tf.constant(0.0)
         return tf.constant(1.0) if self.curriculum is None else self.curriculum(step)
 
     def candidates(self, admissible: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -86,53 +91,42 @@ class HardestNegativeTripletLoss(RetrievalLoss):
             draw_candidates(admissible, candidate_fraction, noise[1]),
         )
 
-    def stage(self, step: int) -> Stage:
+    def at(self, step: int) -> Stage:
         random = self.curriculum is not None and step < self.curriculum.random_steps
-        return (not random,)
+        return Stage(self._with_random_negatives if random else self)
 
-    def on_batch(
-        self,
-        scores: BatchScores,
-        image_index: tf.Tensor,
-        token_ids: tf.Tensor,
-        step: tf.Tensor,
-        stage: Stage = None,
-    ) -> BatchLosses:
-        admissible = self.admissible(image_index, token_ids)
-        negatives = self.choose(scores.constant_matrix, admissible, step, stage)
-        batch = tf.range(tf.shape(image_index)[0])
-        chosen = scores.rows(
-            tf.concat([batch, batch, negatives.image], axis=0),
-            tf.concat([batch, negatives.caption, batch], axis=0),
+    @functools.cached_property
+    def _with_random_negatives(self) -> "HardestNegativeTripletLoss":
+        """The same, as long as every query has one random negative: nothing is mined."""
+        loss = copy.copy(self)
+        loss._random_only = True
+        return loss
+
+    def __call__(self, batch: ScoredBatch) -> BatchLosses:
+        scores = None if self._random_only else batch.all_scores_without_gradient()
+        negatives = self.choose(scores, self.negatives(batch), batch.step)
+        pairs = tf.range(tf.size(negatives.image))
+        chosen = batch.scores_of(
+            tf.concat([pairs, pairs, negatives.image], axis=0),
+            tf.concat([pairs, negatives.caption, pairs], axis=0),
         )
-        return self(*tf.split(chosen, 3), negatives)
+        losses = self.of_scores(*tf.split(chosen, 3), negatives)
+        return losses._replace(candidate_fraction=self.candidate_fraction(batch.step))
 
-    def choose(
-        self,
-        score_all: Callable[[], tf.Tensor],
-        admissible: tf.Tensor,
-        step: tf.Tensor,
-        stage: Stage = None,
-    ) -> Negatives:
+    def choose(self, scores: tf.Tensor | None, admissible: tf.Tensor, step: tf.Tensor) -> Negatives:
         """Chooses a negative caption and a negative image for every pair of the batch.
 
         Args:
-            score_all: gives the scores of all images x captions, `[batch, batch]`; not called
-                while every query has a single random negative.
+            scores: of all images x captions, `[batch, batch]`; None while every query has a single
+                random negative.
             admissible: boolean `[batch, batch]`, which pairs are negatives.
             step: the training step, an integer scalar.
-            stage: what `stage` says of the step; None decides in the graph.
 
         Returns:
             The negatives.
         """
         captions, images = self.candidates(admissible, step)
-        shape = tf.shape(captions)
-        scores = either(
-            self.candidate_fraction(step) > 0 if stage is None else stage[0],
-            lambda: tf.stop_gradient(tf.cast(score_all(), tf.float32)),
-            lambda: tf.zeros(shape),
-        )
+        scores = tf.zeros(tf.shape(captions)) if scores is None else tf.cast(scores, tf.float32)
         return Negatives(
             caption=hardest(scores, captions),
             has_caption=tf.reduce_any(captions, axis=-1),
@@ -140,7 +134,7 @@ class HardestNegativeTripletLoss(RetrievalLoss):
             has_image=tf.reduce_any(images, axis=-1),
         )
 
-    def __call__(
+    def of_scores(
         self,
         positive: tf.Tensor,
         negative_caption: tf.Tensor,

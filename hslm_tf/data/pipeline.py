@@ -2,29 +2,12 @@
 
 import itertools
 import math
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from hslm_tf.data.dataset import RetrievalDataset
-
-
-class Shares(NamedTuple):
-    """Which shares of a batch are made here, where several devices share each batch.
-
-    Attributes:
-        first: the first share, from 0.
-        made: how many are made here, one after another.
-        of: how many shares a batch has.
-    """
-
-    first: int = 0
-    made: int = 1
-    of: int = 1
-
-
-WHOLE_BATCH = Shares()
 
 
 class Tokens(Protocol):
@@ -70,36 +53,27 @@ def captions_of_step(
     return order[step * batch_size : (step + 1) * batch_size]
 
 
-def check_shares(num_captions: int, batch_size: int, shares: int) -> None:
-    """Checks that every batch of an epoch can be shared.
-
-    Args:
-        num_captions: number of captions.
-        batch_size: captions in a batch.
-        shares: how many devices share a batch.
-
-    Raises:
-        ValueError: if the last batch has fewer pairs than shares.
-    """
-    smallest = (num_captions - 1) % batch_size + 1
-    if smallest < shares:
-        raise ValueError(
-            f"The smallest batch of an epoch, {num_captions} captions in batches of {batch_size}, "
-            f"has {smallest} pairs, and {shares} devices share it: choose another batch size. "
-            f"Received: batch_size={batch_size}"
-        )
-
-
-def steps_per_epoch(dataset: RetrievalDataset, batch_size: int) -> int:
+def steps_per_epoch(dataset: RetrievalDataset, batch_size: int, replicas: int = 1) -> int:
     """Number of batches in an epoch, the short last one included.
 
     Args:
         dataset: the training split.
         batch_size: captions in a batch.
+        replicas: how many devices share each batch.
 
     Returns:
         The number of batches.
+
+    Raises:
+        ValueError: if the last batch has fewer pairs than there are devices.
     """
+    smallest = (dataset.num_captions - 1) % batch_size + 1
+    if smallest < replicas:
+        raise ValueError(
+            f"The smallest batch of an epoch, {dataset.num_captions} captions in batches of "
+            f"{batch_size}, has {smallest} pairs, and {replicas} devices share it: choose another "
+            f"batch size. Received: batch_size={batch_size}"
+        )
     return math.ceil(dataset.num_captions / batch_size)
 
 
@@ -110,7 +84,6 @@ def training_batches(
     seed: int = 0,
     start_epoch: int = 0,
     start_step: int = 0,
-    shares: Shares = WHOLE_BATCH,
 ) -> tf.data.Dataset:
     """Shuffled pairs of an image and one of its captions.
 
@@ -124,17 +97,14 @@ def training_batches(
         batch_size: pairs in a batch; the last batch of an epoch may be smaller.
         seed: seed of the order.
         start_epoch: epoch of the first pass.
-        start_step: batches of the first pass to leave out.
-        shares: which shares of every batch to make, each an element of its own; the whole batch by
-            default. Shares of a batch have captions of the same padded length.
+        start_step: batches of the first pass to leave out; then there is no other pass.
 
     Returns:
         Batches of `region_features` float32 `[b, N, F]`, `region_mask` bool `[b, N]`, `token_ids`
         int32 `[b, M]` (0 is padding) and `image_index` int32 `[b]`, the image of each pair.
 
     Raises:
-        ValueError: if `tokens` and `dataset` differ in length, `batch_size` is not positive, or a
-            batch has fewer pairs than shares.
+        ValueError: if `tokens` and `dataset` differ in length, or `batch_size` is not positive.
 
     Example:
         >>> tokens = model.tokenizer.tokenize_all(dataset.captions)
@@ -148,7 +118,6 @@ def training_batches(
         )
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1. Received: batch_size={batch_size}")
-    check_shares(dataset.num_captions, batch_size, shares.of)
     epochs = itertools.count(start_epoch)
 
     def next_order() -> np.ndarray:
@@ -156,18 +125,13 @@ def training_batches(
         done = start_step * batch_size if epoch == start_epoch else 0
         return epoch_order(dataset.num_captions, seed, epoch)[done:]
 
-    def gather(captions: np.ndarray, share: int) -> tuple[np.ndarray, ...]:
-        ids, own = (
-            np.array_split(x, shares.of)[share] for x in (tokens.padded(captions), captions)
-        )
-        images = dataset.caption_to_image[own]
-        return *dataset.read_images(images), ids, images
+    def gather(captions: np.ndarray) -> tuple[np.ndarray, ...]:
+        images = dataset.caption_to_image[captions]
+        return *dataset.read_images(images), tokens.padded(captions), images
 
-    def batch(captions: tf.Tensor, share: tf.Tensor) -> dict[str, tf.Tensor]:
+    def batch(captions: tf.Tensor) -> dict[str, tf.Tensor]:
         types = (tf.float32, tf.bool, tf.int32, tf.int32)
-        regions, mask, ids, images = tf.numpy_function(
-            gather, [captions, share], types, stateful=False
-        )
+        regions, mask, ids, images = tf.numpy_function(gather, [captions], types, stateful=False)
         shape = [None, dataset.max_regions, dataset.region_dim]
         return {
             "region_features": tf.ensure_shape(regions, shape),
@@ -175,10 +139,6 @@ def training_batches(
             "token_ids": tf.ensure_shape(ids, [None, None]),
             "image_index": tf.ensure_shape(images, [None]),
         }
-
-    def shares_of(captions: tf.Tensor) -> tf.data.Dataset:
-        numbers = tf.data.Dataset.range(shares.first, shares.first + shares.made)
-        return numbers.map(lambda number: (captions, number))
 
     def captions_of_next_epoch(_: tf.Tensor) -> tf.data.Dataset:
         order = tf.numpy_function(next_order, [], tf.int64, stateful=True)
@@ -190,10 +150,7 @@ def training_batches(
         tf.data.Dataset.range(1)
         .flat_map(captions_of_next_epoch)
         .batch(batch_size)
-        .flat_map(shares_of)
         .map(batch, num_parallel_calls=1, deterministic=True)
     )
-    if start_step == 0:
-        made = steps_per_epoch(dataset, batch_size) * shares.made
-        batches = batches.apply(tf.data.experimental.assert_cardinality(made))
-    return batches.prefetch(1)
+    made = steps_per_epoch(dataset, batch_size) - start_step
+    return batches.apply(tf.data.experimental.assert_cardinality(made)).prefetch(1)

@@ -1,6 +1,6 @@
-"""Scores of encoded images and captions: aligned pairs, all pairs, and a loss on all pairs."""
+"""Scores of encoded images and captions: aligned pairs, all pairs, and both with a gradient."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
@@ -8,12 +8,13 @@ import tensorflow as tf
 from hslm_tf.config import ModelConfig
 from hslm_tf.layers.packed_words import num_captions, pack_words, sum_by_caption
 from hslm_tf.models.networks import aligned_blocks
-from hslm_tf.training.matrix_loss import matrix_loss
-from hslm_tf.training.retrieval_loss import BatchLosses
+from hslm_tf.training.score_in_blocks import score_in_blocks
 
 Encoding = Mapping[str, tf.Tensor]
 # Numbers in the largest tensor between encodings and scores, in training on all pairs: 256 MiB.
 BLOCK_NUMBERS = 2**26
+# Chosen pairs that training scores at a time.
+BLOCK_PAIRS = 128
 # Pairs of a batch beyond which its halves are compared by themselves, in a loss on the alignment.
 ALIGNED_BATCH = 128
 # What stands for the cosine of a pair that is not compared: no softmax sees it.
@@ -157,27 +158,18 @@ class BlockScoring:
         """Scores lists of an image and some captions each, `lists` as a compiled graph."""
         return self._lists_graph(dict(self.prepared(images)), dict(captions), *lists)
 
-    def loss(
-        self,
-        loss: Callable[[tf.Tensor], BatchLosses],
-        images: Encoding,
-        texts: Encoding,
-        on: str,
-        loss_scale: tf.Tensor,
-    ) -> BatchLosses:
-        """Computes a loss on all scores, see `training.matrix_loss`.
+    def trained_matrix(self, images: Encoding, texts: Encoding, on: str) -> tf.Tensor:
+        """Scores all images against all captions, with gradient, see `score_in_blocks`.
 
         Args:
-            loss: called with the scores, `[n, m]`.
             images: output of the image encoder for n images.
             texts: output of the text encoder for m captions.
             on: `"score"`; `"global"` for the scores of the global vectors alone, where the image
                 has one of its own; or `"alignment"` for the mean cosine of words and the vectors
                 that they attend to, within halves of a large batch.
-            loss_scale: as for `training.matrix_loss`.
 
         Returns:
-            What `loss` returned.
+            `[n, m]`.
         """
         variables, width = self._matcher.trainable_variables, self._config.joint_dim
         if on == "global" and self._config.pools_regions:
@@ -197,8 +189,44 @@ class BlockScoring:
             images, captions = self.prepared(images), self._packed(texts)
             rows = captions["words" if self._config.cross_attention else "text_global"]
             score_block = self._match_block
-        block_size = tf.maximum(BLOCK_NUMBERS // (width * tf.shape(rows)[1]), 1)
-        return matrix_loss(loss, score_block, images, captions, variables, block_size, loss_scale)
+        num_rows = rows.shape[1] or tf.shape(rows)[1]
+        block_size = 1 + BLOCK_NUMBERS // (width * num_rows)
+        scores = score_in_blocks(score_block, images, captions, variables, block_size)
+        return tf.ensure_shape(scores, [None, None])
+
+    def trained_pairs(
+        self, images: Encoding, texts: Encoding, image_rows: tf.Tensor, text_rows: tf.Tensor
+    ) -> tf.Tensor:
+        """Scores chosen pairs, with gradient, see `score_in_blocks`.
+
+        Args:
+            images: output of the image encoder.
+            texts: output of the text encoder.
+            image_rows: int32 `[pairs]`, the image of each pair.
+            text_rows: int32 `[pairs]`, the caption of each pair.
+
+        Returns:
+            `[pairs]`.
+        """
+        lengths = tf.math.count_nonzero(texts["word_mask"], axis=1, dtype=tf.int32)
+        # Blocks of captions of one length have little padding.
+        order = tf.argsort(tf.gather(lengths, text_rows), stable=True)
+        image_rows, text_rows = tf.gather(image_rows, order), tf.gather(text_rows, order)
+        rows = {"image": image_rows, "text": text_rows, "length": tf.gather(lengths, text_rows)}
+
+        def score_block(rows: Encoding, encoded: Encoding) -> tf.Tensor:
+            longest = tf.reduce_max(rows["length"])
+            found = {key: tf.gather(encoded[key], rows["image"]) for key in images}
+            captions = {key: encoded[key] for key in texts}
+            for key in ("words", "word_mask"):
+                captions[key] = captions[key][:, :longest]
+            captions = {key: tf.gather(x, rows["text"]) for key, x in captions.items()}
+            return self.pairs(found, captions)
+
+        scores = score_in_blocks(
+            score_block, rows, {**images, **texts}, self._matcher.trainable_variables, BLOCK_PAIRS
+        )
+        return tf.gather(tf.ensure_shape(scores, [None]), tf.math.invert_permutation(order))
 
     def prepared(self, images: Encoding, num_captions: int | None = None) -> Encoding:
         """Adds what the matcher needs of an image for any caption, so that it is computed once.

@@ -1,7 +1,7 @@
 """HSLM, a functional Keras model that trains on pairs, encodes, and scores."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -20,8 +20,6 @@ from hslm_tf.models.networks import (
 from hslm_tf.presets import preset
 from hslm_tf.text.tokenizer import CaptionTokenizer
 from hslm_tf.text.vocabulary import Vocabulary
-from hslm_tf.training.chosen_pairs import score_pairs_in_groups
-from hslm_tf.training.retrieval_loss import BatchLosses
 from hslm_tf.training.trainer import RetrievalTrainer
 
 
@@ -156,11 +154,8 @@ class HSLM(RetrievalTrainer):
     def score_rows(
         self, images: Encoding, texts: Encoding, image_rows: tf.Tensor, text_rows: tf.Tensor
     ) -> tf.Tensor:
-        """Scores chosen pairs, see `score_pairs_in_groups`."""
-        variables = self.matcher.trainable_variables
-        return score_pairs_in_groups(
-            self.score_pairs, images, texts, image_rows, text_rows, variables
-        )
+        """Scores chosen pairs with gradient, see `BlockScoring.trained_pairs`."""
+        return self._scoring.trained_pairs(images, texts, image_rows, text_rows)
 
     def score_all(self, images: Encoding, texts: Encoding, image_block_size: int = 2) -> tf.Tensor:
         """Scores all images against all captions, in blocks of images.
@@ -176,15 +171,9 @@ class HSLM(RetrievalTrainer):
         images = self._scoring.prepared(images, texts["word_mask"].shape[0])
         return self._scoring.matrix(images, texts, image_block_size)
 
-    def matrix_loss(
-        self,
-        loss: Callable[[tf.Tensor], BatchLosses],
-        images: Encoding,
-        texts: Encoding,
-        on: str = "score",
-    ) -> BatchLosses:
-        """Computes a loss on all scores in blocks, see `training.matrix_loss`."""
-        return self._scoring.loss(loss, images, texts, on, self.optimizer.scale_loss(1.0))
+    def score_matrix(self, images: Encoding, texts: Encoding, on: str = "score") -> tf.Tensor:
+        """Scores all pairs with gradient, see `BlockScoring.trained_matrix`."""
+        return self._scoring.trained_matrix(images, texts, on)
 
     def encode_image(
         self,

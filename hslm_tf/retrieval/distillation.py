@@ -1,6 +1,6 @@
 """Distills a model's scores into projection heads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ def distill(
     model: HSLM,
     dataset: RetrievalDataset,
     config: DistillationConfig,
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[int, float], None] | None = None,
 ) -> ProjectionHeads:
     """Fits projection heads to a model's scores; the model stays as it is.
 
@@ -33,7 +33,7 @@ def distill(
         model: the model whose scores are learned.
         dataset: images and captions, the split that the model was trained on.
         config: how the heads learn.
-        progress: called with the loss after every step.
+        progress: called now and then with the number of blocks since, and their mean loss.
 
     Returns:
         The heads.
@@ -52,24 +52,32 @@ def distill(
         config.concepts,
         model_fingerprint(model),
     )
-    step = _Step(heads, config)
-    drawn = []
-    for number in range(config.steps):
-        if number % _REFRESH == 0:
-            vectors = (
-                tf.constant(images.vectors(heads)),
-                tf.constant(captions.vectors(heads)),
-            )
-        rows, columns = _draw_block(*vectors, config, random)
-        block = images.read(rows), captions.read(columns)
-        scores = model.score_encoded(*block)
-        drawn.append((rows, columns, scores.numpy()))
-        loss = step(*block, scores)
-        for other in random.integers(len(drawn), size=config.replay_steps):
-            rows, columns, scores = drawn[other]
-            step(images.read(rows), captions.read(columns), tf.constant(scores))
+    student = _Student(heads, config)
+    drawn: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def batches(
+        vectors: tuple[tf.Tensor, tf.Tensor], blocks: int
+    ) -> Iterator[tuple[dict, np.ndarray]]:
+        for _ in range(blocks):
+            rows, columns = _draw_block(*vectors, config, random)
+            block = images.read(rows), captions.read(columns)
+            drawn.append((rows, columns, model.score_encoded(*block).numpy()))
+            yield _inputs(*block), drawn[-1][2]
+            for other in random.integers(len(drawn), size=config.replay_steps):
+                rows, columns, scores = drawn[other]
+                yield _inputs(images.read(rows), captions.read(columns)), scores
+
+    for first in range(0, config.steps, _REFRESH):
+        vectors = tf.constant(images.vectors(heads)), tf.constant(captions.vectors(heads))
+        blocks = min(_REFRESH, config.steps - first)
+        history = student.fit(
+            batches(vectors, blocks),
+            steps_per_epoch=blocks * (1 + config.replay_steps),
+            shuffle=False,
+            verbose=0,
+        )
         if progress is not None:
-            progress(float(loss))
+            progress(blocks, history.history["loss"][0])
     return heads
 
 
@@ -98,38 +106,39 @@ def _draw_block(
     return drawn[0], drawn[1]
 
 
-class _Step:
-    """One step of the heads towards given scores."""
+def _inputs(images: dict, captions: dict) -> dict[str, np.ndarray]:
+    names = ("regions", "region_mask", "words", "word_mask")
+    return {name: np.asarray({**images, **captions}[name]) for name in names}
+
+
+class _Student(keras.Model):
+    """Inner products of the heads, which learn from a model's scores."""
 
     def __init__(self, heads: ProjectionHeads, config: DistillationConfig) -> None:
-        self._heads = heads
-        self._temperature = config.temperature
+        super().__init__(name="student")
+        self.image_head, self.text_head = heads.image_head, heads.text_head
         # Learned factor of the inner products, which are at most 1, before their softmax.
-        self._log_scale = keras.Variable(np.log(20.0), dtype="float32", name="log_scale")
-        heads = heads.image_head, heads.text_head
-        self._variables = [v for head in heads for v in head.trainable_variables]
-        self._variables.append(self._log_scale)
-        steps = config.steps * (1 + config.replay_steps)
-        self._optimizer = keras.optimizers.Adam(
-            keras.optimizers.schedules.CosineDecay(config.learning_rate, steps), global_clipnorm=1.0
+        self.log_scale = self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(np.log(20.0)), name="log_scale"
         )
-        self._optimizer.build(self._variables)
-        self._run = tf.function(self._move, reduce_retracing=True)
+        steps = config.steps * (1 + config.replay_steps)
+        rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)
 
-    def __call__(self, images: dict, texts: dict, scores: tf.Tensor) -> tf.Tensor:
-        return self._run(images, texts, scores)
+        def loss(scores: tf.Tensor, products: tf.Tensor) -> tf.Tensor:
+            scores /= config.temperature * tf.math.reduce_std(scores) + 1e-9
+            return _divergence(scores, products, axis=0) + _divergence(scores, products, axis=1)
+
+        self.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), loss)
 
     @gradients_end_with_graph()
-    def _move(self, images: dict, texts: dict, scores: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            left = self._heads.image_tensor(images)
-            right = self._heads.text_tensor(texts)
-            products = tf.exp(self._log_scale.value) * tf.matmul(left, right, transpose_b=True)
-            scores = scores / (self._temperature * tf.math.reduce_std(scores) + 1e-9)
-            loss = _divergence(scores, products, axis=0) + _divergence(scores, products, axis=1)
-        gradients = tape.gradient(loss, [variable.value for variable in self._variables])
-        self._optimizer.apply(gradients, self._variables)
-        return loss
+    def train_step(self, data: tuple) -> dict[str, tf.Tensor]:
+        return super().train_step(data)
+
+    def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        images = self.image_head({name: inputs[name] for name in self.image_head.input})
+        texts = self.text_head({name: inputs[name] for name in self.text_head.input})
+        products = tf.matmul(images["vector"], texts["vector"], transpose_b=True)
+        return tf.exp(self.log_scale) * products
 
 
 def _divergence(teacher: tf.Tensor, student: tf.Tensor, axis: int) -> tf.Tensor:

@@ -40,7 +40,6 @@ class RunCheckpoint(keras.callbacks.Callback):
         state: where the training begins.
         save_every: steps between checkpoints within an epoch; None: only its end is saved.
         interruption: asked after every step and epoch whether to save and stop.
-        writes: whether files are written; of several workers only the first does.
         heads: gives the projection heads of the model that was measured last, or None.
     """
 
@@ -51,7 +50,6 @@ class RunCheckpoint(keras.callbacks.Callback):
         state: TrainingState | None = None,
         save_every: int | None = None,
         interruption: Interruption | None = None,
-        writes: bool = True,
         heads: Callable[[], ProjectionHeads | None] = lambda: None,
     ) -> None:
         super().__init__()
@@ -60,7 +58,6 @@ class RunCheckpoint(keras.callbacks.Callback):
         self.state = state or TrainingState()
         self.save_every = save_every
         self.interruption = interruption or Interruption()
-        self.writes = writes
         self.heads = heads
         self._saved = self._position
 
@@ -72,7 +69,7 @@ class RunCheckpoint(keras.callbacks.Callback):
             self.state.give(self.model)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self.state.steps = batch + 1
+        self.state.steps += 1
         if self.interruption.requested or (
             self.save_every is not None and self.state.steps % self.save_every == 0
         ):
@@ -88,12 +85,11 @@ class RunCheckpoint(keras.callbacks.Callback):
             state.measured_epoch = state.epochs
         if logs["val_rsum"] > state.best_rsum:
             state.best_epoch, state.best_rsum = state.epochs, float(logs["val_rsum"])
-            if self.writes:
-                with averaged_weights(self.model):
-                    self._copy.set_weights(self.model.get_weights())
-                save_whole(self._copy, self.run.best_model)
-                if (heads := self.heads()) is not None:
-                    heads.save(self.run.projection_heads)
+            with averaged_weights(self.model):
+                self._copy.set_weights(self.model.get_weights())
+            save_whole(self._copy, self.run.best_model)
+            if (heads := self.heads()) is not None:
+                heads.save(self.run.projection_heads)
         self.save()
         if measured and state.out_of_patience(self.patience):
             self.model.stop_training = True
@@ -101,7 +97,7 @@ class RunCheckpoint(keras.callbacks.Callback):
 
     def save(self) -> None:
         """Saves the training where it stands, unless that is saved already."""
-        if not self.writes or self._saved == self._position:
+        if self._saved == self._position:
             return
         self.state.take(self.model)
         save_checkpoint(self.model, self.state, self.run)

@@ -1,8 +1,10 @@
 """Training a run: vocabulary, model, training and checkpoints from one configuration."""
 
+import contextlib
 import logging
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import tensorflow as tf
@@ -10,13 +12,9 @@ import tensorflow as tf
 from hslm_tf.config import RunConfig
 from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import write_object
-from hslm_tf.data.pipeline import (
-    captions_of_step,
-    check_shares,
-    steps_per_epoch,
-    training_batches,
-)
+from hslm_tf.data.pipeline import captions_of_step, steps_per_epoch, training_batches
 from hslm_tf.data.sample import sample_word_vectors
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.images.extraction_config import check_same
@@ -27,9 +25,8 @@ from hslm_tf.runs.checkpoints import (
     load_checkpoint,
     set_damaged_aside,
 )
-from hslm_tf.runs.devices import Devices
+from hslm_tf.runs.epoch_lines import EpochLines
 from hslm_tf.runs.epoch_log import write_epoch_log
-from hslm_tf.runs.explained_errors import explained_errors
 from hslm_tf.runs.interruption import Interruption
 from hslm_tf.runs.provenance import Provenance
 from hslm_tf.runs.recipe import adapt_optimizer, loss_of, optimizer_of
@@ -44,6 +41,7 @@ from hslm_tf.text.split_captions import SplitCaptions
 from hslm_tf.text.tokenizer import TokenizedCaptions
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.text.word_vectors import load_word_vectors
+from hslm_tf.training.averaging import TrainedWeights
 from hslm_tf.training.callbacks import (
     CollapseWarning,
     FirstStep,
@@ -53,7 +51,6 @@ from hslm_tf.training.callbacks import (
     Validation,
 )
 from hslm_tf.training.divergence import StopOnDivergence
-from hslm_tf.training.epoch_loop import run_epochs
 
 logger = logging.getLogger("hslm_tf")
 
@@ -79,11 +76,10 @@ def train(
         config: the run's configuration.
         run: where configuration, vocabulary, checkpoints and logs are.
         splits: data to train on and to choose by.
-        verbose: 1 shows a progress bar, 0 nothing.
+        verbose: 1 prints a line an epoch and shows a bar on a terminal, 0 nothing.
         profiled_steps: first and last step, counted from 1, of which to write a TensorBoard trace.
         save_every: steps between checkpoints within an epoch; None: only its end is saved.
         strategy: shares each batch among several devices, see `make_strategy`; None: one device.
-            Of several workers, which all see the run's directory, only the first writes to it.
         measured: the split that the run is measured on in the end, for the record of its data.
 
     Returns:
@@ -97,13 +93,22 @@ def train(
         ValueError: if the vocabulary or the word vectors are broken, photographs are asked for and
             images have no ids, there are fewer steps than `profiled_steps`, or a run would go on
             with other data.
-        ConnectionError: if another worker has ended.
         FloatingPointError: if loss or gradients are not finite.
         KeyboardInterrupt: if Ctrl-C or SIGTERM came; the checkpoint is saved then.
     """
-    devices = Devices(strategy)
-    with explained_errors(run, devices.has_workers):
-        return _train(config, run, splits, verbose, profiled_steps, save_every, devices, measured)
+    with _data_errors():
+        return _train(config, run, splits, verbose, profiled_steps, save_every, strategy, measured)
+
+
+@contextlib.contextmanager
+def _data_errors() -> Iterator[None]:
+    """TensorFlow passes on the text only of an error in the pipeline."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if found := re.search(r"DataError: (.+)", error.message):
+            raise DataError(found[1]) from None
+        raise
 
 
 def _train(
@@ -113,26 +118,26 @@ def _train(
     verbose: int,
     profiled_steps: tuple[int, int] | None,
     save_every: int | None,
-    devices: Devices,
+    strategy: tf.distribute.Strategy | None,
     measured: RetrievalDataset | None,
 ) -> HSLM:
     started = time.perf_counter()
     training = config.training
     keras.utils.set_random_seed(training.seed)
-    check_shares(splits.train.num_captions, training.batch_size, devices.replicas)
-    steps = steps_per_epoch(splits.train, training.batch_size)
-    with devices.scope():
+    replicas = strategy.num_replicas_in_sync if strategy else 1
+    scope = strategy.scope if strategy else contextlib.nullcontext
+    steps = steps_per_epoch(splits.train, training.batch_size, replicas)
+    with scope():
         found = load_checkpoint(run)
-    state = found.state if found else TrainingState(replicas=devices.replicas)
-    devices.check_agreement(run, (state.epochs, state.steps))
-    if state.replicas != devices.replicas:
+    state = found.state if found else TrainingState(replicas=replicas)
+    if state.replicas != replicas:
         logger.warning(
             "%s was trained by %d devices and goes on with %d: dropout differs",
             run.path,
             state.replicas,
-            devices.replicas,
+            replicas,
         )
-        state.replicas = devices.replicas
+        state.replicas = replicas
     to_go = steps * (training.epochs - state.epochs) - state.steps
     if profiled_steps is not None and profiled_steps[1] > to_go:
         raise ValueError(
@@ -142,30 +147,30 @@ def _train(
     check_same(*made, *(split.source for split in splits))
     provenance = Provenance(run, {**splits._asdict(), "measured": measured})
     captions = cached_split(splits.train.captions)
-    with devices.scope():
+    with scope():
         if found:
             provenance.check()
             model = found.model
-            adapt_optimizer(model.optimizer, training, steps, devices.replicas)
+            adapt_optimizer(model.optimizer, training, steps)
         else:
             if config.data.images is not None:
                 check_images(config.data.images, splits.dev)
             model = new_model(config, captions)
             model.compile(
-                optimizer=optimizer_of(training, steps, devices.replicas),
+                optimizer=optimizer_of(training, steps),
                 loss=loss_of(training, config.model, steps),
             )
-    with devices.own(run) as own, locked(own), Interruption() as interruption:
-        own.write_config(config)
-        if found and devices.writes:
+    with locked(run), Interruption() as interruption:
+        run.write_config(config)
+        if found:
             set_damaged_aside(run, found)
         if splits.train.extraction is not None:
-            with atomic_write(own.features_file) as draft:
+            with atomic_write(run.features_file) as draft:
                 write_object(draft, splits.train.extraction)
-        own.tidy()
-        write_epoch_log(own.log_file, state.history)
-        own.write_progress(state.progress)
-        Vocabulary(model.vocabulary).save(own.vocabulary_file)
+        run.tidy()
+        write_epoch_log(run.log_file, state.history)
+        run.write_progress(state.progress)
+        Vocabulary(model.vocabulary).save(run.vocabulary_file)
         tokens = model.tokenizer.ids_of_split(captions)
         if tokens.num_truncated:
             logger.warning(
@@ -178,25 +183,25 @@ def _train(
             logger.info("No better epoch since epoch %d: nothing to do", state.best_epoch)
             return model
         if state.epochs < training.epochs:
-            provenance.record(own, config, state)
+            provenance.record(run, config, state)
         recall = DevRecall(config, splits)
         checkpoint = RunCheckpoint(
-            own,
+            run,
             training.patience,
             state,
             save_every,
             interruption,
-            devices.writes,
             heads=lambda: recall.heads,
         )
         callbacks = [
             FirstStep(started),
-            *_callbacks(config, own, splits, interruption, lambda: last_checkpoint(run), recall),
-            *([StepTrace(own, profiled_steps)] if profiled_steps else []),
+            *_callbacks(config, run, splits, interruption, state, recall),
             checkpoint,
+            *([EpochLines(state, training.epochs, steps)] if verbose else []),
         ]
+        trace = [StepTrace(run, profiled_steps)] if profiled_steps else []
         try:
-            _fit(model, config, splits.train, tokens, devices, state, callbacks, verbose)
+            _fit(model, config, splits.train, tokens, state, callbacks, trace)
         except KeyboardInterrupt:
             if interruption.stopped:
                 checkpoint.save()
@@ -209,23 +214,50 @@ def _fit(
     config: RunConfig,
     dataset: RetrievalDataset,
     tokens: TokenizedCaptions,
-    devices: Devices,
     state: TrainingState,
     callbacks: Sequence[keras.callbacks.Callback],
-    verbose: int,
+    trace: Sequence[keras.callbacks.Callback],
 ) -> None:
+    """Trains from where the state says; in two calls of `fit` where that is within an epoch."""
     training = config.training
     steps = steps_per_epoch(dataset, training.batch_size)
-    # An epoch whose steps are all done has only to be measured.
-    begun = (state.epochs + state.steps // steps, state.steps % steps)
-    batches = devices.batches(
-        lambda shares: training_batches(
-            dataset, tokens, training.batch_size, training.seed, *begun, shares
+
+    def fit(last_epoch: int, *more: keras.callbacks.Callback) -> None:
+        # The rest of a begun epoch knows its length: on an exhausted iterator Keras would call the
+        # step once more, and the counters of dropout would move.
+        position = state.epochs, state.steps
+        batches = training_batches(dataset, tokens, training.batch_size, training.seed, *position)
+        model.fit(
+            batches,
+            initial_epoch=state.epochs,
+            epochs=last_epoch,
+            callbacks=[*callbacks, *more],
+            shuffle=False,
+            verbose=0,
         )
-    )
-    start = (state.epochs, state.steps)
-    step = devices.step(model)
-    run_epochs(model, batches, step, training.epochs, steps, callbacks, start, verbose)
+
+    if state.steps:
+        # The checkpoint's callback puts back the means of the begun epoch.
+        if state.steps == steps:
+            _measure_epoch(model, state.epochs, callbacks)
+        else:
+            enough = trace and trace[0].last_step <= steps - state.steps
+            fit(state.epochs + 1, TrainedWeights(), *(trace if enough else ()))
+            trace = [] if enough else trace
+        if state.epochs == training.epochs or state.out_of_patience(training.patience):
+            model.optimizer.finalize_variable_values(model.trainable_variables)
+            return
+    fit(training.epochs, *trace)
+
+
+def _measure_epoch(model: HSLM, epoch: int, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Ends an epoch whose steps are all done; `fit` cannot train on nothing."""
+    listed = keras.callbacks.CallbackList(callbacks, model=model)
+    listed.on_train_begin()
+    model.reset_metrics()
+    listed.on_epoch_begin(epoch)
+    listed.on_epoch_end(epoch, model.get_metrics_result())
+    listed.on_train_end()
 
 
 def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
@@ -277,7 +309,7 @@ def _callbacks(
     run: RunDirectory,
     splits: Splits,
     interruption: Interruption,
-    checkpoint: Callable[[], str],
+    state: TrainingState,
     recall: DevRecall,
 ) -> list[keras.callbacks.Callback]:
     training = config.training
@@ -288,12 +320,16 @@ def _callbacks(
         LearningRateLog(),
         StopOnDivergence(
             lambda *step: captions_of_step(captions, training.batch_size, training.seed, *step),
-            checkpoint,
+            lambda: last_checkpoint(run),
+            start=(state.epochs, state.steps),
         ),
-        Throughput(captions),
+        Throughput(captions, steps_per_epoch(splits.train, training.batch_size)),
         CollapseWarning(training.margin),
         Validation(
-            interruption.at_once(log.measure), training.validate_every, RecallReport.names()
+            interruption.at_once(log.measure),
+            training.validate_every,
+            RecallReport.names(),
+            training.epochs,
         ),
         log,
     ]

@@ -12,13 +12,12 @@ from hslm_tf.training import (
 from hslm_tf.training.retrieval_loss import RetrievalLoss
 
 
-def optimizer_of(training: TrainingConfig, steps: int, replicas: int = 1) -> keras.Optimizer:
+def optimizer_of(training: TrainingConfig, steps: int) -> keras.Optimizer:
     """Makes the optimizer.
 
     Args:
         training: how a model learns.
         steps: steps in an epoch.
-        replicas: how many devices share a batch.
 
     Returns:
         Adam (HSLM Sec. 4.2), with whatever else is configured.
@@ -26,28 +25,24 @@ def optimizer_of(training: TrainingConfig, steps: int, replicas: int = 1) -> ker
     return keras.optimizers.Adam(
         schedule_of(training, steps),
         weight_decay=training.weight_decay or None,
-        global_clipnorm=training.gradient_clip / replicas,
+        global_clipnorm=training.gradient_clip,
         use_ema=training.ema > 0,
         ema_momentum=training.ema,
     )
 
 
-def adapt_optimizer(
-    optimizer: keras.Optimizer, training: TrainingConfig, steps: int, replicas: int = 1
-) -> None:
+def adapt_optimizer(optimizer: keras.Optimizer, training: TrainingConfig, steps: int) -> None:
     """Makes the optimizer of a checkpoint that of a run that goes on.
 
-    The number of epochs may have changed, and with it the schedule, and the number of devices.
+    The number of epochs may have changed, and with it the schedule.
 
     Args:
         optimizer: what `optimizer_of` made, or loss scaling around it.
         training: how the model learns now.
         steps: steps in an epoch.
-        replicas: how many devices share a batch.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     inner.learning_rate = schedule_of(training, steps)
-    inner.global_clipnorm = training.gradient_clip / replicas
 
 
 def schedule_of(
@@ -91,8 +86,8 @@ def loss_of(training: TrainingConfig, model: ModelConfig, steps: int) -> Retriev
     curriculum = None
     if training.curriculum:
         curriculum = NegativeCurriculum(
-            random_steps=round(training.random_epochs * steps),
-            growing_steps=round(training.growing_epochs * steps),
+            random_steps=training.random_epochs * steps,
+            growing_steps=training.growing_epochs * steps,
         )
     negatives = {
         "same_image_negatives": training.same_image_negatives,
@@ -109,8 +104,8 @@ def loss_of(training: TrainingConfig, model: ModelConfig, steps: int) -> Retriev
             training.contrastive_scale,
             "global" if aligns_nothing else training.contrastive_on,
             **negatives,
-            alignment_steps=round(training.alignment_epochs * steps),
+            alignment_steps=training.alignment_epochs * steps,
         ),
         triplet,
-        first_steps=round(training.contrastive_epochs * steps),
+        first_steps=training.contrastive_epochs * steps,
     )

@@ -105,6 +105,7 @@ class StepTrace(keras.callbacks.TensorBoard):
 
     def __init__(self, run: RunDirectory, steps: tuple[int, int]) -> None:
         super().__init__(run.tensorboard, write_graph=False, profile_batch=steps)
+        self.last_step = steps[1]
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Leaves the numbers of the epoch to `TensorBoardLog`."""

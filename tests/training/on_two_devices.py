@@ -1,5 +1,6 @@
 """Trains the same model on one device and on two; run in a process of its own, see `main`."""
 
+import contextlib
 import dataclasses
 import gc
 import json
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
+from hslm_tf.data.pipeline import training_batches
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import ABLATION_PARTS
 from hslm_tf.training import (
@@ -18,8 +20,8 @@ from hslm_tf.training import (
     LossCurriculum,
     NegativeCurriculum,
 )
-from hslm_tf.training.staged_step import staged_step
-from tests.tiny_model import SIZES, WORDS, random_batch, randomize_model
+from tests.tiny_model import SIZES, WORDS, randomize_model
+from tests.tiny_split import tiny_split
 
 LOSSES = {
     "hardest": lambda: HardestNegativeTripletLoss(0.2),
@@ -42,16 +44,16 @@ class Case:
     light: bool = False
 
 
-def optimizer(case: Case, replicas: int) -> keras.Optimizer:
+def optimizer(case: Case) -> keras.Optimizer:
     """SGD at rate 1, whose step is the gradient; or Adam with everything that a run may have."""
     if not case.adam:
         return keras.optimizers.SGD(1.0)
     return keras.optimizers.Adam(
-        1e-2, weight_decay=0.01, global_clipnorm=0.05 / replicas, use_ema=True, ema_momentum=0.9
+        1e-2, weight_decay=0.01, global_clipnorm=0.05, use_ema=True, ema_momentum=0.9
     )
 
 
-def new_model(case: Case, replicas: int) -> HSLM:
+def new_model(case: Case) -> HSLM:
     """The model, the same in every call."""
     sizes = {**SIZES, "word_dropout": 0.0}
     if "global" in case.loss:
@@ -61,55 +63,29 @@ def new_model(case: Case, replicas: int) -> HSLM:
     keras.utils.set_random_seed(3)
     model = HSLM(ModelConfig(**sizes), WORDS, dtype=case.dtype)
     randomize_model(model)
-    model.compile(optimizer(case, replicas), LOSSES[case.loss]())
+    model.compile(optimizer(case), LOSSES[case.loss]())
     return model
 
 
-def batches(case: Case) -> list[dict[str, tf.Tensor]]:
-    """Some images come twice."""
-    images = [i % (case.pairs - 2) for i in range(case.pairs)]
-    return [random_batch(images, seed) for seed in range(case.steps)]
+def fitted(case: Case, strategy: tf.distribute.Strategy | None = None) -> dict[str, np.ndarray]:
+    """Weights, state of the optimizer and what the last step reported; an epoch is a step."""
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        model = new_model(case)
+    split, pairs = tiny_split(case.pairs), slice(case.pairs)
+    dataset = dataclasses.replace(
+        split, captions=split.captions[pairs], caption_to_image=split.caption_to_image[pairs]
+    )
+    tokens = model.tokenizer.tokenize_all(dataset.captions)
+    batches = training_batches(dataset, tokens, case.pairs)
+    history = model.fit(batches, epochs=case.steps, shuffle=False, verbose=0).history
+    return outcome(model, {name: values[-1] for name, values in history.items()})
 
 
-def outcome(model: HSLM, results: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
-    """Weights, state of the optimizer and what the step reported."""
+def outcome(model: HSLM, results: dict[str, float]) -> dict[str, np.ndarray]:
+    """Weights, state of the optimizer and what was reported."""
     variables = [*model.trainable_variables, *model.optimizer.variables]
     found = {str(i): np.asarray(v.value, "float64") for i, v in enumerate(variables)}
     return found | {name: np.asarray(x, "float64") for name, x in results.items()}
-
-
-def on_one(case: Case) -> dict[str, np.ndarray]:
-    """Trains on one device."""
-    model = new_model(case, 1)
-    step = tf.function(model.train_step)
-    for batch in batches(case):
-        results = step(batch)
-    return outcome(model, results)
-
-
-def on_two(case: Case, strategy: tf.distribute.Strategy) -> dict[str, np.ndarray]:
-    """Trains on all replicas of a strategy, the first ones with the larger shares."""
-    replicas = strategy.num_replicas_in_sync
-    with strategy.scope():
-        model = new_model(case, replicas)
-    step = staged_step(model, strategy)
-
-    made = [
-        {key: np.array_split(value, replicas)[share] for key, value in batch.items()}
-        for batch in batches(case)
-        for share in range(replicas)
-    ]
-    signature = {
-        key: tf.TensorSpec([None, *value.shape[1:]], value.dtype) for key, value in made[0].items()
-    }
-    iterator = iter(
-        strategy.distribute_datasets_from_function(
-            lambda _: tf.data.Dataset.from_generator(lambda: made, output_signature=signature)
-        )
-    )
-    for _ in range(case.steps):
-        results = step(iterator)
-    return outcome(model, results)
 
 
 def differences(case: Case, strategy: tf.distribute.Strategy) -> dict[str, float]:
@@ -119,10 +95,10 @@ def differences(case: Case, strategy: tf.distribute.Strategy) -> dict[str, float
     (with SGD: of gradients), optimizer and report, `relative` the norm of the difference by that of
     the change, `rounding` the same between one device and one in float32.
     """
-    one, two = on_one(case), on_two(case, strategy)
-    exact = one if case.dtype == "float32" else on_one(dataclasses.replace(case, dtype="float32"))
+    one, two = fitted(case), fitted(case, strategy)
+    exact = one if case.dtype == "float32" else fitted(dataclasses.replace(case, dtype="float32"))
     assert one.keys() == two.keys()
-    start = outcome(new_model(case, 1), {})
+    start = outcome(new_model(case), {})
     # Loss scaling has variables of its own.
     trained = [name for name in start if name in exact and name.isdecimal()]
     gradient = np.concatenate([(one[name] - start[name]).ravel() for name in trained])

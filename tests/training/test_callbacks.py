@@ -72,12 +72,11 @@ def test_equal_scores_are_a_collapse_and_varied_ones_are_not(caplog):
 
 
 def test_throughput_and_validation_add_to_the_logs():
-    throughput = Throughput(pairs_per_epoch=100)
-    throughput.set_params({"steps": 4})
+    throughput = Throughput(pairs_per_epoch=100, steps_per_epoch=4)
     for first, pairs in ((0, 100), (3, 25)):
         throughput.on_epoch_begin(0)
         for step in range(first, 4):
-            throughput.on_train_batch_begin(step)
+            throughput.on_train_batch_end(step)
         time.sleep(0.05)
         logs = {"loss": 0.3}
         throughput.on_epoch_end(0, logs)

@@ -11,11 +11,11 @@ from hslm_tf.config import ModelConfig
 from hslm_tf.models import block_scoring
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.training import ContrastiveLoss
-from hslm_tf.training.matrix_loss import matrix_loss
+from hslm_tf.training.hardest_negatives import admissible_negatives
 from tests.layer_test import assert_close
 from tests.oracles.contrastive_loss import contrastive_loss
 from tests.oracles.cross_attention import cross_attention
-from tests.tiny_model import SIZES, WORDS, random_batch, randomize_model
+from tests.tiny_model import SIZES, WORDS, losses_at, random_batch, randomize_model
 
 # Repeated images; pairs 4 and 9 of different images have the same caption.
 IMAGE_INDEX = np.array([0, 1, 2, 3, 4, 0, 5, 6, 2, 7, 8, 9, 10], "int32")
@@ -43,7 +43,8 @@ def test_equals_the_oracle():
     matrix = tf.constant(scores)
     with tf.GradientTape() as tape:
         tape.watch(matrix)
-        losses = loss(matrix, loss.admissible(batch["image_index"], batch["token_ids"]))
+        admissible = admissible_negatives(batch["image_index"], token_ids=batch["token_ids"])
+        losses = loss.of_matrix(matrix, admissible)
     expected = contrastive_loss(scores, IMAGE_INDEX, batch["token_ids"].numpy(), 3.0)
     assert_close(losses.loss, expected.loss, 1e-10)
     assert_close(tape.gradient(losses.loss, matrix), expected.score_gradient, 1e-10)
@@ -53,14 +54,14 @@ def test_equals_the_oracle():
 
 def test_equal_scores_cost_the_logarithm_of_the_batch():
     loss = ContrastiveLoss()
-    losses = loss(tf.zeros([8, 8]), ~tf.eye(8, dtype=tf.bool))
+    losses = loss.of_matrix(tf.zeros([8, 8]), ~tf.eye(8, dtype=tf.bool))
     assert_close(losses.loss, np.log(8), 1e-6)
     assert losses.active_hinges == 0
 
 
 def test_without_negatives_there_is_no_loss():
-    losses = ContrastiveLoss()(tf.zeros([3, 3]), tf.zeros([3, 3], tf.bool))
-    assert [float(value) for value in losses] == [0, 0, 0, 0]
+    losses = ContrastiveLoss().of_matrix(tf.zeros([3, 3]), tf.zeros([3, 3], tf.bool))
+    assert [float(value) for value in losses] == [0, 0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("precision", [("float32", 1e-5), ("float64", 1e-10)], ids=lambda p: p[0])
@@ -92,7 +93,7 @@ def test_gradient_of_a_step_equals_that_of_the_whole_matrix(row, precision, monk
 
         def gradients(batch):
             with tf.GradientTape() as tape:
-                losses = model._batch_losses(batch, tf.constant(0, tf.int64), training=False)
+                losses = losses_at(model, batch, 0)
             return losses.loss, tape.gradient(losses.loss, model.trainable_variables)
 
         # Blocks are loops: once in a graph, as in training.
@@ -166,7 +167,7 @@ def test_on_global_vectors_it_is_the_loss_of_row_1(images_of_a_block, monkeypatc
     for part, on in ((model, "global"), (row_1, "score")):
         part.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on=on))
         with tf.GradientTape() as tape:
-            losses = part._batch_losses(batch, tf.constant(0, tf.int64), training=False)
+            losses = losses_at(part, batch, 0)
         gradients = tape.gradient(losses.loss, part.trainable_variables)
         paths = [variable.path for variable in part.trainable_variables]
         found[on] = losses.loss, dict(zip(paths, gradients, strict=True))
@@ -233,7 +234,7 @@ def test_on_parts_it_adds_a_loss_on_the_alignment(attention, images_of_a_block, 
     for on in ("global", "parts"):
         model.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on=on))
         with tf.GradientTape() as tape:
-            losses = model._batch_losses(batch, tf.constant(0, tf.int64), training=False)
+            losses = losses_at(model, batch, 0)
         found[on] = losses.loss, tape.gradient(losses.loss, model.trainable_variables)
     assert_close(found["parts"][0], found["global"][0] + expected, 1e-10)
     moved = {
@@ -258,11 +259,8 @@ def test_a_large_batch_is_compared_in_halves(monkeypatch):
         part = {key: x[rows] for key, x in batch.items()}
         images = model.image_encoder({k: part[k] for k in ("region_features", "region_mask")})
         texts = model.text_encoder({"token_ids": part["token_ids"]})
-        admissible = loss.admissible(part["image_index"], part["token_ids"])
-        found = model.matrix_loss(
-            lambda matrix: loss(matrix, admissible), images, texts, "alignment"
-        )
-        return found.loss
+        admissible = admissible_negatives(part["image_index"], token_ids=part["token_ids"])
+        return loss.of_matrix(model.score_matrix(images, texts, "alignment"), admissible).loss
 
     variables = [variable.value for variable in model.trainable_variables]
     unconnected = tf.UnconnectedGradients.ZERO
@@ -294,7 +292,7 @@ def test_after_its_first_steps_the_alignment_counts_a_tenth():
         ("later", ContrastiveLoss(on="parts", alignment_steps=5), 5),
     ):
         model.compile(keras.optimizers.SGD(1.0), loss)
-        found[name] = float(model._batch_losses(batch, tf.constant(step), training=False).loss)
+        found[name] = float(losses_at(model, batch, step).loss)
     alignment = found["all steps"] - found["global"]
     assert alignment > 0.1
     assert found["first steps"] == pytest.approx(found["all steps"])
@@ -326,7 +324,7 @@ def test_gradient_on_parts_does_not_depend_on_the_blocks(monkeypatch):
     for block_numbers in (10**9, 1):
         monkeypatch.setattr(block_scoring, "BLOCK_NUMBERS", block_numbers)
         with tf.GradientTape() as tape:
-            losses = model._batch_losses(batch, tf.constant(0, tf.int64), training=False)
+            losses = losses_at(model, batch, 0)
         gradients = tape.gradient(
             losses.loss,
             [variable.value for variable in model.trainable_variables],
@@ -339,31 +337,3 @@ def test_gradient_on_parts_does_not_depend_on_the_blocks(monkeypatch):
 def test_unknown_on():
     with pytest.raises(ValueError, match="`on`.*Received: on=local$"):
         ContrastiveLoss(on="local")
-
-
-@pytest.mark.parametrize("images_of_a_block", [13, 5])
-def test_loss_scale_does_not_change_the_gradient(images_of_a_block):
-    rng = np.random.default_rng(2)
-    images = {"vector": tf.constant(rng.normal(size=(13, 4)))}
-    captions = {"vector": tf.constant(rng.normal(size=(13, 4)))}
-    weight = keras.Variable(rng.normal(size=(4, 4)), dtype="float64")
-    loss = ContrastiveLoss(3.0)
-    admissible = ~tf.eye(13, dtype=tf.bool)
-
-    def gradients(loss_scale: float) -> list[tf.Tensor]:
-        sources = [images["vector"], captions["vector"], weight.value]
-        with tf.GradientTape() as tape:
-            tape.watch(sources)
-            losses = matrix_loss(
-                lambda scores: loss(scores, admissible),
-                lambda a, b: tf.matmul(a["vector"] @ weight.value, b["vector"], transpose_b=True),
-                images,
-                captions,
-                [weight],
-                tf.constant(images_of_a_block),
-                loss_scale,
-            )
-        return tape.gradient(losses.loss, sources)
-
-    for a, b in zip(gradients(1.0), gradients(2.0**15), strict=True):
-        assert_close(b, a, 1e-10)

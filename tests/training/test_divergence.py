@@ -108,7 +108,7 @@ def test_a_run_that_diverges_names_step_captions_and_checkpoint(run_flags, tmp_p
         return BatchLosses(nan, nan, nan, nan)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(HardestNegativeTripletLoss, "__call__", not_a_number)
+        patch.setattr(HardestNegativeTripletLoss, "of_scores", not_a_number)
         error = fails(["--resume", run.path, "--epochs", "2", "--quiet"], capsys)
     first = captions_of_step(60, 16, 7, epoch=1, step=0)
     assert "The loss is nan in epoch 2, step 1, whose training captions are the rows " in error

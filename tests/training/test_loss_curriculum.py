@@ -5,13 +5,15 @@ import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
 from hslm_tf.models.hslm import HSLM
+from hslm_tf.presets import ABLATION_PARTS
 from hslm_tf.training import (
     ContrastiveLoss,
     HardestNegativeTripletLoss,
     LossCurriculum,
     NegativeCurriculum,
 )
-from tests.layer_test import assert_close
+from hslm_tf.training.averaging import TrainedWeights
+from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss
 from tests.tiny_model import SIZES, WORDS, random_batch, randomize_model
 
 FIRST_STEPS = 3
@@ -22,45 +24,40 @@ def curriculum() -> LossCurriculum:
     return LossCurriculum(ContrastiveLoss(5.0), then, FIRST_STEPS)
 
 
-@pytest.fixture(scope="module")
-def steps() -> dict:
-    """Losses and gradients by step: of the curriculum, of its first loss, and of the other."""
-    config = ModelConfig(**SIZES, mgcn=False, self_attention=False)
-    model = HSLM(config, WORDS, dtype="float64")
+class Told(RetrievalLoss):
+    """Reports the step that it is told."""
+
+    def __call__(self, batch):
+        zero = 0.0 * tf.reduce_sum(batch.all_scores())
+        return BatchLosses(zero, zero, zero, zero + tf.cast(batch.step, tf.float32))
+
+
+def compiled(loss) -> HSLM:
+    model = HSLM(ModelConfig(**SIZES, **ABLATION_PARTS[1], word_dropout=0.0), WORDS)
     randomize_model(model)
-    batch = random_batch(np.arange(12) // 2)
-    whole, found = curriculum(), {}
-    for name, loss in (("whole", whole), ("first", whole.first), ("then", whole.then)):
-        model.compile(keras.optimizers.SGD(1.0), loss)
-
-        def gradients(step):
-            with tf.GradientTape() as tape:
-                losses = model._batch_losses(batch, step, training=False)
-            gradients = tape.gradient(losses.loss, model.trainable_variables)
-            return losses, [tf.convert_to_tensor(gradient) for gradient in gradients]
-
-        found[name] = tf.function(gradients).get_concrete_function(tf.TensorSpec([], tf.int64))
-    return found
+    optimizer = keras.optimizers.Adam(1e-2, use_ema=True, ema_momentum=0.9, global_clipnorm=1.0)
+    model.compile(optimizer, loss)
+    return model
 
 
-@pytest.mark.parametrize("step", [0, 2, 3, 4, 100])
-def test_step_is_that_of_the_loss_whose_turn_it_is(step, steps):
-    losses, gradients = steps["whole"](tf.constant(step, tf.int64))
-    turn, since = ("first", step) if step < FIRST_STEPS else ("then", step - FIRST_STEPS)
-    expected, expected_gradients = steps[turn](tf.constant(since, tf.int64))
-    assert_close(losses.loss, expected.loss, 1e-10)
-    np.testing.assert_array_equal(losses.active_hinges, expected.active_hinges)
-    for a, b in zip(gradients, expected_gradients, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12)
-
-
-def test_share_follows_the_triplet_loss_after_the_first_steps():
+def test_every_step_has_the_loss_whose_turn_it_is():
     loss = curriculum()
-    shares = [
-        float(loss.candidate_fraction(tf.constant(step, tf.int64))) for step in (0, 2, 3, 4, 9, 50)
-    ]
-    assert shares == [1, 1, 0, 0, 1, 1]
-    assert 0 < float(loss.candidate_fraction(tf.constant(6, tf.int64))) < 1
+    stages = [loss.at(step) for step in (0, 2, 3, 4, 5, 100)]
+    assert [stage.first_step for stage in stages] == [0, 0, 3, 3, 3, 3]
+    assert stages[0] == stages[1] == (loss.first, 0)
+    random = stages[2].loss
+    assert stages[3].loss is random and stages[4].loss is stages[5].loss is loss.then
+    steps = tf.constant([0, 1, 2, 4, 6, 50], tf.int64)
+    assert [float(random.candidate_fraction(step)) for step in steps] == [0] * 6
+    shares = [float(loss.then.candidate_fraction(step)) for step in steps]
+    assert shares[:2] == [0, 0] and 0 < shares[2] < shares[3] < 1 and shares[4:] == [1, 1]
+
+
+def test_a_loss_counts_from_its_first_step():
+    model = compiled(LossCurriculum(Told(), Told(), FIRST_STEPS))
+    batches = tf.data.Dataset.from_tensors(random_batch(np.arange(4)))
+    history = model.fit(batches.repeat(6), epochs=6, steps_per_epoch=1, verbose=0).history
+    assert history["negative_score"] == [0, 1, 2, 0, 1, 2]
 
 
 def test_fit_passes_from_one_loss_to_the_other():
@@ -72,6 +69,50 @@ def test_fit_passes_from_one_loss_to_the_other():
     assert history["candidate_fraction"] == [1, 1, 1]
     history = model.fit(batches.repeat(2), epochs=2, steps_per_epoch=1, verbose=0).history
     assert history["candidate_fraction"] == [0, 0]
+
+
+def test_an_epoch_has_the_loss_of_most_of_its_steps():
+    """Also where loss scaling left out steps, which the optimizer does not count."""
+    batches = tf.data.Dataset.from_tensors(random_batch(np.arange(12))).repeat(2)
+    for first_steps, expected in ((2, [1, 0, 0]), (3, [1, 0, 0]), (4, [1, 1, 0])):
+        triplet = HardestNegativeTripletLoss(curriculum=NegativeCurriculum(9, 4))
+        model = compiled(LossCurriculum(ContrastiveLoss(), triplet, first_steps))
+        history = model.fit(batches, epochs=3, verbose=0).history
+        assert history["candidate_fraction"] == expected, first_steps
+
+
+def test_each_stage_has_one_graph(monkeypatch):
+    """Whose weights and optimizer are those of each loss by itself, one after another."""
+    traced, original = [], HSLM.train_step
+
+    def train_step(self, data):
+        traced.append(self._stage)
+        return original(self, data)
+
+    monkeypatch.setattr(HSLM, "train_step", train_step)
+    batches = tf.data.Dataset.from_tensor_slices(random_batch(np.arange(42) % 7)).batch(6)
+    batches = batches.take(1).concatenate(batches)  # Eight steps.
+    loss = curriculum()
+    model = compiled(loss)
+    model.fit(batches, epochs=8, steps_per_epoch=1, verbose=0)
+    assert traced == [loss.at(0), loss.at(3), loss.at(5)]
+
+    # In as many calls of `fit`, with one loss each.
+    twin = compiled(loss)
+    stages = [loss.at(0), loss.at(3), loss.at(5)]
+    for stage, first, last in zip(stages, (0, 3, 5), (3, 5, 8), strict=True):
+        monkeypatch.setattr(loss, "at", lambda _, stage=stage: stage)
+        part = batches.skip(first).take(last - first)
+        twin.fit(
+            part, epochs=last - first, steps_per_epoch=1, verbose=0, callbacks=[TrainedWeights()]
+        )
+    twin.optimizer.finalize_variable_values(twin.trainable_variables)
+    for one, other in zip(
+        [*model.weights, *model.optimizer.variables],
+        [*twin.weights, *twin.optimizer.variables],
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
 def test_config():

@@ -5,12 +5,9 @@ import json
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
-from hslm_tf.training import HardestNegativeTripletLoss, LossCurriculum, NegativeCurriculum
-from hslm_tf.training.contrastive_loss import ContrastiveLoss
 from tests.training.on_two_devices import Case, new_model
 
 # Uneven shares, clipping, weight decay, averaged weights; all kinds of negatives one after another.
@@ -42,7 +39,9 @@ def check(cases: dict[str, Case]) -> None:
         print(f"{name}: {found}")
         assert found["moved"] > 0.01, name
         if case.dtype == "float32":
-            assert found["largest"] < 1e-5, name
+            # Adam divides by the size of a gradient, and so enlarges the rounding of a small one.
+            assert found["largest"] < (1e-4 if case.adam else 1e-5), name
+            assert found["relative"] < 1e-5, name
         else:
             # A product over half of the batch is rounded to 8 or 11 bits, like one over all of it.
             assert (
@@ -60,29 +59,8 @@ def test_two_devices_learn_what_one_learns_by_every_loss():
     check(MORE)
 
 
-def test_stages_are_what_the_conditions_of_the_graph_say():
-    triplet = HardestNegativeTripletLoss(0.2, NegativeCurriculum(2, 3))
-    curriculum = LossCurriculum(ContrastiveLoss(), triplet, 3)
-    assert [triplet.stage(step) for step in range(4)] == [(False,), (False,), (True,), (True,)]
-    assert [curriculum.stage(step) for step in (0, 2, 3, 4, 5)] == [
-        *[(True, ())] * 2,
-        *[(False, (False,))] * 2,
-        (False, (True,)),
-    ]
-    for step in range(8):
-        scored = float(curriculum.candidate_fraction(tf.constant(step))) > 0
-        assert scored == (curriculum.stage(step)[0] or curriculum.stage(step)[1][0])
-
-
-def test_fit_refuses_several_devices(monkeypatch):
-    model = new_model(Case("hardest"), 1)
-    monkeypatch.setattr("hslm_tf.training.trainer.num_replicas", lambda: 2)
-    with pytest.raises(ValueError, match=r"`fit` cannot train on several .* Received: strategy="):
-        model.train_step({"image_index": np.arange(3)})
-
-
 def test_what_fails_on_several_devices_is_refused_by_name():
-    model = new_model(Case("hardest"), 1)
+    model = new_model(Case("hardest"))
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         with pytest.raises(ValueError, match="Received: steps_per_execution=2"):
             model.compile("sgd", steps_per_execution=2)

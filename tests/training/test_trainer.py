@@ -32,9 +32,9 @@ class ScalarProduct(RetrievalTrainer):
         self.image_encoder = keras.Model(image_inputs, {"vector": image})
         self.text_encoder = keras.Model(text_inputs, {"vector": text})
 
-    def score_pairs(self, images, texts):
-        return tf.reduce_sum(
-            tf.cast(images["vector"], tf.float32) * tf.cast(texts["vector"], tf.float32), axis=-1
+    def score_rows(self, images, texts, image_rows, text_rows):
+        return tf.gather_nd(
+            self.score_all(images, texts), tf.stack([image_rows, text_rows], axis=1)
         )
 
     def score_all(self, images, texts):

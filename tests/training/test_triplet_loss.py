@@ -11,9 +11,17 @@ import tensorflow as tf
 from hslm_tf.config import ModelConfig
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.training import HardestNegativeTripletLoss
+from hslm_tf.training.hardest_negatives import admissible_negatives
 from tests.layer_test import assert_close
 from tests.oracles.triplet_loss import triplet_loss
-from tests.tiny_model import SIZES, WORDS, random_images, random_token_ids, randomize_model
+from tests.tiny_model import (
+    SIZES,
+    WORDS,
+    losses_at,
+    random_images,
+    random_token_ids,
+    randomize_model,
+)
 from tests.training.curriculum_loss import curriculum_loss
 
 # 36 pairs of 20 images, some with two captions and some with four, neighbours or far apart.
@@ -121,7 +129,7 @@ def through_pairs(model: HSLM, data: dict, case: Case) -> Formulation:
     """The product's: what `train_step` differentiates."""
     model.retrieval_loss = case.loss
     with tf.GradientTape() as tape:
-        losses = model._batch_losses(data, tf.constant(case.step, tf.int64), case.training)
+        losses = losses_at(model, data, case.step, case.training)
     return Formulation(
         losses.loss, gradients_of(tape, losses.loss, model), float(losses.active_hinges)
     )
@@ -145,8 +153,10 @@ def first_maximum(scores: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
 
 def through_matrix(model: HSLM, data: dict, case: Case) -> Formulation:
     """The full computation; the oracle confirms its loss and the slopes of its scores."""
-    admissible = case.loss.admissible(
-        tf.constant(data["image_index"]), tf.constant(data["token_ids"])
+    admissible = admissible_negatives(
+        tf.constant(data["image_index"]),
+        case.loss.same_image_negatives,
+        tf.constant(data["token_ids"]),
     )
     candidates = case.loss.candidates(admissible, tf.constant(case.step, tf.int64))
     with tf.GradientTape(persistent=True) as tape:
@@ -243,6 +253,7 @@ def test_compiled_train_step_takes_the_gradient_of_the_whole_matrix():
     model.optimizer.iterations.assign(case.step)
     expected = through_matrix(model, batch, case)
     before = [np.asarray(variable).copy() for variable in model.trainable_variables]
+    model.enter_stage(model.retrieval_loss.at(case.step))
     report = tf.function(model.train_step)({k: tf.constant(v) for k, v in batch.items()})
     moved = [a - np.asarray(b) for a, b in zip(before, model.trainable_variables, strict=True)]
     assert_equal_gradients(model, moved, expected.gradients, 1e-10)

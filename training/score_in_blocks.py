@@ -1,0 +1,124 @@
+"""Scores with a gradient, in the memory of one block."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+from hslm_tf.layers.custom_gradient import custom_gradient
+
+Tensors = Mapping[str, tf.Tensor]
+
+
+def score_in_blocks(
+    score: Callable[[Tensors, Tensors], tf.Tensor],
+    rows: Tensors,
+    shared: Tensors,
+    variables: Sequence[keras.Variable],
+    block_size: int | tf.Tensor,
+) -> tf.Tensor:
+    """Scores rows, such as images, against what they share, such as all captions of a batch.
+
+    The tensors between inputs and scores are large: for every image, a vector for every word. Where
+    one block holds all rows, they are kept for the gradient. Otherwise nothing is kept, and the
+    gradient scores each block once more; rows whose scores the loss does not depend on are left
+    out there.
+
+    Args:
+        score: scores a block of rows against `shared`; one score, or one vector of them, a row.
+        rows: tensors whose first dimension is the n rows.
+        shared: what every block takes whole.
+        variables: the trainable variables that `score` uses.
+        block_size: rows of a block.
+
+    Returns:
+        The scores, `[n]` or `[n, m]`, float32 (float64 of float64 inputs).
+    """
+    # The gradient of a condition cannot read eager tensors, such as the mask of a constant batch,
+    # nor variables: both are read here and passed on.
+    rows, shared = ({key: tf.identity(x) for key, x in part.items()} for part in (rows, shared))
+    weights = [tf.convert_to_tensor(variable.value) for variable in variables]
+    row_keys, shared_keys = (
+        [key for key, x in part.items() if x.dtype.is_floating] for part in (rows, shared)
+    )
+    inputs = [*(rows[key] for key in row_keys), *(shared[key] for key in shared_keys), *weights]
+    num_rows, num_shared = len(row_keys), len(row_keys) + len(shared_keys)
+    first = next(iter(rows.values()))
+    count = tf.shape(first)[0]
+    dtype = tf.float64 if any(x.dtype == tf.float64 for x in inputs) else tf.float32
+
+    def with_inputs(block: Tensors, *values: tf.Tensor) -> tf.Tensor:
+        """Scores a block; `values` stand for what has a gradient."""
+        block = {**block, **dict(zip(row_keys, values, strict=False))}
+        common = {**shared, **dict(zip(shared_keys, values[num_rows:], strict=False))}
+        mapping = list(zip(variables, values[num_shared:], strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            return score(block, common)
+
+    def taken(values: Sequence[tf.Tensor], numbers: tf.Tensor) -> tuple[Tensors, list[tf.Tensor]]:
+        """A block's rows, and what has a gradient in it."""
+        block = {key: tf.gather(x, numbers) for key, x in rows.items() if key not in row_keys}
+        own = [tf.gather(x, numbers) for x in values[:num_rows]]
+        return block, [*own, *values[num_rows:]]
+
+    # `tf.recompute_grad` would do the same, but fails within loops.
+    @custom_gradient
+    def in_blocks(*values: tf.Tensor) -> tuple:
+        def score_block(start: tf.Tensor, found: tf.TensorArray) -> tuple:
+            block, own = taken(values, tf.range(start, tf.minimum(start + block_size, count)))
+            return start + block_size, found.write(start // block_size, with_inputs(block, *own))
+
+        found = tf.TensorArray(dtype, -(-count // block_size), infer_shape=False)
+        found = tf.while_loop(
+            lambda start, _: start < count, score_block, (0, found), parallel_iterations=1
+        )[1]
+        scores = found.concat()
+
+        def gradient(slopes: tf.Tensor) -> tuple:
+            # Hinges within the margin have none; a score that is no number must be seen, though.
+            needed = (slopes != 0) | ~tf.math.is_finite(scores)
+            needed = tf.where(tf.reduce_any(tf.reshape(needed, [count, -1]), axis=1))[:, 0]
+
+            def add_block(start: tf.Tensor, *sums: tf.Tensor) -> tuple:
+                numbers = needed[start : start + block_size]
+                block, own = taken(values, numbers)
+                with tf.GradientTape() as tape:
+                    tape.watch(own)
+                    block_scores = with_inputs(block, *own)
+                added = tape.gradient(
+                    block_scores,
+                    own,
+                    tf.gather(slopes, numbers),
+                    unconnected_gradients=tf.UnconnectedGradients.ZERO,
+                )
+                of_rows = [
+                    tf.tensor_scatter_nd_add(total, numbers[:, None], x)
+                    for total, x in zip(sums, added[:num_rows], strict=False)
+                ]
+                others = zip(sums[num_rows:], added[num_rows:], strict=True)
+                return (
+                    start + block_size,
+                    *of_rows,
+                    *(a + tf.convert_to_tensor(b) for a, b in others),
+                )
+
+            # Zeros of a known shape would become constants of the graph, and stay in memory.
+            nothing = tf.minimum(tf.size(needed), 0)
+            zeros = [tf.fill(tf.shape(x), tf.cast(nothing, x.dtype)) for x in values]
+            return tf.while_loop(
+                lambda start, *_: start < tf.size(needed),
+                add_block,
+                (0, *zeros),
+                shape_invariants=(tf.TensorShape([]), *(zero.shape for zero in zeros)),
+                parallel_iterations=1,
+            )[1:]
+
+        return scores, gradient
+
+    limit = tf.get_static_value(block_size)
+    if first.shape[0] is not None and limit is not None:
+        # A condition that is known leaves half of the loops' graph, which TensorFlow cannot sort.
+        return with_inputs(rows, *inputs) if first.shape[0] <= limit else in_blocks(*inputs)
+    return tf.cond(
+        count <= block_size, lambda: with_inputs(rows, *inputs), lambda: in_blocks(*inputs)
+    )
