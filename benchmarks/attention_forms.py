@@ -25,12 +25,7 @@ from hslm_tf.runs.splits import open_split
 
 FORMS: dict[str, dict[str, Any]] = {
     "global vectors alone": {"cross_attention": False, "local_alignment": False},
-    "sigmoid, 10": {"attention": "sigmoid", "attention_scale": 10.0, "attention_threshold": 0.0},
-    "sigmoid, 20, threshold 0.3": {
-        "attention": "sigmoid",
-        "attention_scale": 20.0,
-        "attention_threshold": 0.3,
-    },
+    "sigmoid, 10": {"attention": "sigmoid", "attention_scale": 10.0},
     "softmax, 10": {"attention": "softmax", "attention_scale": 10.0},
     "softmax, 20": {"attention": "softmax", "attention_scale": 20.0},
     "softmax, 40": {"attention": "softmax", "attention_scale": 40.0},

@@ -54,21 +54,15 @@ class ModelConfig:
     """relation matrix: divided by the number of nodes (mean), as in the paper (dot), or softmax"""
     mgcn_normalization: Literal["l2", "layer"] | None = "l2"
     """normalization after every graph convolution; the paper has none"""
-    mgcn_shared: bool = False
-    """one set of weights for all graph convolutions"""
     mgcn_heads: int = 1
     """relation matrices of a graph convolution; with more than one, messages pass a ReLU (the paper
     has one)"""
-    mgcn_dropout: float = 0.0
-    """dropout on the relation matrices"""
     attention: Literal["sigmoid", "softmax", "leaky_softmax", "hard", "dot_sigmoid"] = "sigmoid"
     """cross-attention weights: of a scaled cosine (with leaky_softmax, as SGRAF, words compete for
     regions), the most similar region alone (hard, as CHAN), or of the dot product (dot_sigmoid, as
     in the paper)"""
     attention_scale: float = 10.0
     """initial scale gamma of the cosine"""
-    attention_threshold: float = 0.0
-    """cosine at which a region has the weight 0.5 (sigmoid)"""
     image_global: Literal["attended", "regions"] = "attended"
     """what models with cross-attention pool to the image's global vector: the vectors that the
     words attend to, as the paper does, or the regions, as SGRAF does"""
@@ -112,7 +106,6 @@ class ModelConfig:
             "word_dropout",
             "region_dropout",
             "feature_dropout",
-            "mgcn_dropout",
             "drop_regions",
             "drop_words",
         ):
@@ -155,8 +148,6 @@ class DataConfig:
     word_vectors: str | None = None
     """GloVe or word2vec text file, or .npz, that the word embedding starts from; "sample" is the
     packaged slice of GloVe for the words of the built-in sample"""
-    rescale_word_vectors: bool = True
-    """scale pretrained vectors to the standard deviation of random ones"""
     images: str | None = None
     """folder with the photographs, named as the ids of the images, for TensorBoard to show"""
 
@@ -180,9 +171,7 @@ class TrainingConfig:
     warmup_steps: int = 100
     """steps in which the learning rate of the cosine schedule rises from zero"""
     decay_epochs: int = 20
-    """epochs after which the learning rate of the step schedule is multiplied by decay_rate"""
-    decay_rate: float = 0.1
-    """factor of the learning rate every decay_epochs"""
+    """epochs after which the learning rate of the step schedule falls to a tenth"""
     weight_decay: float = 0.0
     """decoupled weight decay of everything but biases, norms and scales"""
     ema: float = 0.0
@@ -233,7 +222,6 @@ class TrainingConfig:
         _require(self, "epochs", self.epochs >= 1, "at least 1")
         _require(self, "batch_size", self.batch_size >= 2, "at least 2")
         _require(self, "learning_rate", self.learning_rate > 0, "positive")
-        _require(self, "decay_rate", 0 < self.decay_rate <= 1, "in (0, 1]")
         _require(self, "decay_epochs", self.decay_epochs >= 1, "at least 1")
         _require(self, "gradient_clip", self.gradient_clip > 0, "positive")
         _require(self, "margin", self.margin > 0, "positive")

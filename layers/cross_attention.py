@@ -19,15 +19,13 @@ class CrossAttention(keras.layers.Layer):
     Row j of `R_a*` is `sum_i a_ji r_i`, with one weight for word j and region i.
 
     Args:
-        activation: `"sigmoid"` is `sigmoid(gamma (cos(t_j, r_i) - threshold))`, `"softmax"` a
+        activation: `"sigmoid"` is `sigmoid(gamma cos(t_j, r_i))`, `"softmax"` a
             softmax of `gamma cos(t_j, r_i)` over the regions, `"leaky_softmax"` the same after
             negative cosines are multiplied by 0.1 and the cosines of each region are scaled to unit
             length over the words of the caption (SCAN, text to image, and SGRAF), so that words
             compete for regions, `"hard"` gives each word its one most similar region (CHAN),
             `"dot_sigmoid"` is `sigmoid(t_j . r_i)`, as the paper prints it.
         scale: initial gamma, a trainable scalar; `"hard"` and `"dot_sigmoid"` have none.
-        threshold: the cosine at which a region has the weight 0.5, for `"sigmoid"`. With 0, all
-            weights are near 0.5 before training, and every word gets about the mean of the image.
         normalize: scales the attended vectors to unit length.
         unit_inputs: says that words and real regions are unit vectors already, so that their dot
             product is their cosine.
@@ -53,7 +51,6 @@ class CrossAttention(keras.layers.Layer):
         self,
         activation: str = "sigmoid",
         scale: float = 10.0,
-        threshold: float = 0.0,
         normalize: bool = True,
         unit_inputs: bool = False,
         **kwargs,
@@ -66,7 +63,6 @@ class CrossAttention(keras.layers.Layer):
             )
         self.activation = activation
         self.scale = scale
-        self.threshold = threshold
         self.normalize = normalize
         self.unit_inputs = unit_inputs
         self.supports_masking = True
@@ -155,8 +151,6 @@ class CrossAttention(keras.layers.Layer):
         mask = None if region_mask is None else region_mask[..., None, :]
         if self.activation.endswith("softmax"):
             return masked_softmax(logits, mask)
-        if self.activation == "sigmoid" and self.threshold:
-            logits = logits - ops.cast(self.gamma, logits.dtype) * self.threshold
         weights = ops.sigmoid(logits)
         return weights if mask is None else ops.where(mask, weights, 0.0)
 
@@ -194,7 +188,6 @@ class CrossAttention(keras.layers.Layer):
             **super().get_config(),
             "activation": self.activation,
             "scale": self.scale,
-            "threshold": self.threshold,
             "normalize": self.normalize,
             "unit_inputs": self.unit_inputs,
         }

@@ -24,7 +24,6 @@ class GraphConv(keras.layers.Layer):
         affinity: what becomes of A. `"mean"` divides by the number of real nodes (as VSRN does),
             `"dot"` leaves it as the paper prints it, `"softmax"` normalizes each row of
             `A / sqrt(width)`.
-        dropout: share of the relations that are left out while training.
         heads: relation matrices, each between its own share of the columns of mu and nu, for its
             own share of the messages. With more than one, messages pass a ReLU before the update:
             so a node can take different things by different relations. The paper has one head,
@@ -34,7 +33,6 @@ class GraphConv(keras.layers.Layer):
     Call arguments:
         nodes: `[batch, nodes, width]`, region or word features.
         mask: boolean `[batch, nodes]`, True for real nodes; None where all are real.
-        training: drops relations at training time only.
 
     Returns:
         `[batch, nodes, width]`; rows of padding nodes are zero.
@@ -43,9 +41,7 @@ class GraphConv(keras.layers.Layer):
         ValueError: if `affinity` is unknown, or the width is no multiple of `heads`.
     """
 
-    def __init__(
-        self, affinity: str = "mean", dropout: float = 0.0, heads: int = 1, **kwargs
-    ) -> None:
+    def __init__(self, affinity: str = "mean", heads: int = 1, **kwargs) -> None:
         super().__init__(**kwargs)
         if affinity not in AFFINITIES:
             raise ValueError(
@@ -54,9 +50,7 @@ class GraphConv(keras.layers.Layer):
         if heads < 1:
             raise ValueError(f"`heads` must be at least 1. Received: heads={heads}")
         self.affinity = affinity
-        self.dropout = dropout
         self.heads = heads
-        self.relation_dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         self.supports_masking = True
 
     def build(self, input_shape: tuple) -> None:
@@ -76,20 +70,15 @@ class GraphConv(keras.layers.Layer):
         return keras.layers.Dense(width, dtype=self.dtype_policy, name=name, **kwargs)
 
     def call(
-        self,
-        nodes: keras.KerasTensor,
-        mask: keras.KerasTensor | None = None,
-        training: bool = False,
+        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None = None
     ) -> keras.KerasTensor:
-        return mask_rows(self.convolve(nodes, mask, training), mask)
+        return mask_rows(self.convolve(nodes, mask), mask)
 
     def convolve(
-        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None, training: bool = False
+        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None
     ) -> keras.KerasTensor:
         """As `call`, but rows of padding nodes may hold anything."""
         relations = self._relations(nodes, mask)
-        if self.dropout:
-            relations = self.relation_dropout(relations, training=training)
         if self.heads > 1:
             received = ops.matmul(relations, self._in_heads(self.message(nodes)))
             received = ops.reshape(ops.swapaxes(received, 1, 2), ops.shape(nodes))
@@ -172,7 +161,6 @@ class GraphConv(keras.layers.Layer):
         return {
             **super().get_config(),
             "affinity": self.affinity,
-            "dropout": self.dropout,
             "heads": self.heads,
         }
 

@@ -21,16 +21,12 @@ class MGCN(keras.layers.Layer):
         affinity: see `GraphConv`.
         normalization: what follows every graph convolution: `"l2"` scales each row to unit
             length, `"layer"` is layer normalization, None leaves it out, as the paper does.
-        shared: one set of weights for all graph convolutions, as in a recurrence; the paper has one
-            for each.
-        affinity_dropout: share of the relations that are left out while training.
         heads: see `GraphConv`.
         **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         nodes: `[batch, nodes, width]`, region or word features.
         mask: boolean `[batch, nodes]`, True for real nodes; None where all are real.
-        training: drops relations at training time only.
 
     Returns:
         `[batch, nodes, width]`; rows of padding nodes are zero.
@@ -44,8 +40,6 @@ class MGCN(keras.layers.Layer):
         num_layers: int = 4,
         affinity: str = "mean",
         normalization: str | None = "l2",
-        shared: bool = False,
-        affinity_dropout: float = 0.0,
         heads: int = 1,
         **kwargs,
     ) -> None:
@@ -60,19 +54,11 @@ class MGCN(keras.layers.Layer):
         self.num_layers = num_layers
         self.affinity = affinity
         self.normalization = normalization
-        self.shared = shared
-        self.affinity_dropout = affinity_dropout
         self.heads = heads
         self.supports_masking = True
         self.convolutions = [
-            GraphConv(
-                affinity,
-                affinity_dropout,
-                heads,
-                dtype=self.dtype_policy,
-                name=f"graph_conv_{i + 1}",
-            )
-            for i in range(1 if shared else num_layers)
+            GraphConv(affinity, heads, dtype=self.dtype_policy, name=f"graph_conv_{i + 1}")
+            for i in range(num_layers)
         ]
         self.norms = [
             # Layer normalization computes its statistics in float32 whatever the policy.
@@ -88,11 +74,10 @@ class MGCN(keras.layers.Layer):
         self,
         nodes: keras.KerasTensor,
         mask: keras.KerasTensor | None = None,
-        training: bool = False,
     ) -> keras.KerasTensor:
         # Padding nodes do not change the real ones, so masking once, at the end, is enough.
         for i in range(self.num_layers):
-            nodes = self._step(i, nodes, mask, training)
+            nodes = self._step(i, nodes, mask)
         return mask_rows(nodes, mask) if self.normalization == "layer" else nodes
 
     def relations(
@@ -109,21 +94,14 @@ class MGCN(keras.layers.Layer):
         """
         found = []
         for i in range(self.num_layers):
-            found.append(self._convolution(i).relations(nodes, mask))
-            nodes = self._step(i, nodes, mask, training=False)
+            found.append(self.convolutions[i].relations(nodes, mask))
+            nodes = self._step(i, nodes, mask)
         return found
 
-    def _convolution(self, i: int) -> GraphConv:
-        return self.convolutions[0 if self.shared else i]
-
     def _step(
-        self,
-        i: int,
-        nodes: keras.KerasTensor,
-        mask: keras.KerasTensor | None,
-        training: bool,
+        self, i: int, nodes: keras.KerasTensor, mask: keras.KerasTensor | None
     ) -> keras.KerasTensor:
-        nodes = self._convolution(i).convolve(nodes, mask, training)
+        nodes = self.convolutions[i].convolve(nodes, mask)
         if i + 1 == self.num_layers and self.normalization != "layer":
             nodes = mask_rows(nodes, mask)
         if self.normalization == "l2":
@@ -141,7 +119,5 @@ class MGCN(keras.layers.Layer):
             "num_layers": self.num_layers,
             "affinity": self.affinity,
             "normalization": self.normalization,
-            "shared": self.shared,
-            "affinity_dropout": self.affinity_dropout,
             "heads": self.heads,
         }

@@ -20,7 +20,7 @@ def test_presets_of_the_paper(name, decay_epochs):
     training = run.training
     assert (training.epochs, training.batch_size) == (40, 128)
     assert (training.learning_rate, training.decay_epochs) == (2e-4, decay_epochs)
-    assert (training.decay_rate, training.margin, training.gradient_clip) == (0.1, 0.2, 2.0)
+    assert (training.margin, training.gradient_clip) == (0.2, 2.0)
     assert training.curriculum and not training.same_image_negatives
     # What the paper does not state.
     assert training.schedule == "step"

@@ -23,7 +23,7 @@ EXAMPLES = [
     layers.CrossAttention("softmax", 4.0, 0.1, normalize=False, unit_inputs=True),
     layers.GraphConv("softmax", 0.1),
     layers.L2Normalization(name="a", dtype="float64"),
-    layers.MGCN(3, affinity="softmax", normalization=None, shared=True, affinity_dropout=0.1),
+    layers.MGCN(3, affinity="softmax", normalization=None, heads=2),
     layers.RegionDropping(0.3, seed=4),
     layers.SelfAttention(residual=True),
     layers.SimilarityFusion(normalize=False, balance=True, start="random"),

@@ -154,7 +154,6 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
         attended, weights = CrossAttention(
             activation=config.attention,
             scale=config.attention_scale,
-            threshold=config.attention_threshold,
             normalize=config.normalize_features,
             unit_inputs=config.normalize_features,
             dtype=dtype,
@@ -229,8 +228,6 @@ def _mgcn(config: ModelConfig, dtype: keras.DTypePolicy, name: str) -> MGCN | No
         config.mgcn_layers,
         affinity=config.mgcn_affinity,
         normalization=config.mgcn_normalization,
-        shared=config.mgcn_shared,
-        affinity_dropout=config.mgcn_dropout,
         heads=config.mgcn_heads,
         dtype=dtype,
         name=name,

@@ -289,7 +289,6 @@ def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
             vocabulary.words,
             config.model.word_dim,
             config.training.seed,
-            config.data.rescale_word_vectors,
         )
         model.text_encoder.get_layer("word_embedding").set_weights([vectors])
         missing = [word for word, known in zip(vocabulary.words, found, strict=True) if not known]

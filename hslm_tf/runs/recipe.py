@@ -61,7 +61,7 @@ def schedule_of(
         return keras.optimizers.schedules.ExponentialDecay(
             training.learning_rate,
             decay_steps=training.decay_epochs * steps,
-            decay_rate=training.decay_rate,
+            decay_rate=0.1,
             staircase=True,
         )
     return keras.optimizers.schedules.CosineDecay(

@@ -20,7 +20,6 @@ def load_word_vectors(
     words: Sequence[str],
     dim: int,
     seed: int = 0,
-    rescale: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Makes an embedding of a vocabulary from pretrained vectors.
 
@@ -34,7 +33,6 @@ def load_word_vectors(
         dim: width of the embedding. Narrower vectors fill its first columns, and the others start
             random.
         seed: seed of the values that are not in the file.
-        rescale: whether found vectors are scaled.
 
     Returns:
         The matrix, float32 `[V, dim]`, uniform(-0.1, 0.1) where the file has no value; and boolean
@@ -52,7 +50,7 @@ def load_word_vectors(
         rows = list(vectors)
         values = np.stack([vectors[row] for row in rows])
         deviation = values.std(dtype=np.float64)
-        if rescale and deviation > 0:
+        if deviation > 0:
             values = values * np.float32(RANDOM_DEVIATION / deviation)
         matrix[rows, : values.shape[1]] = values
         found[rows] = True

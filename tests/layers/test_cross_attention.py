@@ -96,18 +96,6 @@ def test_alignment_is_the_cosine_with_the_attended_vector(dtype, tolerance, acti
                 assert_close(found[g, b][example.segment_ids[g] == t], expected, tolerance)
 
 
-@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-10)])
-def test_threshold_equals_oracle(dtype, tolerance):
-    example = packed_example(WIDTH, dtype)
-    words, regions = example.captions[0][0], example.images[0][0]
-    layer = CrossAttention(scale=6.0, threshold=0.3, dtype=dtype)
-    actual = layer(words[None], regions[None, None])
-    expected = cross_attention(words, regions, gamma=6.0, threshold=0.3)
-    assert_close(tuple(x[0, 0] for x in actual), expected, tolerance)
-    revived = CrossAttention.from_config(layer.get_config())
-    assert revived.threshold == 0.3
-
-
 def test_gamma_starts_at_the_scale():
     layer = CrossAttention(scale=9.0)
     layer(np.ones((1, 2, 3), "float32"), np.ones((1, 1, 2, 3), "float32"))

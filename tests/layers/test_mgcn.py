@@ -60,27 +60,13 @@ def test_equals_oracle(dtype, tolerance, affinity, num_layers, normalization):
         assert_close(layer(image[None])[0], expected, tolerance)
 
 
-def test_shared_weights_are_one_convolution_over_and_over():
+def test_relations_of_every_layer():
     images = draw_images("float64")
     nodes, mask = pad_batch(images)
-    layer = MGCN(3, shared=True, dtype="float64")
+    layer = MGCN(3, dtype="float64")
     layer(nodes, mask=mask)
     randomize(layer, scale=0.5)
-    assert len(layer.weights) == 8
-    weights = [weights_of(layer.convolutions[0])] * 3
-    for image, output in zip(images, layer(nodes, mask=mask), strict=True):
-        assert_close(output[: len(image)], mgcn(image, weights, "mean", [l2_normalize] * 3), 1e-10)
-    assert MGCN.from_config(layer.get_config()).shared
-
-
-@pytest.mark.parametrize("shared", [False, True])
-def test_relations_of_every_layer(shared):
-    images = draw_images("float64")
-    nodes, mask = pad_batch(images)
-    layer = MGCN(3, shared=shared, affinity_dropout=0.5, dtype="float64")
-    layer(nodes, mask=mask)
-    randomize(layer, scale=0.5)
-    weights = [weights_of(c) for c in layer.convolutions] * (3 if shared else 1)
+    weights = [weights_of(c) for c in layer.convolutions]
     for i, matrices in enumerate(layer.relations(nodes, mask)):
         for image, matrix in zip(images, matrices, strict=True):
             real = len(image)
@@ -88,24 +74,6 @@ def test_relations_of_every_layer(shared):
             expected = affinity_matrix(inputs, weights[i], "mean")
             assert_close(np.asarray(matrix)[:real, :real], expected, 1e-10)
             assert not np.any(np.asarray(matrix)[:, real:])
-
-
-def test_dropped_relations():
-    """While training some relations are missing and the others count more; padding stays empty."""
-    images = draw_images()
-    nodes, mask = pad_batch(images)
-    layer = MGCN(1, affinity_dropout=0.5)
-    layer(nodes, mask=mask)
-    randomize(layer, scale=0.5)
-    plain = MGCN(1)
-    plain(nodes, mask=mask)
-    plain.set_weights(layer.get_weights())
-    expected = np.asarray(plain(nodes, mask=mask))
-    np.testing.assert_array_equal(layer(nodes, mask=mask), expected)
-    first, second = (np.asarray(layer(nodes, mask=mask, training=True)) for _ in range(2))
-    assert np.abs(first - expected).max() > 1e-3 and np.abs(first - second).max() > 1e-3
-    assert not np.any(first[~mask])
-    assert MGCN.from_config(layer.get_config()).affinity_dropout == 0.5
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ def attention_weights(
     regions: np.ndarray,
     activation: str = "sigmoid",
     gamma: float = 10.0,
-    threshold: float = 0.0,
 ) -> np.ndarray:
     """Eq. 16: the weight `a_ji` of region i `[N, d]` for word j `[M, d]`, `[M, N]`."""
     logits = np.zeros((len(words), len(regions)))
@@ -28,7 +27,7 @@ def attention_weights(
         logits *= gamma
     if activation.endswith("softmax"):
         return np.stack([softmax(row) for row in logits])
-    return sigmoid(logits - gamma * threshold)
+    return sigmoid(logits)
 
 
 def cross_attention(
@@ -38,10 +37,9 @@ def cross_attention(
     gamma: float = 10.0,
     normalize: bool = True,
     epsilon: float = 1e-12,
-    threshold: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Eq. 15: one attended image vector per word, `[M, d]`, and its weights, `[M, N]`."""
-    weights = attention_weights(words, regions, activation, gamma, threshold)
+    weights = attention_weights(words, regions, activation, gamma)
     attended = np.zeros(words.shape)
     for j in range(len(words)):
         for i in range(len(regions)):

@@ -59,7 +59,7 @@ def test_relations_of_an_image_are_equation_7(affinity):
 
 @pytest.mark.parametrize("normalization", ["l2", "layer", None])
 def test_relations_of_a_caption(normalization):
-    model = tiny_model(mgcn_normalization=normalization, mgcn_shared=True, mgcn_layers=3)
+    model = tiny_model(mgcn_normalization=normalization, mgcn_layers=3)
     words, found = caption_relations(model, "A big dog")
     assert words == ["<start>", "a", "big", "dog", "<end>"]
     assert [matrix.shape for matrix in found] == [(5, 5)] * 3
