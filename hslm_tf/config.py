@@ -303,7 +303,7 @@ class RunConfig:
                 training=TrainingConfig(**sections["training"]),
             )
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            # What is wrong may be as long as the file, and have its line breaks.
+            # The message may quote the whole file, line breaks included.
             reason = " ".join(str(error).split())[:300]
             raise ValueError(
                 f"{path}: not the configuration of a run: {type(error).__name__}: {reason}"

@@ -26,7 +26,7 @@ def custom_gradient(function: Callable[..., tuple]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def gradients_end_with_graph() -> Iterator[None]:
-    """The custom gradients of what is built within end with the graph that is being built.
+    """Custom gradients that are used within this context are forgotten with their graph.
 
     TensorFlow registers every use of a custom gradient in a graph under a name, and never forgets
     it. The gradient knows the tensors of the graph, and the graph its weights: a process that

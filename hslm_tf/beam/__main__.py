@@ -74,7 +74,7 @@ def main(args: Sequence[str] | None = None) -> None:
     args = list(sys.argv[1:] if args is None else args)
     end = args.index("--") if "--" in args else len(args)
     arguments = tyro.cli(BeamArguments, prog="python -m hslm_tf.beam", args=args[:end])
-    # On this machine Beam has nothing to tell that the error does not; of a cluster's job it has.
+    # A local run's error says everything; a cluster's job needs Beam's own log, too.
     elsewhere = any(flag.startswith("--runner") for flag in args[end:])
     logging.basicConfig(level=logging.INFO if elsewhere else logging.CRITICAL)
     with one_line_errors():

@@ -163,7 +163,7 @@ def run_pipeline(
 
 def _in_one_line(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()] or [""]
-    # Of a step in another process Beam gives the whole traceback, whose last line is the error.
+    # Beam gives the whole traceback of a step in another process; its last line is the error.
     if lines[0].startswith("Traceback"):
         return lines[-1].strip()
     return f"{type(error).__name__}: {lines[0]}"

@@ -101,7 +101,7 @@ def compare_splits(opened: OpenedSplits, data: DataConfig) -> Iterator[Finding]:
         try:
             check_same(first.extraction, dataset.extraction, first.source, dataset.source)
         except ValueError as error:
-            # Of the others, training asks only how dev was made.
+            # Training asks only of dev how it was made.
             severity: Severity = "error" if name == data.dev_split else "warning"
             yield Finding(severity, "other_extraction", name, str(error))
     if first.name == data.train_split and len(np.unique(first.caption_to_image)) == 1:

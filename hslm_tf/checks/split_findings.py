@@ -1,4 +1,4 @@
-"""What of a split its owner should know."""
+"""Findings that the owner of a split should know."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 def feature_findings(split: str, report: FeatureReport, stops: Severity) -> Iterator[Finding]:
-    """Tells what of the region features its owner should know.
+    """Lists what the owner of the region features should know.
 
     Args:
         split: the split.

@@ -1,6 +1,6 @@
 """The error of a data file that is missing or wrong."""
 
-# What stands in a damaged file may be as long as the file.
+# A message that quotes a damaged file may be as long as the file.
 _LONGEST = 2000
 
 

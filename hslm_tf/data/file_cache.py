@@ -1,4 +1,4 @@
-"""What was read from a file is kept until the file changes."""
+"""A cache of values read from files, each kept until its file changes."""
 
 import functools
 import os

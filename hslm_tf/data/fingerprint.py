@@ -100,7 +100,7 @@ class DataFingerprint:
                 found.append("other captions")
             if self.caption_to_image_sha256 != earlier.caption_to_image_sha256:
                 found.append("captions of other images")
-        # Of another number of images, other images are read.
+        # A split with another number of images has other images read.
         if self.images == earlier.images:
             ids = {self.ids_sha256, earlier.ids_sha256} - {None}
             if len(ids) > 1:

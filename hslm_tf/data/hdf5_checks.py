@@ -15,7 +15,7 @@ import numpy as np
 
 from hslm_tf.data.errors import DataError
 
-# Those of HDF5 and h5py themselves, with how many times larger than the file they can make values.
+# The filters of HDF5 and h5py, each with the largest factor by which it can compress.
 _FILTERS = {
     h5py.h5z.FILTER_DEFLATE: ("gzip", 1032),
     h5py.h5z.FILTER_SHUFFLE: ("shuffle", 1),

@@ -14,7 +14,7 @@ from hslm_tf.data.file_rows import FileRows
 from hslm_tf.data.hdf5_checks import check_names, check_storage, check_strings
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
-# What h5py raises on files that are damaged, or that hold what NumPy has no type for.
+# h5py raises these on damaged files, and on types that NumPy does not have.
 _FOREIGN = (OSError, KeyError, RuntimeError, TypeError, ValueError)
 
 

@@ -17,7 +17,7 @@ from hslm_tf.data.caption_files import written_ids
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 
-# What HDF5 needs beside the values; a string has a reference, a header and a share of a heap.
+# Bytes that HDF5 needs beside the values; a string has a reference, a header and part of a heap.
 _OVERHEAD, _OF_A_STRING = 1 << 16, 64
 
 

@@ -13,7 +13,7 @@ from hslm_tf.data.file_cache import cached_by_file
 from hslm_tf.data.json_object import parse_json
 
 logger = logging.getLogger("hslm_tf")
-# What the file calls `val` is `dev` everywhere else in this family of models.
+# The file says `val`; everything else in this family of models says `dev`.
 _SPLIT_NAMES = {"val": "dev"}
 # Sizes of the splits in the releases that papers report on.
 _OFFICIAL: dict[str, dict[str, tuple[int, ...]]] = {

@@ -15,7 +15,7 @@ _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-# What NumPy raises on a header that it, or Python's parser, does not understand.
+# NumPy raises these on a header that it, or Python's parser, does not understand.
 _ODD_HEADERS = (
     *(KeyError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError),
     TokenError,

@@ -10,7 +10,7 @@ import numpy as np
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.npy import read_header
 
-# What zipfile, zlib and NumPy raise on a file that is damaged, encrypted or compressed otherwise.
+# zipfile, zlib and NumPy raise these on a file that is damaged, encrypted or oddly compressed.
 BROKEN = (
     *(zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError, OSError),
     *(TypeError, struct.error, NotImplementedError, SyntaxError, MemoryError),

@@ -10,7 +10,7 @@ import numpy as np
 from hslm_tf.data.errors import DataError
 
 _PLACES = 16
-# Up to one run of rows in so many may be longer than 1: a photograph may occur twice.
+# One run of equal rows in eight may be longer than 1: a photograph may occur twice.
 _RARE = 8
 
 

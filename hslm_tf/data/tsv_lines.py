@@ -24,7 +24,7 @@ LXMERT_FIELDS = (
 FLOAT = np.dtype("<f4")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{2}")
 _LONGEST_HEADER = 1000
-# What LXMERT calls otherwise.
+# LXMERT's other names.
 _SAME = {"img_id": "image_id", "img_w": "image_w", "img_h": "image_h"}
 
 
@@ -54,7 +54,7 @@ class Columns:
         return self.names.index(field)
 
     def __str__(self) -> str:
-        """What they were told by, for messages."""
+        """How the fields were recognised, for messages."""
         told_by = "a header of" if self.in_header else "lines of"
         return f"{told_by} {len(self.names)} columns"
 

@@ -182,7 +182,7 @@ def _preset(name: str, size: int, applications: Any) -> Backbone:
     try:
         network = keras_hub.models.Backbone.from_preset(name)
         converter = keras_hub.layers.ImageConverter.from_preset(name, image_size=None)
-    # What is wrong with a preset or its download is told by any exception.
+    # KerasHub raises anything where a preset or its download is wrong.
     except Exception as error:
         reason = f"{name} is no KerasHub preset that can be loaded: {_first_line(error)}"
         if not local:

@@ -2,7 +2,7 @@
 
 import re
 
-# What begins a segment: restart markers and stuffed bytes stand inside the picture.
+# Markers that begin a segment; restart markers and stuffed bytes stand inside the picture.
 _MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
 _END = b"\xd9"
 # Read as a picture, these bytes are no grey. Where a picture has restart markers, a decoder that

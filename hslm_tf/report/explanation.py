@@ -85,7 +85,7 @@ class Explainer:
         gates = np.ones(count, np.float32)
         if "gates" in weights:
             gates = np.asarray(weights["gates"], np.float32)[0, 0, :, 0]
-        # Of a caption that is too long the words at the end were not compared.
+        # The model truncates long captions: the words at their end were not compared.
         kept = [word.decode("utf-8", "replace") for word in words[: count - 2]]
         return Explanation(["<start>", *kept, "<end>"], gates, attention)
 

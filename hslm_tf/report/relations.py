@@ -66,7 +66,7 @@ def caption_relations(model: HSLM, caption: str) -> tuple[list[str], list[np.nda
     words = [
         word.decode("utf-8", "replace") for word in tokenize(tf.constant([caption]))[0].numpy()
     ]
-    # Of a caption that is too long the model does not see the end.
+    # The model truncates long captions.
     words = ["<start>", *words[: ids.shape[1] - 2], "<end>"]
     return words, _relations(model.text_encoder, "text_mgcn", {"token_ids": ids})
 

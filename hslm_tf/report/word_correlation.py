@@ -21,7 +21,7 @@ FUNCTION_WORDS = (
 ).split()
 
 _BLOCK = 500
-# The tables show so many words, of those that occur at least so often.
+# A table shows ten words that occur at least ten times.
 _WORDS = 10
 _LEAST_COUNT = 10
 
@@ -196,7 +196,7 @@ def _strip(dataset: RetrievalDataset, correlations: WordCorrelations, row: int) 
     shares = {"before": correlations.before[own], "after": correlations.after[own]}
     return {
         "caption": caption,
-        # Of a caption that is too long the model does not see the end.
+        # The model truncates long captions.
         "words": words[: own.sum()],
         "shares": {name: values.tolist() for name, values in shares.items()},
         "largest": max((values.max(initial=0) for values in shares.values()), default=0) or 1,

@@ -202,8 +202,8 @@ def last_checkpoint(run: RunDirectory) -> str:
 
 
 def _same_file(one: Path, other: Path) -> bool:
-    # After a kill between two replacements both names may be of one file, and a third name of it
-    # would stay: a name does not replace another one of the same file.
+    # A kill between two replacements leaves both names on one file. os.replace does nothing where
+    # both names are of one file, so the draft's name would stay.
     return other.exists() and os.path.samefile(one, other)
 
 
@@ -245,7 +245,7 @@ def load_whole(path: Path) -> Any:
             if damaged := file.testzip():
                 raise ValueError(f"the checksum of {damaged} in it is wrong")
         return keras.saving.load_model(path)
-    # Of a damaged file Keras, zipfile and HDF5 raise anything.
+    # Keras, zipfile and HDF5 raise anything on a damaged file.
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path} is no model that can be read: {reason}") from error

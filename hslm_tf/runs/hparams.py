@@ -10,7 +10,7 @@ from hslm_tf.config import RunConfig
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.runs.run_directory import RunDirectory
 
-# Of these the name is enough: where they lie differs from machine to machine.
+# Their name is enough: where they lie differs from machine to machine.
 _FILES = ("dataset", "vocabulary", "word_vectors")
 
 

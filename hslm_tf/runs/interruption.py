@@ -81,7 +81,7 @@ class Interruption:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None:
-            # Who knows where: what stopped at a good place may be half undone.
+            # The second signal stops anywhere, so a stop at a good place may be half undone.
             self.stopped = False
             raise _ERRORS[signal.Signals(number)]
         self._signal = signal.Signals(number)

@@ -63,8 +63,8 @@ def write_projector(
     embedding.tensor_path = f"{_FOLDER}/vectors.tsv"
     embedding.metadata_path = f"{_FOLDER}/metadata.tsv"
     if images is not None:
-        # The page takes as many rows as columns for granted; of another number than a power of two,
-        # its division is rounded into a neighbouring row.
+        # TensorBoard expects a square sprite, and divides by its number of columns: the quotient is
+        # exact for a power of two, and is rounded into a neighbouring row otherwise.
         columns = 2 ** math.ceil(math.log2(len(vectors)) / 2)
         side = min(_LARGEST_TILE, _SPRITE_SIDE // columns)
         sprite = tf.io.encode_jpeg(mosaic(_tiles(dataset, images, side), columns, columns))

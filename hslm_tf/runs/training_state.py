@@ -115,7 +115,7 @@ class TrainingState:
                 text = file.read(_MEMBER)
         except (DataError, FileNotFoundError):
             raise
-        # Of a damaged archive zipfile raises anything.
+        # zipfile raises anything on a damaged archive.
         except Exception as error:
             raise DataError(f"{checkpoint} is damaged: {error}") from error
         found = parse_object(text, f"{checkpoint}: {_MEMBER}")

@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
             code, answer = 200, self.server.answer(self.path, body())
         except RequestError as error:
             code, answer = error.code, {"error": str(error)}
-            # What is left of a body that was not read must not be taken for the next request.
+            # The rest of a body that was not read must not be taken for the next request.
             self.close_connection = self.close_connection or code in (400, 408, 411, 413)
         except Exception as error:
             logger.exception("%s failed", self.path)

@@ -20,7 +20,7 @@ COUNT_KEYS = ("num_bbox", "num_boxes")
 WIDTH_KEYS = ("image_w", "img_w", "image_width")
 HEIGHT_KEYS = ("image_h", "img_h", "image_height")
 
-# Of one image; the largest detectors give 100 regions of 2,048 numbers, one megabyte.
+# Bytes of one image; the largest detectors give 100 regions of 2,048 numbers, one megabyte.
 _LARGEST = 1 << 29
 # A file without features among the first is told when it is opened.
 _LOOKED_AT = 3

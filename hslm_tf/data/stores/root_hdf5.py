@@ -160,7 +160,7 @@ def _key(file: h5py.File, keys: tuple[str, ...]) -> str | None:
 
 
 def _is_dataset(file: h5py.File, key: str) -> bool:
-    # What a link to another file leads to is not looked at; `dataset_at` refuses it.
+    # Links to other files are not followed; `dataset_at` refuses them.
     external = isinstance(file.get(key, getlink=True), h5py.ExternalLink)
     return external or isinstance(file[key], h5py.Dataset)
 

@@ -34,7 +34,7 @@ class KerasHubDetector:
         keras_hub = load_extra("keras_hub", "keras-hub")
         try:
             self._detector = keras_hub.models.ObjectDetector.from_preset(preset)
-        # What is wrong with a preset or its download is told by any exception.
+        # KerasHub raises anything where a preset or its download is wrong.
         except Exception as error:
             known = ", ".join(sorted(keras_hub.models.ObjectDetector.presets))
             raise OSError(

@@ -35,7 +35,7 @@ class BruteForceIndex:
         ids = np.empty((len(queries), k), np.int64)
         for first in range(0, len(queries), at_once):
             block = slice(first, first + at_once)
-            # Of equal values, top_k takes the one with the lower index.
+            # top_k prefers the lower index among equal values.
             best = tf.math.top_k(tf.matmul(queries[block], self._vectors, transpose_b=True), k)
             scores[block] = best.values
             ids[block] = self._ids[best.indices]
