@@ -34,7 +34,7 @@ class AblateArguments:
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """directory of the runs; by default runs/ablation-PRESET"""
     quiet: bool = False
-    """no progress bar"""
+    """print nothing while training"""
 
 
 def parse_rows(text: str) -> list[int]:
