@@ -9,6 +9,8 @@ The layers are `hslm_tf.layers`, the training method `hslm_tf.training`; in a ch
 
 import importlib
 import pathlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -43,13 +45,22 @@ _PACKAGES = ("layers", "training")
 
 
 def __getattr__(name: str) -> Any:
-    # Looked up each time: `hslm_tf.evaluate` is the function until the command of the same name,
-    # which is a module of this package, is imported.
     if name in _PACKAGES:
         return importlib.import_module(f"hslm_tf.{name}")
     if name in _MODULES:
         return getattr(importlib.import_module(f"hslm_tf.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Face(types.ModuleType):
+    """Keeps the names above: a command of the same name does not replace `hslm_tf.evaluate`."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _MODULES and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Face
 
 
 def __dir__() -> list[str]:

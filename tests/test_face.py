@@ -1,6 +1,7 @@
 """What `import hslm_tf` gives."""
 
 import doctest
+import importlib
 import inspect
 import subprocess
 import sys
@@ -30,6 +31,12 @@ def test_every_name_is_there(name):
     assert inspect.ismodule(found) == (name in hslm_tf._PACKAGES)
     if name not in hslm_tf._PACKAGES:
         assert found.__name__ == name
+
+
+def test_a_command_does_not_replace_the_function_of_the_same_name():
+    command = importlib.import_module("hslm_tf.evaluate")
+    assert inspect.ismodule(command) and command.main
+    assert inspect.isfunction(hslm_tf.evaluate)
 
 
 def test_other_names():
