@@ -230,8 +230,8 @@ def _masked(cosines: tf.Tensor, region_mask: tf.Tensor | None) -> tf.Tensor:
 
 def _reciprocal_lengths(squared_lengths: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """One over the length of each attended vector, zero for those of no length."""
-    # Regions that are all zero, or cancel, have no direction: so large a factor is no number in
-    # float16, and the attended vector is zero with any.
+    # Regions that are all zero, or cancel, have no direction: float16 cannot hold their factor, and
+    # the attended vector is zero with any.
     smallest = 1e-8 if dtype == tf.float16 else 1e-12
     lengths = tf.math.rsqrt(tf.maximum(squared_lengths, smallest))
     return tf.where(squared_lengths > smallest, lengths, tf.zeros((), lengths.dtype))

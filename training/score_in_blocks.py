@@ -75,7 +75,7 @@ def score_in_blocks(
         scores = found.concat()
 
         def gradient(slopes: tf.Tensor) -> tuple:
-            # Hinges within the margin have none; a score that is no number must be seen, though.
+            # Hinges within the margin have none; a score that is NaN must be seen all the same.
             needed = (slopes != 0) | ~tf.math.is_finite(scores)
             needed = tf.where(tf.reduce_any(tf.reshape(needed, [count, -1]), axis=1))[:, 0]
 

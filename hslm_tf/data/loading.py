@@ -134,7 +134,9 @@ def _first(path: Path, options: ReadOptions) -> tuple[Reader | None, Mapping[str
 def _nothing(path: Path, lacking: str, options: ReadOptions) -> DataError:
     reader, found = _first(path, options)
     if reader is not None:
-        splits = ", ".join(f"{split} ({told_by})" for split, told_by in sorted(found.items()))
+        splits = ", ".join(
+            f"{split} ({recognised_by})" for split, recognised_by in sorted(found.items())
+        )
         return DataError(f"{path} holds {lacking}; it holds {splits}")
     if path.is_file():
         held = f"it is a file ending in {path.suffix or 'nothing'}"

@@ -73,10 +73,10 @@ def _columns_of(file: Path) -> str:
 
 def _named_splits(path: Path, options: ReadOptions) -> dict[str, str]:
     found: dict[str, str] = {}
-    for split, _, told_by in _named_files(path):
+    for split, _, recognised_by in _named_files(path):
         if split in found:
-            raise DataError(f"{path} holds {found[split]}, and {told_by}: keep one of them")
-        found[split] = told_by
+            raise DataError(f"{path} holds {found[split]}, and {recognised_by}: keep one of them")
+        found[split] = recognised_by
     return found
 
 
@@ -118,7 +118,7 @@ def _stores_themselves(path: Path) -> Iterator[tuple[str, Path, str]]:
 
 
 def _store_splits(path: Path, options: ReadOptions) -> dict[str, str]:
-    return {split: told_by for split, _, told_by in _stores_themselves(path)}
+    return {split: recognised_by for split, _, recognised_by in _stores_themselves(path)}
 
 
 def _store_itself(path: Path, split: str, options: ReadOptions) -> Store:

@@ -32,10 +32,10 @@ def describe(
     options = options or ReadOptions()
     parts = []
     for split in splits or find_splits(path, options):
-        reader, told_by = recognise(path, split, options)
+        reader, recognised_by = recognise(path, split, options)
         dataset = open_split(path, split, options)
         lines = {
-            "format": f"{reader.name}, recognised by {told_by}",
+            "format": f"{reader.name}, recognised by {recognised_by}",
             "features": _features(reader, Path(path), split, options),
             "images": f"{dataset.num_images:,}",
             "captions": _captions(dataset),
@@ -53,7 +53,7 @@ def _features(reader: Reader, path: Path, split: str, options: ReadOptions) -> s
     if reader.store is None:
         return reader.name
     store = reader.store(path, split, options)
-    return f"{store.kind}, recognised by {store.told_by}, in {store.source}"
+    return f"{store.kind}, recognised by {store.recognised_by}, in {store.source}"
 
 
 def _captions(dataset: RetrievalDataset) -> str:

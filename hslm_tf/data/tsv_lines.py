@@ -55,8 +55,8 @@ class Columns:
 
     def __str__(self) -> str:
         """How the fields were recognised, for messages."""
-        told_by = "a header of" if self.in_header else "lines of"
-        return f"{told_by} {len(self.names)} columns"
+        recognised_by = "a header of" if self.in_header else "lines of"
+        return f"{recognised_by} {len(self.names)} columns"
 
 
 @dataclass(frozen=True)

@@ -237,9 +237,9 @@ class BlockScoring:
 
         Returns:
             The same with `"region_products"`, see `AttentionPooling.region_products`; unchanged
-            where the matcher takes none, or where it would take longer for so few captions.
+            where the matcher takes none, or where few captions make it the slower way.
         """
-        # For so few captions, products of all regions of an image cost more than they save.
+        # Products of all regions of an image cost more than they save for a few captions.
         few = num_captions is not None and 2 * num_captions <= self._config.max_regions
         if few or "region_products" not in self._matcher.input or "region_products" in images:
             return images

@@ -25,7 +25,7 @@ def check_images(
         Both by their names, as the image encoder takes them.
 
     Raises:
-        ValueError: if they are no numbers, have another rank, width or number than expected, or an
+        ValueError: if they are not numbers, have another rank, width or number than expected, or an
             image has no regions; the message names the argument and the image.
     """
     features = tf.convert_to_tensor(region_features)

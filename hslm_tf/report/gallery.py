@@ -28,7 +28,7 @@ _REGIONS = 5
 _REGIONS_OF_A_PAGE = 100_000
 # Captions below one photograph, so that it is in sight of them all.
 _CAPTIONS = 5
-# Photographs are this large, and smaller on a page with more than so many.
+# The longest side of a photograph, in pixels; a page with more than 100 has smaller ones.
 _LONGEST_SIDE = 320
 _FULL_PICTURES = 100
 

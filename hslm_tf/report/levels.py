@@ -34,7 +34,7 @@ def levels_section(
         dataset: the split.
         image_folder: folder with the image files, called as the image's id, with or without its
             ending, or None.
-        max_images: recall is measured on so many images at most, the first ones, because it is
+        max_images: recall is measured on this many of the first images at most, because it is
             measured once for every layer.
 
     Returns:

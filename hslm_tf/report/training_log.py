@@ -19,7 +19,7 @@ def read_log(file: Path) -> dict[str, np.ndarray]:
         if there is no file.
 
     Raises:
-        DataError: if something in it is no number.
+        DataError: if a value in it is not a number.
     """
     if not file.exists():
         return {}

@@ -66,7 +66,7 @@ class RunCheckpoint(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         if self.state.steps:
-            self.state.give(self.model)
+            self.state.restore(self.model)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.state.steps += 1
@@ -99,7 +99,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         """Saves the training where it stands, unless that is saved already."""
         if self._saved == self._position:
             return
-        self.state.take(self.model)
+        self.state.record(self.model)
         save_checkpoint(self.model, self.state, self.run)
         self._saved = self._position
 

@@ -53,14 +53,14 @@ class TrainingState:
         return progress_text(self.epochs, self.steps)
 
     def out_of_patience(self, patience: int | None) -> bool:
-        """Says whether the best epoch lies at least so many epochs before the last measured one.
+        """Says whether the best epoch lies `patience` epochs or more before the last measured one.
 
         Args:
             patience: number of epochs; None: it never does.
         """
         return patience is not None and self.measured_epoch - self.best_epoch >= patience
 
-    def take(self, model: keras.Model) -> None:
+    def record(self, model: keras.Model) -> None:
         """Notes the epoch means so far and the states of the random generators.
 
         Args:
@@ -71,8 +71,8 @@ class TrainingState:
         ]
         self.seeds = [[int(x) for x in _copies(state)[0].numpy()] for state in seed_states(model)]
 
-    def give(self, model: keras.Model) -> None:
-        """Puts back what `take` noted.
+    def restore(self, model: keras.Model) -> None:
+        """Puts back what `record` noted.
 
         Args:
             model: the same model, built again.

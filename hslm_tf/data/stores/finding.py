@@ -115,7 +115,7 @@ def _of_split(dataset: RetrievalDataset, kind: str) -> Store:
     return Store(
         source=dataset.source,
         kind=kind,
-        told_by=f"the split {dataset.name}",
+        recognised_by=f"the split {dataset.name}",
         count=dataset.num_images,
         ids=dataset.image_ids,
         ordered=True,

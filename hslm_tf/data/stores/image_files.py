@@ -199,7 +199,7 @@ def open_image_files(folder: Path) -> Store:
     return Store(
         source=str(folder),
         kind="a file per image",
-        told_by=f"files ending in {' and '.join(suffixes)}",
+        recognised_by=f"files ending in {' and '.join(suffixes)}",
         count=len(ids),
         ids=ids,
         ordered=False,

@@ -112,7 +112,8 @@ def join_stores(stores: Sequence[Store], source: str) -> Store:
     return Store(
         source=source,
         kind=", ".join(dict.fromkeys(store.kind for store in stores)),
-        told_by=f"{len(stores)} parts: {', '.join(dict.fromkeys(s.told_by for s in stores))}",
+        recognised_by=f"{len(stores)} parts: "
+        + ", ".join(dict.fromkeys(store.recognised_by for store in stores)),
         count=len(ids),
         ids=ids,
         ordered=False,

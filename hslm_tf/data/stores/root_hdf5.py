@@ -145,7 +145,7 @@ def open_root_hdf5(path: Path) -> Store:
     return Store(
         source=f"{path}:/{name}",
         kind="HDF5 without splits",
-        told_by=f"{name} at the root, {axes}",
+        recognised_by=f"{name} at the root, {axes}",
         count=count,
         ids=ids,
         ordered=True,

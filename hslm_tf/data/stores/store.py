@@ -33,7 +33,7 @@ class Store:
     Args:
         source: the file or files, for messages.
         kind: what they are, such as `LXMERT's TSV`.
-        told_by: what they were recognised by.
+        recognised_by: what they were recognised by.
         count: number of images.
         ids: their ids, or None where there are none.
         ordered: whether the order of the images means something, as that of lines in a file does.
@@ -42,7 +42,7 @@ class Store:
 
     source: str
     kind: str
-    told_by: str
+    recognised_by: str
     count: int
     ids: Sequence[str] | None
     ordered: bool

@@ -100,7 +100,7 @@ def open_tsv(path: Path) -> Store:
     return Store(
         source=str(path),
         kind=f"TSV of {columns.written_by}",
-        told_by=str(columns),
+        recognised_by=str(columns),
         count=len(lines),
         ids=[line.image_id for line in lines],
         ordered=True,
