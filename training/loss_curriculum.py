@@ -40,7 +40,10 @@ class LossCurriculum(RetrievalLoss):
         return Stage(loss, self.first_steps + first_step)
 
     def __call__(self, batch: ScoredBatch) -> BatchLosses:
-        raise TypeError("A curriculum is no loss of a batch: `at(step).loss` is.")
+        raise TypeError(
+            "A curriculum computes nothing itself: call `at(step).loss`. "
+            f"Received: batch={type(batch).__name__}"
+        )
 
     def get_config(self) -> dict:
         return {

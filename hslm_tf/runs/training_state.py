@@ -129,10 +129,9 @@ class TrainingState:
 
 
 def _copies(variable: keras.Variable) -> tuple[tf.Variable, ...]:
-    """The variable on each device of this process.
+    """The variable on each device.
 
-    Replicas hold the same values. To read their sum all workers would have to meet, and a worker
-    that saves because it was told to end may be alone.
+    A metric's variable reads as the sum over devices. What each device holds is put back.
     """
     return getattr(variable.value, "values", (variable.value,))
 
