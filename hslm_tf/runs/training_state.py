@@ -129,10 +129,7 @@ class TrainingState:
 
 
 def _copies(variable: keras.Variable) -> tuple[tf.Variable, ...]:
-    """The variable on each device.
-
-    A metric's variable reads as the sum over devices. What each device holds is put back.
-    """
+    """The variable on each device: all hold the same, but a metric reads as their sum."""
     return getattr(variable.value, "values", (variable.value,))
 
 
