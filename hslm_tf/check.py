@@ -11,7 +11,6 @@ import tyro
 
 from hslm_tf.command_line import one_line_errors, print_table, printable
 from hslm_tf.config import DataConfig, ModelConfig, RunConfig
-from hslm_tf.data.assembly import Layout
 
 
 @dataclass(frozen=True)
@@ -23,11 +22,7 @@ class CheckArguments:
     """
 
     data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """A file or a folder in any format that is read; where features lie elsewhere, the captions.
-    "sample" is the built-in sample."""
-
-    features: str | None = None
-    """File or folder of the region features, where they do not lie beside the captions."""
+    """A folder in the precomputed format or an HDF5 file; "sample" is the built-in sample."""
 
     splits: tuple[str, ...] = ()
     """Splits to check, such as train dev test. Without it: all that are found, and those that a
@@ -41,16 +36,6 @@ class CheckArguments:
 
     test_split: str = DataConfig.test_split
     """Split measured at the end, where there is one."""
-
-    layout: Layout = "auto"
-    """One row per image, or one per caption, as in SCAN's release."""
-
-    restval: bool = False
-    """Add Karpathy's restval, of MS-COCO, to train."""
-
-    captions_per_image: int | None = None
-    """Captions kept of an image where captions name their images, the first ones; 0 keeps all.
-    Without it: five of MS-COCO's, and else all."""
 
     vocabulary: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Vocabulary JSON of SCAN or SGRAF. Without it: one built from the training captions."""
@@ -73,10 +58,6 @@ class CheckArguments:
                 train_split=self.train_split,
                 dev_split=self.dev_split,
                 test_split=self.test_split,
-                layout=self.layout,
-                features=self.features,
-                restval=self.restval,
-                captions_per_image=self.captions_per_image,
                 vocabulary=self.vocabulary,
                 min_count=self.min_count,
             ),
@@ -104,11 +85,10 @@ def _run(arguments: CheckArguments) -> None:
     from hslm_tf.checks.tables import report_tables
     from hslm_tf.data.atomic_write import atomic_write
     from hslm_tf.data.json_object import write_object
-    from hslm_tf.runs.splits import dataset_path, read_options
+    from hslm_tf.runs.splits import dataset_path
 
     report = check_dataset(
         dataset_path(config),
-        read_options(config),
         config.data,
         splits=arguments.splits,
         max_tokens=config.model.max_tokens,

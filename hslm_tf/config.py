@@ -123,24 +123,14 @@ class DataConfig:
     """Where captions and region features come from."""
 
     dataset: str = "sample"
-    """file or folder with region features and captions, in any format that docs/data.md lists;
-    "sample" is the built-in sample"""
+    """data set, a folder in the precomputed format or an HDF5 file; `hslm_tf.convert` makes one of
+    other files; "sample" is the built-in sample"""
     train_split: str = "train"
     """split to train on"""
     dev_split: str = "dev"
     """split that chooses the best checkpoint"""
     test_split: str = "test"
     """split measured at the end, where there is one"""
-    layout: Literal["auto", "per_image", "per_caption"] = "auto"
-    """whether region rows are repeated for every caption, as in SCAN's released files"""
-    features: str | None = None
-    """file or folder of the region features, where captions name their images and the features do
-    not lie beside them"""
-    restval: bool = False
-    """add Karpathy's restval, of MS-COCO, to train"""
-    captions_per_image: int | None = None
-    """captions kept of an image where captions name their images, the first ones; 0 keeps all; by
-    default five of MS-COCO's, and else all"""
     vocabulary: str | None = None
     """vocabulary JSON of SCAN or SGRAF; without it one is built from the training captions"""
     min_count: int = 4
@@ -272,7 +262,7 @@ class RunConfig:
         """Returns the configuration with paths that hold from any working directory."""
         paths = {
             name: str(Path(path).absolute())
-            for name in ("dataset", "features", "vocabulary", "word_vectors", "images")
+            for name in ("dataset", "vocabulary", "word_vectors", "images")
             if (path := getattr(self.data, name)) not in (None, "sample")
         }
         return dataclasses.replace(self, data=dataclasses.replace(self.data, **paths))

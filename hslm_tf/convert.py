@@ -1,23 +1,23 @@
-"""`python -m hslm_tf.convert`: region features and captions from one file format to another."""
+"""`python -m hslm_tf.convert`: a data set of the captions and region features that there are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 
 from hslm_tf.command_line import one_line_errors, printable
 from hslm_tf.data.assembly import Layout
-from hslm_tf.data.convert import FeatureType, FolderFormat, convert
+from hslm_tf.data.convert import FeatureType, Source, convert, open_source
+from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.options import ReadOptions
-from hslm_tf.data.sight import describe
 
 
 @dataclass(frozen=True)
 class ConvertArguments:
-    """Convert region features and captions from any format to any other.
+    """Make a data set of captions and region features in the formats of other tools.
 
     The formats are described in docs/data.md; what SOURCE is is found out. Nothing is left
     half-written: files appear under their names once all of them are complete.
@@ -35,15 +35,12 @@ class ConvertArguments:
     dry_run: bool = False
     """Say what is seen at SOURCE, and write nothing."""
 
-    folder_format: FolderFormat = "precomputed"
-    """Format of a target folder: precomputed, the TSV of bottom-up attention or of LXMERT, one .npz
-    per image, or HDF5 files of images alone, as for visual question answering."""
-
     splits: tuple[str, ...] = ()
     """Splits to convert, such as train dev test. Without it: all that are found."""
 
     layout: Layout = "auto"
-    """Layout of the source: one row per image, or one per caption, as in SCAN's release."""
+    """Layout of a precomputed source: one row per image, or one per caption, as in SCAN's
+    release."""
 
     dtype: FeatureType = "keep"
     """Type of the region features in the target; float64 becomes float32."""
@@ -52,7 +49,7 @@ class ConvertArguments:
     """Add Karpathy's restval, of MS-COCO, to train."""
 
     captions_per_image: int | None = None
-    """Captions kept of an image where captions name their images, the first ones; 0 keeps all.
+    """Captions kept of an image where a JSON or a token file has them, the first ones; 0 keeps all.
     Without it: five of MS-COCO's, and else all."""
 
     max_regions: int | None = None
@@ -77,31 +74,59 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: ConvertArguments) -> None:
-    options = ReadOptions(
-        layout=arguments.layout,
-        captions_optional=arguments.images_alone or arguments.dry_run,
-        features=arguments.features,
-        restval=arguments.restval,
-        captions_per_image=arguments.captions_per_image,
-        max_regions=arguments.max_regions,
-        float64=True,
-    )
+    options = {
+        "features": arguments.features,
+        "layout": arguments.layout,
+        "restval": arguments.restval,
+        "captions_per_image": arguments.captions_per_image,
+        "max_regions": arguments.max_regions,
+        "images_alone": arguments.images_alone or arguments.dry_run,
+    }
     if arguments.dry_run:
-        print(printable(describe(arguments.source, arguments.splits, options)))
+        source = open_source(arguments.source, **options)
+        for split in arguments.splits or source.splits:
+            print(printable(_described(source, split)))
         return
     if arguments.target is None:
         raise DataError("a TARGET is needed to convert; --dry-run says what SOURCE is")
     written = convert(
         arguments.source,
         arguments.target,
-        folder_format=arguments.folder_format,
         splits=arguments.splits,
         dtype=arguments.dtype,
         overwrite=arguments.overwrite,
-        options=options,
+        **options,
     )
     for path in written:
         print(path)
+
+
+def _described(source: Source, split: str) -> str:
+    dataset = source.open(split)
+    regions = dataset.region_mask(np.arange(dataset.num_images)).sum(axis=1)
+    lines = {
+        "format": source.kind(split),
+        "images": f"{dataset.num_images:,}",
+        "captions": _captions(dataset),
+        "regions": _range(regions),
+        "width": str(dataset.region_dim),
+        "type": str(dataset.region_features.dtype),
+        "boxes": "none" if dataset.boxes is None else "yes",
+        "ids": f"such as {dataset.image_ids[0]}" if dataset.image_ids else "none",
+    }
+    return "\n".join([f"{split}:", *(f"  {key:9}{lines[key]}" for key in lines)])
+
+
+def _captions(dataset: RetrievalDataset) -> str:
+    if not dataset.captions:
+        return "none"
+    counts = np.bincount(dataset.caption_to_image, minlength=dataset.num_images)
+    return f"{dataset.num_captions:,}, {_range(counts)} an image"
+
+
+def _range(numbers: np.ndarray) -> str:
+    smallest, largest = numbers.min(), numbers.max()
+    return f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import tyro
 
 from hslm_tf.command_line import one_line_errors
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.options import ReadOptions
 from hslm_tf.extras import load_extra
 from hslm_tf.images.extraction_config import ExtractionConfig
 
@@ -83,10 +82,13 @@ def _run(arguments: ExtractArguments) -> None:
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     from hslm_tf.images.listing import list_photographs
 
-    options = ReadOptions(
-        restval=arguments.restval, captions_per_image=arguments.captions_per_image
+    splits = list_photographs(
+        arguments.where,
+        arguments.images,
+        arguments.split,
+        restval=arguments.restval,
+        captions_per_image=arguments.captions_per_image,
     )
-    splits = list_photographs(arguments.where, arguments.images, arguments.split, options)
     for name in arguments.splits:
         if name not in splits:
             raise DataError(f"{arguments.where} has no split {name!r}; it has {', '.join(splits)}")

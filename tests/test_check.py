@@ -76,7 +76,6 @@ REFUSED = {
     "float64": lambda folder: changed(folder, "train", np.float64),
     "no regions": lambda folder: np.save(folder / "dev_num_regions.npy", np.zeros(IMAGES, int)),
     "an id twice": lambda folder: (folder / "train_ids.txt").write_text("a\n" * IMAGES),
-    "two formats": lambda folder: (folder / "train.tsv").write_text("a\t1\t1\t1\t\tAAAA\n"),
 }
 
 
@@ -145,23 +144,25 @@ def test_features_that_are_not_finite(split, value, tmp_path, capsys, eager):
 
 
 def test_an_image_that_cannot_be_read(tmp_path, capsys, eager):
-    source, folder = with_ids(write_dataset(tmp_path / "data")), tmp_path / "npz"
-    for split in ("train", "dev", "test"):
-        # Opening reads more of a file than the header of so small an array.
-        changed(source, split, lambda features: np.tile(features, 100))
-    convert(source, folder, folder_format="npz", progress=False)
-    path = folder / "train_npz" / "train 3.npz"
-    held = np.load(path)["x"].tobytes()
-    whole = path.read_bytes()
-    assert whole.count(held) == 1
-    path.write_bytes(whole.replace(held, held[::-1]))
-    flags = ["--dataset", folder, "--region-dim", 800, "--epochs", 1, "--out", tmp_path / "run"]
+    source, path = with_ids(write_dataset(tmp_path / "data")), tmp_path / "data.h5"
+    convert(source, path, progress=False)
+    with h5py.File(path, "a") as file:
+        held = file["train/ims"][()]
+        del file["train/ims"]
+        chunks = (1, *held.shape[1:])
+        file.create_dataset("train/ims", data=held, chunks=chunks, fletcher32=True)
+        place = file["train/ims"].id.get_chunk_info(3).byte_offset
+    content = bytearray(path.read_bytes())
+    content[place] ^= 255
+    path.write_bytes(content)
+    flags = ["--dataset", path, "--epochs", 1, "--out", tmp_path / "run"]
     error = fails([*TRAINING, *flags], capsys)
-    status, findings = checked(capsys, folder)
+    assert "data.h5:/train/ims" in error
+    status, findings = checked(capsys, path)
     assert status == 1
-    assert findings[0] == (
+    assert findings[0].startswith(
         "error: train: images that cannot be read: 1, the first is image 3: "
-        + error.removeprefix("error: ")
+        f"{path}:/train/ims, rows 3 to 3: "
     )
 
 

@@ -155,7 +155,7 @@ def test_file_round_trip(name, tmp_path):
 def test_file_keeps_every_value(tmp_path):
     run = RunConfig(
         ModelConfig(joint_dim=7, mgcn_normalization=None, attention="softmax", drop_words=0.25),
-        DataConfig(layout="per_caption", vocabulary="wörter.json"),
+        DataConfig(min_count=2, vocabulary="wörter.json"),
         TrainingConfig(curriculum=False, seed=3, precision="mixed_bfloat16", random_epochs=1),
     )
     run.save(tmp_path / "config.json")
@@ -246,8 +246,8 @@ def test_contrastive_start_on_parts_needs_unit_length():
         ("model", "attention", "cosine"),
         ("model", "mgcn_normalization", False),
         ("data", "images", 3),
-        ("data", "restval", None),
-        ("data", "layout", "rows"),
+        ("data", "min_count", None),
+        ("data", "vocabulary", 3),
         ("training", "patience", 2.5),
         ("training", "learning_rate", float("inf")),
         ("training", "curriculum", 0),

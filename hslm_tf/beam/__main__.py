@@ -103,9 +103,7 @@ def _run(arguments: BeamArguments, flags: list[str]) -> None:
     run = RunDirectory(arguments.run)
     config = run.config()
     if arguments.dataset is not None:
-        config = replace(
-            config, data=replace(config.data, dataset=arguments.dataset, features=None)
-        )
+        config = replace(config, data=replace(config.data, dataset=arguments.dataset))
     split = arguments.split or config.data.test_split
     # TensorFlow and Beam take seconds to import: --help and mistakes should not wait.
     from hslm_tf.beam.collecting import collect, write_rejected
@@ -115,7 +113,7 @@ def _run(arguments: BeamArguments, flags: list[str]) -> None:
     from hslm_tf.beam.work_folder import Plan, WorkFolder, fingerprint
     from hslm_tf.retrieval.collection import Collection
     from hslm_tf.runs.opening import load_heads, load_model
-    from hslm_tf.runs.splits import dataset_path, open_split, read_options
+    from hslm_tf.runs.splits import dataset_path, open_split
 
     options = pipeline_options(flags)
     target = None if arguments.shards_only else _target(arguments)
@@ -132,7 +130,7 @@ def _run(arguments: BeamArguments, flags: list[str]) -> None:
         dataset = open_split(run, split, arguments.dataset, captions_optional=True)
         images = arguments.images or config.data.images
         path = str(Path(dataset_path(config)).resolve())
-        source = SplitSource(path, split, read_options(config, captions_optional=True))
+        source = SplitSource(path, split)
         of_split = {"dataset": path, "split": split}
         plan = Plan(of_split, dataset.num_images, dataset.max_regions, *settings)
     encoded = encode(source, folder, plan, model, heads, options)

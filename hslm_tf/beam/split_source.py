@@ -1,4 +1,4 @@
-"""Images whose region features lie in one of the data formats, shard by shard."""
+"""Images of a data set, shard by shard."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -8,8 +8,7 @@ import numpy as np
 from hslm_tf.beam.elements import ImageFeatures, Rejected, Shard, ShardItems
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.loading import open_split
-from hslm_tf.data.options import ReadOptions
+from hslm_tf.data.loading import load_dataset
 
 
 class SplitSource:
@@ -18,12 +17,10 @@ class SplitSource:
     Args:
         path: folder or HDF5 file, in a file system that all workers share.
         split: name of the split.
-        options: how it is read; by default images alone are accepted.
     """
 
-    def __init__(self, path: str, split: str, options: ReadOptions | None = None) -> None:
+    def __init__(self, path: str, split: str) -> None:
         self._path, self._split = path, split
-        self._options = options or ReadOptions(captions_optional=True)
 
     def read(self, shard: Shard) -> tuple[ShardItems, ImageFeatures]:
         """Reads a shard.
@@ -53,7 +50,7 @@ class SplitSource:
     @cached_property
     def dataset(self) -> RetrievalDataset:
         """The split."""
-        return open_split(self._path, self._split, self._options)
+        return load_dataset(self._path, self._split, captions_optional=True)
 
     def _id(self, row: int) -> str:
         ids = self.dataset.image_ids

@@ -23,12 +23,10 @@ from hslm_tf.checks.split_findings import (
 from hslm_tf.config import DataConfig, ModelConfig
 from hslm_tf.data.blocks import Advance, image_blocks
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.data.options import ReadOptions
 
 
 def check_dataset(
     path: str | os.PathLike[str],
-    options: ReadOptions | None = None,
     data: DataConfig | None = None,
     *,
     splits: Sequence[str] = (),
@@ -38,8 +36,7 @@ def check_dataset(
     """Reads a whole data set and reports on it; region features pass through block by block.
 
     Args:
-        path: a file or folder in any format that `load_dataset` reads.
-        options: how it is read.
+        path: a data set that `load_dataset` reads.
         data: which splits a training reads, and its vocabulary.
         splits: splits to check; none means all that are found, and those that a training needs.
         max_tokens: longest caption, `<start>` and `<end>` included.
@@ -50,10 +47,10 @@ def check_dataset(
         findings.
 
     Raises:
-        DataError: if no format is recognised.
+        DataError: if it is no data set.
     """
-    options, data = options or ReadOptions(), data or DataConfig()
-    opened = open_splits(path, options, data, splits)
+    data = data or DataConfig()
+    opened = open_splits(path, data, splits)
     captions = {
         name: CaptionScan(dataset) for name, dataset in opened.datasets.items() if dataset.captions
     }

@@ -9,8 +9,7 @@ import numpy as np
 from hslm_tf.checks.finding import Finding, Severity
 from hslm_tf.config import DataConfig
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.data.loading import find_splits, open_split
-from hslm_tf.data.options import ReadOptions
+from hslm_tf.data.loading import find_splits, load_dataset
 from hslm_tf.images.extraction_config import check_same
 
 
@@ -34,7 +33,7 @@ class OpenedSplits:
 
 
 def open_splits(
-    path: str | os.PathLike[str], options: ReadOptions, data: DataConfig, splits: Sequence[str]
+    path: str | os.PathLike[str], data: DataConfig, splits: Sequence[str]
 ) -> OpenedSplits:
     """Opens splits as training does.
 
@@ -42,8 +41,7 @@ def open_splits(
     so that the rest of it is seen.
 
     Args:
-        path: a file or a folder.
-        options: how it is read.
+        path: the data set.
         data: which splits a training reads.
         splits: which splits; none means all that are found, and those that a training needs.
 
@@ -51,17 +49,16 @@ def open_splits(
         The splits.
 
     Raises:
-        DataError: if no format is recognised.
+        DataError: if it is no data set.
     """
-    names = splits or [data.train_split, data.dev_split, *find_splits(path, options)]
+    names = splits or [data.train_split, data.dev_split, *find_splits(path)]
     needed = frozenset([data.train_split, data.dev_split, data.test_split, *splits])
-    lenient = replace(options, captions_optional=True, float64=True)
     datasets, errors = {}, {}
     for name in dict.fromkeys(names):
-        wanted = options if name in needed else replace(options, captions_optional=True)
-        for attempt in (wanted, lenient):
+        wanted = {"captions_optional": name not in needed}
+        for options in (wanted, {"captions_optional": True, "float64": True}):
             try:
-                datasets[name] = open_split(path, name, attempt)
+                datasets[name] = load_dataset(path, name, **options)
                 break
             except (ValueError, OSError) as error:
                 errors.setdefault(name, error)

@@ -38,8 +38,6 @@ def assemble(
     boxes: Any = None,
     num_regions: Any = None,
     layout: Layout = "auto",
-    image_rows: np.ndarray | None = None,
-    caption_counts: Sequence[int] | None = None,
     float64: bool = False,
 ) -> RetrievalDataset:
     """Builds a dataset from the parts of a split after checking that they fit together.
@@ -47,8 +45,8 @@ def assemble(
     Args:
         split: name of the split.
         regions: array-like `[rows, N, F]`.
-        captions: captions in image order, the same number for every image unless `image_ids` or
-            `caption_counts` say otherwise; None for images alone, where every row is an image,
+        captions: captions in image order, the same number for every image unless `image_ids` say
+            otherwise; None for images alone, where every row is an image,
             whatever the layout.
         label: names the parts in error messages.
         image_ids: ids in image order, one per image, per row or per caption. Where each caption has
@@ -58,8 +56,6 @@ def assemble(
         layout: `per_image`: a row is an image. `per_caption`: an image has a row for each of its
             captions, as in SCAN's released files. `auto`: where there are as many captions as
             rows, what `rows_per_image` finds, else `per_image`.
-        image_rows: int `[images]`, the row of each image, where that is known.
-        caption_counts: number of captions of each image, where that is known.
         float64: whether the regions may be float64.
 
     Returns:
@@ -77,13 +73,11 @@ def assemble(
         captions, layout = [], "per_image"
     else:
         _check_captions(captions, label)
-    if image_rows is None:
-        image_rows = _image_rows(regions, len(captions), image_ids, layout, label)
+    image_rows = _image_rows(regions, len(captions), image_ids, layout, label)
     images = len(image_rows)
-    if caption_counts is None:
-        caption_counts = _caption_counts(len(captions), images, image_ids, label)
-        if image_ids is not None and len(set(caption_counts)) > 1:
-            image_ids = [image_ids[end - 1] for end in np.cumsum(caption_counts)]
+    caption_counts = _caption_counts(len(captions), images, image_ids, label)
+    if image_ids is not None and len(set(caption_counts)) > 1:
+        image_ids = [image_ids[end - 1] for end in np.cumsum(caption_counts)]
     if boxes is not None and (boxes.shape != (*regions.shape[:2], 4) or boxes.dtype.kind != "f"):
         raise DataError(
             f"{label('boxes')} is {boxes.dtype} of shape {boxes.shape}, expected floating point "

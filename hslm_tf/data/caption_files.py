@@ -1,42 +1,14 @@
 """The files `{split}_caps.txt` and `{split}_ids.txt`."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.formats.token_file import names_an_image
 from hslm_tf.data.text_lines import line_place, read_lines, write_lines
-from hslm_tf.data.token_file import names_an_image
-
-
-def caption_paths(folder: str | os.PathLike[str], split: str) -> dict[str, Path]:
-    """The text files of a split.
-
-    Args:
-        folder: the data folder.
-        split: `train`, `dev` or `test`.
-
-    Returns:
-        From a part (`caps`, `ids`) to its file.
-    """
-    return {part: Path(folder) / f"{split}_{part}.txt" for part in ("caps", "ids")}
-
-
-def with_ids(dataset: RetrievalDataset) -> RetrievalDataset:
-    """Gives images ids that no other split has, where they have none.
-
-    Args:
-        dataset: the split.
-
-    Returns:
-        The same, with the split and a number as ids: formats that find an image by its id read all
-        splits of a folder as one collection.
-    """
-    ids = dataset.image_ids or [f"{dataset.name}-{row}" for row in range(dataset.num_images)]
-    return replace(dataset, image_ids=ids)
 
 
 def read_captions(path: str | os.PathLike[str]) -> list[str]:

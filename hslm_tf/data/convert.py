@@ -1,72 +1,124 @@
-"""From any of the formats to any other, in bounded memory."""
+"""Makes a data set of whatever captions and region features there are, in bounded memory."""
 
 import os
-import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from hslm_tf.data.assembly import Layout
 from hslm_tf.data.atomic_write import naming
-from hslm_tf.data.bottom_up_tsv import tsv_paths, write_bottom_up_tsv, write_lxmert_tsv
+from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.folders import check_split
+from hslm_tf.data.formats.features import images_of
+from hslm_tf.data.formats.foreign import Foreign
+from hslm_tf.data.formats.image import region_parts
 from hslm_tf.data.hdf5 import write_hdf5
 from hslm_tf.data.hdf5_rows import is_hdf5
-from hslm_tf.data.image_file_writer import image_file_paths, write_image_files
-from hslm_tf.data.loading import find_splits, open_split
-from hslm_tf.data.options import ReadOptions
+from hslm_tf.data.loading import find_splits, load_dataset, own_splits
 from hslm_tf.data.precomputed import precomputed_paths, write_precomputed
-from hslm_tf.data.root_hdf5_writer import root_hdf5_paths, write_root_hdf5
 
-FolderFormat = Literal["precomputed", "tsv", "lxmert", "npz", "vqa"]
 FeatureType = Literal["keep", "float32", "float16"]
 
-_WRITERS = {
-    "precomputed": (precomputed_paths, write_precomputed),
-    "tsv": (tsv_paths, write_bottom_up_tsv),
-    "lxmert": (tsv_paths, write_lxmert_tsv),
-    "npz": (image_file_paths, write_image_files),
-    "vqa": (root_hdf5_paths, write_root_hdf5),
-}
-# The only type of these.
-_FLOAT32 = (write_bottom_up_tsv, write_lxmert_tsv)
+
+class Source(NamedTuple):
+    """What is converted.
+
+    Attributes:
+        splits: names of the splits.
+        kind: says in a few words what a split is read from.
+        open: opens a split; features may be float64.
+    """
+
+    splits: Sequence[str]
+    kind: Callable[[str], str]
+    open: Callable[[str], RetrievalDataset]
+
+
+def open_source(
+    path: str | os.PathLike[str],
+    *,
+    features: str | os.PathLike[str] | None = None,
+    layout: Layout = "auto",
+    restval: bool = False,
+    captions_per_image: int | None = None,
+    max_regions: int | None = None,
+    images_alone: bool = False,
+) -> Source:
+    """Finds out what lies at a path, in the formats that `docs/data.md` lists.
+
+    Args:
+        path: a data set, captions of a collection, a folder with captions and region features, or
+            region features alone.
+        features: file or folder of the region features, where they do not lie beside the captions.
+        layout: layout of a data set, as for `load_dataset`.
+        restval: whether Karpathy's `restval` (of MS-COCO) is added to `train`.
+        captions_per_image: captions kept of an image where a JSON or a token file has them, the
+            first ones; 0 keeps all. By default five of MS-COCO's, and else all.
+        max_regions: regions kept of an image, the first ones; None keeps all.
+        images_alone: whether splits without captions, to search in, are accepted.
+
+    Returns:
+        The splits and how they are opened.
+
+    Raises:
+        DataError: if nothing is recognised, or captions are broken.
+    """
+    path = Path(path)
+    if features is None and (own := own_splits(path)):
+
+        def load(split: str) -> RetrievalDataset:
+            dataset = load_dataset(path, split, layout, images_alone, float64=True)
+            if max_regions is None:
+                return dataset
+            parts = region_parts([*images_of(dataset)], max_regions)
+            return replace(dataset, image_rows=None, **parts)
+
+        form = "HDF5 by splits" if is_hdf5(path) else "precomputed"
+        return Source(own, lambda split: form, load)
+    foreign = Foreign(
+        path,
+        None if features is None else Path(features),
+        restval=restval,
+        captions_per_image=captions_per_image,
+        max_regions=max_regions,
+    )
+    # Without a split, `find_splits` says what is there.
+    splits = foreign.splits or find_splits(path)
+    return Source(splits, foreign.kind, partial(foreign.open, captions_optional=images_alone))
 
 
 def convert(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
-    folder_format: FolderFormat = "precomputed",
     splits: Sequence[str] = (),
-    layout: Layout = "auto",
     dtype: FeatureType = "keep",
     overwrite: bool = False,
     progress: bool = True,
-    options: ReadOptions | None = None,
+    **options: object,
 ) -> list[Path]:
-    """Copies splits into another format, one row per image.
+    """Makes a data set of captions and region features, one row per image.
 
     Everything is written to a temporary folder beside the target and renamed at the end: an
     error or an interruption leaves the target as it was.
 
     Args:
-        source: a file or folder in any format that `load_dataset` reads.
+        source: a file or folder in any format that `docs/data.md` lists.
         target: a file ending in `.h5` or `.hdf5` for HDF5, else a folder.
-        folder_format: format of a target folder.
         splits: splits to copy; none means all that are found.
-        layout: layout of the source, as for `load_precomputed`.
-        dtype: type of the region features; `keep` is the source's, and float32 for TSV and where
-            the source is float64.
+        dtype: type of the region features; `keep` is the source's, and float32 where the source
+            is float64.
         overwrite: whether to replace what stands there: the whole HDF5 file, or all files of the
             splits.
         progress: whether to show a progress bar.
-        options: how the source is read, in place of `layout`.
+        **options: how the source is read, as for `open_source`.
 
     Returns:
         The files written.
@@ -76,65 +128,49 @@ def convert(
             False.
         OSError: if the target cannot be written.
     """
-    source, target = Path(source), Path(target)
-    options = replace(options or ReadOptions(layout), float64=True)
-    if target.resolve() in {path.resolve() for path in (source, options.features) if path}:
-        raise DataError(f"{target} is the source itself: name another target")
-    splits = [check_split(split, str(source)) for split in splits or find_splits(source, options)]
-    datasets = [open_split(source, split, options) for split in splits]
+    target = Path(target)
+    for path in (source, options.get("features")):
+        if path is not None and Path(path).resolve() == target.resolve():
+            raise DataError(f"{target} is the source itself: name another target")
+    opened = open_source(source, **options)
+    splits = [check_split(split, str(source)) for split in splits or opened.splits]
+    for split in splits:
+        if split not in opened.splits:
+            raise DataError(f"{source} has no split {split!r}; it has {', '.join(opened.splits)}")
     folder = target.parent if is_hdf5(target) else target
-    taken = _files_there(target, splits)
+    taken = [path for path in _target_files(target, splits) if path.exists()]
     if taken and not overwrite:
-        raise DataError(
-            f"{', '.join(str(path) for path in taken)} already there: overwrite was not asked for"
-        )
+        raise DataError(f"{', '.join(map(str, taken))} already there: overwrite was not asked for")
+    datasets = [opened.open(split) for split in splits]
     folder.mkdir(parents=True, exist_ok=True)
     with naming(target), tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as staging:
         staged = Path(staging) / target.name if is_hdf5(target) else Path(staging)
-        write = write_hdf5 if is_hdf5(target) else _WRITERS[folder_format][1]
+        write = write_hdf5 if is_hdf5(target) else write_precomputed
         total = sum(dataset.num_images for dataset in datasets)
         with tqdm(total=total, unit="image", disable=not progress) as bar:
             for dataset in datasets:
                 bar.set_description(dataset.name)
-                write(
-                    dataset,
-                    staged,
-                    _feature_type(dtype, dataset.region_features, write),
-                    bar.update,
-                )
-        return _move(_target_files(staged, folder_format, splits), folder, taken)
+                write(dataset, staged, _feature_type(dtype, dataset), bar.update)
+        return _move(_target_files(staged, splits), folder, taken)
 
 
-def _feature_type(dtype: FeatureType, regions: object, write: object) -> np.dtype:
+def _feature_type(dtype: FeatureType, dataset: RetrievalDataset) -> np.dtype:
     if dtype != "keep":
         return np.dtype(dtype)
-    if write in _FLOAT32:
-        return np.dtype(np.float32)
-    return np.dtype(np.float16 if regions.dtype.itemsize == 2 else np.float32)
+    return np.dtype(np.float16 if dataset.region_features.dtype.itemsize == 2 else np.float32)
 
 
-def _target_files(target: Path, folder_format: FolderFormat, splits: Sequence[str]) -> list[Path]:
+def _target_files(target: Path, splits: Sequence[str]) -> list[Path]:
     if is_hdf5(target):
         return [target]
-    paths_of = _WRITERS[folder_format][0]
-    return [path for split in splits for path in paths_of(target, split).values()]
-
-
-def _files_there(target: Path, splits: Sequence[str]) -> list[Path]:
-    # Files of all folder formats count: a folder that holds a split in two cannot be opened.
-    paths = {path for name in _WRITERS for path in _target_files(target, name, splits)}
-    return sorted(path for path in paths if path.exists())
+    return [path for split in splits for path in precomputed_paths(target, split).values()]
 
 
 def _move(staged: list[Path], folder: Path, taken: list[Path]) -> list[Path]:
     complete = [path for path in staged if path.exists()]
     written = [folder / path.name for path in complete]
-    for path in taken:
-        # A file is replaced in one piece below; a folder is not.
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path not in written:
-            path.unlink()
+    for path in set(taken) - set(written):
+        path.unlink()
     for path, place in zip(complete, written, strict=True):
         os.replace(path, place)
     return written

@@ -1,5 +1,6 @@
 """Datasets in HDF5 files: checks before one is trusted, and rows that are read on demand."""
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -11,11 +12,20 @@ import numpy as np
 
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.file_rows import FileRows
-from hslm_tf.data.hdf5_checks import check_names, check_storage, check_strings
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 # h5py raises these on damaged files, and on types that NumPy does not have.
 _FOREIGN = (OSError, KeyError, RuntimeError, TypeError, ValueError)
+# The filters of HDF5 and h5py, each with the largest factor by which it can compress.
+_FILTERS = {
+    h5py.h5z.FILTER_DEFLATE: ("gzip", 1032),
+    h5py.h5z.FILTER_SHUFFLE: ("shuffle", 1),
+    h5py.h5z.FILTER_FLETCHER32: ("fletcher32", 1),
+    h5py.h5z.FILTER_SZIP: ("szip", 1032),
+    h5py.h5z.FILTER_LZF: ("lzf", 1032),
+}
+# A chunk is in memory as a whole, however few of its values are asked for.
+_LARGEST_CHUNK = 1 << 28
 
 
 def is_hdf5(path: str | os.PathLike[str]) -> bool:
@@ -45,7 +55,6 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """
     try:
         with h5py.File(path, "r") as file:
-            check_names(file, f"{path}:/")
             yield file
     except DataError:
         raise
@@ -72,7 +81,6 @@ def group_at(file: h5py.File, name: str) -> h5py.Group | None:
     group = file.get(name)
     if not isinstance(group, h5py.Group) or group.file.filename != file.filename:
         return None
-    check_names(group, f"{file.filename}:/{name}")
     return group
 
 
@@ -87,8 +95,8 @@ def dataset_at(file: h5py.File, key: str) -> h5py.Dataset:
         The dataset.
 
     Raises:
-        DataError: if it is missing, is a group, is empty of any shape, or `check_storage` refuses
-            it.
+        DataError: if it is missing, is a group, is empty of any shape, or its values lie
+            elsewhere or are more than the file can hold.
     """
     place = f"{file.filename}:/{key}"
     elsewhere = f"{place} lies in another file, expected the values in this one"
@@ -104,8 +112,55 @@ def dataset_at(file: h5py.File, key: str) -> h5py.Dataset:
         raise DataError(elsewhere)
     if dataset.shape is None:
         raise DataError(f"{place} is empty: it has no shape")
-    check_storage(dataset, place)
+    _check_storage(dataset, place)
     return dataset
+
+
+def _check_storage(dataset: h5py.Dataset, place: str) -> None:
+    """Checks that the values lie in the file itself, and are no more than it can hold.
+
+    Args:
+        dataset: a dataset with a shape.
+        place: names it in errors.
+
+    Raises:
+        DataError: if they lie in another file, are packed by a filter that is not built in, or are
+            more than the file can hold.
+    """
+    if dataset.external or dataset.is_virtual:
+        raise DataError(f"{place} lies in another file, expected the values in this one")
+    held = os.path.getsize(dataset.file.filename)
+    largest = held * _compression(dataset, place)
+    rows, size = (dataset.shape or (1,))[0], math.prod(dataset.shape) * dataset.dtype.itemsize
+    if rows > held or size > largest:
+        raise DataError(
+            f"{place} has shape {dataset.shape}, more than a file of {held} bytes holds: it is "
+            "damaged"
+        )
+    chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
+    if chunk > min(max(largest, dataset.dtype.itemsize), _LARGEST_CHUNK):
+        raise DataError(
+            f"{place} has chunks of shape {dataset.chunks}, {chunk} bytes each: at most "
+            f"{_LARGEST_CHUNK} are read, and no more than a file of {held} bytes holds"
+        )
+
+
+def _compression(dataset: h5py.Dataset, place: str) -> int:
+    """How many times larger than the file the values may be."""
+    if dataset.chunks is None:
+        return 1
+    created = dataset.id.get_create_plist()
+    largest = 1
+    for number in range(created.get_nfilters()):
+        code, _, _, name = created.get_filter(number)
+        if code not in _FILTERS:
+            known = ", ".join(name for name, _ in _FILTERS.values())
+            raise DataError(
+                f"{place} is packed with the filter {name.decode(errors='replace')!r} (number "
+                f"{code}), a plugin, expected {known} or none: plugins are code, and none is loaded"
+            )
+        largest = max(largest, _FILTERS[code][1])
+    return largest
 
 
 class HDF5Rows:
@@ -161,7 +216,8 @@ class HDF5Rows:
 
     def _dataset(self) -> h5py.Dataset:
         if self._owner != os.getpid():
-            self._file = h5py.File(self._path, "r")
+            # Room for several chunks: readers of other tools' files ask for one image at a time.
+            self._file = h5py.File(self._path, "r", rdcc_nbytes=1 << 26)
             self._owner = os.getpid()
         return self._file[self._key]
 
@@ -206,7 +262,6 @@ def read_strings(values: h5py.Dataset, place: str, strip: bool = True) -> list[s
         raise DataError(
             f"{place} is {values.dtype} of shape {values.shape}, expected a list of strings"
         )
-    check_strings(values, place)
     strings = []
     for row, value in enumerate(values[()]):
         try:

@@ -1,17 +1,16 @@
-"""Opens a split in any of the formats."""
+"""Opens a split of a data set: a folder in the precomputed format, or one HDF5 file."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from hslm_tf.data.assembly import Layout
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.first_regions import first_regions
 from hslm_tf.data.folders import folder_listing
-from hslm_tf.data.options import ReadOptions
-from hslm_tf.data.reader import Reader
-from hslm_tf.data.readers import CAPTIONED, NAMED, PRECOMPUTED, READERS
+from hslm_tf.data.formats.foreign import Foreign
+from hslm_tf.data.hdf5 import hdf5_splits, load_hdf5
+from hslm_tf.data.hdf5_rows import is_hdf5
+from hslm_tf.data.precomputed import load_precomputed, precomputed_splits
 
 
 def load_dataset(
@@ -19,128 +18,86 @@ def load_dataset(
     split: str,
     layout: Layout = "auto",
     captions_optional: bool = False,
-    *,
-    features: str | os.PathLike[str] | None = None,
-    restval: bool = False,
-    captions_per_image: int | None = None,
+    float64: bool = False,
 ) -> RetrievalDataset:
-    """Opens a split of a file or folder in any format that `docs/data.md` lists.
+    """Opens a split of a folder in the precomputed format, or of an HDF5 file with a group a split.
+
+    `python -m hslm_tf.convert` makes either of them of the files of other tools.
 
     Args:
-        path: a file or a folder; what it is is found out.
+        path: the folder or the file.
         split: `train`, `dev` or `test`.
-        layout: as for `load_precomputed`; the other formats have one row per image.
+        layout: `per_image`, `per_caption` (the row of an image is repeated for each of its
+            captions, as in SCAN's release) or `auto`, which finds out.
         captions_optional: whether a split of images alone, to search in, is accepted.
-        features: file or folder of the region features, for a path with captions that name their
-            images; by default they lie beside the captions.
-        restval: whether Karpathy's `restval` (of MS-COCO) is added to `train`.
-        captions_per_image: how many captions of an image are kept where captions name their
-            images, the first ones; 0 keeps all. By default five of MS-COCO's, and else all.
+        float64: whether features may be float64, as for converting them.
 
     Returns:
         The dataset.
 
     Raises:
-        DataError: if no format is recognised, more than one is, or the files are broken.
+        DataError: if there is no such split, or its files are broken.
 
     Example:
         >>> dataset = hslm_tf.load_dataset("data/flickr8k", "test")
         >>> print(dataset.num_images, dataset.captions[0])
     """
-    features = None if features is None else Path(features)
-    options = ReadOptions(layout, captions_optional, features, restval, captions_per_image)
-    return open_split(path, split, options)
+    found = find_splits(path)
+    if split not in found:
+        raise DataError(
+            f"{path} holds no region features of the split {split!r}; it holds {', '.join(found)}"
+        )
+    load = load_hdf5 if is_hdf5(path) else load_precomputed
+    return load(path, split, layout, captions_optional, float64)
 
 
-def open_split(path: str | os.PathLike[str], split: str, options: ReadOptions) -> RetrievalDataset:
-    """Opens a split; `load_dataset` with the options in one.
-
-    Args:
-        path: a file or a folder.
-        split: `train`, `dev` or `test`.
-        options: how.
-
-    Returns:
-        The dataset.
-
-    Raises:
-        DataError: as for `load_dataset`.
-    """
-    reader, _ = recognise(path, split, options)
-    return first_regions(reader.load(Path(path), split, options), options.max_regions)
-
-
-def find_splits(path: str | os.PathLike[str], options: ReadOptions | None = None) -> list[str]:
-    """The splits that lie at a path.
+def find_splits(path: str | os.PathLike[str]) -> list[str]:
+    """The splits of a data set.
 
     Args:
-        path: a file or a folder.
-        options: how they are read, by default as `load_dataset` reads them.
+        path: a folder or a file.
 
     Returns:
         Their names, sorted.
 
     Raises:
-        DataError: if there is none.
-    """
-    options = options or ReadOptions()
-    splits = sorted(_first(Path(path), options)[1])
-    if not splits:
-        raise _nothing(Path(path), "no split", options)
-    return splits
-
-
-def recognise(path: str | os.PathLike[str], split: str, options: ReadOptions) -> tuple[Reader, str]:
-    """Finds the reader of a split.
-
-    Args:
-        path: a file or a folder.
-        split: the split.
-        options: how it is read.
-
-    Returns:
-        The reader, and what the split was recognised by.
-
-    Raises:
-        DataError: if there is none, or more than one.
+        DataError: if there is none; where the files are of another tool, the message has the
+            command that converts them.
     """
     path = Path(path)
-    for reader in _asked(options):
-        found = reader.splits(path, options)
-        if split not in found:
-            continue
-        other = NAMED.splits(path, options).get(split) if reader is PRECOMPUTED else None
-        if other is not None:
-            raise DataError(f"{path} holds both {found[split]} and {other}: keep one of them")
-        return reader, found[split]
-    raise _nothing(path, f"no region features of the split {split!r}", options)
-
-
-def _asked(options: ReadOptions) -> tuple[Reader, ...]:
-    # Features elsewhere belong to captions that name their images, whatever else lies there.
-    return READERS if options.features is None else (CAPTIONED,)
-
-
-def _first(path: Path, options: ReadOptions) -> tuple[Reader | None, Mapping[str, str]]:
-    for reader in _asked(options):
-        found = dict(reader.splits(path, options))
-        if found:
-            if reader is PRECOMPUTED:
-                found |= NAMED.splits(path, options)
-            return reader, found
-    return None, {}
-
-
-def _nothing(path: Path, lacking: str, options: ReadOptions) -> DataError:
-    reader, found = _first(path, options)
-    if reader is not None:
-        splits = ", ".join(
-            f"{split} ({recognised_by})" for split, recognised_by in sorted(found.items())
+    if splits := own_splits(path):
+        return splits
+    if not path.exists():
+        raise DataError(f"{path} holds no split: there is no such file or folder")
+    foreign = Foreign(path)
+    if foreign.splits:
+        split = foreign.splits[0]
+        raise DataError(
+            f"{path} is no data set yet: the split {split} is {foreign.kind(split)}. `python -m "
+            f"hslm_tf.convert {path} TARGET` makes a data set of it"
         )
-        return DataError(f"{path} holds {lacking}; it holds {splits}")
     if path.is_file():
         held = f"it is a file ending in {path.suffix or 'nothing'}"
     else:
         held = f"it holds {folder_listing(path)}"
-    readable = "; ".join(reader.recognised_by for reader in _asked(options))
-    return DataError(f"{path} holds {lacking}: {held}. Readable are: {readable}")
+    raise DataError(
+        f"{path} holds no split: {held}. A data set is a folder with {{split}}_ims.npy, or an HDF5 "
+        "file with groups {split}/ims; `python -m hslm_tf.convert --help` says what becomes one"
+    )
+
+
+def own_splits(path: Path) -> list[str]:
+    """The splits that lie at a path in one of the two forms.
+
+    Args:
+        path: a folder or a file.
+
+    Returns:
+        Their names, sorted; none where it is something else.
+
+    Raises:
+        DataError: if it is a damaged HDF5 file.
+    """
+    if path.is_dir():
+        return precomputed_splits(path)
+    return hdf5_splits(path) if is_hdf5(path) and path.is_file() else []

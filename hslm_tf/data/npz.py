@@ -17,19 +17,22 @@ BROKEN = (
 )
 
 
-def read_member(archive: zipfile.ZipFile, key: str, place: str) -> np.ndarray:
+def read_member(
+    archive: zipfile.ZipFile, key: str, place: str, largest: float = math.inf
+) -> np.ndarray:
     """Reads an array whose header and whose length in the archive agree.
 
     Args:
         archive: the `.npz`.
         key: name of the array.
         place: names the file in errors.
+        largest: most bytes that it may have.
 
     Returns:
         The array.
 
     Raises:
-        DataError: if they do not agree, or it holds Python objects.
+        DataError: if they do not agree, it is larger, or it holds Python objects.
         Exception: if the archive is damaged, one of `BROKEN`.
     """
     name = f"{key}.npy"
@@ -38,5 +41,7 @@ def read_member(archive: zipfile.ZipFile, key: str, place: str) -> np.ndarray:
         rest = archive.getinfo(name).file_size - file.tell()
     if rest != dtype.itemsize * math.prod(shape):
         raise DataError(f"{place}: {key} has {rest} bytes, expected {dtype} of shape {shape}")
+    if rest > largest:
+        raise DataError(f"{place}: {key} of shape {shape} has more than {largest} bytes")
     with archive.open(name) as file:
         return np.lib.format.read_array(file, allow_pickle=False)

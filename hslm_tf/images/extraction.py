@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hslm_tf.data.assembly import assemble
 from hslm_tf.data.atomic_write import atomic_write, naming
 from hslm_tf.data.caption_files import write_captions
+from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import read_object, write_object
 from hslm_tf.data.npy import open_rows
@@ -206,13 +206,14 @@ class Extraction:
             first = self.skipped[0]
             raise DataError(f"no photograph has features; {first.id}: {first.reason}")
         paths = self._staged
-        dataset = assemble(
-            self.split,
-            open_rows(paths["ims"]),
-            [caption for photograph in kept for caption in photograph.captions] or None,
-            label=lambda part, row=None: f"{paths[part]}, row {row}",
+        counts = [len(photograph.captions) for photograph in kept]
+        dataset = RetrievalDataset(
+            name=self.split,
+            source=str(paths["ims"]),
+            region_features=open_rows(paths["ims"]),
+            captions=[caption for photograph in kept for caption in photograph.captions],
+            caption_to_image=np.repeat(np.arange(len(kept), dtype=np.int32), counts),
             image_ids=[photograph.id for photograph in kept],
-            caption_counts=[len(photograph.captions) for photograph in kept],
         )
         write_captions(dataset, paths["caps"], paths["ids"])
         write_object(paths["features"], self._extractor.config.to_dict())

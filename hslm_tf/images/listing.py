@@ -5,11 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hslm_tf.data.captioned import CaptionedImages, find_captions
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.folders import check_split, stays_inside
-from hslm_tf.data.karpathy import is_karpathy, read_karpathy
-from hslm_tf.data.options import ReadOptions
+from hslm_tf.data.formats.captions import CaptionedImages, find_captions
+from hslm_tf.data.formats.karpathy import is_karpathy, read_karpathy
 from hslm_tf.data.text_lines import line_place, read_lines
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2")
@@ -31,7 +30,12 @@ class Photograph:
 
 
 def list_photographs(
-    where: Path, images: Path | None, split: str, options: ReadOptions
+    where: Path,
+    images: Path | None,
+    split: str,
+    *,
+    restval: bool = False,
+    captions_per_image: int | None = None,
 ) -> dict[str, list[Photograph]]:
     """Lists photographs, by split.
 
@@ -44,7 +48,8 @@ def list_photographs(
         where: a folder, a text file, Karpathy's JSON or a token file.
         images: folder that a file's names are found in; by default the file's own.
         split: name of the split of a folder or a text file.
-        options: how a file of captions is read.
+        restval: whether Karpathy's `restval` (of MS-COCO) is added to `train`.
+        captions_per_image: captions kept of an image, as for `find_captions`.
 
     Returns:
         The photographs of every split, in order. Files that are not there are listed too.
@@ -62,10 +67,10 @@ def list_photographs(
             raise DataError(f"{where} is a folder of photographs already: no other is named")
         return {check_split(split, "--split"): _of_folder(where)}
     folder = images or where.parent
-    captioned = find_captions(where, options)
+    captioned = find_captions(where, restval, captions_per_image)
     if captioned is None:
         return {check_split(split, "--split"): _of_list(where, folder)}
-    named = read_karpathy(where) if is_karpathy(where) else []
+    named = read_karpathy(where).images if is_karpathy(where) else ()
     folders = {image.file_name: image.folder for image in named if image.folder}
     for place in {*folders.values()}:
         _checked_path(place, str(where))

@@ -13,7 +13,6 @@ import numpy as np
 
 from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.hdf5_checks import check_text
 from hslm_tf.data.hdf5_rows import dataset_at, open_hdf5, read_strings
 from hslm_tf.data.hdf5_writing import bytes_of, write_hdf5_file, write_strings
 from hslm_tf.data.json_object import parse_object
@@ -98,7 +97,6 @@ def _require(path: Path) -> None:
 
 def _read_manifest(file: h5py.File) -> dict[str, Any]:
     place = f"the manifest of {file.filename}"
-    check_text(file, "manifest", place)
     text = file.attrs.get("manifest")
     if not isinstance(text, str):
         raise DataError(f"{file.filename} has no manifest: it is no collection")

@@ -9,9 +9,7 @@ import numpy as np
 
 from hslm_tf.config import RunConfig
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.data.loading import find_splits
-from hslm_tf.data.loading import open_split as read_split
-from hslm_tf.data.options import ReadOptions
+from hslm_tf.data.loading import find_splits, load_dataset
 from hslm_tf.data.sample import sample_folder
 from hslm_tf.images.extraction_config import check_same
 from hslm_tf.report.pictures import find_image
@@ -31,29 +29,9 @@ def dataset_path(config: RunConfig) -> str | Path:
     return sample_folder() if config.data.dataset == "sample" else config.data.dataset
 
 
-def read_options(config: RunConfig, captions_optional: bool = False) -> ReadOptions:
-    """How the configured dataset is read.
-
-    Args:
-        config: the run's configuration.
-        captions_optional: accepts splits of images alone, to search in.
-
-    Returns:
-        The options.
-    """
-    data = config.data
-    return ReadOptions(
-        layout=data.layout,
-        captions_optional=captions_optional,
-        features=None if data.features is None else Path(data.features),
-        restval=data.restval,
-        captions_per_image=data.captions_per_image,
-    )
-
-
 def splits_of(config: RunConfig) -> list[str]:
     """Names of the splits of the configured dataset."""
-    return find_splits(dataset_path(config), read_options(config))
+    return find_splits(dataset_path(config))
 
 
 def measured_split(config: RunConfig) -> str:
@@ -84,7 +62,7 @@ def load_split(config: RunConfig, split: str, captions_optional: bool = False) -
         DataError: if the files are missing or broken.
         ValueError: if its regions are not what the model is configured for.
     """
-    dataset = read_split(dataset_path(config), split, read_options(config, captions_optional))
+    dataset = load_dataset(dataset_path(config), split, captions_optional=captions_optional)
     if dataset.region_dim != config.model.region_dim:
         raise ValueError(
             f"{dataset.source}: region features are {dataset.region_dim} wide, the model is "
@@ -124,8 +102,7 @@ def open_split(
     """
     config = run.config()
     if dataset is not None:
-        # The features that the run was trained on are not those of another dataset.
-        data = dataclasses.replace(config.data, dataset=dataset, features=None)
+        data = dataclasses.replace(config.data, dataset=dataset)
         config = dataclasses.replace(config, data=data)
     run.require_model()
     opened = load_split(config, split or config.data.test_split, captions_optional)

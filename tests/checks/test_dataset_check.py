@@ -5,8 +5,6 @@ from rich.console import Console
 from hslm_tf.checks.dataset_check import check_dataset
 from hslm_tf.checks.tables import report_tables
 from hslm_tf.config import DataConfig
-from hslm_tf.data.options import ReadOptions
-from tests.data import field_files
 from tests.data.split_files import captions_of, write_split
 
 
@@ -84,25 +82,6 @@ def test_the_vocabulary(folder, tmp_path):
     assert counts.unknown.share == 0 and report.splits["dev"].captions.unknown.distinct == 1
     without = check_dataset(folder, splits=["dev"], progress=False)
     assert without.vocabulary is None and without.splits["dev"].captions.unknown is None
-
-
-def test_captions_that_name_their_images(tmp_path):
-    json = field_files.write_karpathy(tmp_path)
-    field_files.write_npz(tmp_path / "features", ids=field_files.STEMS)
-    options = ReadOptions(features=tmp_path / "features")
-    report = check_dataset(json, options, progress=False)
-    assert not report.errors
-    assert {name: split.captions.captions for name, split in report.splits.items()} == {
-        split: sum(len(field_files.CAPTIONS[image]) for image in images)
-        for split, images in field_files.OURS.items()
-    }
-    assert report.splits["train"].features.regions == 12 + 17
-    next((tmp_path / "features").glob(f"{field_files.STEMS[1]}*")).unlink()
-    report = check_dataset(json, options, progress=False)
-    assert [(finding.split, finding.kind) for finding in report.errors] == [
-        ("dev", "split_refused")
-    ]
-    assert "has no image" in report.errors[0].message
 
 
 def shown(report):

@@ -6,7 +6,9 @@ import json
 import h5py
 import numpy as np
 
-from hslm_tf.data.tsv_lines import FIELDS, LXMERT_FIELDS
+from hslm_tf.data.convert import open_source
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.formats.tsv import FIELDS, LXMERT_FIELDS
 
 WIDTH = 120
 COUNTS = (12, 10, 17, 10)
@@ -107,6 +109,15 @@ def write_bottom_up(path, ids=COCO_IDS, images=range(4), header=()):
     return path
 
 
+def write_vinvl(path):
+    lines = [
+        (STEMS[i], json.dumps({"num_boxes": COUNTS[i], "features": encode(FEATURES[i])}))
+        for i in range(4)
+    ]
+    path.write_text("".join("\t".join(line) + "\n" for line in lines))
+    return path
+
+
 def write_root_hdf5(path, form="regions first", ids=COCO_IDS, images=range(4), **options):
     """`form`: regions first, features first (of the whole, padded), or ranges."""
     features = [FEATURES[i] for i in images]
@@ -136,6 +147,11 @@ def write_root_hdf5(path, form="regions first", ids=COCO_IDS, images=range(4), *
         if ids is not None:
             file["ids"] = [ids[i] for i in images]
     return path
+
+
+def opened(path, split, **options) -> RetrievalDataset:
+    """Opens a split of files of other tools, as `convert` does."""
+    return open_source(path, **options).open(split)
 
 
 def assert_holds(dataset, images, boxes=True):

@@ -6,8 +6,7 @@ import pytest
 from hslm_tf.convert import main
 from hslm_tf.data import DataError, load_dataset
 from hslm_tf.data.convert import convert
-from hslm_tf.data.loading import open_split
-from hslm_tf.data.options import ReadOptions
+from tests.data import field_files as field
 from tests.data.split_files import (
     IMAGES,
     anonymous_memory,
@@ -16,13 +15,10 @@ from tests.data.split_files import (
     write_split,
 )
 
-FOLDERS = {"precomputed": "folder", "tsv": "tsv", "lxmert": "lxmert", "npz": "npz", "vqa": "vqa"}
-PLACES = FOLDERS | {"hdf5": "data.h5"}
+PLACES = {"precomputed": "folder", "hdf5": "data.h5"}
 
 
 def convert_to(kind, source, target, **options):
-    if kind != "hdf5":
-        options["folder_format"] = kind
     return convert(source, target / PLACES[kind], progress=False, **options)
 
 
@@ -46,7 +42,7 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("first", PLACES)
 @pytest.mark.parametrize("second", PLACES)
-def test_every_format_to_every_other(tmp_path, first, second):
+def test_every_form_to_every_other(tmp_path, first, second):
     source = write_two_splits(tmp_path / "source")
     convert_to(first, source, tmp_path / "1")
     convert_to(second, tmp_path / "1" / PLACES[first], tmp_path / "2")
@@ -86,10 +82,6 @@ def test_feature_types(tmp_path):
     ):
         convert_to("precomputed", source, tmp_path, dtype="float16")
     assert not list((tmp_path / "folder").iterdir())
-    with pytest.raises(
-        DataError, match="TSV of region features holds float32, float16 was asked for"
-    ):
-        convert_to("tsv", source, tmp_path, dtype="float16")
     write_split(source, full=False, ims=regions / 10)
     convert_to("hdf5", source, tmp_path, dtype="float16")
     assert load_dataset(tmp_path / "data.h5", "train").region_features.dtype == np.float16
@@ -110,9 +102,9 @@ def test_refuses_to_overwrite_unless_asked(tmp_path, kind):
 def test_overwriting_leaves_no_part_of_the_old_split(tmp_path):
     convert_to("precomputed", write_split(tmp_path / "rich"), tmp_path)
     plain = write_split(tmp_path / "plain", full=False)
-    convert(plain, tmp_path / "folder", folder_format="tsv", overwrite=True, progress=False)
+    convert(plain, tmp_path / "folder", overwrite=True, progress=False)
     names = sorted(path.name for path in (tmp_path / "folder").iterdir())
-    assert names == ["train.tsv", "train_caps.txt"]
+    assert names == ["train_caps.txt", "train_ims.npy"]
     assert load_dataset(tmp_path / "folder", "train").captions == captions_of()
 
 
@@ -129,24 +121,25 @@ def test_an_error_half_way_leaves_the_target_as_it_was(tmp_path, kind):
     assert load_dataset(tmp_path / PLACES[kind], "train").read_images(np.arange(IMAGES))[0].any()
 
 
-@pytest.mark.parametrize("kind", FOLDERS)
+@pytest.mark.parametrize("kind", PLACES)
 def test_images_alone_with_unequal_regions_and_without_ids(tmp_path, kind):
     source = write_split(tmp_path / "source", full=False)
     (source / "train_caps.txt").unlink()
     counts = np.arange(1, IMAGES + 1) % 3 + 1
     np.save(source / "train_num_regions.npy", counts)
-    alone = ReadOptions(captions_optional=True)
-    convert_to(kind, source, tmp_path, options=alone)
-    found = open_split(tmp_path / PLACES[kind], "train", alone)
+    convert_to(kind, source, tmp_path, images_alone=True)
+    found = load_dataset(tmp_path / PLACES[kind], "train", captions_optional=True)
     assert found.num_images == IMAGES and not found.captions and found.boxes is None
     np.testing.assert_array_equal(found.num_regions, counts)
-    expected = open_split(source, "train", alone).read_images(np.arange(IMAGES))[0]
+    expected = load_dataset(source, "train", captions_optional=True).read_images(np.arange(IMAGES))[
+        0
+    ]
     features = found.read_images(np.arange(IMAGES))[0]
     np.testing.assert_array_equal(features, expected[:, : features.shape[1]])
     assert not expected[:, features.shape[1] :].any()
 
 
-@pytest.mark.parametrize("kind", ["npz", "lxmert", "vqa"])
+@pytest.mark.parametrize("kind", PLACES)
 def test_images_that_differ_in_their_captions(tmp_path, kind):
     source = write_split(tmp_path / "source")
     ids = (source / "train_ids.txt").read_text("utf-8").split()
@@ -161,50 +154,38 @@ def test_images_that_differ_in_their_captions(tmp_path, kind):
     assert_same(load_dataset(tmp_path / PLACES[kind], "train"), load_dataset(source, "train"))
 
 
-def test_npz_with_float16_and_replaced(tmp_path):
-    source = write_two_splits(tmp_path / "source")
-    convert_to("npz", source, tmp_path, dtype="float16")
-    files = sorted((tmp_path / "npz/train_npz").iterdir())
-    assert len(files) == IMAGES
-    with np.load(files[0]) as file:
-        assert file["x"].dtype == np.float16
-    with pytest.raises(DataError, match="train_npz already there"):
-        convert_to("npz", source, tmp_path)
-    (tmp_path / "npz/train_npz/stale.npz").write_bytes(b"")
-    convert_to("npz", source, tmp_path, overwrite=True)
-    assert not (tmp_path / "npz/train_npz/stale.npz").exists()
-    convert(source, tmp_path / "npz", overwrite=True, progress=False)
-    assert not list((tmp_path / "npz").glob("*_npz"))
-    assert_same(load_dataset(tmp_path / "npz", "train"), load_dataset(source, "train"))
-
-
-def test_ids_that_no_file_can_have(tmp_path):
-    source = write_split(tmp_path / "source")
-    ids = (source / "train_ids.txt").read_text("utf-8")
-    (source / "train_ids.txt").write_text(ids.replace("photo_1.", "a/photo_1."), "utf-8")
-    with pytest.raises(DataError, match="row 1: the id 'a/photo_1.jpg' cannot be the name of a"):
-        convert_to("npz", source, tmp_path)
-    (source / "train_ids.txt").write_text(ids, "utf-8")
-    write_split(source, "dev")
-    with pytest.raises(DataError, match="the id 'photo_0.jpg' is one of dev_npz, too"):
-        convert_to("npz", source, tmp_path)
-    assert not (tmp_path / "npz").exists() or not list((tmp_path / "npz").iterdir())
-
-
 def test_places_that_cannot_be(tmp_path):
     source = write_split(tmp_path / "source")
     with pytest.raises(DataError, match="is the source itself"):
         convert(source, tmp_path / "source" / ".")
-    with pytest.raises(DataError, match="holds no split: .*nothing: there is no such folder"):
+    with pytest.raises(DataError, match="holds no split: there is no such file or folder"):
         convert(tmp_path / "none", tmp_path / "out")
-    with pytest.raises(
-        DataError, match="holds no region features of the split 'dev'; it holds train"
-    ):
+    with pytest.raises(DataError, match="has no split 'dev'; it has train"):
         convert(source, tmp_path / "out", splits=["train", "dev"])
     assert not (tmp_path / "out").exists()
-    (source / "train.tsv").write_text("")
-    with pytest.raises(DataError, match="holds both train_ims.npy and train.tsv"):
-        load_dataset(source, "train")
+
+
+def test_the_first_regions_are_kept(tmp_path):
+    """Of another tool's files and of a data set."""
+    field.write_npz(tmp_path / "features")
+    path = field.write_karpathy(tmp_path)
+    whole = field.opened(path, "train")
+    convert(path, tmp_path / "whole", progress=False)
+    rows = np.array([1, 0])
+    for source in (path, tmp_path / "whole"):
+        for most, counts in ((14, [14, 12]), (11, [11, 11])):
+            kept = field.opened(source, "train", max_regions=most)
+            regions, mask = kept.read_images(rows)
+            np.testing.assert_array_equal(regions, whole.read_images(rows)[0][:, :most])
+            np.testing.assert_array_equal(kept.read_boxes(rows), whole.read_boxes(rows)[:, :most])
+            assert mask.sum(axis=1).tolist() == counts and kept.max_regions == most
+        assert kept.num_regions is None
+        with pytest.raises(ValueError, match="at least 1. Received: max_regions=0"):
+            field.opened(source, "train", max_regions=0)
+    main([str(path), str(tmp_path / "out"), "--max-regions", "11"])
+    assert np.load(tmp_path / "out" / "train_ims.npy").shape == (2, 11, field.WIDTH)
+    assert np.load(tmp_path / "out" / "train_boxes.npy").shape == (2, 11, 4)
+    assert not (tmp_path / "out" / "train_num_regions.npy").exists()
 
 
 def test_memory_stays_bounded(tmp_path):
@@ -241,5 +222,5 @@ def test_help_names_every_argument(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
-    for name in ("SOURCE", "TARGET", "--folder-format", "--splits", "--layout", "--overwrite"):
+    for name in ("SOURCE", "TARGET", "--features", "--splits", "--layout", "--overwrite"):
         assert name in text

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hslm_tf.data import DataError, load_precomputed
+from hslm_tf.data import DataError, load_dataset
 from tests.data.split_files import (
     IMAGES,
     REGIONS,
@@ -18,7 +18,7 @@ def test_non_finite_features_are_named_when_read(tmp_path, value):
     regions = np.zeros((IMAGES, REGIONS, WIDTH), np.float16)
     regions[4, 2, 1] = value
     write_split(tmp_path, full=False, ims=regions)
-    dataset = load_precomputed(tmp_path, "train")
+    dataset = load_dataset(tmp_path, "train")
     assert dataset.read_images(np.arange(4))[0].shape == (4, REGIONS, WIDTH)
     with pytest.raises(DataError, match=rf"train_ims.npy, row 4: .*region 2 hold {value} in col"):
         dataset.read_images(np.array([0, 4]))
@@ -28,7 +28,7 @@ def test_padding_is_neither_checked_nor_returned(tmp_path):
     regions = np.full((IMAGES, REGIONS, WIDTH), np.nan, np.float32)
     regions[:, :2] = 1
     write_split(tmp_path, ims=regions, num_regions=np.full(IMAGES, 2))
-    values, mask = load_precomputed(tmp_path, "train").read_images(np.arange(IMAGES))
+    values, mask = load_dataset(tmp_path, "train").read_images(np.arange(IMAGES))
     np.testing.assert_array_equal(values[0, :, 0], [1, 1, 0, 0])
     np.testing.assert_array_equal(mask[0], [True, True, False, False])
 
@@ -36,13 +36,13 @@ def test_padding_is_neither_checked_nor_returned(tmp_path):
 def test_non_finite_boxes_are_named(tmp_path):
     boxes = np.zeros((IMAGES, REGIONS, 4), np.float32)
     boxes[3, 0, 2] = np.nan
-    dataset = load_precomputed(write_split(tmp_path, boxes=boxes), "train")
+    dataset = load_dataset(write_split(tmp_path, boxes=boxes), "train")
     with pytest.raises(DataError, match=r"row 3: boxes of region 0 hold nan in column 2"):
         dataset.read_boxes(np.array([3]))
 
 
 def test_subset(tmp_path):
-    dataset = load_precomputed(write_split(tmp_path), "train")
+    dataset = load_dataset(write_split(tmp_path), "train")
     part = dataset.subset(2, 4)
     assert part.captions == captions_of()[10:20]
     np.testing.assert_array_equal(part.caption_to_image, np.repeat([0, 1], 5))
@@ -63,7 +63,7 @@ def test_anonymous_memory_does_not_grow_with_the_file(tmp_path):
     write_split(tmp_path / "text", full=False, caps=captions_of(images))
     (tmp_path / "text" / "train_caps.txt").rename(tmp_path / "train_caps.txt")
     before = anonymous_memory()
-    dataset = load_precomputed(tmp_path, "train")
+    dataset = load_dataset(tmp_path, "train")
     opened = anonymous_memory() - before
     order = np.random.default_rng(0).permutation(images)
     growth = []

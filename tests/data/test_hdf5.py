@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hslm_tf.data import DataError, load_dataset, load_hdf5, load_precomputed
+from hslm_tf.data import DataError, load_dataset
 from hslm_tf.data.convert import convert
 from tests.data.split_files import IMAGES, write_split
 
@@ -25,7 +25,7 @@ def replace_part(path, part, value):
 
 
 def test_reads_what_the_precomputed_format_holds(path):
-    ours, theirs = load_hdf5(path, "train"), load_precomputed(path.parent / "folder", "train")
+    ours, theirs = load_dataset(path, "train"), load_dataset(path.parent / "folder", "train")
     assert (ours.captions, ours.image_ids) == (theirs.captions, theirs.image_ids)
     for images in (np.array([4, 0, 4, 2]), np.arange(IMAGES), np.array([3, 2])):
         for one, other in zip(ours.read_images(images), theirs.read_images(images), strict=True):
@@ -43,7 +43,7 @@ def test_rows_repeated_per_caption_are_recognized(path):
 
 
 def test_many_threads_and_a_forked_child(path):
-    dataset = load_hdf5(path, "train")
+    dataset = load_dataset(path, "train")
     expected = dataset.read_images(np.arange(IMAGES))[0]
     with ThreadPoolExecutor(8) as pool:
         for image, (regions, _) in enumerate(
@@ -58,7 +58,7 @@ def test_many_threads_and_a_forked_child(path):
 
 
 BROKEN = {
-    "no features": ("ims", None, r"data.h5:/train lacks ims; it holds boxes, caps"),
+    "no features": ("ims", None, "data.h5 holds no split: it is a file ending in .h5"),
     "no captions": ("caps", None, r"data.h5:/train lacks caps"),
     "float64": ("ims", np.zeros((6, 4, 3)), r"data.h5:/train/ims is float64"),
     "captions that are numbers": ("caps", np.zeros(30), "train/caps is float64 .*strings"),
@@ -76,7 +76,7 @@ def test_broken_parts(path, case):
     part, value, message = BROKEN[case]
     replace_part(path, part, value)
     with pytest.raises(DataError, match=message):
-        load_hdf5(path, "train")
+        load_dataset(path, "train")
 
 
 def test_part_that_is_a_group(path):
@@ -84,7 +84,7 @@ def test_part_that_is_a_group(path):
     with h5py.File(path, "a") as file:
         file["train"].create_group("ims")
     with pytest.raises(DataError, match="/train/ims is a group"):
-        load_hdf5(path, "train")
+        load_dataset(path, "train")
 
 
 def test_non_finite_features_are_named_when_read(path):
@@ -92,17 +92,17 @@ def test_non_finite_features_are_named_when_read(path):
     regions[5, 0, 2] = np.nan
     replace_part(path, "ims", regions)
     with pytest.raises(DataError, match=r"data.h5:/train/ims, row 5: features of region 0"):
-        load_hdf5(path, "train").read_images(np.array([5, 1]))
+        load_dataset(path, "train").read_images(np.array([5, 1]))
 
 
 def test_unreadable_files(path):
-    with pytest.raises(DataError, match="lacks the group /dev; it holds train"):
-        load_hdf5(path, "dev")
+    with pytest.raises(DataError, match="of the split 'dev'; it holds train"):
+        load_dataset(path, "dev")
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match="data.h5 cannot be read as HDF5: .*truncated"):
-        load_hdf5(path, "train")
+        load_dataset(path, "train")
     path.write_bytes(b"something else")
     with pytest.raises(DataError, match="data.h5 cannot be read as HDF5"):
-        load_hdf5(path, "train")
-    with pytest.raises(DataError, match="cannot be read as HDF5"):
-        load_hdf5(path.with_name("none.h5"), "train")
+        load_dataset(path, "train")
+    with pytest.raises(DataError, match="there is no such file"):
+        load_dataset(path.with_name("none.h5"), "train")

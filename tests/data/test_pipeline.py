@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hslm_tf.data import load_precomputed
+from hslm_tf.data import load_dataset
 from hslm_tf.data.pipeline import epoch_order, steps_per_epoch, training_batches
 from tests.data.split_files import (
     IMAGES,
@@ -32,7 +32,7 @@ class NumberedTokens:
 
 @pytest.fixture
 def dataset(tmp_path):
-    return load_precomputed(write_split(tmp_path), "train")
+    return load_dataset(write_split(tmp_path), "train")
 
 
 def captions_seen(batches):
@@ -86,7 +86,7 @@ def test_a_stopped_pass_counts_as_an_epoch(dataset):
 def test_non_finite_features_name_file_and_row(tmp_path):
     regions = np.zeros((IMAGES, REGIONS, WIDTH), np.float32)
     regions[3, 0, 0] = np.inf
-    dataset = load_precomputed(write_split(tmp_path, full=False, ims=regions), "train")
+    dataset = load_dataset(write_split(tmp_path, full=False, ims=regions), "train")
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"train_ims.npy, row 3: features"):
         list(training_batches(dataset, NumberedTokens(30), batch_size=8))
 
@@ -102,7 +102,7 @@ def test_anonymous_memory_does_not_grow_with_the_file(tmp_path):
     images = 1600
     size = write_sparse_array(tmp_path / "train_ims.npy", (images, 36, 2048))
     (tmp_path / "train_caps.txt").write_text("\n".join(captions_of(images, 1)))
-    dataset = load_precomputed(tmp_path, "train", "per_image")
+    dataset = load_dataset(tmp_path, "train", "per_image")
     batches = training_batches(dataset, NumberedTokens(images), batch_size=16)
     before = anonymous_memory()
     growth = [anonymous_memory() - before for _ in batches]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hslm_tf.data import DataError, load_precomputed
+from hslm_tf.data import DataError, load_dataset
 from tests.data.split_files import (
     IMAGES,
     REGIONS,
@@ -12,7 +12,7 @@ from tests.data.split_files import (
 
 
 def test_parts_of_a_split(tmp_path):
-    dataset = load_precomputed(write_split(tmp_path), "train")
+    dataset = load_dataset(write_split(tmp_path), "train")
     assert (dataset.num_images, dataset.num_captions) == (IMAGES, 5 * IMAGES)
     assert (dataset.max_regions, dataset.region_dim) == (REGIONS, WIDTH)
     assert dataset.captions == captions_of()
@@ -35,7 +35,7 @@ def test_parts_of_a_split(tmp_path):
 def test_captions_per_image_and_types(tmp_path, per_image, dtype):
     regions = np.random.default_rng(1).normal(size=(5, 2, 3)).astype(dtype)
     write_split(tmp_path, full=False, ims=regions, caps=captions_of(5, per_image))
-    dataset = load_precomputed(tmp_path, "train")
+    dataset = load_dataset(tmp_path, "train")
     assert dataset.num_captions == 5 * per_image
     np.testing.assert_array_equal(dataset.read_images(np.arange(5))[0], regions.astype("f4"))
     assert dataset.read_images(np.arange(5))[1].all()
@@ -46,14 +46,14 @@ def test_windows_line_endings_and_no_last_newline(tmp_path):
     write_split(tmp_path)
     text = b"\xef\xbb\xbf" + "\r\n".join(captions_of()).encode()
     (tmp_path / "train_caps.txt").write_bytes(text)
-    assert load_precomputed(tmp_path, "train").captions == captions_of()
+    assert load_dataset(tmp_path, "train").captions == captions_of()
 
 
 def test_line_separators_of_unicode_stay_in_the_caption(tmp_path):
     captions = captions_of()
     captions[2] = "one\u2028line\x85still\x0cone"
     write_split(tmp_path, caps=captions)
-    assert load_precomputed(tmp_path, "train").captions[2] == captions[2]
+    assert load_dataset(tmp_path, "train").captions[2] == captions[2]
 
 
 BROKEN = {
@@ -95,28 +95,28 @@ BROKEN = {
 def test_broken_parts(tmp_path, case):
     parts, message = BROKEN[case]
     with pytest.raises(DataError, match=message):
-        load_precomputed(write_split(tmp_path, **parts), "train")
+        load_dataset(write_split(tmp_path, **parts), "train")
 
 
 def test_wrong_utf8(tmp_path):
     write_split(tmp_path)
     (tmp_path / "train_caps.txt").write_bytes(b"fine\ncaf\xe9\n")
     with pytest.raises(DataError, match=r"train_caps.txt, line 2: byte 0xe9 at column 4"):
-        load_precomputed(tmp_path, "train")
+        load_dataset(tmp_path, "train")
 
 
 def test_empty_caption_file(tmp_path):
     write_split(tmp_path)
     (tmp_path / "train_caps.txt").write_bytes(b"")
     with pytest.raises(DataError, match="train_caps.txt has no captions"):
-        load_precomputed(tmp_path, "train")
+        load_dataset(tmp_path, "train")
 
 
 def test_truncated_array(tmp_path):
     path = write_split(tmp_path) / "train_ims.npy"
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(DataError, match=r"train_ims.npy is truncated: 408 bytes, expected 416"):
-        load_precomputed(tmp_path, "train")
+        load_dataset(tmp_path, "train")
 
 
 @pytest.mark.parametrize("length", [0x48, 0x66])
@@ -128,32 +128,32 @@ def test_a_header_whose_length_is_damaged(tmp_path, length):
     content[8] = length
     path.write_bytes(content)
     with pytest.raises(DataError, match="train_ims.npy (has a damaged header|is not a .npy)"):
-        load_precomputed(tmp_path, "train")
+        load_dataset(tmp_path, "train")
 
 
 def test_an_array_with_something_behind_it(tmp_path):
     path = write_split(tmp_path) / "train_ims.npy"
     path.write_bytes(path.read_bytes() + b"more")
     with pytest.raises(DataError, match=r"has a damaged header or a foreign end: 420 bytes, expe"):
-        load_precomputed(tmp_path, "train")
+        load_dataset(tmp_path, "train")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"not an array at all"])
 def test_not_an_array(tmp_path, content):
     (write_split(tmp_path) / "train_ims.npy").write_bytes(content)
     with pytest.raises(DataError, match="train_ims.npy is not a .npy array"):
-        load_precomputed(tmp_path, "train")
+        load_dataset(tmp_path, "train")
 
 
 def test_array_of_objects(tmp_path):
     write_split(tmp_path, ims=np.array([None, 1]))
     with pytest.raises(DataError, match="train_ims.npy holds Python objects"):
-        load_precomputed(tmp_path, "train")
+        load_dataset(tmp_path, "train")
 
 
 def test_missing_files_and_what_is_there(tmp_path):
     write_split(tmp_path, "dev", full=False)
-    with pytest.raises(DataError, match="lacks train_ims.npy, train_caps.txt; it holds dev_caps"):
-        load_precomputed(tmp_path, "train")
-    with pytest.raises(DataError, match="there is no such folder"):
-        load_precomputed(tmp_path / "none", "train")
+    with pytest.raises(DataError, match="of the split 'train'; it holds dev"):
+        load_dataset(tmp_path, "train")
+    with pytest.raises(DataError, match="there is no such file or folder"):
+        load_dataset(tmp_path / "none", "train")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hslm_tf.data import DataError, load_dataset, load_precomputed
+from hslm_tf.data import DataError, load_dataset
 from hslm_tf.data.convert import convert
 from hslm_tf.data.repeated_rows import rows_per_image
 from tests.data.split_files import captions_of, write_split
@@ -23,7 +23,7 @@ def write(folder, rows, **parts):
 
 
 def opened(folder, rows, layout="auto", **parts):
-    return load_precomputed(write(folder, rows, **parts), "train", layout)
+    return load_dataset(write(folder, rows, **parts), "train", layout)
 
 
 def letters(text):
@@ -73,9 +73,9 @@ def test_rows_are_as_the_layout_says(tmp_path):
         opened(tmp_path, images(), "per_caption")
     write_split(tmp_path)
     with pytest.raises(DataError, match="6 rows and .*train_caps.txt 30 captions"):
-        load_precomputed(tmp_path, "train", "per_caption")
+        load_dataset(tmp_path, "train", "per_caption")
     with pytest.raises(ValueError, match="Received: layout='rows'"):
-        load_precomputed(tmp_path, "train", "rows")
+        load_dataset(tmp_path, "train", "rows")
 
 
 @pytest.mark.parametrize("ids_per_image", [1, 4])
@@ -95,7 +95,7 @@ def test_ids_tell_what_rows_do_not(tmp_path, ids_per_image):
 def test_all_rows_identical_is_an_error(tmp_path, layout):
     with pytest.raises(DataError, match="train_ims.npy: all 30 rows are identical, so it is uncl"):
         opened(tmp_path, letters("a" * 30), layout)
-    assert load_precomputed(tmp_path, "train", "per_image").num_images == 30
+    assert load_dataset(tmp_path, "train", "per_image").num_images == 30
 
 
 @pytest.mark.parametrize("twin", [0, 17, IMAGES - 2])
@@ -129,7 +129,7 @@ def test_some_rows_repeated_and_others_not(tmp_path, case):
     message = rf"train_ims.npy: runs of identical rows, .*{named}\b.* of {len(text)}, do not"
     with pytest.raises(DataError, match=message):
         opened(tmp_path, letters(text))
-    assert load_precomputed(tmp_path, "train", "per_image").num_images == len(text)
+    assert load_dataset(tmp_path, "train", "per_image").num_images == len(text)
 
 
 def test_in_doubt_the_layout_decides(tmp_path):
@@ -137,8 +137,8 @@ def test_in_doubt_the_layout_decides(tmp_path):
     rows[1] += 1
     with pytest.raises(DataError, match="such as rows 10 to 14 and row 0 of 100"):
         opened(tmp_path, rows)
-    assert load_precomputed(tmp_path, "train", "per_caption").num_images == 20
-    assert load_precomputed(tmp_path, "train", "per_image").num_images == 100
+    assert load_dataset(tmp_path, "train", "per_caption").num_images == 20
+    assert load_dataset(tmp_path, "train", "per_image").num_images == 100
 
 
 class Numbered:

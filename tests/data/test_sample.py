@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.build_sample import build_sample, cut_word_vectors
-from hslm_tf.data import load_precomputed, load_sample
+from hslm_tf.data import load_dataset, load_sample
 from hslm_tf.data.sample import sample_folder, sample_word_vectors
 
 IMAGES = {"train": 1000, "dev": 100, "test": 100}
@@ -63,7 +63,7 @@ def test_sample_is_cut_from_flickr8k(tmp_path):
     build_sample(flickr8k, tmp_path)
     for path in tmp_path.iterdir():
         assert path.read_bytes() == (sample_folder() / path.name).read_bytes()
-    whole, test = load_precomputed(flickr8k, "dev").subset(100, 200), load_sample("test")
+    whole, test = load_dataset(flickr8k, "dev").subset(100, 200), load_sample("test")
     assert (whole.captions, whole.image_ids) == (test.captions, test.image_ids)
     rows = np.arange(100)
     np.testing.assert_array_equal(whole.read_images(rows)[0][..., :128], test.read_images(rows)[0])

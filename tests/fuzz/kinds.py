@@ -11,8 +11,6 @@ import numpy as np
 
 from hslm_tf.data import load_dataset
 from hslm_tf.data.convert import convert
-from hslm_tf.data.options import ReadOptions
-from hslm_tf.data.sight import describe
 from tests.data import field_files as field
 from tests.data.split_files import captions_of, write_split
 from tests.fuzz.whole import dataset_to_its_end
@@ -28,6 +26,7 @@ class Kind:
         damaged: names of the files in that folder that are mutated, one at a time.
         read: opens what lies in the folder and reads it to its end.
         checked: whether checksums must tell any difference, so that only an equal result is right.
+        ends_process: whether damage may end the process or keep it for ever, as libhdf5 lets it.
     """
 
     name: str
@@ -35,6 +34,7 @@ class Kind:
     damaged: tuple[str, ...]
     read: Callable[[Path], Any]
     checked: bool = False
+    ends_process: bool = False
 
 
 def _converted(name: str = "data", **options: Any) -> Callable[[Path], object]:
@@ -48,14 +48,13 @@ def _converted(name: str = "data", **options: Any) -> Callable[[Path], object]:
 
 
 def _dataset(path: str, split: str = "train", **options: Any) -> Callable[[Path], Any]:
-    """Reads all of a split through `load_dataset`, after a look at what there is."""
+    """Reads all of a split of a data set."""
+    return lambda folder: dataset_to_its_end(load_dataset(folder / path, split, **options))
 
-    def read(folder: Path) -> Any:
-        found = dataset_to_its_end(load_dataset(folder / path, split, **options))
-        describe(folder / path, [split], ReadOptions(**options))
-        return found
 
-    return read
+def _foreign(split: str = "train", **options: Any) -> Callable[[Path], Any]:
+    """Reads all of a split of files of another tool, as `convert` does."""
+    return lambda folder: dataset_to_its_end(field.opened(folder / "data", split, **options))
 
 
 def _precomputed(folder: Path) -> None:
@@ -119,53 +118,60 @@ DATASETS = (
         tuple(f"train_{part}" for part in _PARTS),
         _dataset("data"),
     ),
-    Kind("HDF5 by splits", _converted(name="data/a.h5"), ("a.h5",), _dataset("data/a.h5")),
-    Kind("HDF5 by splits, compressed", _compressed, ("a.h5",), _dataset("data/a.h5")),
+    Kind(
+        "HDF5 by splits",
+        _converted(name="data/a.h5"),
+        ("a.h5",),
+        _dataset("data/a.h5"),
+        ends_process=True,
+    ),
+    Kind(
+        "HDF5 by splits, compressed",
+        _compressed,
+        ("a.h5",),
+        _dataset("data/a.h5"),
+        ends_process=True,
+    ),
     *(
         Kind(
             f"HDF5 without splits, {form}",
             _with_caps(lambda path, form=form: field.write_root_hdf5(path, form), "train.hdf5"),
             ("train.hdf5",),
-            _dataset("data"),
+            _foreign(),
+            ends_process=True,
         )
         for form in ("regions first", "features first", "ranges")
     ),
     Kind(
-        "HDF5 of visual question answering",
-        _converted(folder_format="vqa"),
-        ("train.hdf5", "train_ids.txt"),
-        _dataset("data"),
+        "TSV of bottom-up attention",
+        _with_caps(field.write_bottom_up, "train.tsv"),
+        ("train.tsv", "train_caps.txt"),
+        _foreign(),
     ),
     Kind(
-        "TSV of bottom-up attention",
-        _converted(folder_format="tsv"),
-        ("train.tsv", "train_caps.txt"),
-        _dataset("data"),
+        "TSV of LXMERT",
+        _with_caps(lambda path: field.write_lxmert(path, header=True), "train.tsv"),
+        ("train.tsv",),
+        _foreign(),
     ),
-    Kind("TSV of LXMERT", _converted(folder_format="lxmert"), ("train.tsv",), _dataset("data")),
+    Kind("TSV of VinVL", _with_caps(field.write_vinvl, "train.tsv"), ("train.tsv",), _foreign()),
     Kind(
         "TSV of LXMERT without header",
         _with_caps(field.write_lxmert, "train.tsv"),
         ("train.tsv",),
-        _dataset("data"),
-    ),
-    Kind(
-        ".npz per image",
-        _converted(folder_format="npz"),
-        ("train_npz/photo_0.jpg.npz", "train_npz/photo_3.jpg.npz"),
-        _dataset("data"),
+        _foreign(),
     ),
     Kind(
         ".npy per image",
         _npy_folder,
         (f"{field.STEMS[1]}.npy",),
-        _dataset("data", "all", captions_optional=True),
+        _foreign("all", images_alone=True),
     ),
     Kind(
         "Karpathy's JSON",
         _karpathy,
         ("dataset_own.json", f"features/{field.STEMS[0]}.npz"),
-        _dataset("data"),
+        _foreign(),
     ),
-    Kind("token file", _token_file, ("own.token", "train_ids.txt"), _dataset("data")),
+    Kind("token file", _token_file, ("own.token", "train_ids.txt"), _foreign()),
 )

@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.fuzz.all_kinds import KINDS
+
 
 @dataclass
 class Tally:
@@ -31,7 +33,8 @@ class Tally:
         self.outcomes[result["what"]] += 1
         self.seconds = max(self.seconds, result.get("seconds", 0.0))
         self.grown = max(self.grown, result.get("grown", 0))
-        if result["what"] not in ("equal", "other", "refused"):
+        allowed = ("hung", "crashed") if KINDS[self.kind].ends_process else ()
+        if result["what"] not in ("equal", "other", "refused", *allowed):
             where = f"{self.kind}, mutant {result['number']} of {result['file']}"
             self.problems.append(f"{where}: {result['what']} {result['text']}")
 

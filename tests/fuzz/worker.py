@@ -23,7 +23,7 @@ from tests.mutants import mutants, spliced
 
 LARGEST = 1 << 30
 # A valid example is read in milliseconds.
-PATIENCE = 30.0
+PATIENCE = 20.0
 # Beyond what is a fault, so that a fault is seen and told from a crash of the machine.
 _ADDRESS_SPACE = 4 << 30
 _NEVER = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "os.fork")

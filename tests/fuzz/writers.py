@@ -17,10 +17,11 @@ _ROOM_OF_HEADS = 100_000
 def data_writers(folder: Path) -> dict[str, Writer]:
     """What writes data, without TensorFlow."""
 
-    def converter(name: str, **options: str) -> Writer:
+    def converter(name: str) -> Writer:
         def prepared(place: Path) -> Callable[[], object]:
-            (place / name).mkdir() if options else None
-            return lambda: convert(folder / "source", place / name, progress=False, **options)
+            # `convert` makes the folder, and leaves it.
+            (place / "data").mkdir()
+            return lambda: convert(folder / "source", place / name, progress=False)
 
         return prepared
 
@@ -29,10 +30,9 @@ def data_writers(folder: Path) -> dict[str, Writer]:
         larger = Vocabulary([*WORDS, *(f"word{number}" for number in range(99))])
         return lambda: larger.save(place / "vocab.json")
 
-    formats = ("precomputed", "tsv", "lxmert", "npz", "vqa")
     return {
-        **{f"convert to {name}": converter("data", folder_format=name) for name in formats},
-        "convert to HDF5": converter("data.h5"),
+        "convert to a folder": converter("data"),
+        "convert to HDF5": converter("data/a.h5"),
         "vocabulary": vocabulary,
     }
 

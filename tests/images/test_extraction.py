@@ -7,8 +7,7 @@ import pytest
 
 from hslm_tf.data.convert import convert
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.loading import load_dataset, open_split
-from hslm_tf.data.options import ReadOptions
+from hslm_tf.data.loading import load_dataset
 from hslm_tf.images.extraction import Extraction
 from hslm_tf.images.extraction_config import ExtractionConfig
 from hslm_tf.images.extractor import RegionExtractor
@@ -27,7 +26,7 @@ def photographs(tmp_path_factory):
         write(folder / f"{seed:03d}.{('jpg', 'png', 'webp')[seed % 3]}", seed)
     for name, content in BAD.items():
         (folder / name).write_bytes(content or (folder / "001.png").read_bytes()[:90])
-    listed = list_photographs(folder, None, "test", ReadOptions())["test"]
+    listed = list_photographs(folder, None, "test")["test"]
     return [*listed, Photograph("gone.jpg", folder / "gone.jpg")]
 
 
@@ -62,7 +61,7 @@ def test_a_row_for_every_good_photograph(extracted, photographs, extractor):
         "test_num_regions.npy",
         "test_skipped.txt",
     ]
-    dataset = open_split(target, "test", ReadOptions(captions_optional=True))
+    dataset = load_dataset(target, "test", captions_optional=True)
     assert dataset.num_images == 146
     good = [photograph for photograph in photographs if photograph.id in dataset.image_ids]
     assert [photograph.id for photograph in good] == dataset.image_ids
@@ -87,7 +86,7 @@ def test_what_is_skipped_is_named(extracted):
 
 def test_the_split_remembers_how_it_was_made(extracted, extractor):
     _, target = extracted
-    dataset = open_split(target, "test", ReadOptions(captions_optional=True))
+    dataset = load_dataset(target, "test", captions_optional=True)
     assert ExtractionConfig.from_dict(dataset.extraction, "here") == extractor.config
 
 
@@ -149,7 +148,7 @@ def test_other_settings_do_not_continue(photographs, extractor, tiny_backbone, t
         with pytest.raises(DataError, match="plan.json: begun with other photographs or settings"):
             Extraction(other[0], "test", tmp_path, other[1])
     extract(photographs[:70], tmp_path, larger, overwrite=True)
-    dataset = open_split(tmp_path, "test", ReadOptions(captions_optional=True))
+    dataset = load_dataset(tmp_path, "test", captions_optional=True)
     assert dataset.num_images == 70 and dataset.extraction["size"] == 96
 
 
@@ -237,12 +236,11 @@ def test_what_is_no_configuration(values, error):
 
 def test_convert_keeps_how_features_were_made(extracted, tmp_path):
     _, source = extracted
-    options = ReadOptions(captions_optional=True)
-    convert(source, tmp_path / "all.h5", options=options, progress=False)
-    convert(tmp_path / "all.h5", tmp_path / "back", options=options, progress=False)
+    convert(source, tmp_path / "all.h5", images_alone=True, progress=False)
+    convert(tmp_path / "all.h5", tmp_path / "back", images_alone=True, progress=False)
     made = json.loads((source / "test_features.json").read_text())
-    assert open_split(tmp_path / "all.h5", "test", options).extraction == made
-    assert open_split(tmp_path / "back", "test", options).extraction == made
+    assert load_dataset(tmp_path / "all.h5", "test", captions_optional=True).extraction == made
+    assert load_dataset(tmp_path / "back", "test", captions_optional=True).extraction == made
 
 
 def test_a_link_is_not_worked_in(photographs, extractor, tmp_path):

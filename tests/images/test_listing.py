@@ -4,13 +4,12 @@ import os
 import pytest
 
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.options import ReadOptions
 from hslm_tf.images.listing import Photograph, list_photographs
 from tests.images.pictures import write
 
 
 def listed(where, images=None, split="test", **options):
-    return list_photographs(where, images, split, ReadOptions(**options))
+    return list_photographs(where, images, split, **options)
 
 
 def karpathy(path, images, **content):

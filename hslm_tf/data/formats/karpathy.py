@@ -1,15 +1,12 @@
 """Karpathy's JSON: the captions, splits and names of Flickr8k, Flickr30K and MS-COCO."""
 
 import logging
-import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.file_cache import cached_by_file
 from hslm_tf.data.json_object import parse_json
 
 logger = logging.getLogger("hslm_tf")
@@ -43,86 +40,67 @@ class KarpathyImage:
     coco_id: int | None
 
 
-def read_karpathy(path: str | os.PathLike[str]) -> list[KarpathyImage]:
-    """Reads `dataset_flickr8k.json`, `dataset_flickr30k.json`, `dataset_coco.json` or their like.
+@dataclass(frozen=True)
+class KarpathyFile:
+    """The content of `dataset_flickr8k.json`, `dataset_flickr30k.json`, `dataset_coco.json`.
 
     Args:
         path: the file.
-
-    Returns:
-        The images in the order of the file.
-
-    Raises:
-        DataError: if it is not such a file, or two images have the same name.
+        collection: name of the collection in lower case, empty where the file has none.
+        images: the images in the order of the file.
     """
-    return list(_read(Path(path))[1])
 
+    path: Path
+    collection: str
+    images: tuple[KarpathyImage, ...]
 
-def karpathy_splits(path: str | os.PathLike[str]) -> dict[str, int]:
-    """The splits of a file.
+    @property
+    def captions_kept(self) -> int | None:
+        """How many captions of an image the field uses.
 
-    Args:
-        path: the file.
-
-    Returns:
-        Number of images by name of the split, `val` as `dev`.
-
-    Raises:
-        DataError: as for `read_karpathy`.
-    """
-    return dict(Counter(image.split for image in _read(Path(path))[1]))
-
-
-def karpathy_split(
-    path: str | os.PathLike[str], split: str, restval: bool = False
-) -> list[KarpathyImage]:
-    """The images of a split, after a look at their number.
-
-    Args:
-        path: the file.
-        split: `train`, `dev`, `test` or `restval`.
-        restval: whether `restval` (of MS-COCO) is added to `train`.
-
-    Returns:
-        The images in the order of the file, those of `restval` last. A number that is not that of
-        the release which the file says it is is logged as a warning.
-
-    Raises:
-        DataError: as for `read_karpathy`, or if there is no such split.
-    """
-    collection, images = _read(Path(path))
-    splits = [split, "restval"] if restval and split == "train" else [split]
-    for name in splits:
-        if not any(image.split == name for image in images):
-            held = ", ".join(sorted({image.split for image in images}))
-            raise DataError(f"{path} has no image of the split {name!r}; it has {held}")
-    chosen = [image for name in splits for image in images if image.split == name]
-    official = _OFFICIAL.get(collection, {}).get(split, ())
-    if collection == "coco" and len(splits) == 2:
-        official = _COCO_WITH_RESTVAL
-    if official and len(chosen) not in official:
-        expected = " or ".join(f"{number:,}" for number in official)
-        logger.warning(
-            f"{path}: {len(chosen):,} images in {' and '.join(splits)}, {collection} has "
-            f"{expected}: results on them do not compare with published ones"
-        )
-    return chosen
-
-
-def karpathy_captions_kept(path: str | os.PathLike[str]) -> int | None:
-    """How many captions of an image the field uses.
-
-    Args:
-        path: the file.
-
-    Returns:
         5 for MS-COCO, whose images have 5 to 7: VSE++ took the first five, and the released files
-        and published figures follow it. None, that is all, for any other file.
+        and published figures follow it. None, that is all, for any other collection.
+        """
+        return 5 if self.collection == "coco" else None
 
-    Raises:
-        DataError: as for `read_karpathy`.
-    """
-    return 5 if _read(Path(path))[0] == "coco" else None
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits, sorted."""
+        return sorted({image.split for image in self.images})
+
+    def split(self, split: str, restval: bool = False) -> list[KarpathyImage]:
+        """The images of a split, after a look at their number.
+
+        Args:
+            split: `train`, `dev`, `test` or `restval`.
+            restval: whether `restval` (of MS-COCO) is added to `train`.
+
+        Returns:
+            The images in the order of the file, those of `restval` last. A number that is not that
+            of the release which the file says it is is logged as a warning.
+
+        Raises:
+            DataError: if there is no such split.
+        """
+        splits = [split, "restval"] if restval and split == "train" else [split]
+        for name in splits:
+            if name not in self.splits:
+                raise DataError(
+                    f"{self.path} has no image of the split {name!r}; it has "
+                    f"{', '.join(self.splits)}"
+                )
+        chosen = [image for name in splits for image in self.images if image.split == name]
+        official = _OFFICIAL.get(self.collection, {}).get(split, ())
+        if self.collection == "coco" and len(splits) == 2:
+            official = _COCO_WITH_RESTVAL
+        if official and len(chosen) not in official:
+            expected = " or ".join(f"{number:,}" for number in official)
+            logger.warning(
+                f"{self.path}: {len(chosen):,} images in {' and '.join(splits)}, "
+                f"{self.collection} has {expected}: results on them do not compare with published "
+                "ones"
+            )
+        return chosen
 
 
 def is_karpathy(path: Path) -> bool:
@@ -140,8 +118,18 @@ def is_karpathy(path: Path) -> bool:
         return b'"sentences"' in file.read(1 << 16)
 
 
-@cached_by_file()
-def _read(path: Path) -> tuple[str, tuple[KarpathyImage, ...]]:
+def read_karpathy(path: Path) -> KarpathyFile:
+    """Reads a file of Karpathy's.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        DataError: if it is not such a file, or two images have the same name.
+    """
     content = parse_json(path.read_bytes(), str(path))
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list) or not images:
@@ -159,7 +147,7 @@ def _read(path: Path) -> tuple[str, tuple[KarpathyImage, ...]]:
                 f"{first_with[image.file_name]}"
             )
     collection = content.get("dataset")
-    return collection.lower() if isinstance(collection, str) else "", read
+    return KarpathyFile(path, collection.lower() if isinstance(collection, str) else "", read)
 
 
 def _image(place: str, image: Any) -> KarpathyImage:

@@ -1,10 +1,13 @@
 import base64
+import json
 
 import numpy as np
 import pytest
 
-from hslm_tf.data import DataError, load_bottom_up_tsv
-from hslm_tf.data.tsv_lines import FIELDS
+from hslm_tf.data import DataError
+from hslm_tf.data.formats.tsv import FIELDS, LXMERT_FIELDS
+from tests.data import field_files as field
+from tests.data.field_files import assert_holds, lxmert_fields, opened
 
 WIDTH = 5
 NUM_BOXES = (3, 1, 2)
@@ -40,7 +43,7 @@ def decoded(image, field):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_decodes_and_pads(tmp_path, end):
-    dataset = load_bottom_up_tsv(write(tmp_path, end=end), "train")
+    dataset = opened(write(tmp_path, end=end), "train")
     assert dataset.image_ids == ["100", "101", "102"]
     np.testing.assert_array_equal(dataset.num_regions, NUM_BOXES)
     assert (dataset.max_regions, dataset.region_dim) == (3, WIDTH)
@@ -90,7 +93,7 @@ def test_other_writers(tmp_path, form, end, boxes):
     lines = [image_fields(image) for image in range(3)]
     if not boxes:
         lines = [[*line[:4], "", line[5]] for line in lines]
-    dataset = load_bottom_up_tsv(write(tmp_path, FOREIGN[form](lines), end=end), "train")
+    dataset = opened(write(tmp_path, FOREIGN[form](lines), end=end), "train")
     assert dataset.image_ids == ["100", "101", "102"]
     regions, mask = dataset.read_images(np.arange(3))
     for image in range(3):
@@ -107,13 +110,13 @@ def test_quotation_marks_of_an_id(tmp_path):
     lines = changed(1, 0, 'the "best"')
     lines[0][0], lines[2][0] = '"first"', "b'last'"
     ids = ['"first"', 'the "best"', "b'last'"]
-    assert load_bottom_up_tsv(write(tmp_path, lines), "train").image_ids == ids
+    assert opened(write(tmp_path, lines), "train").image_ids == ids
     lines = [as_csv(line) for line in lines]
-    assert load_bottom_up_tsv(write(tmp_path, lines), "train").image_ids == ids
+    assert opened(write(tmp_path, lines), "train").image_ids == ids
 
 
 def test_ids_give_order_and_choice(tmp_path):
-    dataset = load_bottom_up_tsv(write(tmp_path, ids=["102", "101"], captions="abcd"), "train")
+    dataset = opened(write(tmp_path, ids=["102", "101"], captions="abcd"), "train")
     assert dataset.image_ids == ["102", "101"]
     np.testing.assert_array_equal(dataset.num_regions, [2, 1])
     regions, _ = dataset.read_images(np.array([0]))
@@ -125,7 +128,7 @@ def test_equal_counts_need_no_mask_and_boxes_may_be_empty(tmp_path):
     first = image_fields(0)
     first[4] = ""
     lines = [[str(image), *first[1:]] for image in range(3)]
-    dataset = load_bottom_up_tsv(write(tmp_path, lines), "train")
+    dataset = opened(write(tmp_path, lines), "train")
     assert dataset.num_regions is None and dataset.boxes is None
 
 
@@ -135,24 +138,36 @@ BROKEN = {
         r"train.tsv, line 2: 5 fields, expected 6: image_id",
     ),
     "empty line": ([image_fields(0), [""], image_fields(2)], "line 2: 1 fields, expected 6"),
-    "truncated base64": (changed(2, 5, image_fields(2)[5][:-3]), "line 3: features is truncated"),
+    "truncated base64": (
+        changed(2, 5, image_fields(2)[5][:-3]),
+        "line 3: features begins with 2PqPPl",
+    ),
     "shorter features": (
         changed(1, 5, encode(np.zeros(WIDTH - 1))),
-        r"line 2: features hold 16 bytes, .* num_boxes = 1 regions of 5 float32",
+        r"line 2 has 4 numbers a region with boxes, but .*train.tsv, line 1 5 numbers",
     ),
     "num_boxes of another image": (changed(2, 3, "3"), "line 3: features hold 40 bytes"),
     "num_boxes does not divide": (changed(0, 3, "7"), "line 1: features hold 60 bytes"),
     "float64 features": (
         changed(1, 5, encode(np.zeros(WIDTH), np.float64)),
-        "line 2: features hold 40 bytes",
+        "line 2 has 10 numbers a region with boxes, but .*train.tsv, line 1 5 numbers",
     ),
-    "fewer boxes": (changed(0, 4, encode(np.zeros((2, 4)))), "line 1: boxes hold 32 bytes, expec"),
-    "boxes of some images": (changed(1, 4, ""), "line 2: boxes hold 0 bytes, expected 16"),
+    "fewer boxes": (
+        changed(0, 4, encode(np.zeros((2, 4)))),
+        "line 1: boxes hold 32 bytes, which",
+    ),
+    "boxes of some images": (
+        changed(1, 4, ""),
+        "line 2 has 5 .* without boxes, but .*line 1 5 ",
+    ),
     "no boxes": (changed(1, 3, "0"), "line 2: num_boxes is 0, expected at least 1"),
     "num_boxes not a number": (changed(1, 3, "many"), "line 2: invalid literal for int"),
     "empty image": (changed(1, 1, "0"), r"line 2: the image is 0.0 x 400.0"),
-    "no id": (changed(1, 0, ""), "line 2: image_id is empty"),
-    "repeated id": (changed(2, 0, "100"), "line 3: the image '100' stands already on line 1"),
+    "no id": (changed(1, 0, ""), "line 2: image_id is '', expected one line"),
+    "repeated id": (
+        changed(2, 0, "100"),
+        "line 3: the image '100' stands .*train.tsv, line 1",
+    ),
     "no lines": ([], "train.tsv has no line of an image"),
     "the header alone": ([FIELDS], "train.tsv has no line of an image"),
     "columns that lack one": (
@@ -171,11 +186,11 @@ BROKEN = {
     "half a quotation": (changed(1, 5, '"' + image_fields(1)[5]), 'line 2: features begins with "'),
     "half of Python's bytes": (
         changed(1, 5, "b'AAAA"),
-        "line 2: features begins with b'AAAA, not b",
+        "line 2: features begins with b'AAAA, and is not base64",
     ),
     "bytes in one field": (
         changed(1, 4, "b'AAAA'"),
-        "line 2: boxes begins with b'AAAA', not base64",
+        "line 2: boxes begins with b'AAAA', and is not base64",
     ),
     "numbers as text": (
         changed(1, 5, "[0.25, 0.5]"),
@@ -188,33 +203,140 @@ BROKEN = {
 def test_broken_lines(tmp_path, case):
     lines, message = BROKEN[case]
     with pytest.raises(DataError, match=message):
-        load_bottom_up_tsv(write(tmp_path, lines), "train")
+        opened(write(tmp_path, lines), "train")
 
 
-def test_errors_found_when_decoding(tmp_path):
+def test_what_the_fields_hold(tmp_path):
     features = image_fields(1)[5]
-    lines = changed(1, 5, features[:2] + "!" + features[3:])
-    dataset = load_bottom_up_tsv(write(tmp_path, lines), "train")
-    assert dataset.read_images(np.array([0, 2]))[0].any()
-    with pytest.raises(DataError, match="train.tsv, line 2: features is not base64"):
-        dataset.read_images(np.array([1]))
+    write(tmp_path, changed(1, 5, features[:2] + "!" + features[3:]))
+    with pytest.raises(DataError, match="train.tsv, line 2: features begins with .* not base64"):
+        opened(tmp_path, "train")
     write(tmp_path, changed(2, 5, encode([np.nan] * 10)))
-    with pytest.raises(DataError, match="train.tsv, line 3: features holds NaN"):
-        load_bottom_up_tsv(tmp_path, "train").read_images(np.array([2]))
+    with pytest.raises(DataError, match="train.tsv, line 3: features hold NaN"):
+        opened(tmp_path, "train")
+
+
+VINVL_BOXES = np.sort(np.random.default_rng(0).uniform(size=(3, 2, 2)), axis=1).reshape(3, 4)
+VINVL = np.random.default_rng(1).normal(size=(3, 2054)).astype(np.float32)
+VINVL[:, 2048:2052] = VINVL_BOXES
+OBJECTS = {
+    "image_w": 200,
+    "image_h": 400,
+    "objects": [
+        {"rect": (box * [200, 400, 200, 400]).tolist(), "class": "dog", "feature": encode(row)}
+        for box, row in zip(VINVL_BOXES, VINVL[:, :2048], strict=True)
+    ],
+}
+WRITTEN = {
+    "VinVL": ["7", json.dumps({"num_boxes": 3, "features": encode(VINVL)})],
+    "VinVL with a count": ["7", "3", json.dumps({"num_boxes": 3, "features": encode(VINVL)})],
+    "Oscar": ["7", "3", encode(VINVL)],
+    "VinVL's predictions": ["7", json.dumps(OBJECTS)],
+}
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_vinvl_and_oscar(tmp_path, form):
+    (tmp_path / "train.tsv").write_text("\t".join(WRITTEN[form]) + "\n")
+    dataset = opened(tmp_path / "train.tsv", "all", images_alone=True)
+    width = 2048 if form == "VinVL's predictions" else 2054
+    assert dataset.image_ids == ["7"] and dataset.region_dim == width
+    rows = np.array([0])
+    np.testing.assert_array_equal(dataset.read_images(rows)[0][0], VINVL[:, :width])
+    np.testing.assert_allclose(dataset.read_boxes(rows)[0], VINVL_BOXES, atol=1e-6)
+
+
+BROKEN_JSON = {
+    "no JSON": ("AAAA", "line 1: 'AAAA', expected a JSON object"),
+    "half of it": ('{"num_boxes": 3', "line 1 is not JSON"),
+    "no count": ('{"features": "AAAA"}', "line 1: 'num_boxes'"),
+    "an endless count": ('{"num_boxes": 1e999, "features": "AAAA"}', "line 1: cannot convert"),
+    "no objects": ('{"objects": []}', "line 1: num_boxes is 0, expected at least 1"),
+    "an object without a feature": ('{"objects": [{"rect": [0, 0, 1, 1]}]}', "line 1: 'feature'"),
+    "numbers": ('{"num_boxes": 1, "features": [0.5]}', r"line 1: features begins with \[0.5\], an"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_JSON)
+def test_broken_json(tmp_path, case):
+    text, message = BROKEN_JSON[case]
+    (tmp_path / "train.tsv").write_text(f"7\t{text}\n")
+    with pytest.raises(DataError, match=f"train.tsv, {message}"):
+        opened(tmp_path / "train.tsv", "all", images_alone=True)
 
 
 def test_ids_and_captions_must_fit(tmp_path):
     with pytest.raises(DataError, match=r"train_ids.txt, line 2: .*train.tsv has no image '7'"):
-        load_bottom_up_tsv(write(tmp_path, ids=["100", "7"], captions="abcd"), "train")
+        opened(write(tmp_path, ids=["100", "7"], captions="abcd"), "train")
     with pytest.raises(DataError, match=r"train_ids.txt, line 3: the id '100' is taken already"):
-        load_bottom_up_tsv(write(tmp_path, ids=["100", "101", "100"]), "train")
+        opened(write(tmp_path, ids=["100", "101", "100"]), "train")
     with pytest.raises(DataError, match=r"train_caps.txt has 3 captions and .*_ids.txt 2 ids"):
-        load_bottom_up_tsv(write(tmp_path, ids=["100", "101"]), "train")
+        opened(write(tmp_path, ids=["100", "101"]), "train")
     with pytest.raises(DataError, match="train_ids.txt has no ids"):
-        load_bottom_up_tsv(write(tmp_path, ids=[]), "train")
+        opened(write(tmp_path, ids=[]), "train")
     (tmp_path / "train_ids.txt").unlink()
     with pytest.raises(DataError, match=r"train_caps.txt has 4 captions and .*train.tsv 3 images"):
-        load_bottom_up_tsv(write(tmp_path, captions="abcd"), "train")
+        opened(write(tmp_path, captions="abcd"), "train")
     (tmp_path / "train_caps.txt").unlink()
-    with pytest.raises(DataError, match="lacks train_caps.txt; it holds train.tsv"):
-        load_bottom_up_tsv(tmp_path, "train")
+    with pytest.raises(DataError, match="holds no captions of a split 'train', but train.tsv"):
+        opened(tmp_path, "train")
+
+
+def write_lines(path, lines, end="\n"):
+    path.write_bytes("".join("\t".join(line) + end for line in lines).encode())
+    return path
+
+
+FORMS = {
+    "no header": lambda lines: lines,
+    "header": lambda lines: [LXMERT_FIELDS, *lines],
+    "a header in every part": lambda lines: [LXMERT_FIELDS, *lines[:2], LXMERT_FIELDS, *lines[2:]],
+    "width first": lambda lines: [
+        [*LXMERT_FIELDS[:1], "img_w", "img_h", *LXMERT_FIELDS[3:]],
+        *([line[0], line[2], line[1], *line[3:]] for line in lines),
+    ],
+    "mark": lambda lines: [["\ufeff" + lines[0][0], *lines[0][1:]], *lines[1:]],
+    "bytes": lambda lines: [
+        [
+            f"b'{value}'" if place in (3, 4, 5, 6, 8, 9) else value
+            for place, value in enumerate(line)
+        ]
+        for line in lines
+    ],
+}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("form", FORMS)
+def test_lxmert(tmp_path, form, end):
+    path = write_lines(tmp_path / "a.tsv", FORMS[form]([lxmert_fields(i) for i in range(4)]), end)
+    dataset = opened(path, "all", images_alone=True)
+    assert dataset.image_ids == list(field.STEMS)
+    assert_holds(dataset, range(4))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([lxmert_fields(0), lxmert_fields(1)[:9]], "line 2: 9 fields, expected 10: image_id, ima"),
+        ([lxmert_fields(0)[:9]], "line 1: 9 fields, expected 6: image_id, .* or 10: img_id, img_h"),
+        (
+            [lxmert_fields(0), [*lxmert_fields(1)[:7], "9", *lxmert_fields(1)[8:]]],
+            "line 2: features hold 4800 bytes, which do not fit num_boxes = 9 regions of f",
+        ),
+        ([LXMERT_FIELDS], "has no line of an image"),
+        ([LXMERT_FIELDS[:-1], lxmert_fields(0)[:-1]], "line 1: the header names other columns, im"),
+    ],
+)
+def test_broken_lines_of_lxmert(tmp_path, lines, message):
+    path = write_lines(tmp_path / "a.tsv", lines)
+    with pytest.raises(DataError, match=f"a.tsv.*{message}"):
+        opened(path, "all", images_alone=True)
+
+
+def test_a_file_that_changes_after_it_was_opened(tmp_path):
+    path = field.write_lxmert(tmp_path / "a.tsv")
+    dataset = opened(path, "all", images_alone=True)
+    field.write_lxmert(path, images=[1])
+    with pytest.raises(DataError, match="a.tsv, line 3 was whole when the file was opened: "):
+        dataset.read_images(np.array([2]))

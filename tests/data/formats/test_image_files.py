@@ -3,15 +3,15 @@ import zipfile
 import numpy as np
 import pytest
 
-from hslm_tf.data import DataError, load_dataset
-from hslm_tf.data.stores.image_files import image_files, open_image_files
+from hslm_tf.data import DataError
+from hslm_tf.data.formats.image_files import image_files
 from tests.data import field_files as field
 
 RNG = np.random.default_rng(0)
 
 
 def opened(folder):
-    return load_dataset(folder, "all", captions_optional=True)
+    return field.opened(folder, "all", images_alone=True)
 
 
 @pytest.mark.parametrize("key", ["x", "features", "feat"])
@@ -141,15 +141,6 @@ def test_what_is_no_image_file(tmp_path):
     np.save(tmp_path / "train_ims.npy", X[None])
     np.savez(tmp_path / "a.npz", x=X)
     assert image_files(tmp_path) == {}
-    with pytest.raises(DataError, match="has no .npz or .npy file of an image"):
-        open_image_files(tmp_path)
-
-
-def test_headers_are_read_of_the_selected_alone(tmp_path):
-    field.write_npz(tmp_path)
-    (tmp_path / "broken.npz").write_bytes(b"")
-    images = open_image_files(tmp_path).select(np.array([0, 2]))
-    assert images.regions.shape == (2, 17, field.WIDTH)
 
 
 def test_what_is_left_of_a_precomputed_split_is_not_a_file_per_image(tmp_path):
@@ -157,6 +148,6 @@ def test_what_is_left_of_a_precomputed_split_is_not_a_file_per_image(tmp_path):
     np.save(tmp_path / "mine_num_regions.npy", np.ones(2, int))
     (tmp_path / "mine_ids.txt").write_text("a\nb\n", "utf-8")
     with pytest.raises(DataError, match="holds no region features"):
-        load_dataset(tmp_path, "mine", captions_optional=True)
+        field.opened(tmp_path, "mine", images_alone=True)
     (tmp_path / "mine_ids.txt").unlink()
     assert set(image_files(tmp_path)) == {"mine_boxes", "mine_num_regions"}

@@ -1,11 +1,10 @@
 import pytest
 
 from hslm_tf.data import DataError, load_dataset
-from hslm_tf.data.convert import convert
-from hslm_tf.data.loading import find_splits
-from hslm_tf.data.token_file import is_token_file, read_token_file
+from hslm_tf.data.convert import convert, open_source
+from hslm_tf.data.formats.token_file import is_token_file, read_token_file
 from tests.data import field_files as field
-from tests.data.field_files import CAPTIONS, NAMES, assert_holds
+from tests.data.field_files import CAPTIONS, NAMES, assert_holds, opened
 
 
 def lines(images=range(4), end="\n"):
@@ -23,8 +22,8 @@ def test_captions_and_ids_are_taken(tmp_path, name):
     assert read == {name: list(texts) for name, texts in zip(NAMES, CAPTIONS, strict=True)}
     field.write_npz(tmp_path / "features")
     for source in (path, tmp_path):
-        assert find_splits(source) == ["all"]
-        dataset = load_dataset(source, "all")
+        assert list(open_source(source).splits) == ["all"]
+        dataset = opened(source, "all")
         assert_holds(dataset, range(4))
         assert dataset.image_ids == list(NAMES)
         assert dataset.captions == [text for texts in CAPTIONS for text in texts]
@@ -36,21 +35,21 @@ def test_lists_beside_it_are_the_splits(tmp_path):
     (tmp_path / "Flickr_8k.devImages.txt").write_text(NAMES[3])
     (tmp_path / "extra_ids.txt").write_text(NAMES[1])
     field.write_npz(tmp_path / "features")
-    assert find_splits(tmp_path) == ["dev", "extra", "train"]
-    assert load_dataset(tmp_path, "train").image_ids == [NAMES[2], NAMES[0]]
+    assert list(open_source(tmp_path).splits) == ["dev", "extra", "train"]
+    assert opened(tmp_path, "train").image_ids == [NAMES[2], NAMES[0]]
     convert(tmp_path, tmp_path / "out", progress=False)
     assert_holds(load_dataset(tmp_path / "out", "train"), [2, 0])
     assert load_dataset(tmp_path / "out", "extra").captions == list(CAPTIONS[1])
     (tmp_path / "extra_ids.txt").write_text("none.jpg")
     with pytest.raises(DataError, match=r"extra_ids.txt, line 1: .*token.txt has no image 'none.j"):
-        load_dataset(tmp_path, "extra")
+        opened(tmp_path, "extra")
 
 
 def test_captions_per_image(tmp_path):
     path = tmp_path / "results.token"
     path.write_text(lines())
     field.write_npz(tmp_path / "features")
-    assert load_dataset(path, "all", captions_per_image=1).captions == [t[0] for t in CAPTIONS]
+    assert opened(path, "all", captions_per_image=1).captions == [t[0] for t in CAPTIONS]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +77,6 @@ def test_names_in_a_captions_file_are_an_error(tmp_path, line):
     path = tmp_path / "train_caps.txt"
     path.write_text(f"A cat .\n{line}\nA bird .\nA fish .\n")
     with pytest.raises(DataError, match="train_caps.txt, line 2: .* begins with the name and numb"):
-        load_dataset(tmp_path, "train")
+        opened(tmp_path, "train")
     path.write_text(f"A cat .\nMy photo.jpg #0 of it\n{line.split(chr(9))[0]}\nA fish .\n")
-    assert load_dataset(tmp_path, "train").num_captions == 4
+    assert opened(tmp_path, "train").num_captions == 4

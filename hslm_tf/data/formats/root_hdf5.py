@@ -1,120 +1,78 @@
 """HDF5 files of visual question answering: all images at the root, no splits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.hdf5_rows import HDF5Rows, dataset_at, open_hdf5, open_rows, read_strings
-from hslm_tf.data.stores.store import Images, Store
+from hslm_tf.data.formats.image import Image, Part
+from hslm_tf.data.hdf5_rows import dataset_at, open_hdf5, open_rows, read_strings
 from hslm_tf.data.text_lines import read_lines
 
-FEATURE_KEYS = ("image_features", "features")
-BOX_KEYS = ("image_bb", "boxes")
-SPATIAL_KEYS = ("spatial_features",)
-RANGE_KEYS = ("pos_boxes",)
-COUNT_KEYS = ("num_boxes", "num_bbox")
-ID_KEYS = ("image_ids", "image_id", "img_ids", "ids")
-WIDTH_KEYS = ("widths", "image_w")
-HEIGHT_KEYS = ("heights", "image_h")
+_FEATURE_KEYS = ("image_features", "features")
+_BOX_KEYS = ("image_bb", "boxes")
+_SPATIAL_KEYS = ("spatial_features",)
+_RANGE_KEYS = ("pos_boxes",)
+_COUNT_KEYS = ("num_boxes", "num_bbox")
+_ID_KEYS = ("image_ids", "image_id", "img_ids", "ids")
+_WIDTH_KEYS = ("widths", "image_w")
+_HEIGHT_KEYS = ("heights", "image_h")
 # With features alone, the axis that is no longer than this is the one of the regions.
 _MOST_REGIONS = 100
 
 
-class SwappedRows:
-    """Rows `[rows, F, N]` read as `[rows, N, F]`.
+class _Arrays(NamedTuple):
+    """The arrays of a file that are read image by image.
 
-    Args:
-        rows: array-like.
+    Attributes:
+        regions: `[images, N, F]`, `[images, F, N]` or, with `ranges`, `[all regions, F]`.
+        boxes: the same with at least 4 in place of F, or None.
+        ranges: int `[images, 2]`, first row and one past the last of each image, or None.
+        swapped: whether regions are the last axis.
+        sizes: `[images, 2]` width and height that boxes are divided by, or None.
     """
 
-    def __init__(self, rows: Any) -> None:
-        self._rows = rows
-        self.dtype = rows.dtype
-        self.shape = (rows.shape[0], rows.shape[2], rows.shape[1])
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Reads rows; see `HDF5Rows`."""
-        return self._rows[rows].swapaxes(1, 2)
-
-
-class RangeRows:
-    """Rows of which each is a range of the rows `[total, width]` of another array.
-
-    Args:
-        rows: array-like.
-        ranges: int `[b, 2]`, first row and one past the last of each image.
-    """
-
-    def __init__(self, rows: Any, ranges: np.ndarray) -> None:
-        self._rows = rows
-        self._ranges = ranges
-        self.dtype = rows.dtype
-        longest = int((ranges[:, 1] - ranges[:, 0]).max())
-        self.shape = (len(ranges), longest, rows.shape[1])
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Reads rows; zero beyond the regions of an image."""
-        values = np.zeros((len(rows), *self.shape[1:]), self.dtype)
-        for value, row in zip(values, rows, strict=True):
-            first, last = self._ranges[row]
-            value[: last - first] = self._rows[np.arange(first, last)]
-        return values
-
-
-class BoxRows:
-    """Boxes `[rows, N, 4]` as parts of the image.
-
-    Args:
-        rows: array-like `[rows, N, at least 4]`.
-        sizes: `[rows, 2]` width and height that they are divided by, or None.
-    """
-
-    def __init__(self, rows: Any, sizes: np.ndarray | None) -> None:
-        self._rows = rows
-        self._sizes = sizes
-        self.dtype = rows.dtype
-        self.shape = (*rows.shape[:2], 4)
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Reads rows; see `HDF5Rows`."""
-        boxes = np.asarray(self._rows[rows][..., :4], np.float32)
-        return boxes if self._sizes is None else boxes / np.tile(self._sizes[rows, None], 2)
+    regions: Any
+    boxes: Any
+    ranges: np.ndarray | None
+    swapped: bool
+    sizes: np.ndarray | None
 
 
 def is_root_hdf5(path: Path) -> bool:
-    """Whether an HDF5 file holds the features of all images at its root.
+    """Whether an HDF5 file has region features at its root.
 
     Args:
         path: the file.
 
     Returns:
-        Whether one of the names that such files use is there.
+        True for a dataset called `image_features` or `features`.
 
     Raises:
-        DataError: if it is not HDF5.
+        DataError: if the file cannot be read.
     """
     with open_hdf5(path) as file:
-        return _key(file, FEATURE_KEYS) is not None
+        return _key(file, _FEATURE_KEYS) is not None
 
 
-def open_root_hdf5(path: Path) -> Store:
-    """Opens a file of the kind that bottom-up-attention-vqa and its followers write.
+def read_root_hdf5(path: Path) -> Iterator[Image]:
+    """Reads what bottom-up-attention-vqa and its followers write.
 
-    Features are `[n, N, F]`, `[n, F, N]`, or `[regions of all images, F]` with the ranges of the
-    images in `pos_boxes`. Boxes are the first four of `spatial_features`, which are parts of the
-    image, else `image_bb`, divided by `widths` and `heights` where they are there. Ids are a
-    dataset, or one a line in a text file beside, `NAME_ids.txt` for `NAME.hdf5`; a pickle is never
-    opened.
+    Features are `image_features` or `features`: `[n, N, F]`; `[n, F, N]`, told by the boxes, or by
+    N of at most 100 and F above; or `[regions of all images, F]` with the ranges of the images in
+    `pos_boxes`. Boxes are the first four of `spatial_features`, which are parts of the image, else
+    `image_bb`, divided by `widths` and `heights` where they are there. Ids are a dataset, or one a
+    line in a text file beside, `NAME_ids.txt` for `NAME.hdf5`; a pickle is never opened.
 
     Args:
         path: the file.
 
-    Returns:
-        The store, in the order of the rows.
+    Yields:
+        The images in the order of the rows.
 
     Raises:
         DataError: if the file is damaged, or its parts do not fit each other.
@@ -125,32 +83,50 @@ def open_root_hdf5(path: Path) -> Store:
         ranges = _ranges(file, path, shape)
         count = shape[0] if ranges is None else len(ranges)
         sizes = _sizes(file, path, count)
-        num_regions = _numbers(file, COUNT_KEYS, path, count)
-        ids = _ids(file, path, count)
         box_key = _box_key(file, sizes)
         swapped = ranges is None and _is_swapped(file, shape, box_key)
-    regions: Any = open_rows(path, name)
-    boxes: Any = None if box_key is None else open_rows(path, box_key)
-    if ranges is not None:
-        regions = RangeRows(regions, ranges)
-        boxes = boxes and RangeRows(_two_axes(boxes, path, box_key), ranges)
-        num_regions = (ranges[:, 1] - ranges[:, 0]).astype(np.int32)
-    elif swapped:
-        regions, boxes = SwappedRows(regions), boxes and SwappedRows(boxes)
+        longest = shape[2] if swapped else shape[-2]
+        if ranges is None:
+            counts = _counts(file, path, count, longest)
+        else:
+            counts = ranges[:, 1] - ranges[:, 0]
+        ids = _ids(file, path, count)
+    regions = open_rows(path, name)
+    if regions.dtype.kind != "f" or regions.dtype.itemsize > 8:
+        raise DataError(f"{path}:/{name} is {regions.dtype}, expected floating point")
+    boxes = None if box_key is None else open_rows(path, box_key)
     if boxes is not None:
-        if len(boxes.shape) != 3 or boxes.shape[2] < 4:
-            raise DataError(f"{path}:/{box_key} has shape {boxes.shape}, expected 4 for each box")
-        boxes = BoxRows(boxes, None if box_key in SPATIAL_KEYS else sizes)
-    axes = "regions of all images, with pos_boxes" if ranges is not None else f"shape {shape}"
-    return Store(
-        source=f"{path}:/{name}",
-        kind="HDF5 without splits",
-        recognised_by=f"{name} at the root, {axes}",
-        count=count,
-        ids=ids,
-        ordered=True,
-        select=lambda places: Images(regions, np.asarray(places, np.int64), boxes, num_regions),
-    )
+        _check_boxes(boxes, shape, swapped, f"{path}:/{box_key}")
+    arrays = _Arrays(regions, boxes, ranges, swapped, None if box_key in _SPATIAL_KEYS else sizes)
+    width = shape[1] if swapped else shape[-1]
+    for row in range(count):
+        place, number = f"{path}:/{name}, row {row}", int(counts[row])
+        read = partial(_read, arrays, row, number, place)
+        yield Image(
+            "" if ids is None else ids[row], place, number, width, regions.dtype, bool(boxes), read
+        )
+
+
+def _read(arrays: _Arrays, row: int, count: int, place: str, part: Part) -> np.ndarray:
+    array = getattr(arrays, part)
+    if arrays.ranges is not None:
+        values = array[np.arange(*arrays.ranges[row])]
+    else:
+        values = array[np.array([row])][0]
+        values = (values.T if arrays.swapped else values)[:count]
+    if part == "boxes":
+        values = np.asarray(values[:, :4], np.float32)
+        if arrays.sizes is not None:
+            values = values / np.tile(arrays.sizes[row], 2)
+    finite = np.isfinite(values)
+    if not finite.all():
+        region, column = np.argwhere(~finite)[0]
+        what = "boxes" if part == "boxes" else "features"
+        raise DataError(
+            f"{place}: {what} of region {region} hold {values[region, column]} in column {column}, "
+            "expected finite numbers"
+        )
+    return values
 
 
 def _key(file: h5py.File, keys: tuple[str, ...]) -> str | None:
@@ -166,17 +142,17 @@ def _is_dataset(file: h5py.File, key: str) -> bool:
 
 
 def _required(file: h5py.File, path: Path) -> str:
-    key = _key(file, FEATURE_KEYS)
+    key = _key(file, _FEATURE_KEYS)
     if key is None:
         raise DataError(
-            f"{path} has none of {', '.join(FEATURE_KEYS)} at its root; it holds "
+            f"{path} has none of {', '.join(_FEATURE_KEYS)} at its root; it holds "
             f"{', '.join(file) or 'nothing'}"
         )
     return key
 
 
 def _ranges(file: h5py.File, path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    key = _key(file, RANGE_KEYS)
+    key = _key(file, _RANGE_KEYS)
     if key is None or len(shape) != 2:
         if len(shape) != 3 or 0 in shape:
             raise DataError(
@@ -210,8 +186,20 @@ def _numbers(file: h5py.File, keys: tuple[str, ...], path: Path, count: int) -> 
     return values[()].reshape(count)
 
 
+def _counts(file: h5py.File, path: Path, count: int, longest: int) -> np.ndarray:
+    numbers = _numbers(file, _COUNT_KEYS, path, count)
+    if numbers is None:
+        return np.full(count, longest)
+    wrong = np.flatnonzero(~((numbers >= 1) & (numbers <= longest) & (numbers % 1 == 0)))
+    if wrong.size:
+        raise DataError(
+            f"{path}, row {wrong[0]}: {numbers[wrong[0]]} regions, expected 1 to {longest}"
+        )
+    return numbers
+
+
 def _sizes(file: h5py.File, path: Path, count: int) -> np.ndarray | None:
-    sides = [_numbers(file, keys, path, count) for keys in (WIDTH_KEYS, HEIGHT_KEYS)]
+    sides = [_numbers(file, keys, path, count) for keys in (_WIDTH_KEYS, _HEIGHT_KEYS)]
     if any(side is None for side in sides):
         return None
     sizes = np.stack(sides, axis=1).astype(np.float32)
@@ -223,7 +211,7 @@ def _sizes(file: h5py.File, path: Path, count: int) -> np.ndarray | None:
 
 
 def _box_key(file: h5py.File, sizes: np.ndarray | None) -> str | None:
-    orders = (BOX_KEYS, SPATIAL_KEYS) if sizes is not None else (SPATIAL_KEYS, BOX_KEYS)
+    orders = (_BOX_KEYS, _SPATIAL_KEYS) if sizes is not None else (_SPATIAL_KEYS, _BOX_KEYS)
     return _key(file, orders[0]) or _key(file, orders[1])
 
 
@@ -234,14 +222,18 @@ def _is_swapped(file: h5py.File, shape: tuple[int, ...], box_key: str | None) ->
     return shape[2] <= _MOST_REGIONS < shape[1]
 
 
-def _two_axes(boxes: HDF5Rows, path: Path, key: str) -> HDF5Rows:
-    if len(boxes.shape) != 2:
-        raise DataError(f"{path}:/{key} has shape {boxes.shape}, expected two axes")
-    return boxes
+def _check_boxes(boxes: Any, shape: tuple[int, ...], swapped: bool, place: str) -> None:
+    *regions, numbers = np.array(boxes.shape)[[0, 2, 1]] if swapped else boxes.shape
+    *expected, _ = np.array(shape)[[0, 2, 1]] if swapped else shape
+    if boxes.dtype.kind not in "iuf" or regions != expected or numbers < 4:
+        raise DataError(
+            f"{place} is {boxes.dtype} of shape {boxes.shape}, expected 4 numbers for each box of "
+            f"features of shape {shape}"
+        )
 
 
 def _ids(file: h5py.File, path: Path, count: int) -> Sequence[str] | None:
-    key = _key(file, ID_KEYS)
+    key = _key(file, _ID_KEYS)
     beside = path.with_name(f"{path.stem}_ids.txt")
     if key is not None:
         values = dataset_at(file, key)
@@ -254,7 +246,7 @@ def _ids(file: h5py.File, path: Path, count: int) -> Sequence[str] | None:
         ids, place = read_lines(beside), str(beside)
     else:
         return None
-    if len(ids) != count or len(set(ids)) < count:
+    if len(ids) != count or len(set(ids)) < count or not all(ids):
         raise DataError(
             f"{place} has {len(ids)} ids, {len(set(ids))} of them different, expected {count}"
         )

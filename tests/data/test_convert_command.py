@@ -2,9 +2,6 @@ import numpy as np
 import pytest
 
 from hslm_tf.convert import main
-from hslm_tf.data import DataError
-from hslm_tf.data.options import ReadOptions
-from hslm_tf.data.sight import describe
 from tests.data import field_files as field
 from tests.data.split_files import write_split
 
@@ -21,13 +18,13 @@ def seen(text):
     return found
 
 
-def test_what_is_seen_in_precomputed_files(tmp_path):
+def test_what_is_seen_in_precomputed_files(tmp_path, capsys):
     write_split(tmp_path, ims=np.ones((6, 4, 3), np.float16))
     (tmp_path / "train_boxes.npy").unlink()
-    assert seen(describe(tmp_path)) == {
+    main([str(tmp_path), "--dry-run"])
+    assert seen(capsys.readouterr().out) == {
         "train": {
-            "format": "precomputed, recognised by train_ims.npy",
-            "features": "precomputed",
+            "format": "precomputed",
             "images": "6",
             "captions": "30, 5 an image",
             "regions": "1 to 4",
@@ -39,15 +36,14 @@ def test_what_is_seen_in_precomputed_files(tmp_path):
     }
 
 
-def test_what_is_seen_in_captions_and_features(tmp_path):
-    path = field.write_lxmert(tmp_path / "obj36.tsv")
+def test_what_is_seen_in_captions_and_features(tmp_path, capsys):
+    field.write_lxmert(tmp_path / "obj36.tsv")
     source = field.write_karpathy(tmp_path, dataset="coco")
-    found = seen(describe(source, ["train"]))
-    assert found == {
+    main([str(source), "--dry-run", "--splits", "train"])
+    assert seen(capsys.readouterr().out) == {
         "train": {
-            "format": "captions with names, recognised by dataset_own.json, Karpathy's JSON, whose "
-            "val is dev, at most 5 captions an image",
-            "features": f"TSV of LXMERT, recognised by lines of 10 columns, in {path}",
+            "format": "Karpathy's JSON, whose val is dev, at most 5 captions an image, and TSV in "
+            f"{tmp_path}",
             "images": "2",
             "captions": "10, 5 an image",
             "regions": "12 to 17",
@@ -57,8 +53,8 @@ def test_what_is_seen_in_captions_and_features(tmp_path):
             "ids": f"such as {field.NAMES[0]}",
         }
     }
-    options = ReadOptions(captions_per_image=0)
-    assert seen(describe(source, ["train"], options))["train"]["captions"] == "12, 5 to 7 an image"
+    main([str(source), "--dry-run", "--splits", "train", "--captions-per-image", "0"])
+    assert seen(capsys.readouterr().out)["train"]["captions"] == "12, 5 to 7 an image"
 
 
 def test_the_command_says_it_and_writes_nothing(tmp_path, capsys):
@@ -66,10 +62,10 @@ def test_the_command_says_it_and_writes_nothing(tmp_path, capsys):
     before = sorted(tmp_path.rglob("*"))
     main([str(features), "--dry-run"])
     output = capsys.readouterr().out
-    assert "HDF5 without splits, recognised by image_features at the root" in output
+    assert f"HDF5 without splits in {features}" in output
     assert "captions none" in output and "such as 9" in output
     assert sorted(tmp_path.rglob("*")) == before
-    with pytest.raises(SystemExit, match="error: .* Readable are: "):
+    with pytest.raises(SystemExit, match="error: .* holds no split: "):
         main([str(tmp_path / "none"), "--dry-run"])
 
 
@@ -94,12 +90,10 @@ def test_what_the_command_needs(tmp_path):
     features = field.write_npz(tmp_path / "features")
     with pytest.raises(SystemExit, match="error: a TARGET is needed to convert"):
         main([str(features)])
-    with pytest.raises(SystemExit, match="error: .* region features alone, without captions"):
+    with pytest.raises(SystemExit, match="error: .* has no captions in the split all"):
         main([str(features), str(tmp_path / "out")])
     main([str(features), str(tmp_path / "out"), "--images-alone"])
     assert (tmp_path / "out" / "all_ims.npy").exists()
-    with pytest.raises(DataError, match="lacks train_caps.txt"):
-        describe(write_split(tmp_path / "split"), options=ReadOptions()) and (
-            tmp_path / "split" / "train_caps.txt"
-        ).unlink()
-        describe(tmp_path / "split")
+    (write_split(tmp_path / "split") / "train_caps.txt").unlink()
+    with pytest.raises(SystemExit, match="error: .* lacks train_caps.txt"):
+        main([str(tmp_path / "split"), str(tmp_path / "other")])

@@ -15,6 +15,7 @@ _FLICKR8K_LISTS = {
     "dev": "Flickr_8k.devImages.txt",
     "test": "Flickr_8k.testImages.txt",
 }
+# The split of a collection without splits.
 ALL = "all"
 
 

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 
 from hslm_tf.data import DataError, load_dataset
-from hslm_tf.data.convert import convert
+from hslm_tf.data.convert import convert, open_source
 from hslm_tf.data.loading import find_splits
-from hslm_tf.data.options import ReadOptions
 from tests.data import field_files as field
-from tests.data.field_files import CAPTIONS, COCO_IDS, NAMES, OURS, STEMS, assert_holds
+from tests.data.field_files import CAPTIONS, COCO_IDS, NAMES, OURS, STEMS, assert_holds, opened
+
+
+def splits_of(path, **options):
+    return list(open_source(path, **options).splits)
+
 
 # Every layout of region features, written into a folder that the captions lie in, too.
 STORES = {
@@ -54,9 +58,9 @@ def test_karpathy_beside_every_layout_of_features(tmp_path, store):
     STORES[store](tmp_path)
     path = field.write_karpathy(tmp_path)
     for source in (path, tmp_path):
-        assert find_splits(source) == ["dev", "test", "train"]
+        assert splits_of(source) == ["dev", "test", "train"]
     for split, images in OURS.items():
-        dataset = load_dataset(tmp_path, split)
+        dataset = opened(tmp_path, split)
         assert_holds(dataset, images)
         assert dataset.image_ids == [NAMES[i] for i in images]
         assert dataset.captions == [text for i in images for text in CAPTIONS[i]]
@@ -64,15 +68,14 @@ def test_karpathy_beside_every_layout_of_features(tmp_path, store):
         np.testing.assert_array_equal(dataset.caption_to_image, owners)
 
 
-@pytest.mark.parametrize("target", ["precomputed", "tsv", "data.h5"])
+@pytest.mark.parametrize("target", ["precomputed", "data.h5"])
 @pytest.mark.parametrize("store", STORES)
 def test_every_layout_is_converted(tmp_path, store, target):
     (tmp_path / "source").mkdir()
     STORES[store](tmp_path / "source")
     path = field.write_karpathy(tmp_path / "source")
     place = tmp_path / target
-    options = {} if target == "data.h5" else {"folder_format": target}
-    convert(path, place, progress=False, **options)
+    convert(path, place, progress=False)
     assert find_splits(place) == ["dev", "test", "train"]
     for split, images in OURS.items():
         # Images of `train` have 5 and 7 captions: a number for each is kept with an id a caption.
@@ -89,18 +92,17 @@ def test_features_elsewhere(tmp_path):
     with pytest.raises(
         DataError, match="holds no region.*it holds dataset_own.json; readable are a f"
     ):
-        load_dataset(path, "train")
+        opened(path, "train")
     for source in (path, path.parent):
-        assert_holds(load_dataset(source, "train", features=features), OURS["train"])
+        assert_holds(opened(source, "train", features=features), OURS["train"])
     with pytest.raises(
         DataError,
         match="none holds no region features, it holds nothing: there is no such folder; readable",
     ):
-        load_dataset(path, "train", features=tmp_path / "none")
-    options = ReadOptions(features=features)
+        opened(path, "train", features=tmp_path / "none")
     with pytest.raises(DataError, match="features is the source itself: name another target"):
-        convert(path, features, options=options, progress=False)
-    convert(path, tmp_path / "out", options=options, progress=False)
+        convert(path, features, features=features, progress=False)
+    convert(path, tmp_path / "out", features=features, progress=False)
     assert_holds(load_dataset(tmp_path / "out", "dev"), OURS["dev"])
 
 
@@ -110,21 +112,21 @@ def test_precomputed_features_with_ids_and_a_json(tmp_path):
     np.save(tmp_path / "photos_num_regions.npy", np.array(field.COUNTS))
     (tmp_path / "photos_ids.txt").write_text("\n".join(NAMES))
     path = field.write_karpathy(tmp_path)
-    assert_holds(load_dataset(path, "train"), OURS["train"], boxes=False)
+    assert_holds(opened(path, "train"), OURS["train"], boxes=False)
     convert(path, tmp_path / "all.h5", splits=["train"], progress=False)
     (tmp_path / "captions").mkdir()
     path = field.write_karpathy(tmp_path / "captions")
-    dataset = load_dataset(path, "train", features=tmp_path / "all.h5")
+    dataset = opened(path, "train", features=tmp_path / "all.h5")
     assert_holds(dataset, OURS["train"], boxes=False)
 
 
 def test_restval_is_added_on_request(tmp_path):
     field.write_npz(tmp_path / "features")
     path = field.write_karpathy(tmp_path, splits=("restval", "val", "train", "test"))
-    assert find_splits(path) == ["dev", "restval", "test", "train"]
-    assert load_dataset(path, "train").image_ids == [NAMES[2]]
-    assert load_dataset(path, "train", restval=True).image_ids == [NAMES[2], NAMES[0]]
-    assert find_splits(path, ReadOptions(restval=True)) == ["dev", "test", "train"]
+    assert splits_of(path) == ["dev", "restval", "test", "train"]
+    assert opened(path, "train").image_ids == [NAMES[2]]
+    assert opened(path, "train", restval=True).image_ids == [NAMES[2], NAMES[0]]
+    assert splits_of(path, restval=True) == ["dev", "test", "train"]
 
 
 @pytest.mark.parametrize(
@@ -134,16 +136,16 @@ def test_restval_is_added_on_request(tmp_path):
 def test_captions_per_image(tmp_path, dataset, asked, expected):
     field.write_npz(tmp_path / "features")
     path = field.write_karpathy(tmp_path, dataset=dataset)
-    found = load_dataset(path, "train", captions_per_image=asked)
+    found = opened(path, "train", captions_per_image=asked)
     np.testing.assert_array_equal(np.bincount(found.caption_to_image), expected)
     assert found.captions == [
         text for i, kept in zip(OURS["train"], expected, strict=True) for text in CAPTIONS[i][:kept]
     ]
 
 
-def test_a_negative_number_of_captions():
+def test_a_negative_number_of_captions(tmp_path):
     with pytest.raises(ValueError, match="at least 0, which keeps all. Received: captions_per_im"):
-        ReadOptions(captions_per_image=-1)
+        open_source(tmp_path, captions_per_image=-1)
 
 
 def test_a_cocoid_is_not_taken_for_a_name(tmp_path):
@@ -155,7 +157,7 @@ def test_a_cocoid_is_not_taken_for_a_name(tmp_path):
     path = tmp_path / "dataset.json"
     path.write_text(json.dumps({"images": images}))
     field.write_npz(tmp_path / "features", "0123")
-    assert_holds(load_dataset(path, "train"), range(4))
+    assert_holds(opened(path, "train"), range(4))
 
 
 def test_names_that_differ_in_their_ending_alone(tmp_path):
@@ -167,9 +169,9 @@ def test_names_that_differ_in_their_ending_alone(tmp_path):
     path.write_text(json.dumps({"images": images}))
     field.write_npz(tmp_path / "features", ["a"])
     with pytest.raises(DataError, match="has no image 'a.png'; it lacks 2 of 2, looked up by name"):
-        load_dataset(path, "train")
+        opened(path, "train")
     field.write_npz(tmp_path / "features", ["a.jpg", "a.png"])
-    assert_holds(load_dataset(path, "train"), [1, 0])
+    assert_holds(opened(path, "train"), [1, 0])
 
 
 def test_images_without_features_are_counted(tmp_path):
@@ -180,7 +182,7 @@ def test_images_without_features_are_counted(tmp_path):
         rf"looked up by name without ending, and holds '{STEMS[0]}'"
     )
     with pytest.raises(DataError, match=message):
-        load_dataset(path, "train")
+        opened(path, "train")
 
 
 def test_captions_that_are_missing(tmp_path):
@@ -190,12 +192,12 @@ def test_captions_that_are_missing(tmp_path):
     content["images"][2]["sentences"] = []
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match=f"split train: the image '{NAMES[2]}' has no caption"):
-        load_dataset(path, "train")
+        opened(path, "train")
     content["images"][0]["sentences"] = []
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match="dataset_own.json has no captions in the split train"):
-        load_dataset(path, "train")
-    alone = load_dataset(path, "train", captions_optional=True)
+        opened(path, "train")
+    alone = opened(path, "train", images_alone=True)
     assert alone.captions == [] and alone.image_ids == [NAMES[0], NAMES[2]]
 
 
@@ -214,18 +216,21 @@ def test_features_named_after_the_split(tmp_path, case):
     chosen = [2, 0, 3]
     (tmp_path / "train_ids.txt").write_text("\n".join(str(ids[i]) for i in chosen))
     (tmp_path / "train_caps.txt").write_text("\n".join("abcdef"))
-    assert find_splits(tmp_path) == ["train"]
-    dataset = load_dataset(tmp_path, "train")
+    assert splits_of(tmp_path) == ["train"]
+    dataset = opened(tmp_path, "train")
     assert_holds(dataset, chosen)
     assert dataset.captions == list("abcdef")
     np.testing.assert_array_equal(dataset.caption_to_image, [0, 0, 1, 1, 2, 2])
     (tmp_path / "train_ids.txt").unlink()
     (tmp_path / "train_caps.txt").write_text("\n".join("abcd"))
     if case == "npz":
-        with pytest.raises(DataError, match="lacks train_ids.txt; it holds train, train_caps.txt"):
-            load_dataset(tmp_path, "train")
+        with pytest.raises(
+            DataError,
+            match="has captions without ids, and .*train has no order",
+        ):
+            opened(tmp_path, "train")
     else:
-        assert_holds(load_dataset(tmp_path, "train"), range(4))
+        assert_holds(opened(tmp_path, "train"), range(4))
 
 
 def test_lists_beside_the_features_of_a_whole_collection(tmp_path):
@@ -234,31 +239,31 @@ def test_lists_beside_the_features_of_a_whole_collection(tmp_path):
     folder.mkdir()
     (folder / "dev_ids.txt").write_text("25\n391895")
     (folder / "dev_caps.txt").write_text("a\nb\n")
-    dataset = load_dataset(folder, "dev", features=tmp_path / "trainval_36.tsv")
+    dataset = opened(folder, "dev", features=tmp_path / "trainval_36.tsv")
     assert_holds(dataset, [1, 2])
     (folder / "dev_ids.txt").write_text("25\n25\n391895\n")
     (folder / "dev_caps.txt").write_text("a\nb\nc\n")
-    dataset = load_dataset(folder, "dev", features=tmp_path)
+    dataset = opened(folder, "dev", features=tmp_path)
     np.testing.assert_array_equal(dataset.caption_to_image, [0, 0, 1])
 
 
 def test_ids_of_a_file_of_features_are_no_split_beside_captions(tmp_path):
     field.write_root_hdf5(tmp_path / "train36.hdf5", ids=None)
     (tmp_path / "train36_ids.txt").write_text("\n".join(map(str, COCO_IDS)))
-    assert find_splits(tmp_path) == ["train36"]
-    assert_holds(load_dataset(tmp_path, "train36", captions_optional=True), range(4))
+    assert splits_of(tmp_path) == ["train36"]
+    assert_holds(opened(tmp_path, "train36", images_alone=True), range(4))
     field.write_karpathy(tmp_path)
-    assert find_splits(tmp_path) == ["dev", "test", "train"]
-    assert_holds(load_dataset(tmp_path, "train"), OURS["train"])
+    assert splits_of(tmp_path) == ["dev", "test", "train"]
+    assert_holds(opened(tmp_path, "train"), OURS["train"])
 
 
 def test_lists_beside_a_tsv_of_another_name(tmp_path):
     field.write_bottom_up(tmp_path / "trainval_36.tsv")
-    assert find_splits(tmp_path) == ["trainval_36"]
+    assert splits_of(tmp_path) == ["all"]
     (tmp_path / "dev_ids.txt").write_text("25\n391895")
     (tmp_path / "dev_caps.txt").write_text("a\nb\n")
-    assert find_splits(tmp_path) == ["dev"]
-    assert_holds(load_dataset(tmp_path, "dev"), [1, 2])
+    assert splits_of(tmp_path) == ["dev"]
+    assert_holds(opened(tmp_path, "dev"), [1, 2])
 
 
 @pytest.mark.parametrize(
@@ -271,13 +276,12 @@ def test_lists_beside_a_tsv_of_another_name(tmp_path):
 )
 def test_features_alone(tmp_path, write):
     path = write(tmp_path)
-    assert find_splits(path) == ["all"]
-    dataset = load_dataset(path, "all", captions_optional=True)
+    assert splits_of(path) == ["all"]
+    dataset = opened(path, "all", images_alone=True)
     assert_holds(dataset, range(4))
-    with pytest.raises(DataError, match="region features alone, without captions: open the file"):
-        load_dataset(path, "all")
-    options = ReadOptions(captions_optional=True)
-    convert(path, tmp_path / "out", options=options, progress=False)
+    with pytest.raises(DataError, match="has no captions in the split all: name the"):
+        opened(path, "all")
+    convert(path, tmp_path / "out", images_alone=True, progress=False)
     assert not (tmp_path / "out" / "all_caps.txt").exists()
     assert_holds(load_dataset(tmp_path / "out", "all", captions_optional=True), range(4))
 
@@ -294,35 +298,47 @@ def test_split_files_come_before_captions_that_name_images(tmp_path):
 def test_what_is_not_recognised(tmp_path):
     (tmp_path / "model.pth").write_bytes(b"")
     (tmp_path / "notes.txt").write_text("hello")
-    for call in (lambda path: load_dataset(path, "train"), find_splits):
-        with pytest.raises(DataError) as error:
+    for call in (open_source, find_splits):
+        with pytest.raises(DataError, match="no split: it holds model.pth, notes.txt. A data"):
             call(tmp_path)
-        assert "it holds model.pth, notes.txt. Readable are: a folder with" in str(error.value)
-        for what in ("{split}_ims.npy", ".tsv", "groups", "Karpathy", "Flickr", ".npz"):
-            assert what in str(error.value)
-        with pytest.raises(
-            DataError, match="model.pth holds .*: it is a file ending in .pth. Read"
-        ):
+        with pytest.raises(DataError, match="pth holds no split: it is a file ending in .pth"):
             call(tmp_path / "model.pth")
-    with pytest.raises(DataError, match="none.h5 holds no split.* there is no such folder"):
-        find_splits(tmp_path / "none.h5")
+        with pytest.raises(DataError, match="none.h5 holds no split: there is no such file"):
+            call(tmp_path / "none.h5")
+
+
+FOREIGN = {
+    "Karpathy's JSON, whose val is dev, and a file per image in": lambda folder: (
+        field.write_npz(folder / "features"),
+        field.write_karpathy(folder),
+    ),
+    "is TSV in": lambda folder: field.write_lxmert(folder / "obj36.tsv"),
+    "is HDF5 without splits in": lambda folder: field.write_root_hdf5(folder / "train36.hdf5"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_foreign_file_is_named_with_the_command_that_converts_it(kind, tmp_path):
+    FOREIGN[kind](tmp_path)
+    message = f"{kind}.*`python -m hslm_tf.convert {tmp_path} TARGET` makes a data set of it"
+    for call in (lambda path: load_dataset(path, "train"), find_splits):
+        with pytest.raises(DataError, match=f"{tmp_path} is no data set yet: .*{message}"):
+            call(tmp_path)
 
 
 def test_two_files_of_captions(tmp_path):
     field.write_karpathy(tmp_path)
     field.write_karpathy(tmp_path, "dataset_other.json")
     with pytest.raises(DataError, match="dataset_other.json, dataset_own.json: name one of them"):
-        find_splits(tmp_path)
+        splits_of(tmp_path)
 
 
 def test_features_twice_for_a_split(tmp_path):
     field.write_npz(tmp_path / "train")
     field.write_lxmert(tmp_path / "train.tsv")
     (tmp_path / "train_ids.txt").write_text("a")
-    with pytest.raises(
-        DataError, match="the folder train with .*, and train.tsv, lines of 10 colu"
-    ):
-        load_dataset(tmp_path, "train")
+    with pytest.raises(DataError, match="train.tsv and .*train: keep one of them"):
+        opened(tmp_path, "train", images_alone=True)
 
 
 def test_float64(tmp_path):

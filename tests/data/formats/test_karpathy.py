@@ -3,13 +3,7 @@ import json
 import pytest
 
 from hslm_tf.data import DataError
-from hslm_tf.data.karpathy import (
-    is_karpathy,
-    karpathy_captions_kept,
-    karpathy_split,
-    karpathy_splits,
-    read_karpathy,
-)
+from hslm_tf.data.formats.karpathy import is_karpathy, read_karpathy
 
 
 def entry(name, split="train", captions=("A dog .", "A cat ."), **more):
@@ -42,31 +36,25 @@ def test_reads_names_splits_captions_and_ids(tmp_path):
     ]
     path = write(tmp_path, images)
     assert is_karpathy(path)
-    read = read_karpathy(path)
+    file = read_karpathy(path)
+    read = file.images
     assert [image.file_name for image in read] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
     assert [image.split for image in read] == ["train", "dev", "test", "restval"]
     assert (read[1].folder, read[1].coco_id) == ("val2014", 9)
     assert read[1].captions == ("Un café à Paris .", "b")
     assert (read[0].folder, read[0].coco_id) == ("", None)
-    assert karpathy_splits(path) == {"train": 1, "dev": 1, "test": 1, "restval": 1}
-    assert [image.file_name for image in karpathy_split(path, "dev")] == ["b.jpg"]
-    both = karpathy_split(path, "train", restval=True)
+    assert file.splits == ["dev", "restval", "test", "train"]
+    assert [image.file_name for image in read_karpathy(path).split("dev")] == ["b.jpg"]
+    both = read_karpathy(path).split("train", restval=True)
     assert [image.file_name for image in both] == ["a.jpg", "d.jpg"]
     with pytest.raises(DataError, match="no image of the split 'eval'; it has dev, restval, test"):
-        karpathy_split(path, "eval")
-
-
-def test_a_changed_file_is_read_again(tmp_path):
-    path = write(tmp_path, [entry("a.jpg")])
-    assert len(read_karpathy(path)) == 1
-    write(tmp_path, [entry("a.jpg"), entry("b.jpg")])
-    assert len(read_karpathy(path)) == 2
+        read_karpathy(path).split("eval")
 
 
 def test_a_byte_order_mark(tmp_path):
     path = write(tmp_path, [entry("a.jpg")])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert read_karpathy(path)[0].file_name == "a.jpg"
+    assert read_karpathy(path).images[0].file_name == "a.jpg"
 
 
 OFFICIAL = {
@@ -86,24 +74,24 @@ def test_official_sizes(tmp_path, caplog, collection, split):
     for size in OFFICIAL[collection, split]:
         images = [entry(f"{row}.jpg", split, ()) for row in range(size)]
         path = write(tmp_path, images, collection)
-        assert len(karpathy_split(path, ours)) == size
+        assert len(read_karpathy(path).split(ours)) == size
     assert not caplog.records
-    karpathy_split(write(tmp_path, images[:-1], collection), ours)
+    read_karpathy(write(tmp_path, images[:-1], collection)).split(ours)
     assert f"{size - 1:,} images in {ours}, {collection} has" in caplog.text
 
 
 def test_size_with_restval(tmp_path, caplog):
     images = [entry("a.jpg"), entry("b.jpg", "restval")]
     path = write(tmp_path, images, "coco")
-    karpathy_split(path, "train", restval=True)
+    read_karpathy(path).split("train", restval=True)
     assert "2 images in train and restval, coco has 113,287: results" in caplog.text
     with pytest.raises(DataError, match="no image of the split 'restval'; it has train"):
-        karpathy_split(write(tmp_path, images[:1], "coco"), "train", restval=True)
+        read_karpathy(write(tmp_path, images[:1], "coco")).split("train", restval=True)
 
 
 def test_five_captions_are_the_convention_of_coco_alone(tmp_path):
-    assert karpathy_captions_kept(write(tmp_path, [entry("a.jpg")], "coco")) == 5
-    assert karpathy_captions_kept(write(tmp_path, [entry("a.jpg")], "flickr30k")) is None
+    assert read_karpathy(write(tmp_path, [entry("a.jpg")], "coco")).captions_kept == 5
+    assert read_karpathy(write(tmp_path, [entry("a.jpg")], "flickr30k")).captions_kept is None
 
 
 def without(key):

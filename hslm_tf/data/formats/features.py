@@ -1,0 +1,150 @@
+"""The images of a collection, in as many files of region features as there are."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.folders import folder_listing
+from hslm_tf.data.formats.image import Image, Part
+from hslm_tf.data.formats.image_files import has_image_files, read_image_files
+from hslm_tf.data.formats.root_hdf5 import is_root_hdf5, read_root_hdf5
+from hslm_tf.data.formats.tsv import is_tsv, read_tsv
+from hslm_tf.data.hdf5 import hdf5_splits, load_hdf5
+from hslm_tf.data.hdf5_rows import is_hdf5
+from hslm_tf.data.precomputed import load_precomputed, precomputed_splits
+
+READABLE = (
+    "a folder with a .npz or .npy file per image, TSV files of bottom-up attention, LXMERT, VinVL "
+    "or Oscar, HDF5 files, or {split}_ims.npy with {split}_ids.txt"
+)
+
+
+class FeatureFile(NamedTuple):
+    """A file, or a folder of files per image, with region features.
+
+    Attributes:
+        path: where it lies.
+        kind: what it is.
+        read: yields its images.
+        ordered: whether the order of its images means something.
+    """
+
+    path: Path
+    kind: str
+    read: Callable[[], Iterator[Image]]
+    ordered: bool = True
+
+
+def feature_files(path: Path) -> Iterator[FeatureFile]:
+    """Finds files of region features: the path itself, or those in a folder.
+
+    Args:
+        path: a file, a folder of files per image, or a folder with files and such folders in it.
+
+    Yields:
+        The files.
+
+    Raises:
+        DataError: if one cannot be opened.
+    """
+    if path.is_file():
+        yield from _of_file(path)
+    elif path.is_dir():
+        if has_image_files(path):
+            yield _image_files(path)
+        for entry in sorted(path.iterdir()):
+            if entry.is_file():
+                yield from _of_file(entry)
+            elif entry.is_dir() and not entry.name.startswith(".") and has_image_files(entry):
+                yield _image_files(entry)
+        for split in precomputed_splits(path):
+            if (path / f"{split}_ids.txt").is_file():
+                file = path / f"{split}_ims.npy"
+                read = partial(_of_split, load_precomputed, path, split)
+                yield FeatureFile(file, "precomputed", read)
+
+
+def read_images(files: list[FeatureFile], path: Path) -> list[Image]:
+    """Reads what the files say of their images; region features stay on disk.
+
+    Args:
+        files: files of region features.
+        path: where they were looked for.
+
+    Returns:
+        The images of all of them.
+
+    Raises:
+        DataError: if there is none, a file is damaged, or two images have the same id.
+    """
+    if not files:
+        held = folder_listing(path) if path.is_dir() or not path.exists() else "no region features"
+        raise DataError(
+            f"{path} holds no region features, it holds {held}; readable are {READABLE}"
+        )
+    images = [image for file in files for image in file.read()]
+    first_with: dict[str, Image] = {}
+    for image in images:
+        first = first_with.setdefault(image.id, image)
+        if image.id and first is not image:
+            raise DataError(
+                f"{image.place}: the image {image.id!r} stands already in {first.place}"
+            )
+    return images
+
+
+def images_of(dataset: RetrievalDataset) -> Iterator[Image]:
+    """The images of a split, one at a time.
+
+    Args:
+        dataset: the split.
+
+    Yields:
+        The images, in order.
+    """
+    counts = dataset.region_mask(np.arange(dataset.num_images)).sum(axis=1)
+    for row in range(dataset.num_images):
+        yield Image(
+            id=dataset.image_ids[row] if dataset.image_ids else "",
+            place=dataset.place_of(row),
+            num_regions=int(counts[row]),
+            width=dataset.region_dim,
+            dtype=dataset.region_features.dtype,
+            has_boxes=dataset.boxes is not None,
+            read=partial(_read_row, dataset, row, int(counts[row])),
+        )
+
+
+def kinds(files: list[FeatureFile]) -> str:
+    """Names the kinds of files, each once."""
+    return " and ".join(dict.fromkeys(file.kind for file in files))
+
+
+def _of_file(path: Path) -> Iterator[FeatureFile]:
+    if is_tsv(path):
+        yield FeatureFile(path, "TSV", partial(read_tsv, path))
+    elif is_hdf5(path) and is_root_hdf5(path):
+        yield FeatureFile(path, "HDF5 without splits", partial(read_root_hdf5, path))
+    elif is_hdf5(path):
+        for split in hdf5_splits(path):
+            yield FeatureFile(path, "HDF5 by splits", partial(_of_split, load_hdf5, path, split))
+
+
+def _image_files(folder: Path) -> FeatureFile:
+    return FeatureFile(folder, "a file per image", partial(read_image_files, folder), ordered=False)
+
+
+def _of_split(load: Callable[..., RetrievalDataset], path: Path, split: str) -> Iterator[Image]:
+    yield from images_of(load(path, split, captions_optional=True, float64=True))
+
+
+def _read_row(dataset: RetrievalDataset, row: int, count: int, part: Part) -> np.ndarray:
+    rows = np.array([row])
+    if part == "boxes":
+        return dataset.read_boxes(rows)[0, :count]
+    return dataset.read_images(rows)[0][0, :count]

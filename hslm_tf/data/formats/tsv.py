@@ -1,0 +1,227 @@
+"""TSV files of region features: bottom-up attention, LXMERT, VinVL and Oscar.
+
+Bottom-up attention (Anderson et al., CVPR 2018) has six columns, LXMERT (Tan and Bansal, EMNLP
+2019) ten. VinVL (Zhang et al., CVPR 2021) and Oscar have an id and a JSON, or an id, a count and
+the features.
+"""
+
+import binascii
+import codecs
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.formats.image import Image, Part
+from hslm_tf.data.json_object import parse_object
+from hslm_tf.data.text_lines import line_place
+
+FIELDS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
+LXMERT_FIELDS = (
+    *("img_id", "img_h", "img_w", "objects_id", "objects_conf", "attrs_id", "attrs_conf"),
+    *("num_boxes", "boxes", "features"),
+)
+_OSCAR_FIELDS = ("image_id", "num_boxes", "features")
+_VINVL_FIELDS = ("image_id", "json")
+# LXMERT's other names.
+_SAME = {"img_id": "image_id", "img_w": "image_w", "img_h": "image_h"}
+_FLOAT = np.dtype("<f4")
+_LONGEST_HEADER = 1000
+# The largest detectors give 100 regions of 2,054 numbers, in base64 one megabyte.
+_LONGEST_LINE = 1 << 27
+# VinVL's features end in x0, y0, x1, y1, width and height, as parts of the image.
+_VINVL_WIDTH = 2054
+
+
+class _Record(NamedTuple):
+    """One line: regions `[N, F]`, and boxes `[N, 4]` as parts of the image, or None."""
+
+    id: str
+    regions: np.ndarray
+    boxes: np.ndarray | None
+
+
+def is_tsv(path: Path) -> bool:
+    """Whether a name is that of a TSV file, or of a part of one (`.tsv.0`)."""
+    stem = path.name.lower()
+    part = stem.rpartition(".")[2]
+    return stem.endswith(".tsv") or (part.isdigit() and stem.endswith(f".tsv.{part}"))
+
+
+def read_tsv(path: Path) -> Iterator[Image]:
+    """Reads a file of bottom-up attention, LXMERT, VinVL or Oscar, line by line.
+
+    A byte order mark and lines that are the header are skipped.
+
+    Args:
+        path: the file.
+
+    Yields:
+        The images in the order of the lines.
+
+    Raises:
+        DataError: if a line is not that of an image, or there is none.
+    """
+    columns: tuple[str, ...] | None = None
+    found = False
+    with open(path, "rb") as file:
+        number, offset = 0, 0
+        while content := _read_line(file, path, number):
+            place = line_place(path, number)
+            fields = _fields(content)
+            names = _names(fields) if len(content) < _LONGEST_HEADER else ()
+            if columns is None:
+                columns = _columns(path, fields, names)
+            if names != columns:
+                found = True
+                yield _image(path, place, offset, columns, _record(place, fields, columns))
+            number, offset = number + 1, file.tell()
+    if not found:
+        raise DataError(f"{path} has no line of an image")
+
+
+def _image(path: Path, place: str, offset: int, columns: tuple[str, ...], record: _Record) -> Image:
+    count, width = record.regions.shape
+
+    def read(part: Part) -> np.ndarray:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            fields = _fields(file.readline(_LONGEST_LINE))
+        now = _record(f"{place} was whole when the file was opened", fields, columns)
+        if (now.id, now.regions.shape) != (image_id, (count, width)):
+            raise DataError(f"{place} is not what it was when the file was opened")
+        return getattr(now, part)
+
+    image_id = record.id
+    return Image(image_id, place, count, width, _FLOAT, record.boxes is not None, read)
+
+
+def _read_line(file: BinaryIO, path: Path, number: int) -> bytes:
+    content = file.readline(_LONGEST_LINE)
+    if len(content) == _LONGEST_LINE:
+        raise DataError(f"{line_place(path, number)} is longer than {_LONGEST_LINE} bytes")
+    return content
+
+
+def _fields(content: bytes) -> list[bytes]:
+    """Splits a line into bare fields.
+
+    Where the features stand in quotation marks, as `csv` may write them, or in `b'...'`, as Python
+    3 writes bytes as text, other fields of the line may be wrapped in the same way.
+    """
+    fields = content.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n").split(b"\t")
+    if fields[-1].startswith(b'"'):
+        fields = [_unwrapped(field, b'"').replace(b'""', b'"') for field in fields]
+    if fields[-1].startswith(b"b'"):
+        fields = [_unwrapped(field, b"b'") for field in fields]
+    return fields
+
+
+def _unwrapped(field: bytes, opening: bytes) -> bytes:
+    if len(field) > len(opening) and field.startswith(opening) and field.endswith(opening[-1:]):
+        return field[len(opening) : -1]
+    return field
+
+
+def _names(fields: Iterable[bytes]) -> tuple[str, ...]:
+    names = (field.decode(errors="replace").strip()[:40] for field in fields)
+    return tuple(_SAME.get(name, name) for name in names)
+
+
+def _columns(path: Path, fields: list[bytes], names: tuple[str, ...]) -> tuple[str, ...]:
+    known = (FIELDS, tuple(_SAME.get(name, name) for name in LXMERT_FIELDS))
+    expected = (
+        f"{len(FIELDS)}: {', '.join(FIELDS)}, or {len(LXMERT_FIELDS)}: {', '.join(LXMERT_FIELDS)}"
+    )
+    if len(set(names) & {*FIELDS, *LXMERT_FIELDS}) > 1:
+        if set(FIELDS) - set(names) or len(set(names)) < len(names):
+            raise DataError(
+                f"{line_place(path, 0)}: the header names other columns, {', '.join(names)}; "
+                f"expected {expected}"
+            )
+        return names
+    for columns in (*known, _OSCAR_FIELDS, _VINVL_FIELDS):
+        if len(fields) == len(columns):
+            return columns
+    raise DataError(
+        f"{path} has no line of an image"
+        if fields == [b""] and path.stat().st_size < 8
+        else f"{line_place(path, 0)}: {_wrong_number(fields, expected)}"
+    )
+
+
+def _wrong_number(fields: list[bytes], expected: str) -> str:
+    found = f"{len(fields)} fields, expected {expected}, with tabs between them"
+    if fields[-1].startswith(b'"'):
+        found += "; the last one opens a quotation mark and does not close it on its line"
+    return found
+
+
+def _record(place: str, fields: list[bytes], columns: tuple[str, ...]) -> _Record:
+    try:
+        if len(fields) != len(columns):
+            raise ValueError(_wrong_number(fields, f"{len(columns)}: {', '.join(columns)}"))
+        line: dict[str, Any] = dict(zip(columns, fields, strict=True))
+        image_id = line["image_id"].decode("utf-8").strip()
+        if not image_id or len(image_id.splitlines()) > 1 or "\0" in image_id:
+            raise ValueError(f"image_id is {image_id!r}, expected one line of text")
+        # VinVL's JSON has the other fields; in Oscar's files it may stand behind the count.
+        text = line.get("json", line.get("features", b""))
+        if text.startswith(b"{"):
+            line |= parse_object(text, place)
+        elif "json" in line:
+            raise ValueError(f"{text[:40].decode(errors='replace')!r}, expected a JSON object")
+        return _decoded(image_id, line)
+    except DataError:
+        raise
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise DataError(f"{place}: {error}") from error
+
+
+def _decoded(image_id: str, line: dict[str, Any]) -> _Record:
+    objects, size = line.get("objects"), None
+    if line.get("image_w") is not None:
+        size = np.array([float(line["image_w"]), float(line["image_h"])], _FLOAT)
+        if not (np.isfinite(size).all() and (size > 0).all()):
+            raise ValueError(f"the image is {size[0]} x {size[1]}, expected a positive size")
+    if isinstance(objects, list):
+        # VinVL's predictions: every object has its own box and its own feature.
+        count, boxes = len(objects), b""
+        features = b"".join(_base64("feature", each["feature"]) for each in objects)
+        if size is not None:
+            boxes = np.array([each["rect"] for each in objects], _FLOAT).tobytes()
+    else:
+        count, features = int(line["num_boxes"]), _base64("features", line["features"])
+        boxes = _base64("boxes", line.get("boxes") or b"")
+    if count < 1:
+        raise ValueError(f"num_boxes is {count}, expected at least 1")
+    regions = _numbers("features", features, count)
+    if boxes:
+        corners = _numbers("boxes", boxes, count)
+        if corners.shape[1] != 4:
+            raise ValueError(f"boxes hold {len(boxes)} bytes, expected {count * 16}")
+        return _Record(image_id, regions, corners if size is None else corners / np.tile(size, 2))
+    from_features = regions[:, 2048:2052] if regions.shape[1] == _VINVL_WIDTH else None
+    return _Record(image_id, regions, from_features)
+
+
+def _base64(field: str, text: str | bytes) -> bytes:
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except (ValueError, TypeError) as error:
+        shown = text[:12].decode(errors="replace") if isinstance(text, bytes) else str(text)[:12]
+        raise ValueError(f"{field} begins with {shown}, and is not base64: {error}") from error
+
+
+def _numbers(field: str, content: bytes, count: int) -> np.ndarray:
+    if not content or len(content) % (count * _FLOAT.itemsize):
+        raise ValueError(
+            f"{field} hold {len(content)} bytes, which do not fit num_boxes = {count} regions of "
+            "float32 numbers"
+        )
+    numbers = np.frombuffer(content, _FLOAT).reshape(count, -1)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{field} hold NaN or infinity")
+    return numbers

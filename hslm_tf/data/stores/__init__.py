@@ -1,1 +1,0 @@
-"""Region features of whole collections, where an image is found by its id."""
