@@ -5,7 +5,7 @@
     client = Client("http://localhost:8501")  # or grpc://localhost:8500
     client.score(region_features, ["a dog runs"])
 
-REST needs NumPy only.
+REST needs NumPy and urllib3 only.
 """
 
 from collections.abc import Mapping, Sequence

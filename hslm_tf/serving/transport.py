@@ -1,16 +1,12 @@
 """How the client reaches a model server: REST or gRPC."""
 
 import base64
-import http.client
 import json
-import random
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
+import urllib3
 
 Arrays = dict[str, np.ndarray]
 _FIRST_PAUSE = 0.1
@@ -43,7 +39,7 @@ class Transport(Protocol):
 
 
 class RestTransport:
-    """The REST interface, by Python's own HTTP client.
+    """The REST interface.
 
     Args:
         url: such as `http://localhost:8501`.
@@ -59,7 +55,23 @@ class RestTransport:
         part = "" if version is None else f"/versions/{version}"
         self._path = f"{url.rstrip('/')}/v1/models/{model}{part}"
         self._timeout = timeout
-        self._retries = retries
+        # A request changes nothing, so it may be sent twice. One that took too long is not: that
+        # would make a slow server slower.
+        self._pool = urllib3.PoolManager(
+            headers={"Content-Type": "application/json"},
+            timeout=timeout,
+            retries=urllib3.Retry(
+                connect=retries,
+                read=False,
+                status=retries,
+                other=retries,
+                allowed_methods=None,
+                status_forcelist=(429, 503),
+                backoff_factor=_FIRST_PAUSE,
+                backoff_jitter=_FIRST_PAUSE,
+                raise_on_status=False,
+            ),
+        )
 
     def predict(self, endpoint: str, inputs: Arrays) -> Arrays:
         columns = {name: _to_json(value) for name, value in inputs.items()}
@@ -80,35 +92,22 @@ class RestTransport:
         }
 
     def _send(self, suffix: str, body: bytes | None) -> dict[str, Any]:
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self._path + suffix, body, headers)
-
-        def attempt() -> dict[str, Any]:
-            try:
-                with urllib.request.urlopen(request, timeout=self._timeout) as answer:
-                    found = json.load(answer)
-            except urllib.error.HTTPError as error:
-                message = f"{self._path}{suffix}: {error.code} {_error_text(error)}"
-                kind = _Unavailable if error.code in (429, 503) else ServerError
-                raise kind(message) from None
-            except TimeoutError:
-                raise self._too_late() from None
-            except urllib.error.URLError as error:
-                if isinstance(error.reason, TimeoutError):
-                    raise self._too_late() from None
-                raise _Unavailable(f"{self._path}: {error.reason}") from None
-            except (ConnectionError, http.client.HTTPException) as error:
-                raise _Unavailable(f"{self._path}: {error!r}") from None
-            except ValueError as error:
-                raise ServerError(f"{self._path}: the answer is not JSON: {error}") from None
-            if not isinstance(found, dict):
-                raise ServerError(f"{self._path}: the answer is no JSON object")
-            return found
-
-        return with_retries(attempt, self._retries)
-
-    def _too_late(self) -> TimeoutError:
-        return TimeoutError(f"{self._path}: no answer within {self._timeout} s")
+        method = "GET" if body is None else "POST"
+        try:
+            answer = self._pool.request(method, self._path + suffix, body=body)
+        except urllib3.exceptions.TimeoutError:
+            raise TimeoutError(f"{self._path}: no answer within {self._timeout} s") from None
+        except urllib3.exceptions.HTTPError as error:
+            raise ServerError(f"{self._path}: {error}") from None
+        if answer.status != 200:
+            raise ServerError(f"{self._path}{suffix}: {answer.status} {_error_text(answer.data)}")
+        try:
+            found = json.loads(answer.data)
+        except ValueError as error:
+            raise ServerError(f"{self._path}: the answer is not JSON: {error}") from None
+        if not isinstance(found, dict):
+            raise ServerError(f"{self._path}: the answer is no JSON object")
+        return found
 
 
 class GrpcTransport:
@@ -134,11 +133,12 @@ class GrpcTransport:
         except ImportError as error:
             raise ImportError("gRPC needs more packages: pip install hslm-tf[client]") from error
         # Local features of a few dozen images pass the default limit of 4 MB.
-        unlimited = [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
-        self._channel = grpc.insecure_channel(target, unlimited)
+        options = [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
+        options.append(("grpc.service_config", _retry_policy(retries)))
+        self._channel = grpc.insecure_channel(target, options)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._target, self._model, self._version = target, model, version
-        self._timeout, self._retries = timeout, retries
+        self._timeout = timeout
 
     def predict(self, endpoint: str, inputs: Arrays) -> Arrays:
         import tensorflow as tf
@@ -176,48 +176,26 @@ class GrpcTransport:
     def _call(self, method: Callable, request: Any) -> Any:
         import grpc
 
-        def attempt() -> Any:
-            try:
-                return method(request, timeout=self._timeout)
-            except grpc.RpcError as error:
-                code = error.code()
-                message = f"{self._target}: {code.name} {error.details()}"
-                if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-                    message = f"{self._target}: no answer within {self._timeout} s"
-                    raise TimeoutError(message) from None
-                busy = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
-                raise (_Unavailable if code in busy else ServerError)(message) from None
-
-        return with_retries(attempt, self._retries)
-
-
-class _Unavailable(ServerError):
-    """The server cannot be reached or takes nothing at the moment."""
-
-
-def with_retries(attempt: Callable[[], Any], retries: int) -> Any:
-    """Calls a function again while the server takes nothing, after longer and longer pauses.
-
-    Requests change nothing, so one may be sent twice. One that took too long is not repeated: that
-    would only make a slow server slower.
-
-    Args:
-        attempt: the function.
-        retries: how often it is called again.
-
-    Returns:
-        What the function returns.
-
-    Raises:
-        ServerError: whatever the function raises last.
-    """
-    for number in range(retries):
         try:
-            return attempt()
-        except _Unavailable:
-            # Random, so that clients that were refused together do not return together.
-            time.sleep(_FIRST_PAUSE * 2**number * random.uniform(0.5, 1.5))
-    return attempt()
+            return method(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                message = f"{self._target}: no answer within {self._timeout} s"
+                raise TimeoutError(message) from None
+            raise ServerError(f"{self._target}: {error.code().name} {error.details()}") from None
+
+
+def _retry_policy(retries: int) -> str:
+    """GRPC's own retries, of which it makes four at most."""
+    policy = {
+        "maxAttempts": min(retries, 4) + 1,
+        "initialBackoff": f"{_FIRST_PAUSE}s",
+        "maxBackoff": "10s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+    }
+    methods = [{"name": [{}], "retryPolicy": policy}] if retries else []
+    return json.dumps({"methodConfig": methods})
 
 
 def _to_json(value: np.ndarray) -> Any:
@@ -234,8 +212,7 @@ def _from_json(value: Any) -> np.ndarray:
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
-def _error_text(error: urllib.error.HTTPError) -> str:
-    body = error.read()
+def _error_text(body: bytes) -> str:
     try:
         return json.loads(body)["error"]
     except (ValueError, KeyError, TypeError):

@@ -27,7 +27,7 @@ HAS_GRPC = importlib.util.find_spec("tensorflow_serving") is not None
 
 @pytest.fixture(scope="module")
 def rest_url(exported):
-    command = [sys.executable, "-m", "hslm_tf.serving.local", exported.versions, "--port", "0"]
+    command = [sys.executable, "-m", "tests.serving.local_server", exported.versions]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline()

@@ -1,67 +1,73 @@
-"""`python -m hslm_tf.serving.local`: a SavedModel behind TensorFlow Serving's REST paths.
+"""A SavedModel behind TensorFlow Serving's REST paths: `python -m tests.serving.local_server DIR`.
 
-For tests and a first try only: for real requests there is TensorFlow Serving. It runs the
-SavedModel without Keras, and makes no batches. No other module imports it.
+It runs the SavedModel without Keras, as a model server does. DIR holds the versions of one model.
 """
 
 import base64
 import json
 import re
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Container
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import numpy as np
-import tyro
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
-from hslm_tf.command_line import one_line_errors
-from hslm_tf.serving.bounded_http import BoundedServer, Limits, RequestError
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-_LIMITS = Limits()
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata|:predict)?")
 
 
-class LocalServer(BoundedServer):
-    """Serves the highest version of a model.
+class RequestError(ValueError):
+    """A request that has no answer."""
 
-    Args:
-        path: folder of the versions of one model.
-        name: name of the model in the paths.
-        port: port on the loopback interface; 0 for any free one.
-        limits: what requests may be.
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
-    Raises:
-        FileNotFoundError: if there is no version.
-    """
 
-    def __init__(
-        self, path: Path, name: str = "hslm", port: int = 0, limits: Limits = _LIMITS
-    ) -> None:
-        import tensorflow as tf
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
 
-        versions = [int(found.name) for found in path.glob("*") if found.name.isdecimal()]
-        if not versions:
-            raise FileNotFoundError(f"{path} holds no version of a model")
-        self.name, self.version = name, str(max(versions))
+    def do_GET(self) -> None:
+        self._reply(None)
+
+    def do_POST(self) -> None:
+        self._reply(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def _reply(self, body: bytes | None) -> None:
+        try:
+            code, answer = 200, self.server.answer(self.path, body)
+        except RequestError as error:
+            code, answer = error.code, {"error": str(error)}
+        payload = json.dumps(answer).encode()
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+    def log_message(self, message: str, *values: object) -> None:
+        pass
+
+
+class LocalServer(ThreadingHTTPServer):
+    """Serves the highest version of a model on any free port."""
+
+    daemon_threads = True
+
+    def __init__(self, path: Path) -> None:
+        self.version = str(max(int(found.name) for found in path.glob("[0-9]*")))
         self._model = tf.saved_model.load(str(path / self.version))
         self._defaults = _defaults(path / self.version)
-        super().__init__(port, limits)
-
-    @property
-    def url(self) -> str:
-        """Where the server listens."""
-        return f"http://127.0.0.1:{self.server_port}"
+        super().__init__(("127.0.0.1", 0), _Handler)
 
     def answer(self, path: str, body: bytes | None) -> dict[str, Any]:
-        """Answers a request under TensorFlow Serving's paths; see `BoundedServer`."""
+        """Answers a request; `body` is None in a GET request."""
         found = _PATH.fullmatch(path)
         if found is None or (found[3] == ":predict") != (body is not None):
             raise RequestError(404, f"Malformed request: {path}")
-        if found[1] != self.name or found[2] not in (None, self.version):
+        if found[1] != "hslm" or found[2] not in (None, self.version):
             raise RequestError(404, f"Servable not found for request: {path}")
         if found[3] == ":predict":
             return self._predict(body)
@@ -71,8 +77,6 @@ class LocalServer(BoundedServer):
         return {"model_version_status": [{"version": self.version, **state}]}
 
     def _predict(self, body: bytes) -> dict[str, Any]:
-        import tensorflow as tf
-
         try:
             request = _parsed(body)
             name = request.get("signature_name", "serving_default")
@@ -82,11 +86,6 @@ class LocalServer(BoundedServer):
             specs = endpoint.structured_input_signature[1]
             defaults = self._defaults[name]
             columns = _columns(request, list(specs), defaults)
-            for key, value in columns.items():
-                if isinstance(value, list) and len(value) > self.limits.rows:
-                    raise RequestError(
-                        413, f"{key} has {len(value)} rows, at most {self.limits.rows} are taken"
-                    )
             inputs = {
                 key: tf.constant(_decoded(value), specs[key].dtype)
                 for key, value in columns.items()
@@ -112,16 +111,13 @@ class LocalServer(BoundedServer):
             for name, endpoint in self._model.signatures.items()
         }
         return {
-            "model_spec": {"name": self.name, "signature_name": "", "version": self.version},
+            "model_spec": {"name": "hslm", "signature_name": "", "version": self.version},
             "metadata": {"signature_def": {"signature_def": signatures}},
         }
 
 
-def _defaults(version: Path) -> "dict[str, dict[str, tf.Tensor]]":
+def _defaults(version: Path) -> dict[str, dict[str, tf.Tensor]]:
     """Default values of the inputs that a request may leave out, by endpoint."""
-    import tensorflow as tf
-    from tensorflow.core.protobuf import saved_model_pb2
-
     saved_model = (version / "saved_model.pb").read_bytes()
     definitions = saved_model_pb2.SavedModel.FromString(saved_model).meta_graphs[0].signature_def
     return {
@@ -178,7 +174,7 @@ def _holds_strings(value: Any) -> bool:
     return isinstance(value, str | dict)
 
 
-def _encoded(tensor: "tf.Tensor") -> Any:
+def _encoded(tensor: tf.Tensor) -> Any:
     values = tensor.numpy()
     if values.dtype == object:
         texts = [text.decode() for text in values.ravel()]
@@ -186,7 +182,7 @@ def _encoded(tensor: "tf.Tensor") -> Any:
     return values.tolist()
 
 
-def _infos(specs: "dict[str, tf.TensorSpec]") -> dict[str, Any]:
+def _infos(specs: dict[str, tf.TensorSpec]) -> dict[str, Any]:
     return {
         name: {
             "dtype": f"DT_{spec.dtype.name.upper().replace('FLOAT32', 'FLOAT')}",
@@ -200,41 +196,8 @@ def _infos(specs: "dict[str, tf.TensorSpec]") -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class LocalArguments:
-    """Serve an exported model on this machine, behind TensorFlow Serving's REST paths."""
-
-    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
-    """folder of the versions of one model"""
-    name: str = "hslm"
-    """name of the model"""
-    port: int = 8501
-    """port on the loopback interface"""
-    max_rows: int = _LIMITS.rows
-    """most images or captions of a request"""
-    max_connections: int = _LIMITS.connections
-    """most connections at a time"""
-    max_seconds: float = _LIMITS.seconds
-    """how long a client may take to send the next part of a request"""
-
-
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command.
-
-    Args:
-        args: the arguments, by default those of the command line.
-    """
-    arguments = tyro.cli(LocalArguments, prog="python -m hslm_tf.serving.local", args=args)
-    with one_line_errors():
-        limits = Limits(
-            rows=arguments.max_rows,
-            connections=arguments.max_connections,
-            seconds=arguments.max_seconds,
-        )
-        server = LocalServer(arguments.path, arguments.name, arguments.port, limits)
-        print(f"{server.url}/v1/models/{server.name}/versions/{server.version}", flush=True)
-        server.serve_forever()
-
-
 if __name__ == "__main__":
-    main()
+    with LocalServer(Path(sys.argv[1])) as server:
+        place = f"http://127.0.0.1:{server.server_port}/v1/models/hslm"
+        print(f"{place}/versions/{server.version}", flush=True)
+        server.serve_forever()
