@@ -14,6 +14,7 @@ import tyro
 
 from hslm_tf.command_line import one_line_errors
 from hslm_tf.evaluation.protocols import evaluate_scores
+from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.evaluation.scoring import score_matrix
 from hslm_tf.models.hubness import NEIGHBOURS, WEIGHT, draw_bank
 from hslm_tf.runs.opening import load_model
@@ -46,6 +47,10 @@ class Arguments:
     most_images: int = 2000
     """Images of the largest bank."""
 
+    candidates: tuple[int, ...] = (20, 50, 100)
+    """Best items by plain score, to which the corrected answers are restricted: what a collection
+    loses that finds candidates without the correction."""
+
 
 def main(args: list[str] | None = None) -> None:
     """Runs the command.
@@ -72,11 +77,14 @@ def main(args: list[str] | None = None) -> None:
         caption_order = random.permutation(bank.num_captions)
         image_order = random.permutation(bank.num_images)
 
-        def rsum(size: int, neighbours: int, weight: float) -> float:
+        def taken_off(size: int, neighbours: int) -> np.ndarray:
             near = np.sort(by_captions[:, caption_order[:size]], axis=1)[:, -neighbours:]
             far = np.sort(by_images[image_order[:size]], axis=0)[-neighbours:]
-            taken_off = near.mean(axis=1)[:, None] + far.mean(axis=0)
-            return evaluate_scores(scores - weight * taken_off, data.caption_to_image).rsum
+            return near.mean(axis=1)[:, None] + far.mean(axis=0)
+
+        def rsum(size: int, neighbours: int, weight: float) -> float:
+            corrected = scores - weight * taken_off(size, neighbours)
+            return evaluate_scores(corrected, data.caption_to_image).rsum
 
         print(f"plain: rsum {evaluate_scores(scores, data.caption_to_image).rsum:.1f}", flush=True)
         for neighbours in arguments.neighbours:
@@ -89,6 +97,20 @@ def main(args: list[str] | None = None) -> None:
                 f"{size} captions, {min(size, bank.num_images)} images: rsum {found:.1f}",
                 flush=True,
             )
+        corrected = scores - WEIGHT * taken_off(2000, NEIGHBOURS)
+        for count in arguments.candidates:
+            of_images = np.where(_best(scores, count, axis=1), corrected, corrected - 1e3)
+            of_captions = np.where(_best(scores, count, axis=0), corrected, corrected - 1e3)
+            found = RecallReport(
+                evaluate_scores(of_images, data.caption_to_image).i2t,
+                evaluate_scores(of_captions, data.caption_to_image).t2i,
+            )
+            print(f"{count} candidates by plain score: rsum {found.rsum:.1f}", flush=True)
+
+
+def _best(scores: np.ndarray, count: int, axis: int) -> np.ndarray:
+    """True for the `count` highest scores of every row (`axis` 1) or column (0)."""
+    return scores >= np.sort(scores, axis=axis).take([-count], axis)
 
 
 if __name__ == "__main__":

@@ -112,9 +112,6 @@ class Settings:
     mgcn_layers: int = 4
     """Graph convolutions of the rows that have them."""
 
-    mgcn_heads: int = 1
-    """Relation matrices of a graph convolution."""
-
     seed: int = 0
     """Seed of scenes, weights and order."""
 
@@ -284,7 +281,6 @@ def train(row: int, settings: Settings, data: RetrievalDataset) -> tuple[HSLM, f
         balance_fusion=True,
         word_dropout=0.0,
         mgcn_layers=settings.mgcn_layers,
-        mgcn_heads=settings.mgcn_heads,
         **ABLATION_PARTS[row],
     )
     model = HSLM(config, build_vocabulary(data.captions).words)

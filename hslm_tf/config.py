@@ -54,9 +54,6 @@ class ModelConfig:
     """relation matrix: divided by the number of nodes (mean), as in the paper (dot), or softmax"""
     mgcn_normalization: Literal["l2", "layer"] | None = "l2"
     """normalization after every graph convolution; the paper has none"""
-    mgcn_heads: int = 1
-    """relation matrices of a graph convolution; with more than one, messages pass a ReLU (the paper
-    has one)"""
     attention: Literal["sigmoid", "softmax", "leaky_softmax", "hard", "dot_sigmoid"] = "sigmoid"
     """cross-attention weights: of a scaled cosine (with leaky_softmax, as SGRAF, words compete for
     regions), the most similar region alone (hard, as CHAN), or of the dot product (dot_sigmoid, as
@@ -100,7 +97,6 @@ class ModelConfig:
         for name in ("region_dim", "max_regions", "joint_dim", "word_dim", "similarity_dim"):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
         _require(self, "max_tokens", self.max_tokens >= 3, "at least 3")
-        _require(self, "mgcn_heads", self.mgcn_heads >= 1, "at least 1")
         _require(self, "mgcn_layers", self.mgcn_layers >= 1, "at least 1; `mgcn` turns it off")
         for name in (
             "word_dropout",

@@ -24,10 +24,6 @@ class GraphConv(keras.layers.Layer):
         affinity: what becomes of A. `"mean"` divides by the number of real nodes (as VSRN does),
             `"dot"` leaves it as the paper prints it, `"softmax"` normalizes each row of
             `A / sqrt(width)`.
-        heads: relation matrices, each between its own share of the columns of mu and nu, for its
-            own share of the messages. With more than one, messages pass a ReLU before the update:
-            so a node can take different things by different relations. The paper has one head,
-            and no nonlinearity.
         **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -38,27 +34,20 @@ class GraphConv(keras.layers.Layer):
         `[batch, nodes, width]`; rows of padding nodes are zero.
 
     Raises:
-        ValueError: if `affinity` is unknown, or the width is no multiple of `heads`.
+        ValueError: if `affinity` is unknown.
     """
 
-    def __init__(self, affinity: str = "mean", heads: int = 1, **kwargs) -> None:
+    def __init__(self, affinity: str = "mean", **kwargs) -> None:
         super().__init__(**kwargs)
         if affinity not in AFFINITIES:
             raise ValueError(
                 f"`affinity` must be one of {', '.join(AFFINITIES)}. Received: affinity={affinity}"
             )
-        if heads < 1:
-            raise ValueError(f"`heads` must be at least 1. Received: heads={heads}")
         self.affinity = affinity
-        self.heads = heads
         self.supports_masking = True
 
     def build(self, input_shape: tuple) -> None:
         width = input_shape[-1]
-        if width % self.heads:
-            raise ValueError(
-                f"The width, {width}, must be a multiple of `heads`. Received: heads={self.heads}"
-            )
         self.mu = self._map(width, "mu")
         self.nu = self._map(width, "nu")
         self.message = self._map(width, "message")
@@ -78,11 +67,7 @@ class GraphConv(keras.layers.Layer):
         self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None
     ) -> keras.KerasTensor:
         """As `call`, but rows of padding nodes may hold anything."""
-        relations = self._relations(nodes, mask)
-        if self.heads > 1:
-            received = ops.matmul(relations, self._in_heads(self.message(nodes)))
-            received = ops.reshape(ops.swapaxes(received, 1, 2), ops.shape(nodes))
-            return self.update(ops.relu(received)) + nodes
+        relations = self.relations(nodes, mask)
         # A (R W_g + b_g) W_r = A (R W_g W_r + b_g W_r).
         weights = self.message.kernel, self.update.kernel, self.message.bias
         received = _chain(nodes, *weights, relations=relations)
@@ -99,37 +84,13 @@ class GraphConv(keras.layers.Layer):
 
         Returns:
             `[batch, nodes, nodes]`, scaled as `affinity` says; columns of padding nodes are zero.
-            With several heads, their mean.
         """
-        relations = self._relations(nodes, mask)
-        return relations if self.heads == 1 else ops.mean(relations, axis=1)
-
-    def _in_heads(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        """`[batch, heads, nodes, width / heads]`."""
-        batch, nodes, width = ops.shape(x)[0], ops.shape(x)[1], x.shape[-1]
-        return ops.swapaxes(ops.reshape(x, (batch, nodes, self.heads, width // self.heads)), 1, 2)
-
-    def _relations(
-        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None
-    ) -> keras.KerasTensor:
-        """As `relations`; with several heads `[batch, heads, nodes, nodes]`."""
         scale = 1.0
         if self.affinity == "mean":
             scale = 1 / num_valid(mask, nodes, nodes.dtype)
         elif self.affinity == "softmax":
-            scale = (nodes.shape[-1] // self.heads) ** -0.5
-        if self.heads > 1:
-            products = ops.matmul(
-                self._in_heads(self.mu(nodes)),
-                ops.swapaxes(self._in_heads(self.nu(nodes)), -1, -2),
-            )
-            scale = scale if self.affinity != "mean" or mask is None else scale[:, None]
-            return self._masked(products * scale, None if mask is None else mask[:, None])
-        return self._masked(self._products(nodes, scale), mask)
-
-    def _masked(
-        self, relations: keras.KerasTensor, mask: keras.KerasTensor | None
-    ) -> keras.KerasTensor:
+            scale = nodes.shape[-1] ** -0.5
+        relations = self._products(nodes, scale)
         columns = None if mask is None else mask[..., None, :]
         if self.affinity == "softmax":
             return ops.cast(masked_softmax(relations, columns), relations.dtype)
@@ -140,7 +101,7 @@ class GraphConv(keras.layers.Layer):
     def _products(
         self, nodes: keras.KerasTensor, scale: keras.KerasTensor | float
     ) -> keras.KerasTensor:
-        """A of one head before it is masked.
+        """A before it is masked.
 
         `A = (R W_mu + b_mu) (R W_nu + b_nu)^T = (R W_mu W_nu^T + b_mu W_nu^T) R^T + mu(R) . b_nu`.
         """
@@ -161,7 +122,6 @@ class GraphConv(keras.layers.Layer):
         return {
             **super().get_config(),
             "affinity": self.affinity,
-            "heads": self.heads,
         }
 
 

@@ -21,7 +21,6 @@ class MGCN(keras.layers.Layer):
         affinity: see `GraphConv`.
         normalization: what follows every graph convolution: `"l2"` scales each row to unit
             length, `"layer"` is layer normalization, None leaves it out, as the paper does.
-        heads: see `GraphConv`.
         **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -40,7 +39,6 @@ class MGCN(keras.layers.Layer):
         num_layers: int = 4,
         affinity: str = "mean",
         normalization: str | None = "l2",
-        heads: int = 1,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -54,10 +52,9 @@ class MGCN(keras.layers.Layer):
         self.num_layers = num_layers
         self.affinity = affinity
         self.normalization = normalization
-        self.heads = heads
         self.supports_masking = True
         self.convolutions = [
-            GraphConv(affinity, heads, dtype=self.dtype_policy, name=f"graph_conv_{i + 1}")
+            GraphConv(affinity, dtype=self.dtype_policy, name=f"graph_conv_{i + 1}")
             for i in range(num_layers)
         ]
         self.norms = [
@@ -119,5 +116,4 @@ class MGCN(keras.layers.Layer):
             "num_layers": self.num_layers,
             "affinity": self.affinity,
             "normalization": self.normalization,
-            "heads": self.heads,
         }

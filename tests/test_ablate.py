@@ -9,6 +9,7 @@ from hslm_tf.presets import ABLATION_PARTS, preset
 from hslm_tf.report.ablation_tables import ablation_table, ordering_table
 from hslm_tf.report.table4 import ORDERINGS, TABLE_4
 from hslm_tf.runs import ablation
+from hslm_tf.runs.ablation_directory import read_recall
 from hslm_tf.runs.run_directory import RunDirectory
 
 
@@ -104,7 +105,7 @@ def test_command_trains_rows_and_continues(run_flags, tmp_path, capsys, monkeypa
         parts = {name: getattr(run.config().model, name) for name in ABLATION_PARTS[row]}
         assert parts == ABLATION_PARTS[row]
         assert run.progress["epochs"] == 1
-        assert json.loads((run.path / "recall.json").read_text())["rsum"] > 0
+        assert read_recall(run).rsum > 0
         [session] = json.loads(run.provenance_file.read_text("utf-8"))["sessions"]
         assert session["data"]["measured"]["split"] == "test"
     # What is done is read, not trained again.

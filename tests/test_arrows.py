@@ -11,19 +11,20 @@ FOLDERS["hslm_tf.training"] = ROOT / "training"
 
 # What each room may import besides itself; a command may import everything. A room's `__main__` is
 # a command, too.
-BASE = {"config", "data", "text", "layers", "training"}
+BASE = {"config", "data", "fingerprint", "text", "layers", "training"}
 MAY_IMPORT = {
     "config": {"field_types"},
     "command_line": {"termination"},
     "extras": set(),
     "field_types": set(),
+    "fingerprint": set(),
     "termination": set(),
     "presets": {"config"},
     "layers": set(),
     "training": {"layers"},
     "data": set(),
     "text": {"data"},
-    "images": {"data", "extras", "field_types"},
+    "images": {"data", "extras", "field_types", "fingerprint"},
     "checks": {"config", "data", "text", "images", "command_line"},
     "models": {*BASE, "presets"},
     "evaluation": {*BASE, "models"},

@@ -235,7 +235,7 @@ def test_mistakes_are_one_error(finished_run, tmp_path, capsys):
 def test_all_as_candidates_are_compared_with_the_exact_result(finished_run, capsys, tmp_path):
     run = RunDirectory(tmp_path / "run")
     shutil.copytree(finished_run.path, run.path)
-    run.exact_recall.unlink(missing_ok=True)
+    run.results_file.unlink(missing_ok=True)
     rows = table_of([run.path, "--candidates", "60"], capsys)
     exact = table_of([run.path], capsys)
     assert rows == exact

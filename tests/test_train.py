@@ -37,7 +37,7 @@ def test_a_run_leaves_everything(finished_run, run_flags):
             "config.json",
             "vocabulary.json",
             "best.keras",
-            "exact_recall.json",
+            "results.json",
             "last.keras",
             "progress.json",
         ),

@@ -110,7 +110,8 @@ def _run(arguments: BeamArguments, flags: list[str]) -> None:
     from hslm_tf.beam.files import is_local
     from hslm_tf.beam.running import encode, fill_milvus, pipeline_options
     from hslm_tf.beam.split_source import SplitSource
-    from hslm_tf.beam.work_folder import Plan, WorkFolder, fingerprint
+    from hslm_tf.beam.work_folder import Plan, WorkFolder
+    from hslm_tf.fingerprint import model_fingerprint, weights_fingerprint
     from hslm_tf.retrieval.collection import Collection
     from hslm_tf.runs.opening import load_heads, load_model
     from hslm_tf.runs.splits import dataset_path, open_split
@@ -120,7 +121,8 @@ def _run(arguments: BeamArguments, flags: list[str]) -> None:
     model = load_model(run.path)
     heads = load_heads(run.path, model)
     folder = WorkFolder(arguments.out)
-    settings = arguments.shard_size, arguments.dtype, fingerprint(model, heads)
+    fingerprint = weights_fingerprint(heads.weights, model_fingerprint(model))
+    settings = arguments.shard_size, arguments.dtype, fingerprint
     if arguments.photographs is not None:
         dataset, images = None, arguments.images
         source, plan = _photographs(arguments, run, *settings)

@@ -1,21 +1,18 @@
 """The folder that a pipeline works in: its plan, the exported model, and the shards."""
 
 import dataclasses
-import hashlib
 import json
 import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from apache_beam.io.filesystems import FileSystems
 
 from hslm_tf.beam.elements import Shard, shards_of
 from hslm_tf.beam.files import copy_folder, file_sizes, read_file, remove_drafts, write_file
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import parse_object
-from hslm_tf.models.fingerprint import model_fingerprint
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.projection_heads import ProjectionHeads
 from hslm_tf.serving.savedmodel import export_model
@@ -123,22 +120,6 @@ class WorkFolder:
             Its path.
         """
         return FileSystems.join(self.shards, shard.file_name)
-
-
-def fingerprint(model: HSLM, heads: ProjectionHeads) -> str:
-    """Hash of everything that encodings and vectors depend on.
-
-    Args:
-        model: the model.
-        heads: its projection heads.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    digest = hashlib.sha256(model_fingerprint(model).encode())
-    for weight in heads.weights:
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()
 
 
 def _compare(file: str, expected: dict[str, Any]) -> None:

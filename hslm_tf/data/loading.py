@@ -70,7 +70,7 @@ def find_splits(path: str | os.PathLike[str]) -> list[str]:
     if not path.exists():
         raise DataError(f"{path} holds no split: there is no such file or folder")
     foreign = Foreign(path)
-    if foreign.splits:
+    if foreign.recognised:
         split = foreign.splits[0]
         raise DataError(
             f"{path} is no data set yet: the split {split} is {foreign.kind(split)}. `python -m "

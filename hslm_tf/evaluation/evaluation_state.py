@@ -12,7 +12,7 @@ from hslm_tf.data.atomic_write import atomic_write
 
 logger = logging.getLogger("hslm_tf")
 
-_IDENTITY = "identity"
+_FINGERPRINTS = "fingerprints"
 
 
 class EvaluationState:
@@ -23,14 +23,14 @@ class EvaluationState:
 
     Args:
         path: the file, `.npz`; its folder is made when there is something to write.
-        identity: what the arrays depend on, such as digests of weights and data; a state of another
-            identity is not used.
+        fingerprints: what the arrays depend on, such as those of models and data; a state of
+            others is not used.
         interval: seconds between two writes.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, str], interval: float = 60.0) -> None:
+    def __init__(self, path: Path, fingerprints: Mapping[str, str], interval: float = 60.0) -> None:
         self.path = path
-        self.identity = dict(identity)
+        self.fingerprints = dict(fingerprints)
         self.interval = interval
         self._written = time.monotonic()
         self._writable = True
@@ -39,21 +39,21 @@ class EvaluationState:
         """Reads the arrays.
 
         Returns:
-            The arrays; none if there is no file, or it is broken or of another identity, which is
-            logged in one line.
+            The arrays; none if there is no file, or it is broken or of other fingerprints, which
+            is logged in one line.
         """
         if not self.path.exists():
             return {}
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 arrays = dict(file)
-            found = dict(json.loads(str(arrays.pop(_IDENTITY))))
+            found = dict(json.loads(str(arrays.pop(_FINGERPRINTS))))
         # NumPy, zipfile and Python's parser raise anything on a damaged file; it can be done again.
         except Exception as error:
             logger.warning("%s: ignored, it is broken (%s)", self.path, error)
             return {}
-        keys = self.identity | found
-        other = [key for key in keys if found.get(key) != self.identity.get(key)]
+        keys = self.fingerprints | found
+        other = [key for key in keys if found.get(key) != self.fingerprints.get(key)]
         if other:
             logger.warning(
                 "%s: ignored, it was left by an evaluation with other %s",
@@ -85,7 +85,9 @@ class EvaluationState:
         try:
             self.path.parent.mkdir(exist_ok=True)
             with atomic_write(self.path) as draft:
-                np.savez(draft, **arrays, **{_IDENTITY: np.array(json.dumps(self.identity))})
+                np.savez(
+                    draft, **arrays, **{_FINGERPRINTS: np.array(json.dumps(self.fingerprints))}
+                )
         except OSError as error:
             logger.warning("This evaluation could not be continued if it were stopped: %s", error)
             self._writable = False

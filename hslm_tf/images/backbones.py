@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.extras import load_extra
+from hslm_tf.fingerprint import weights_fingerprint
 
 _BATCH = 2
 
@@ -70,24 +71,8 @@ class Backbone:
         """Hash of all weights and of what is done with pixels first: 64 hexadecimal digits."""
         pixels = tf.reshape(tf.linspace(0.0, 255.0, 18), (1, 2, 3, 3))
         prepared = " ".join(f"{value:.3e}" for value in np.ravel(self._prepared(pixels)))
-        weights = weights_fingerprint(self._network)
+        weights = weights_fingerprint(self._network.weights)
         return hashlib.sha256(f"{weights} {prepared}".encode()).hexdigest()
-
-
-def weights_fingerprint(model: Any) -> str:
-    """Hash of all weights of a Keras model.
-
-    Args:
-        model: the model.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(f"{weight.dtype} {weight.shape}".encode())
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()
 
 
 def load_backbone(name: str, size: int, weights: Path | None = None) -> Backbone:

@@ -228,7 +228,6 @@ def _mgcn(config: ModelConfig, dtype: keras.DTypePolicy, name: str) -> MGCN | No
         config.mgcn_layers,
         affinity=config.mgcn_affinity,
         normalization=config.mgcn_normalization,
-        heads=config.mgcn_heads,
         dtype=dtype,
         name=name,
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from hslm_tf import __version__
 from hslm_tf.data.errors import DataError
-from hslm_tf.models.fingerprint import model_fingerprint
+from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.checked_hdf5 import read_manifest, read_parts, write_parts

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.layers.custom_gradient import gradients_end_with_graph
-from hslm_tf.models.fingerprint import model_fingerprint
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.distillation_config import DistillationConfig

@@ -11,8 +11,8 @@ import tensorflow as tf
 from keras import ops
 
 from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.layers.numerics import l2_normalize, mask_rows, masked_softmax, num_valid
-from hslm_tf.models.fingerprint import model_fingerprint
 from hslm_tf.models.hslm import HSLM
 
 # Local features of each side: name of the vectors and of their mask.

@@ -1,14 +1,15 @@
 """Where the runs of an ablation lie, and what they came to."""
 
-import dataclasses
-import json
 import re
 from pathlib import Path
 
-from hslm_tf.data.atomic_write import atomic_write
-from hslm_tf.evaluation.ranks import DirectionReport, RecallReport
+from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.presets import ABLATION_PARTS
+from hslm_tf.runs.results import keep_recall, known_recall
 from hslm_tf.runs.run_directory import RunDirectory
+
+# A row has one result, whatever else its run is measured on.
+_RESULT = {"measured by": "ablate"}
 
 
 def ablation_run(folder: Path, row: int, seed: int) -> RunDirectory:
@@ -35,9 +36,9 @@ def finished_runs(folder: Path) -> list[RunDirectory]:
         The runs by row and seed; none if the directory is no ablation's.
     """
     found = {}
-    for file in folder.glob("row-*-seed-*/recall.json"):
-        run = RunDirectory(file.parent)
-        if name := _name(run):
+    for path in folder.glob("row-*-seed-*"):
+        run = RunDirectory(path)
+        if (name := _name(run)) and read_recall(run) is not None:
             found[name] = run
     return [found[name] for name in sorted(found)]
 
@@ -68,16 +69,7 @@ def read_recall(run: RunDirectory) -> RecallReport | None:
     Returns:
         The recall of its best model; None if it has not been measured.
     """
-    file = _recall_file(run)
-    if not file.exists():
-        return None
-    numbers = json.loads(file.read_text("utf-8"))
-    fields = [field.name for field in dataclasses.fields(DirectionReport)]
-    sides = {
-        side: DirectionReport(**{name: numbers[f"{side}_{name}"] for name in fields})
-        for side in ("i2t", "t2i")
-    }
-    return RecallReport(**sides)
+    return known_recall(run, _RESULT)
 
 
 def write_recall(run: RunDirectory, report: RecallReport) -> None:
@@ -87,12 +79,7 @@ def write_recall(run: RunDirectory, report: RecallReport) -> None:
         run: the run's directory.
         report: the recall of its best model.
     """
-    with atomic_write(_recall_file(run)) as draft:
-        draft.write_text(json.dumps(report.as_dict(), indent=2) + "\n", "utf-8")
-
-
-def _recall_file(run: RunDirectory) -> Path:
-    return run.path / "recall.json"
+    keep_recall(run, _RESULT, report)
 
 
 def _name(run: RunDirectory) -> tuple[int, int] | None:

@@ -10,8 +10,8 @@ from hslm_tf.evaluation.exact_recall import evaluate_models
 from hslm_tf.evaluation.protocols import Protocol
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.retrieval.candidate_scores import CandidateScores
-from hslm_tf.runs.known_recall import KnownRecall, data_identity, result_identity
 from hslm_tf.runs.opening import load_heads, load_model
+from hslm_tf.runs.results import exact_result, known_recall
 from hslm_tf.runs.run_directory import RunDirectory
 
 
@@ -50,7 +50,7 @@ def evaluate_runs_by_candidates(
         ValueError: as for `evaluate_models`, or if projection heads are those of another model.
         OSError: if a model cannot be read.
     """
-    found, data = {}, data_identity(dataset)
+    found = {}
     for name, runs in groups.items():
         models = [load_model(run.path) for run in runs]
         heads = [load_heads(run.path, model) for run, model in zip(runs, models, strict=True)]
@@ -59,7 +59,7 @@ def evaluate_runs_by_candidates(
             report = evaluate_models(models, dataset, protocol, blocks=blocks)
         found[name] = CandidateRecall(
             report,
-            KnownRecall(runs[0]).find(result_identity(runs, data, protocol)),
+            known_recall(runs[0], exact_result(models, dataset, protocol)),
             [run for run, own in zip(runs, heads, strict=True) if not own.teacher_fingerprint],
         )
     return found

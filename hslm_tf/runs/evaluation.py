@@ -15,7 +15,7 @@ from hslm_tf.evaluation.protocols import Protocol
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.evaluation.scoring import CAPTION_BLOCK_SIZE, IMAGE_BLOCK_SIZE
 from hslm_tf.runs.checkpoints import load_whole
-from hslm_tf.runs.known_recall import KnownRecall, data_identity, result_identity
+from hslm_tf.runs.results import exact_result, keep_recall
 from hslm_tf.runs.run_directory import RunDirectory
 
 
@@ -30,7 +30,7 @@ def evaluate_runs(
 
     Progress is saved every minute in `evaluation/` of the first run of a group, and an evaluation
     with the same weights, data and settings continues from there. It is removed when all groups are
-    measured. Results are kept, see `KnownRecall`.
+    measured. Results are kept, see `keep_recall`.
 
     Args:
         groups: by name, one run or the members of an ensemble.
@@ -47,12 +47,12 @@ def evaluate_runs(
         OSError: if a model cannot be read or the scores cannot be written.
     """
     reports, states = {}, []
-    data = data_identity(dataset)
     for name, runs in groups.items():
         parts = [dataset.name, protocol]
         parts += ["ensemble"] if len(runs) > 1 else []
         parts += ["scores"] if scores_file else []
-        measured = result_identity(runs, data, protocol)
+        models = [load_whole(run.best_model) for run in runs]
+        measured = exact_result(models, dataset, protocol)
         identity = {
             **measured,
             "scores file": str(scores_file and scores_file.absolute()),
@@ -63,14 +63,13 @@ def evaluate_runs(
         states.append(state)
         if restart:
             state.clear()
-        models = [load_whole(run.best_model) for run in runs]
         with tqdm(total=dataset.num_captions, desc=name, unit=" captions", disable=None) as bar:
             if scores_file is None:
                 report = evaluate_models(models, dataset, protocol, state, bar.update)
             else:
                 report = evaluate_to_file(models, dataset, scores_file, protocol, state, bar.update)
         reports[name] = report
-        KnownRecall(runs[0]).add(measured, report)
+        keep_recall(runs[0], measured, report)
     for state in states:
         state.clear()
         # Not empty where another evaluation of the run has left its progress.

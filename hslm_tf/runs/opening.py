@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hslm_tf.data.errors import DataError
-from hslm_tf.models.fingerprint import model_fingerprint
+from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.collection_file import run_of_collection

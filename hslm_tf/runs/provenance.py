@@ -18,8 +18,8 @@ from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import read_object
-from hslm_tf.runs.origin import Origin
 from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.runs.run_fingerprint import RunFingerprint
 from hslm_tf.runs.training_state import TrainingState
 
 logger = logging.getLogger("hslm_tf")
@@ -42,7 +42,7 @@ class Provenance:
     def __init__(self, run: RunDirectory, splits: Mapping[str, RetrievalDataset | None]) -> None:
         self._run = run
         self._sessions = _sessions(run)
-        self.origin = Origin.now(
+        self.fingerprint = RunFingerprint.now(
             {role: split for role, split in splits.items() if split is not None}
         )
 
@@ -56,8 +56,8 @@ class Provenance:
         """
         if not self._sessions:
             return
-        earlier = _last_origin(self._run, self._sessions)
-        for role, split in self.origin.data.items():
+        earlier = _last_fingerprint(self._run, self._sessions)
+        for role, split in self.fingerprint.data.items():
             if role not in earlier.data:
                 continue
             found = split.fingerprint.differences(earlier.data[role].fingerprint)
@@ -70,7 +70,7 @@ class Provenance:
             if role in _LEARNED_FROM:
                 raise ValueError(f"{message}. It cannot go on as it began: choose another --out")
             logger.warning("%s", message)
-        _warn_of_code(self._run, self.origin, earlier)
+        _warn_of_code(self._run, self.fingerprint, earlier)
 
     def record(self, run: RunDirectory, config: RunConfig, state: TrainingState) -> None:
         """Adds the session to the record, which is replaced in one piece.
@@ -87,7 +87,7 @@ class Provenance:
             "python": platform.python_version(),
             "platform": platform.platform(),
             "devices": _devices(),
-            **self.origin.to_dict(),
+            **self.fingerprint.to_dict(),
             "configuration": dataclasses.asdict(config),
         }
         with atomic_write(run.provenance_file) as draft:
@@ -95,7 +95,7 @@ class Provenance:
             draft.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
-def warn_of_other_origin(run: RunDirectory, dataset: RetrievalDataset, chosen: bool) -> None:
+def warn_of_another_fingerprint(run: RunDirectory, dataset: RetrievalDataset, chosen: bool) -> None:
     """Warns where a run is measured or used with other code or data than it was trained with.
 
     Data are compared if the run recorded a split of the same name.
@@ -109,9 +109,9 @@ def warn_of_other_origin(run: RunDirectory, dataset: RetrievalDataset, chosen: b
         sessions = _sessions(run)
         if not sessions:
             return
-        earlier = _last_origin(run, sessions)
+        earlier = _last_fingerprint(run, sessions)
         recorded = [split for split in earlier.data.values() if split.split == dataset.name]
-        now = Origin.now({"measured": dataset} if recorded else {})
+        now = RunFingerprint.now({"measured": dataset} if recorded else {})
     except (OSError, DataError) as error:
         logger.warning("%s: what the run was trained with is not compared", error)
         return
@@ -144,11 +144,11 @@ def _sessions(run: RunDirectory) -> list[Any]:
     return sessions
 
 
-def _last_origin(run: RunDirectory, sessions: list[Any]) -> Origin:
-    return Origin.from_dict(sessions[-1], f"{run.provenance_file}: session {len(sessions)}")
+def _last_fingerprint(run: RunDirectory, sessions: list[Any]) -> RunFingerprint:
+    return RunFingerprint.from_dict(sessions[-1], f"{run.provenance_file}: session {len(sessions)}")
 
 
-def _warn_of_code(run: RunDirectory, now: Origin, earlier: Origin) -> None:
+def _warn_of_code(run: RunDirectory, now: RunFingerprint, earlier: RunFingerprint) -> None:
     if found := now.code_differences(earlier):
         logger.warning("%s was trained by other code than runs now: %s", run.path, ", ".join(found))
 

@@ -100,9 +100,9 @@ class RunDirectory:
         return self.path / "evaluation"
 
     @property
-    def exact_recall(self) -> Path:
-        """Exact results that are known, JSON, for approximate ones to be compared with."""
-        return self.path / "exact_recall.json"
+    def results_file(self) -> Path:
+        """Exact results that are known, JSON."""
+        return self.path / "results.json"
 
     @property
     def progress(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hslm_tf.data.loading import find_splits, load_dataset
 from hslm_tf.data.sample import sample_folder
 from hslm_tf.images.extraction_config import check_same
 from hslm_tf.report.pictures import find_image
-from hslm_tf.runs.provenance import warn_of_other_origin
+from hslm_tf.runs.provenance import warn_of_another_fingerprint
 from hslm_tf.runs.run_directory import RunDirectory
 
 
@@ -107,7 +107,7 @@ def open_split(
     run.require_model()
     opened = load_split(config, split or config.data.test_split, captions_optional)
     check_same(run.extraction(), opened.extraction, str(run.path), opened.source)
-    warn_of_other_origin(run, opened, chosen=dataset is not None)
+    warn_of_another_fingerprint(run, opened, chosen=dataset is not None)
     return opened
 
 

@@ -12,8 +12,8 @@ from hslm_tf.retrieval.candidate_scores import CandidateScores
 from hslm_tf.retrieval.distillation import distill
 from hslm_tf.retrieval.distillation_config import DistillationConfig
 from hslm_tf.retrieval.projection_heads import ProjectionHeads, plain_means
-from hslm_tf.runs.known_recall import KnownRecall, data_identity, result_identity
 from hslm_tf.runs.opening import load_heads
+from hslm_tf.runs.results import exact_result, keep_recall
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits
 
@@ -82,8 +82,7 @@ def measure_best(
             reports[name] = evaluate_models([best], dataset, blocks=blocks)
             continue
         reports[split] = evaluate_models([best], dataset)
-        identity = result_identity([run], data_identity(dataset), "all")
-        KnownRecall(run).add(identity, reports[split])
+        keep_recall(run, exact_result([best], dataset, "all"), reports[split])
     return reports
 
 

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("apache_beam", reason="the extra beam is not installed")
 
 from hslm_tf.beam import work_folder
-from hslm_tf.models.fingerprint import model_fingerprint
+from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.projection_heads import ProjectionHeads, new_heads
 from hslm_tf.serving.savedmodel import export_model

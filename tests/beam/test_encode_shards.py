@@ -13,9 +13,10 @@ from hslm_tf.beam.encode_shards import EncodeShards
 from hslm_tf.beam.running import PipelineError, encode, pipeline_options
 from hslm_tf.beam.shard_file import read_shard
 from hslm_tf.beam.split_source import SplitSource
-from hslm_tf.beam.work_folder import Plan, WorkFolder, fingerprint
+from hslm_tf.beam.work_folder import Plan, WorkFolder
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.loading import load_dataset
+from hslm_tf.fingerprint import model_fingerprint, weights_fingerprint
 from hslm_tf.retrieval.encoded_dataset import EncodedDataset
 from tests.beam.bucket import address
 from tests.beam.conftest import IMAGES, too_large
@@ -24,8 +25,13 @@ from tests.beam.results import kept_results
 pytestmark = pytest.mark.usefixtures("exported_before")
 
 
+def fingerprint(small):
+    model, heads, *_ = small
+    return weights_fingerprint(heads.weights, model_fingerprint(model))
+
+
 def plan_of(small, dtype="float32", shard_size=10) -> Plan:
-    return Plan({"split": "mine"}, IMAGES, 5, shard_size, dtype, fingerprint(*small[:2]))
+    return Plan({"split": "mine"}, IMAGES, 5, shard_size, dtype, fingerprint(small))
 
 
 def encoded(small, folder, out, dtype="float32", **options) -> EncodedDataset:
@@ -160,13 +166,13 @@ def test_another_plan_is_refused(small, folder, tmp_path, changed, message):
 
 
 def test_the_heads_are_part_of_the_plan(small):
-    before = fingerprint(*small[:2])
+    before = fingerprint(small)
     weight = small.heads.weights[0]
     value = weight.numpy()
     weight.assign(value + 1)
-    assert fingerprint(*small[:2]) != before
+    assert fingerprint(small) != before
     weight.assign(value)
-    assert fingerprint(*small[:2]) == before
+    assert fingerprint(small) == before
 
 
 @pytest.mark.parametrize("name", ["a[1]", "b*", "c?"])

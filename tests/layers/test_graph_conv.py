@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from hslm_tf.layers import GraphConv
 from tests.layer_test import affine, assert_close, pad_batch, randomize, run_layer_test
-from tests.oracles.graph_conv import GraphConvWeights, graph_conv, graph_conv_in_heads
+from tests.oracles.graph_conv import GraphConvWeights, graph_conv
 
 WIDTH = 8
 
@@ -50,43 +50,6 @@ def test_equals_oracle(dtype, tolerance, affinity):
         assert_close(output[: len(image)], expected, tolerance)
         assert not np.any(output[len(image) :])
         assert_close(layer(image[None])[0], expected, tolerance)
-
-
-@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-10)])
-@pytest.mark.parametrize("affinity", ["mean", "dot", "softmax"])
-def test_heads_equal_oracle(dtype, tolerance, affinity):
-    images = draw_images(dtype)
-    nodes, mask = pad_batch(images)
-    layer = GraphConv(affinity, heads=4, dtype=dtype)
-    layer(nodes, mask=mask)
-    randomize(layer)
-    convolved = np.asarray(layer(nodes, mask=mask))
-    for image, output in zip(images, convolved, strict=True):
-        expected = graph_conv_in_heads(image, weights_of(layer), affinity, heads=4)
-        assert_close(output[: len(image)], expected, tolerance)
-        assert not np.any(output[len(image) :])
-        assert_close(layer(image[None])[0], expected, tolerance)
-    assert layer.relations(nodes, mask).shape == (3, 6, 6)
-
-
-def test_layer_with_heads():
-    nodes, mask = pad_batch(draw_images(), garbage=1.0)
-    padded_nodes, padded_mask = pad_batch(draw_images(), length=12)
-    run_layer_test(
-        GraphConv,
-        init_kwargs={"heads": 2},
-        inputs={"nodes": nodes, "mask": mask},
-        expected_output_shape=(3, 6, WIDTH),
-        expected_num_weights=8,
-        padded_inputs={"nodes": padded_nodes, "mask": padded_mask},
-        unpad=lambda outputs: outputs[:, :6],
-    )
-
-
-@pytest.mark.parametrize("heads", [0, 3])
-def test_heads_must_divide_the_width(heads):
-    with pytest.raises(ValueError, match=f"`heads`.*Received: heads={heads}$"):
-        GraphConv(heads=heads)(np.ones((1, 2, WIDTH), "float32"))
 
 
 def test_starts_as_the_identity():

@@ -41,27 +41,6 @@ def graph_conv(nodes: np.ndarray, weights: GraphConvWeights, affinity: str = "me
     return convolved
 
 
-def graph_conv_in_heads(
-    nodes: np.ndarray, weights: GraphConvWeights, affinity: str, heads: int
-) -> np.ndarray:
-    """A graph convolution with several relation matrices and a ReLU before the update."""
-    num_nodes, width = nodes.shape
-    share = width // heads
-    mu, nu, message = (f(nodes) for f in (weights.mu, weights.nu, weights.message))
-    gathered = np.zeros(nodes.shape)
-    for head in range(heads):
-        columns = slice(head * share, (head + 1) * share)
-        matrix = np.array([[mu[i, columns] @ nu[j, columns] for j in range(num_nodes)]
-                           for i in range(num_nodes)])  # fmt: skip
-        if affinity == "mean":
-            matrix = matrix / num_nodes
-        elif affinity == "softmax":
-            matrix = np.stack([softmax(row / np.sqrt(share)) for row in matrix])
-        for i in range(num_nodes):
-            gathered[i, columns] = sum(matrix[i, j] * message[j, columns] for j in range(num_nodes))
-    return weights.update(np.maximum(gathered, 0)) + nodes
-
-
 def mgcn(
     nodes: np.ndarray,
     layers: Sequence[GraphConvWeights],

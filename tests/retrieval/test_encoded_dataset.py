@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from hslm_tf.models.fingerprint import model_fingerprint
+from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.image_encodings import ImageEncodings

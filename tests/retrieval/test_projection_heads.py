@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from hslm_tf.evaluation.scoring import score_matrix
+from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.models.encoding import encode_images
-from hslm_tf.models.fingerprint import model_fingerprint
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.distillation import distill
 from hslm_tf.retrieval.distillation_config import DistillationConfig

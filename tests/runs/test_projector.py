@@ -12,7 +12,7 @@ from tensorboard.plugins.projector import ProjectorConfig
 from tensorboard.plugins.projector.projector_plugin import _read_tensor_tsv_file
 
 from hslm_tf import train
-from hslm_tf.models.fingerprint import model_fingerprint
+from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.projection_heads import new_heads
 from hslm_tf.runs.opening import load_model

@@ -16,11 +16,10 @@ import pytest
 
 from hslm_tf import train
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.fingerprint import DataFingerprint
+from hslm_tf.fingerprint import CodeFingerprint, DataFingerprint
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.runs.provenance import Provenance
 from hslm_tf.runs.run_directory import RunDirectory
-from hslm_tf.runs.source_code import SourceCode
 from hslm_tf.runs.splits import load_split, open_split
 from tests.tiny_run import fails, write_dataset
 
@@ -84,7 +83,7 @@ def test_a_run_records_what_it_was_trained_with(finished_run):
     assert session["configuration"] == dataclasses.asdict(config)
     assert any("CPU" in name for name in session["devices"]["names"])
     assert session["devices"]["cpu_cores"] == os.cpu_count()
-    assert session["code"]["sha256"] == SourceCode.now().sha256
+    assert session["code"]["sha256"] == CodeFingerprint.now().sha256
     splits = {"train": "train", "dev": "dev", "measured": "test"}
     assert session["data"].keys() == splits.keys()
     for role, name in splits.items():
@@ -154,7 +153,7 @@ def test_other_code_is_worth_a_warning(run, warnings):
     expected = (
         f"{run.path} was trained by other code than runs now: keras {keras} instead of 3.14.1, "
         f"numpy {numpy} instead of 2.0.0, other source files of hslm_tf "
-        f"({SourceCode.now()} instead of commit 1234567890 with changes)"
+        f"({CodeFingerprint.now()} instead of commit 1234567890 with changes)"
     )
     assert expected in warnings()
 

@@ -10,8 +10,8 @@ from hslm_tf import train
 from hslm_tf.evaluation.exact_recall import evaluate, evaluate_models
 from hslm_tf.retrieval.candidate_scores import CandidateScores
 from hslm_tf.runs import validation
-from hslm_tf.runs.known_recall import KnownRecall, data_identity, weights_identity
 from hslm_tf.runs.opening import load_heads, load_model
+from hslm_tf.runs.results import exact_result, known_recall
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import load_split
 from tests.tiny_run import rows_of
@@ -59,9 +59,9 @@ def test_the_test_split_is_measured_exactly(run, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "dev, candidates 3, approximate" in printed and "means" not in printed
     test, best = load_split(run.config(), "test"), load_model(run.path)
-    identity = {"weights": weights_identity([run]), **data_identity(test), "protocol": "all"}
-    assert KnownRecall(run).find(identity) == evaluate(best, test)
-    assert KnownRecall(run).find(identity | {"protocol": "1k"}) is None
+    result = exact_result([best], test, "all")
+    assert known_recall(run, result) == evaluate(best, test)
+    assert known_recall(run, result | {"protocol": "1k"}) is None
 
 
 def test_the_end_says_that_means_found_the_candidates(run, tmp_path):
@@ -74,7 +74,6 @@ def test_the_end_says_that_means_found_the_candidates(run, tmp_path):
 
 
 def test_a_damaged_record_is_ignored(tmp_path, caplog):
-    known = KnownRecall(RunDirectory(tmp_path))
-    (tmp_path / "exact_recall.json").write_text("{")
-    assert known.find({"weights": "a"}) is None
-    assert f"{tmp_path / 'exact_recall.json'}" in caplog.text
+    (tmp_path / "results.json").write_text("{")
+    assert known_recall(RunDirectory(tmp_path), {"models": "a"}) is None
+    assert f"{tmp_path / 'results.json'}" in caplog.text

@@ -56,6 +56,12 @@ class Foreign:
             return list(self._captions.splits)
         return [ALL] if self._files(ALL) else []
 
+    @property
+    def recognised(self) -> bool:
+        """Whether there are region features, or a file with captions of a whole collection."""
+        of_collection = self._captions is not None and self._captions.path.is_file()
+        return of_collection or any(self._files(split) for split in self.splits)
+
     def kind(self, split: str) -> str:
         """Says in a few words what a split is read from."""
         found = kinds(self._files(split)) or "no region features"

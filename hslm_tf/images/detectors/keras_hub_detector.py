@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.extras import load_extra
-from hslm_tf.images.backbones import weights_fingerprint
+from hslm_tf.fingerprint import weights_fingerprint
 from hslm_tf.images.detections import Detections, cleaned
 from hslm_tf.images.detectors.fitting import fitted
 
@@ -57,7 +57,7 @@ class KerasHubDetector:
         decoder = self._detector.prediction_decoder
         decoder.bounding_box_format = "yxyx"
         decoder.confidence_threshold = _LEAST_CONFIDENCE
-        self.fingerprint = weights_fingerprint(self._detector)
+        self.fingerprint = weights_fingerprint(self._detector.weights)
         self._find = tf.function(self._found)
 
     def detect(self, images: Sequence[np.ndarray], ids: Sequence[str]) -> list[Detections]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hslm_tf.runs import source_code
-from hslm_tf.runs.source_code import SourceCode
+from hslm_tf import fingerprint
+from hslm_tf.fingerprint import CodeFingerprint
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
 
@@ -23,7 +23,7 @@ def package(tmp_path, monkeypatch):
         (folder / "__init__.py").write_text(f"NAME = {folder.name!r}\n")
     names = ("hslm_tf", "hslm_tf.layers", "hslm_tf.training")
     found = dict(zip(names, folders.values(), strict=True))
-    monkeypatch.setattr(source_code, "_folders", lambda: found)
+    monkeypatch.setattr(fingerprint, "_folders", lambda: found)
     return tmp_path / "work"
 
 
@@ -36,22 +36,22 @@ def git(folder, *arguments):
 
 
 def test_the_hash_sees_every_source_file(package):
-    before = SourceCode.now()
+    before = CodeFingerprint.now()
     assert (before.commit, before.modified) == (None, None)
     (package / "hslm_tf" / "notes.txt").write_text("not code")
-    assert SourceCode.now() == before
+    assert CodeFingerprint.now() == before
     for file in ("hslm_tf/__init__.py", "layers/__init__.py", "training/rooms/new.py"):
         (package / file).parent.mkdir(exist_ok=True)
         (package / file).write_text("changed")
-        now = SourceCode.now()
+        now = CodeFingerprint.now()
         assert now.difference(before) == "other source files of hslm_tf"
         before = now
     (package / "layers" / "__init__.py").rename(package / "layers" / "init.py")
-    assert SourceCode.now().sha256 != before.sha256
+    assert CodeFingerprint.now().sha256 != before.sha256
 
 
 def test_a_wheel_has_the_hash_of_its_checkout(tmp_path, monkeypatch):
-    checkout = SourceCode.now()
+    checkout = CodeFingerprint.now()
     installed = tmp_path / "hslm_tf"
     for source, target in (("hslm_tf", "."), ("layers", "layers"), ("training", "training")):
         ignored = shutil.ignore_patterns("__pycache__")
@@ -61,27 +61,27 @@ def test_a_wheel_has_the_hash_of_its_checkout(tmp_path, monkeypatch):
         "hslm_tf.layers": installed / "layers",
         "hslm_tf.training": installed / "training",
     }
-    monkeypatch.setattr(source_code, "_folders", lambda: folders)
-    assert SourceCode.now() == SourceCode(checkout.sha256, None, None)
+    monkeypatch.setattr(fingerprint, "_folders", lambda: folders)
+    assert CodeFingerprint.now() == CodeFingerprint(checkout.sha256, None, None)
 
 
 @needs_git
 def test_git_names_the_commit_and_changes(package, monkeypatch):
     git(package, "init", "--quiet")
-    assert SourceCode.now().commit is None, "the files are not in it"
+    assert CodeFingerprint.now().commit is None, "the files are not in it"
     git(package, "add", ".")
     git(package, "commit", "--quiet", "-m", "first")
     commit = git(package, "rev-parse", "HEAD")
-    clean = SourceCode.now()
+    clean = CodeFingerprint.now()
     assert (clean.commit, clean.modified) == (commit, False)
     (package / "README.md").write_text("no source file")
-    assert SourceCode.now() == clean
+    assert CodeFingerprint.now() == clean
     # What a hook of git sets would name another work tree.
     monkeypatch.setenv("GIT_DIR", str(package / "elsewhere"))
-    assert SourceCode.now() == clean
+    assert CodeFingerprint.now() == clean
     monkeypatch.delenv("GIT_DIR")
     (package / "layers" / "new.py").write_text("")
-    changed = SourceCode.now()
+    changed = CodeFingerprint.now()
     assert (changed.commit, changed.modified) == (commit, True)
     assert changed.difference(clean) == (
         f"other source files of hslm_tf (commit {commit[:10]} with changes instead of "
@@ -89,7 +89,7 @@ def test_git_names_the_commit_and_changes(package, monkeypatch):
     )
     git(package, "add", ".")
     git(package, "commit", "--quiet", "-m", "second")
-    later = SourceCode.now()
+    later = CodeFingerprint.now()
     assert (later.commit, later.modified) == (git(package, "rev-parse", "HEAD"), False)
     assert later.difference(changed) is None, "the same files, committed"
 
@@ -100,7 +100,7 @@ def test_a_package_installed_below_a_work_tree_is_not_of_it(package, tmp_path):
     (tmp_path / ".gitignore").write_text("work/\n")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "--quiet", "-m", "a project that installs the package")
-    assert SourceCode.now().commit is None
+    assert CodeFingerprint.now().commit is None
 
 
 @pytest.mark.parametrize("script", [None, "exit 1", "sleep 30"])
@@ -111,7 +111,7 @@ def test_git_never_stops_a_run(script, package, tmp_path, monkeypatch):
         (programs / "git").write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\nexec {script}\n")
         (programs / "git").chmod(0o755)
     monkeypatch.setenv("PATH", str(programs))
-    monkeypatch.setattr(source_code, "_GIT_SECONDS", 0.3)
+    monkeypatch.setattr(fingerprint, "_GIT_SECONDS", 0.3)
     started = time.perf_counter()
-    assert SourceCode.now().commit is None
+    assert CodeFingerprint.now().commit is None
     assert time.perf_counter() - started < 10

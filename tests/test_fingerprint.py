@@ -8,7 +8,7 @@ import pytest
 from hslm_tf.data import DataError, load_dataset
 from hslm_tf.data.convert import convert
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.data.fingerprint import DataFingerprint
+from hslm_tf.fingerprint import DataFingerprint
 from tests.data.split_files import IMAGES, PER_IMAGE, REGIONS, WIDTH, captions_of, write_split
 
 

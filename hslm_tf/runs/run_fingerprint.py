@@ -1,4 +1,4 @@
-"""What a model comes from: code, libraries and data."""
+"""The fingerprint of a training: code, libraries and data."""
 
 import dataclasses
 import json
@@ -9,9 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import hslm_tf
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.fingerprint import DataFingerprint
 from hslm_tf.field_types import check_types
-from hslm_tf.runs.source_code import SourceCode
+from hslm_tf.fingerprint import CodeFingerprint, DataFingerprint
 
 _LIBRARIES = ("tensorflow", "keras", "tensorflow-text", "numpy", "h5py")
 # h5py changes no number.
@@ -50,7 +49,7 @@ class RecordedSplit(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Origin:
+class RunFingerprint:
     """Code, libraries and data of a training.
 
     Args:
@@ -61,28 +60,28 @@ class Origin:
     """
 
     versions: Mapping[str, str | None]
-    code: SourceCode
+    code: CodeFingerprint
     data: Mapping[str, RecordedSplit]
 
     @classmethod
-    def now(cls, splits: Mapping[str, RetrievalDataset] | None = None) -> "Origin":
+    def now(cls, splits: Mapping[str, RetrievalDataset] | None = None) -> "RunFingerprint":
         """Looks at what runs in this process.
 
         Args:
             splits: splits by what they are for.
 
         Returns:
-            The origin.
+            The fingerprint.
 
         Raises:
             DataError: as for `DataFingerprint.of`.
         """
         versions = {"hslm_tf": hslm_tf.__version__} | {name: _version(name) for name in _LIBRARIES}
         data = {role: RecordedSplit.of(split) for role, split in (splits or {}).items()}
-        return cls(versions, SourceCode.now(), data)
+        return cls(versions, CodeFingerprint.now(), data)
 
     def to_dict(self) -> dict[str, Any]:
-        """The origin as JSON holds it.
+        """The fingerprint as JSON holds it.
 
         Returns:
             Values by name.
@@ -94,15 +93,15 @@ class Origin:
         return {"versions": self.versions, "code": dataclasses.asdict(self.code), "data": data}
 
     @classmethod
-    def from_dict(cls, values: Any, place: str) -> "Origin":
-        """Reads an origin.
+    def from_dict(cls, values: Any, place: str) -> "RunFingerprint":
+        """Reads a fingerprint.
 
         Args:
             values: what `to_dict` gave, and whatever stands beside it.
             place: names the file in errors.
 
         Returns:
-            The origin.
+            The fingerprint.
 
         Raises:
             DataError: if it is none.
@@ -115,13 +114,13 @@ class Origin:
             splits[role] = RecordedSplit(
                 str(split), str(source), _checked(DataFingerprint, fingerprint, place)
             )
-        return cls(versions, _checked(SourceCode, code, place), splits)
+        return cls(versions, _checked(CodeFingerprint, code, place), splits)
 
-    def code_differences(self, earlier: "Origin") -> list[str]:
+    def code_differences(self, earlier: "RunFingerprint") -> list[str]:
         """Says in what code and libraries are not what they were.
 
         Args:
-            earlier: the origin then.
+            earlier: the fingerprint then.
 
         Returns:
             Such as "keras 3.15.1 instead of 3.15.0"; empty if they are the same.

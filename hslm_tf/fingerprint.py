@@ -1,0 +1,266 @@
+"""What says that two things are the same: data sets, models, networks, and this package's code.
+
+Everybody asks here: provenance, kept results, evaluations that go on, collections, projection
+heads, extractions, Beam. A fingerprint is 64 hexadecimal digits, or a record of them that can say
+what differs.
+"""
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from hslm_tf.data.dataset import RetrievalDataset
+    from hslm_tf.models.hslm import HSLM
+
+_PACKAGES = ("hslm_tf", "hslm_tf.layers", "hslm_tf.training")
+_GIT_SECONDS = 3
+_SAMPLED_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class DataFingerprint:
+    """Sizes and hashes of a split; equal for the same content in any format and folder.
+
+    Captions, their order, their images and all ids are hashed whole. Of the region features, up to
+    64 images are read, evenly spread from the first to the last. So this misses features that
+    changed in other images only (of 29,000 images, a change to a single one is seen with a chance
+    of 0.2%; features made anew, or in another order, are seen), and boxes.
+
+    Args:
+        images: number of images.
+        captions: number of captions.
+        regions: regions of an image, padding included.
+        width: width of a region feature.
+        dtype: type of the features where they lie, such as `float16`.
+        captions_sha256: hash of the captions.
+        caption_to_image_sha256: hash of the image of every caption.
+        ids_sha256: hash of the image ids; None where there are none, which fits all ids.
+        features_sha256: hash of the features of some images, as float32, and of which are real.
+    """
+
+    images: int
+    captions: int
+    regions: int
+    width: int
+    dtype: str
+    captions_sha256: str
+    caption_to_image_sha256: str
+    ids_sha256: str | None
+    features_sha256: str
+
+    @classmethod
+    def of(cls, dataset: "RetrievalDataset") -> "DataFingerprint":
+        """Reads the features of some images and hashes them with all captions.
+
+        Args:
+            dataset: the split.
+
+        Returns:
+            The fingerprint.
+
+        Raises:
+            DataError: if features cannot be read or are not finite.
+        """
+        most = min(_SAMPLED_IMAGES, dataset.num_images)
+        sampled = np.linspace(0, dataset.num_images - 1, most).astype(np.int64)
+        regions, mask = dataset.read_images(sampled)
+        features = hashlib.sha256(np.ascontiguousarray(regions, "<f4"))
+        features.update(np.ascontiguousarray(mask))
+        ids = dataset.image_ids
+        return cls(
+            images=dataset.num_images,
+            captions=dataset.num_captions,
+            regions=dataset.max_regions,
+            width=dataset.region_dim,
+            dtype=np.dtype(dataset.region_features.dtype).name,
+            captions_sha256=_sha256_of_texts(dataset.captions),
+            caption_to_image_sha256=hashlib.sha256(
+                np.ascontiguousarray(dataset.caption_to_image, "<i4")
+            ).hexdigest(),
+            ids_sha256=None if ids is None else _sha256_of_texts(ids),
+            features_sha256=features.hexdigest(),
+        )
+
+    def digest(self) -> str:
+        """The fingerprint as 64 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self)).encode()).hexdigest()
+
+    def differences(self, earlier: "DataFingerprint") -> list[str]:
+        """Says in what a split is not what it was.
+
+        Args:
+            earlier: its fingerprint then.
+
+        Returns:
+            Such as "59 captions instead of 60"; empty if it is the same.
+        """
+        found = [
+            f"{now} {name} instead of {then}"
+            for name, now, then in (
+                ("images", self.images, earlier.images),
+                ("captions", self.captions, earlier.captions),
+                ("regions an image", self.regions, earlier.regions),
+                ("columns of features", self.width, earlier.width),
+                ("features", self.dtype, earlier.dtype),
+            )
+            if now != then
+        ]
+        if self.captions == earlier.captions:
+            if self.captions_sha256 != earlier.captions_sha256:
+                found.append("other captions")
+            if self.caption_to_image_sha256 != earlier.caption_to_image_sha256:
+                found.append("captions of other images")
+        # A split with another number of images has other images read.
+        if self.images == earlier.images:
+            ids = {self.ids_sha256, earlier.ids_sha256} - {None}
+            if len(ids) > 1:
+                found.append("other ids")
+            same_shape = (self.regions, self.width) == (earlier.regions, earlier.width)
+            if same_shape and self.features_sha256 != earlier.features_sha256:
+                found.append("other features")
+        return found
+
+
+def model_fingerprint(model: "HSLM") -> str:
+    """Hash of everything that a score depends on: configuration, vocabulary, weights.
+
+    Args:
+        model: the model.
+
+    Returns:
+        64 hexadecimal digits; equal for a model and its saved and loaded copy.
+    """
+    config = model.get_config()
+    parts = (model.image_encoder, model.text_encoder, model.matcher)
+    settings = json.dumps([config["config"], config["vocabulary"], config["dtype"]])
+    return weights_fingerprint((weight for part in parts for weight in part.weights), settings)
+
+
+def weights_fingerprint(weights: Iterable[Any], settings: str = "") -> str:
+    """Hash of the weights of a network.
+
+    Args:
+        weights: variables or arrays, in order.
+        settings: what else the network's results depend on.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256(settings.encode())
+    for weight in map(np.asarray, weights):
+        digest.update(f"{weight.dtype} {weight.shape}".encode())
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class CodeFingerprint:
+    """The state of the package's own source files.
+
+    Args:
+        sha256: hash of all of them; the same for a checkout and the wheel built from it.
+        commit: the commit in git, where they lie in a work tree of it; None elsewhere.
+        modified: whether they differ from that commit; None without one.
+    """
+
+    sha256: str
+    commit: str | None = None
+    modified: bool | None = None
+
+    @classmethod
+    def now(cls) -> "CodeFingerprint":
+        """Hashes the files and asks git, which need not be there.
+
+        Returns:
+            The state.
+        """
+        folders = _folders()
+        files = {
+            f"{package.replace('.', '/')}/{file.relative_to(folder).as_posix()}": file
+            for package, folder in folders.items()
+            for file in folder.rglob("*.py")
+        }
+        digest = hashlib.sha256()
+        for name, file in sorted(files.items()):
+            for content in (name.encode(), file.read_bytes()):
+                digest.update(len(content).to_bytes(8, "little") + content)
+        return cls(digest.hexdigest(), *_git_state(list(folders.values())))
+
+    def __str__(self) -> str:
+        if self.commit is None:
+            return "no commit"
+        return f"commit {self.commit[:10]}" + (" with changes" if self.modified else "")
+
+    def difference(self, earlier: "CodeFingerprint") -> str | None:
+        """Says how the code is not what it was.
+
+        Args:
+            earlier: its state then.
+
+        Returns:
+            The difference; None if the files are the same, whatever git says.
+        """
+        if self.sha256 == earlier.sha256:
+            return None
+        commits = "" if str(self) == str(earlier) else f" ({self} instead of {earlier})"
+        return f"other source files of hslm_tf{commits}"
+
+
+def _folders() -> dict[str, Path]:
+    specs = {package: importlib.util.find_spec(package) for package in _PACKAGES}
+    return {name: Path(spec.origin).parent for name, spec in specs.items()}
+
+
+def _git_state(folders: list[Path]) -> tuple[str | None, bool | None]:
+    # A package that is installed below a work tree, as in its .venv, does not belong to it.
+    if _git(folders[0], "ls-files", "--error-unmatch", "--", "__init__.py") is None:
+        return None, None
+    status = _git(
+        *(folders[0], "status", "--porcelain=v2", "--branch", "--untracked-files=normal", "--"),
+        *map(str, folders),
+    )
+    if status is None:
+        return None, None
+    lines = status.splitlines()
+    commit = next(line.split()[-1] for line in lines if line.startswith("# branch.oid "))
+    return commit, not all(line.startswith("#") for line in lines)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints; None where it is missing, fails or takes too long."""
+    # These would name another work tree. The index is not written: others may be using it.
+    others = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+    environment = {name: value for name, value in os.environ.items() if name not in others}
+    environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "1"}
+    try:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            check=True,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_GIT_SECONDS,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _sha256_of_texts(texts: Iterable[str]) -> str:
+    """Hashes every text after its length: otherwise "ab" and "c" would be "a" and "bc"."""
+    digest = hashlib.sha256()
+    for text in texts:
+        content = text.encode("utf-8", "surrogatepass")
+        digest.update(len(content).to_bytes(8, "little") + content)
+    return digest.hexdigest()

@@ -1,0 +1,91 @@
+"""What a run came to: one file of exact results, by what they depend on."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.json_object import read_object, write_object
+from hslm_tf.evaluation.ranks import DirectionReport, RecallReport
+from hslm_tf.fingerprint import DataFingerprint, model_fingerprint
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.runs.run_directory import RunDirectory
+
+logger = logging.getLogger("hslm_tf")
+
+
+def exact_result(
+    models: Sequence[HSLM], dataset: RetrievalDataset, protocol: str
+) -> dict[str, str]:
+    """What an exact result depends on.
+
+    Args:
+        models: the model, or the members of an ensemble.
+        dataset: images and captions.
+        protocol: as for `evaluate_scores`.
+
+    Returns:
+        Fingerprints and the protocol, for `keep_recall`.
+    """
+    return {
+        "models": " ".join(map(model_fingerprint, models)),
+        "data": DataFingerprint.of(dataset).digest(),
+        "protocol": protocol,
+    }
+
+
+def keep_recall(run: RunDirectory, result: Mapping[str, str], report: RecallReport) -> None:
+    """Keeps a result in `results.json` of a run.
+
+    A file that is damaged or cannot be written costs a line in the log, and nothing else: the
+    results can be computed again.
+
+    Args:
+        run: the run, the first one of an ensemble.
+        result: what it depends on.
+        report: the recall.
+    """
+    known = _read(run) | {_key(result): {**result, "recall": dataclasses.asdict(report)}}
+    try:
+        with atomic_write(run.results_file) as draft:
+            write_object(draft, known)
+    except OSError as error:
+        logger.warning("The result is not kept for comparisons: %s", error)
+
+
+def known_recall(run: RunDirectory, result: Mapping[str, str]) -> RecallReport | None:
+    """Finds a result that was kept.
+
+    Args:
+        run: as for `keep_recall`.
+        result: as for `keep_recall`.
+
+    Returns:
+        The recall, or None where it is not known.
+    """
+    found = _read(run).get(_key(result))
+    try:
+        sides = {} if found is None else found["recall"]
+        return found and RecallReport(
+            **{side: DirectionReport(**numbers) for side, numbers in sides.items()}
+        )
+    except (KeyError, TypeError, AttributeError):
+        logger.warning("%s: ignored, it is damaged", run.results_file)
+        return None
+
+
+def _read(run: RunDirectory) -> dict[str, Any]:
+    try:
+        return read_object(run.results_file) if run.results_file.exists() else {}
+    except (DataError, OSError) as error:
+        logger.warning("%s. It is ignored", error)
+        return {}
+
+
+def _key(result: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(result), sort_keys=True).encode()).hexdigest()[:16]
