@@ -203,7 +203,7 @@ def test_a_killed_evaluation_goes_on(save, finished_run, tmp_path, capsys, caplo
         table_of([*args, *flags], capsys)
         assert "Continuing" not in caplog.text
         if message:
-            assert message in caplog.text and "with other regions" in caplog.text
+            assert message in caplog.text and "with other data" in caplog.text
         else:
             assert "ignored" not in caplog.text
 
@@ -225,7 +225,7 @@ def test_mistakes_are_one_error(finished_run, tmp_path, capsys):
         ([tmp_path], f"{tmp_path} holds no run: there is no {tmp_path / 'config.json'}"),
         ([other], f"{other} has no model yet: there is no {other / 'best.keras'}"),
         ([run, "--split", "val"], "holds no region features of the split 'val'"),
-        ([run, "--dataset", tmp_path / "nowhere"], "there is no such folder"),
+        ([run, "--dataset", tmp_path / "nowhere"], "there is no such file"),
         ([run, "--protocol", "1k", "--save-scores", scores], "'1k' is defined on 1000 images"),
     ):
         assert message in fails(args, capsys)
