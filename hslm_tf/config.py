@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from tyro.conf import Suppress
+
 from hslm_tf.field_types import check_types
 
 
@@ -46,13 +48,14 @@ class ModelConfig:
     local_alignment: bool = True
     """compare every word with its attended vector (Table 4, Loc)"""
 
-    self_attention_residual: bool = True
+    # How the printed equations are read (docs/design.md): flags too, which --help leaves out.
+    self_attention_residual: Suppress[bool] = True
     """add the input of the self-attention to its output; the paper does not"""
-    normalize_features: bool = True
+    normalize_features: Suppress[bool] = True
     """scale regions, E_f, E*, R* and the attended vectors to unit length; the paper does not"""
-    mgcn_affinity: Literal["mean", "dot", "softmax"] = "mean"
+    mgcn_affinity: Suppress[Literal["mean", "dot", "softmax"]] = "mean"
     """relation matrix: divided by the number of nodes (mean), as in the paper (dot), or softmax"""
-    mgcn_normalization: Literal["l2", "layer"] | None = "l2"
+    mgcn_normalization: Suppress[Literal["l2", "layer"] | None] = "l2"
     """normalization after every graph convolution; the paper has none"""
     attention: Literal["sigmoid", "softmax", "leaky_softmax", "hard", "dot_sigmoid"] = "sigmoid"
     """cross-attention weights: of a scaled cosine (with leaky_softmax, as SGRAF, words compete for
@@ -60,14 +63,14 @@ class ModelConfig:
     in the paper)"""
     attention_scale: float = 10.0
     """initial scale gamma of the cosine"""
-    image_global: Literal["attended", "regions"] = "attended"
+    image_global: Suppress[Literal["attended", "regions"]] = "attended"
     """what models with cross-attention pool to the image's global vector: the vectors that the
     words attend to, as the paper does, or the regions, as SGRAF does"""
-    normalize_fusion: bool = True
+    normalize_fusion: Suppress[bool] = True
     """scale the gated sum to unit length; the paper does not"""
-    balance_fusion: bool = False
+    balance_fusion: Suppress[bool] = False
     """weigh the global vector as much as all words together; the paper does not"""
-    similarity_start: Literal["distance", "random"] = "distance"
+    similarity_start: Suppress[Literal["distance", "random"]] = "distance"
     """initial weights of Eq. 17 and 22: the score falls with the distance, or random"""
 
     word_dropout: float = 0.4
@@ -134,8 +137,6 @@ class DataConfig:
     word_vectors: str | None = None
     """GloVe or word2vec text file, or .npz, that the word embedding starts from; "sample" is the
     packaged slice of GloVe for the words of the built-in sample"""
-    images: str | None = None
-    """folder with the photographs, named as the ids of the images, for TensorBoard to show"""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -172,7 +173,7 @@ class TrainingConfig:
     the best model; without them plain means of the local features do"""
     patience: int | None = None
     """number of epochs without a better dev rsum after which training stops"""
-    gradient_clip: float = 2.0
+    gradient_clip: Suppress[float] = 2.0
     """largest global norm of the gradient"""
     margin: float = 0.2
     """margin of the triplet loss"""
@@ -188,14 +189,10 @@ class TrainingConfig:
     contrastive loss compares parts; later they count a tenth"""
     contrastive_scale: float = 10.0
     """what scores are multiplied by in the contrastive loss"""
-    curriculum: bool = True
-    """triplet loss: random negatives first, then the hardest of a growing share, then of all"""
     random_epochs: int = 2
-    """epochs with one random negative a query"""
+    """triplet loss: epochs with one random negative a query, before the hardest"""
     growing_epochs: int = 2
-    """epochs in which the share of negatives to choose from grows to all"""
-    same_image_negatives: bool = False
-    """let captions of the same image be negatives, as older code does"""
+    """triplet loss: epochs in which the share of negatives to choose from grows to all"""
     same_text_negatives: bool = False
     """let identical captions of different images be negatives, as older code does"""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
@@ -258,7 +255,7 @@ class RunConfig:
         """Returns the configuration with paths that hold from any working directory."""
         paths = {
             name: str(Path(path).absolute())
-            for name in ("dataset", "vocabulary", "word_vectors", "images")
+            for name in ("dataset", "vocabulary", "word_vectors")
             if (path := getattr(self.data, name)) not in (None, "sample")
         }
         return dataclasses.replace(self, data=dataclasses.replace(self.data, **paths))

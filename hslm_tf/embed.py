@@ -54,7 +54,7 @@ def _run(arguments: EmbedArguments) -> None:
     from hslm_tf.runs.splits import check_images, open_split
 
     dataset = open_split(run, arguments.split or data.dev_split, arguments.dataset)
-    images = arguments.images or data.images
+    images = arguments.images
     if images is not None:
         check_images(images, dataset)
     model = load_model(run.path)

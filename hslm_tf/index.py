@@ -110,7 +110,7 @@ def _run(arguments: IndexArguments) -> None:
                 dataset,
                 heads,
                 arguments.dtype,
-                arguments.images or data.images,
+                arguments.images,
                 run.path,
                 bar.update,
                 memmap_dir=target.parent,

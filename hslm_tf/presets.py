@@ -133,7 +133,10 @@ def _letter(config: RunConfig) -> RunConfig:
         drop_words=0.0,
     )
     training = TrainingConfig(
-        decay_epochs=config.training.decay_epochs, curriculum=False, same_text_negatives=True
+        decay_epochs=config.training.decay_epochs,
+        random_epochs=0,
+        growing_epochs=0,
+        same_text_negatives=True,
     )
     return dataclasses.replace(config, model=model, training=training)
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -20,6 +20,9 @@ from hslm_tf.runs.run_directory import RunDirectory
 @dataclasses.dataclass(frozen=True)
 class TrainArguments:
     """Train HSLM and measure it. Without arguments: on the built-in sample, in a few minutes.
+
+    Most runs need no more than these ten: --preset, --dataset, --out, --resume, --epochs,
+    --batch-size, --learning-rate, --seed, --precision, --devices.
 
     Everything is in the run's directory: the configuration, the vocabulary, the best model, the
     newest checkpoints, a CSV and TensorBoard's logs. A run that was killed or stopped goes on where
@@ -35,38 +38,13 @@ class TrainArguments:
     """directory of the run; by default runs/PRESET-TIME"""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """continue the run in this directory; of its configuration only --epochs may be changed"""
-    profile: Annotated[str | None, tyro.conf.arg(metavar="STEPS")] = None
-    """write a TensorBoard trace of some steps: their number, or from which to which, such as 3-5"""
     save_every: int = 500
     """steps between checkpoints within an epoch; its end is always saved"""
-    strategy: Literal["mirrored"] | None = None
-    """share each batch among the GPUs of this machine"""
     devices: tuple[str, ...] = ()
-    """devices to mirror on, such as GPU:0 GPU:1; by default all GPUs"""
+    """devices that share each batch: all (the GPUs of this machine), or such as GPU:0 GPU:1; by
+    default one"""
     quiet: bool = False
     """print nothing while training"""
-
-    @property
-    def profiled_steps(self) -> tuple[int, int] | None:
-        """First and last step to trace, counted from 1; a plain number starts after two steps.
-
-        Raises:
-            ValueError: if `profile` is neither a number nor a range of steps.
-        """
-        if self.profile is None:
-            return None
-        first, dash, last = self.profile.partition("-")
-        if not first.isdecimal() or not (last.isdecimal() if dash else int(first) > 0):
-            raise ValueError(
-                f"--profile takes a number of steps, or two such as 3-5. Received: {self.profile}"
-            )
-        steps = (int(first), int(last)) if dash else (3, int(first) + 2)
-        if not 2 <= steps[0] <= steps[1]:
-            raise ValueError(
-                "--profile takes steps in order, after the first, which builds the graph. "
-                f"Received: {self.profile}"
-            )
-        return steps
 
 
 def parse(args: Sequence[str] | None = None) -> TrainArguments:
@@ -95,8 +73,6 @@ def parse(args: Sequence[str] | None = None) -> TrainArguments:
         args=args,
         default=TrainArguments(config=config),
     )
-    # Read only to raise its errors before anything starts.
-    _ = arguments.profiled_steps
     if arguments.save_every < 1:
         raise ValueError(f"--save-every takes a number from 1. Received: {arguments.save_every}")
     if run is not None:
@@ -142,7 +118,7 @@ def _run(arguments: TrainArguments) -> None:
     from hslm_tf.runs.splits import Splits, load_split, splits_of
     from hslm_tf.runs.validation import measure_best
 
-    strategy = make_strategy(arguments.strategy, arguments.devices)
+    strategy = make_strategy(arguments.devices)
     splits = Splits(
         load_split(config, config.data.train_split), load_split(config, config.data.dev_split)
     )
@@ -156,7 +132,6 @@ def _run(arguments: TrainArguments) -> None:
             run,
             splits,
             verbose=0 if arguments.quiet else 1,
-            profiled_steps=arguments.profiled_steps,
             save_every=arguments.save_every,
             strategy=strategy,
             measured=measured.get(config.data.test_split),
@@ -165,7 +140,7 @@ def _run(arguments: TrainArguments) -> None:
         reports = measure_best(config, run, best, measured)
         if config.data.test_split in reports:
             write_test_recall(run, reports[config.data.test_split])
-        write_projector(run, best, splits.dev, images=config.data.images)
+        write_projector(run, best, splits.dev)
     except KeyboardInterrupt:
         if run.config_file.exists():
             print(f"\nInterrupted after {run.progress_text}. Continue with:")
@@ -185,9 +160,7 @@ def _run(arguments: TrainArguments) -> None:
 
 def _same(arguments: TrainArguments) -> str:
     """Flags that a run goes on with, besides its configuration."""
-    strategy = f" --strategy {arguments.strategy}" if arguments.strategy else ""
-    devices = f" --devices {' '.join(arguments.devices)}" if arguments.devices else ""
-    return strategy + devices
+    return f" --devices {' '.join(arguments.devices)}" if arguments.devices else ""
 
 
 if __name__ == "__main__":

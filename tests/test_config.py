@@ -21,7 +21,7 @@ def test_presets_of_the_paper(name, decay_epochs):
     assert (training.epochs, training.batch_size) == (40, 128)
     assert (training.learning_rate, training.decay_epochs) == (2e-4, decay_epochs)
     assert (training.margin, training.gradient_clip) == (0.2, 2.0)
-    assert training.curriculum and not training.same_image_negatives
+    assert training.growing_epochs and not training.same_text_negatives
     # What the paper does not state.
     assert training.schedule == "step"
     assert (training.contrastive_epochs, training.random_epochs, training.ema) == (2, 0, 0.999)
@@ -56,7 +56,8 @@ def test_letter_of_the_paper(name):
     for field in changed:
         assert getattr(model, field) == getattr(run.model, field), field
     training = letter.training
-    assert not training.curriculum and training.contrastive_epochs == 0 and training.ema == 0
+    assert (training.random_epochs, training.growing_epochs) == (0, 0)
+    assert training.contrastive_epochs == 0 and training.ema == 0
     for field in ("epochs", "batch_size", "learning_rate", "decay_epochs", "margin", "schedule"):
         assert getattr(training, field) == getattr(run.training, field), field
 
@@ -156,7 +157,7 @@ def test_file_keeps_every_value(tmp_path):
     run = RunConfig(
         ModelConfig(joint_dim=7, mgcn_normalization=None, attention="softmax", drop_words=0.25),
         DataConfig(min_count=2, vocabulary="wörter.json"),
-        TrainingConfig(curriculum=False, seed=3, precision="mixed_bfloat16", random_epochs=1),
+        TrainingConfig(growing_epochs=3, seed=3, precision="mixed_bfloat16", random_epochs=1),
     )
     run.save(tmp_path / "config.json")
     assert RunConfig.load(tmp_path / "config.json") == run
@@ -245,12 +246,12 @@ def test_contrastive_start_on_parts_needs_unit_length():
         ("model", "word_dropout", "0.1"),
         ("model", "attention", "cosine"),
         ("model", "mgcn_normalization", False),
-        ("data", "images", 3),
+        ("data", "word_vectors", 3),
         ("data", "min_count", None),
         ("data", "vocabulary", 3),
         ("training", "patience", 2.5),
         ("training", "learning_rate", float("inf")),
-        ("training", "curriculum", 0),
+        ("training", "same_text_negatives", 0),
         ("training", "seed", None),
     ],
 )

@@ -18,7 +18,7 @@ from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.projection_heads import read_heads
 from hslm_tf.retrieval.rows import Rows
 from hslm_tf.runs import splits
-from hslm_tf.runs.opening import open_collection, searched_collection
+from hslm_tf.runs.opening import open_collection
 from hslm_tf.runs.run_directory import RunDirectory
 
 HEADS = "--steps 3 --dim 8 --concepts 8 --images-a-step 6 --captions-a-step 12".split()
@@ -178,18 +178,12 @@ def test_a_run_without_collection_is_encoded_on_the_spot(run, whole_run, capsys)
     assert on_dev[0]["answers"][0]["score"] != expected[0]["answers"][0]["score"]
 
 
-def test_photographs_of_the_run_are_those_of_its_collections(whole_run, tmp_path):
-    run = RunDirectory(tmp_path / "run")
-    shutil.copytree(whole_run.path, run.path)
-    written = json.loads(run.config_file.read_text("utf-8"))
-    written["data"]["images"] = str(tmp_path / "photographs")
-    run.config_file.write_text(json.dumps(written), "utf-8")
-    assert searched_collection(run.path).image_folder == str(tmp_path / "photographs")
-    index.main([str(run.path), "--collection", str(run.collection)])
-    assert open_collection(run.collection).image_folder == str(tmp_path / "photographs")
+def test_photographs_of_a_collection(whole_run, tmp_path):
     other = tmp_path / "other.h5"
     (tmp_path / "mine").mkdir()
-    index.main([str(run.path), "--collection", str(other), "--images", str(tmp_path / "mine")])
+    index.main(
+        [str(whole_run.path), "--collection", str(other), "--images", str(tmp_path / "mine")]
+    )
     assert open_collection(other).image_folder == str(tmp_path / "mine")
 
 

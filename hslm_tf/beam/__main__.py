@@ -130,7 +130,7 @@ def _run(arguments: BeamArguments, flags: list[str]) -> None:
             images = Path(arguments.photographs)
     else:
         dataset = open_split(run, split, arguments.dataset, captions_optional=True)
-        images = arguments.images or config.data.images
+        images = arguments.images
         path = str(Path(dataset_path(config)).resolve())
         source = SplitSource(path, split)
         of_split = {"dataset": path, "split": split}

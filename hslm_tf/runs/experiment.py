@@ -32,8 +32,8 @@ from hslm_tf.runs.provenance import Provenance
 from hslm_tf.runs.recipe import adapt_optimizer, loss_of, optimizer_of
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.run_lock import locked
-from hslm_tf.runs.splits import Splits, check_images
-from hslm_tf.runs.tensorboard_log import StepTrace, TensorBoardLog
+from hslm_tf.runs.splits import Splits
+from hslm_tf.runs.tensorboard_log import TensorBoardLog
 from hslm_tf.runs.training_state import TrainingState
 from hslm_tf.runs.validation import DevRecall
 from hslm_tf.text.caption_cache import cached_split
@@ -60,7 +60,6 @@ def train(
     run: RunDirectory,
     splits: Splits,
     verbose: int = 1,
-    profiled_steps: tuple[int, int] | None = None,
     save_every: int | None = 500,
     strategy: tf.distribute.Strategy | None = None,
     measured: RetrievalDataset | None = None,
@@ -77,7 +76,6 @@ def train(
         run: where configuration, vocabulary, checkpoints and logs are.
         splits: data to train on and to choose by.
         verbose: 1 prints a line an epoch and shows a bar on a terminal, 0 nothing.
-        profiled_steps: first and last step, counted from 1, of which to write a TensorBoard trace.
         save_every: steps between checkpoints within an epoch; None: only its end is saved.
         strategy: shares each batch among several devices, see `make_strategy`; None: one device.
         measured: the split that the run is measured on in the end, for the record of its data.
@@ -88,16 +86,15 @@ def train(
 
     Raises:
         DataError: if region features are not finite, or a file of the run is damaged.
-        OSError: if vocabulary, word vectors or photographs cannot be read, or the run cannot be
+        OSError: if vocabulary or word vectors cannot be read, or the run cannot be
             written.
-        ValueError: if the vocabulary or the word vectors are broken, photographs are asked for and
-            images have no ids, there are fewer steps than `profiled_steps`, or a run would go on
-            with other data.
+        ValueError: if the vocabulary or the word vectors are broken, or a run would go on with
+            other data.
         FloatingPointError: if loss or gradients are not finite.
         KeyboardInterrupt: if Ctrl-C or SIGTERM came; the checkpoint is saved then.
     """
     with _data_errors():
-        return _train(config, run, splits, verbose, profiled_steps, save_every, strategy, measured)
+        return _train(config, run, splits, verbose, save_every, strategy, measured)
 
 
 @contextlib.contextmanager
@@ -116,7 +113,6 @@ def _train(
     run: RunDirectory,
     splits: Splits,
     verbose: int,
-    profiled_steps: tuple[int, int] | None,
     save_every: int | None,
     strategy: tf.distribute.Strategy | None,
     measured: RetrievalDataset | None,
@@ -138,11 +134,6 @@ def _train(
             replicas,
         )
         state.replicas = replicas
-    to_go = steps * (training.epochs - state.epochs) - state.steps
-    if profiled_steps is not None and profiled_steps[1] > to_go:
-        raise ValueError(
-            f"There are only {to_go} steps to go. Received: profiled_steps={profiled_steps}"
-        )
     made = (split.extraction for split in splits)
     check_same(*made, *(split.source for split in splits))
     provenance = Provenance(run, {**splits._asdict(), "measured": measured})
@@ -153,8 +144,6 @@ def _train(
             model = found.model
             adapt_optimizer(model.optimizer, training, steps)
         else:
-            if config.data.images is not None:
-                check_images(config.data.images, splits.dev)
             model = new_model(config, captions)
             model.compile(
                 optimizer=optimizer_of(training, steps),
@@ -199,9 +188,8 @@ def _train(
             checkpoint,
             *([EpochLines(state, training.epochs, steps)] if verbose else []),
         ]
-        trace = [StepTrace(run, profiled_steps)] if profiled_steps else []
         try:
-            _fit(model, config, splits.train, tokens, state, callbacks, trace)
+            _fit(model, config, splits.train, tokens, state, callbacks)
         except KeyboardInterrupt:
             if interruption.stopped:
                 checkpoint.save()
@@ -216,7 +204,6 @@ def _fit(
     tokens: TokenizedCaptions,
     state: TrainingState,
     callbacks: Sequence[keras.callbacks.Callback],
-    trace: Sequence[keras.callbacks.Callback],
 ) -> None:
     """Trains from where the state says; in two calls of `fit` where that is within an epoch."""
     training = config.training
@@ -241,13 +228,11 @@ def _fit(
         if state.steps == steps:
             _measure_epoch(model, state.epochs, callbacks)
         else:
-            enough = trace and trace[0].last_step <= steps - state.steps
-            fit(state.epochs + 1, TrainedWeights(), *(trace if enough else ()))
-            trace = [] if enough else trace
+            fit(state.epochs + 1, TrainedWeights())
         if state.epochs == training.epochs or state.out_of_patience(training.patience):
             model.optimizer.finalize_variable_values(model.trainable_variables)
             return
-    fit(training.epochs, *trace)
+    fit(training.epochs)
 
 
 def _measure_epoch(model: HSLM, epoch: int, callbacks: Sequence[keras.callbacks.Callback]) -> None:

@@ -104,7 +104,7 @@ def searched_collection(
             trained on.
 
     Returns:
-        The collection; of a split that is encoded here, the photographs are those of the run.
+        The collection.
 
     Raises:
         FileNotFoundError: if there is no run, or it has no model.
@@ -119,6 +119,4 @@ def searched_collection(
     searched = open_split(run, split, dataset, captions_optional=True)
     model = load_model(run.path)
     heads = load_heads(run.path, model)
-    return Collection.build(
-        model, searched, heads, image_folder=run.config().data.images, run=run.path
-    )
+    return Collection.build(model, searched, heads, run=run.path)

@@ -84,15 +84,12 @@ def loss_of(training: TrainingConfig, model: ModelConfig, steps: int) -> Retriev
         The loss.
     """
     curriculum = None
-    if training.curriculum:
+    if training.random_epochs or training.growing_epochs:
         curriculum = NegativeCurriculum(
             random_steps=training.random_epochs * steps,
             growing_steps=training.growing_epochs * steps,
         )
-    negatives = {
-        "same_image_negatives": training.same_image_negatives,
-        "same_text_negatives": training.same_text_negatives,
-    }
+    negatives = {"same_text_negatives": training.same_text_negatives}
     triplet = HardestNegativeTripletLoss(
         training.margin, curriculum, seed=training.seed, **negatives
     )

@@ -13,7 +13,6 @@ from hslm_tf.evaluation.exact_recall import Watch, evaluate_models
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.evaluation.watched_scores import WatchedScores
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.runs.dev_examples import DevExamples
 from hslm_tf.runs.hparams import hparams_of, trial_of
 from hslm_tf.runs.run_directory import RunDirectory
 
@@ -21,7 +20,7 @@ _OF_THE_OPTIMIZER = ("gradient_norm", "learning_rate")
 
 
 class TensorBoardLog(keras.callbacks.Callback):
-    """Writes the numbers of every epoch, and what a validation saw: scores and examples.
+    """Writes the numbers of every epoch, and what a validation saw of its scores.
 
     A step is an epoch, counted from 1. The configuration and the best rsum so far are a TensorBoard
     run of their own, so that the page HParams compares runs by that alone.
@@ -47,7 +46,6 @@ class TensorBoardLog(keras.callbacks.Callback):
         super().__init__()
         self.recall = recall
         self.run, self.config, self.dev = run, config, dev
-        self._examples = DevExamples(dev, config.data.images)
         self.seen: WatchedScores | None = None
 
     def measure(self, model: HSLM) -> dict[str, float]:
@@ -59,7 +57,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         Returns:
             The numbers of the report, by name.
         """
-        self.seen = self._examples.watched_scores()
+        self.seen = WatchedScores(self.dev.caption_to_image, self.dev.num_images)
         if self.recall is not None:
             return self.recall(model, self.seen.add).as_dict()
         return evaluate_models([model], self.dev, watch=self.seen.add).as_dict()
@@ -69,8 +67,6 @@ class TensorBoardLog(keras.callbacks.Callback):
         self._best = tf.summary.create_file_writer(str(self.run.best_results))
         with self._best.as_default():
             hparams.hparams(hparams_of(self.config), trial_id=trial_of(self.run))
-        with self._writer.as_default():
-            self._examples.write_queries(self.run.progress["epochs"])
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         step = epoch + 1
@@ -81,7 +77,6 @@ class TensorBoardLog(keras.callbacks.Callback):
             if self.seen is not None:
                 for name, values in self.seen.distributions().items():
                     tf.summary.histogram(f"dev_scores/{name}", values, step)
-                self._examples.write(self.seen, step)
         if self.seen is not None:
             best = max(self.run.progress["best_rsum"], logs["val_rsum"])
             with self._best.as_default():
@@ -93,22 +88,6 @@ class TensorBoardLog(keras.callbacks.Callback):
     def on_train_end(self, logs: dict | None = None) -> None:
         self._writer.close()
         self._best.close()
-
-
-class StepTrace(keras.callbacks.TensorBoard):
-    """Writes a trace of some steps, and nothing else.
-
-    Args:
-        run: the run's directory.
-        steps: first and last step, counted from 1.
-    """
-
-    def __init__(self, run: RunDirectory, steps: tuple[int, int]) -> None:
-        super().__init__(run.tensorboard, write_graph=False, profile_batch=steps)
-        self.last_step = steps[1]
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Leaves the numbers of the epoch to `TensorBoardLog`."""
 
 
 def tag_of(name: str) -> str:

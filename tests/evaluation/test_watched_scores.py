@@ -6,7 +6,7 @@ import pytest
 from hslm_tf.evaluation.ranks import ranks
 from hslm_tf.evaluation.watched_scores import WatchedScores
 
-IMAGES, WATCHED_IMAGES, WATCHED_CAPTIONS = 9, [4, 0, 8], [7, 2]
+IMAGES = 9
 
 
 def make(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -19,7 +19,7 @@ def make(seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("seed, block", [(0, 1), (1, 4), (2, 100)])
 def test_blocks_in_any_order_give_what_the_matrix_holds(seed, block):
     scores, own = make(seed)
-    watched = WatchedScores(own, IMAGES, WATCHED_IMAGES, WATCHED_CAPTIONS)
+    watched = WatchedScores(own, IMAGES)
     order = np.random.default_rng(seed).permutation(len(own))
     for first in range(0, len(own), block):
         captions = order[first : first + block]
@@ -31,8 +31,6 @@ def test_blocks_in_any_order_give_what_the_matrix_holds(seed, block):
     negatives = np.where(right, -np.inf, scores)
     best = np.where(right, scores, -np.inf).max(axis=1)
     np.testing.assert_array_equal(watched.positives, scores[own, np.arange(len(own))])
-    np.testing.assert_array_equal(watched.image_scores, scores[WATCHED_IMAGES])
-    np.testing.assert_array_equal(watched.caption_scores, scores[:, WATCHED_CAPTIONS].T)
     expected = {
         "positive": watched.positives,
         "hardest_negative_i2t": negatives.max(axis=1),
@@ -47,11 +45,3 @@ def test_blocks_in_any_order_give_what_the_matrix_holds(seed, block):
     i2t, t2i = ranks(scores, own)
     np.testing.assert_array_equal(found["margin_i2t"] > 0, i2t == 0)
     np.testing.assert_array_equal(found["margin_t2i"] > 0, t2i == 0)
-
-
-def test_nothing_need_be_watched():
-    scores, own = make(3)
-    watched = WatchedScores(own, IMAGES)
-    watched.add(scores, np.arange(len(own)))
-    assert watched.image_scores.shape == (0, len(own))
-    assert watched.caption_scores.shape == (0, IMAGES)

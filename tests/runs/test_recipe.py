@@ -65,7 +65,7 @@ def test_losses_by_step():
     assert (loss.then.margin, loss.then.seed) == (0.3, 5)
     assert loss.then.curriculum.growing_steps == 10
     assert loss.first.same_text_negatives and loss.then.same_text_negatives
-    plain = dataclasses.replace(training, contrastive_epochs=0, curriculum=False)
+    plain = dataclasses.replace(training, contrastive_epochs=0, growing_epochs=0)
     plain = loss_of(plain, ModelConfig(), STEPS)
     assert isinstance(plain, HardestNegativeTripletLoss) and plain.curriculum is None
 
