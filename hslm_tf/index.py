@@ -32,8 +32,7 @@ class IndexArguments:
     dtype: Literal["float16", "float32"] = "float16"
     """type that a collection keeps local features in"""
     images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """folder with the image files of a collection, for galleries; by default the one that the run
-    was trained with"""
+    """folder with the image files of a collection, for galleries"""
     correct_hubs: bool = False
     """measure which items of a collection are near to everything, with a bank of 700 images and
     2,000 captions of the training split, and correct their scores in every search"""
