@@ -109,6 +109,9 @@ class Settings:
     learning_rate: float = 2e-3
     """Learning rate of Adam, which falls to zero as a cosine."""
 
+    places: bool = True
+    """Whether features say where a region is, as a box beside a detector's features would."""
+
     mgcn_layers: int = 4
     """Graph convolutions of the rows that have them."""
 
@@ -128,13 +131,14 @@ def draw_scenes(count: int, random: np.random.Generator) -> Scenes:
     )
 
 
-def features(scenes: Scenes, seed: int) -> np.ndarray:
+def features(scenes: Scenes, seed: int, with_places: bool = True) -> np.ndarray:
     """Region features, float32 `[scenes, 4, 64]`: kind, colour and place, noisy and rotated.
 
     Args:
         scenes: the scenes.
         seed: seed of what a kind and a colour look like and of the rotation; noise apart, equal
             objects of all scenes have equal features.
+        with_places: whether features say where a region is; else zeros stand there.
     """
     random = np.random.default_rng((seed, 0))
     kinds = random.normal(size=(len(KINDS), _KIND_WIDTH)) / np.sqrt(_KIND_WIDTH)
@@ -146,6 +150,7 @@ def features(scenes: Scenes, seed: int) -> np.ndarray:
     )
     places = places.reshape(*scenes.kinds.shape, -1)
     places = np.pad(places, [(0, 0), (0, 0), (0, _PLACE_WIDTH - places.shape[-1])])
+    places *= with_places
     clean = np.concatenate([kinds[scenes.kinds], colours[scenes.colours], places], axis=-1)
     # Scenes of another split get other noise.
     noise = np.random.default_rng((seed, len(clean))).normal(size=clean.shape) * _NOISE
@@ -224,13 +229,13 @@ def readers(scenes: Scenes, captions: Sequence[Caption]) -> dict[str, float]:
     return dict(zip(names, 100 * np.mean(found, axis=0), strict=True))
 
 
-def as_dataset(scenes: Scenes, captions: Sequence[Caption], seed: int) -> RetrievalDataset:
+def as_dataset(scenes: Scenes, captions: Sequence[Caption], settings: Settings) -> RetrievalDataset:
     """Scenes as a data set; the captions are those of the first scenes, five each."""
     images = np.arange(len(captions), dtype=np.int32) // _CAPTIONS
     return RetrievalDataset(
         name="scenes",
         source="synthetic scenes",
-        region_features=features(scenes, seed),
+        region_features=features(scenes, settings.seed, settings.places),
         captions=[caption.text for caption in captions],
         caption_to_image=images,
     )
@@ -252,8 +257,8 @@ def splits(settings: Settings) -> tuple[RetrievalDataset, RetrievalDataset, dict
     (scenes, captions), (test_scenes, test_captions) = drawn
     searched = test_scenes.with_mirror_images()
     return (
-        as_dataset(scenes, captions, settings.seed),
-        as_dataset(searched, test_captions, settings.seed),
+        as_dataset(scenes, captions, settings),
+        as_dataset(searched, test_captions, settings),
         readers(searched, test_captions),
     )
 
