@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from tyro.conf import Suppress
-
 from hslm_tf.field_types import check_types
 
 
@@ -48,14 +46,13 @@ class ModelConfig:
     local_alignment: bool = True
     """compare every word with its attended vector (Table 4, Loc)"""
 
-    # How the printed equations are read (docs/design.md): flags too, which --help leaves out.
-    self_attention_residual: Suppress[bool] = True
+    self_attention_residual: bool = True
     """add the input of the self-attention to its output; the paper does not"""
-    normalize_features: Suppress[bool] = True
+    normalize_features: bool = True
     """scale regions, E_f, E*, R* and the attended vectors to unit length; the paper does not"""
-    mgcn_affinity: Suppress[Literal["mean", "dot", "softmax"]] = "mean"
+    mgcn_affinity: Literal["mean", "dot", "softmax"] = "mean"
     """relation matrix: divided by the number of nodes (mean), as in the paper (dot), or softmax"""
-    mgcn_normalization: Suppress[Literal["l2", "layer"] | None] = "l2"
+    mgcn_normalization: Literal["l2", "layer"] | None = "l2"
     """normalization after every graph convolution; the paper has none"""
     attention: Literal["sigmoid", "softmax", "leaky_softmax", "hard", "dot_sigmoid"] = "sigmoid"
     """cross-attention weights: of a scaled cosine (with leaky_softmax, as SGRAF, words compete for
@@ -63,14 +60,14 @@ class ModelConfig:
     in the paper)"""
     attention_scale: float = 10.0
     """initial scale gamma of the cosine"""
-    image_global: Suppress[Literal["attended", "regions"]] = "attended"
+    image_global: Literal["attended", "regions"] = "attended"
     """what models with cross-attention pool to the image's global vector: the vectors that the
     words attend to, as the paper does, or the regions, as SGRAF does"""
-    normalize_fusion: Suppress[bool] = True
+    normalize_fusion: bool = True
     """scale the gated sum to unit length; the paper does not"""
-    balance_fusion: Suppress[bool] = False
+    balance_fusion: bool = False
     """weigh the global vector as much as all words together; the paper does not"""
-    similarity_start: Suppress[Literal["distance", "random"]] = "distance"
+    similarity_start: Literal["distance", "random"] = "distance"
     """initial weights of Eq. 17 and 22: the score falls with the distance, or random"""
 
     word_dropout: float = 0.4
@@ -173,7 +170,7 @@ class TrainingConfig:
     the best model; without them plain means of the local features do"""
     patience: int | None = None
     """number of epochs without a better dev rsum after which training stops"""
-    gradient_clip: Suppress[float] = 2.0
+    gradient_clip: float = 2.0
     """largest global norm of the gradient"""
     margin: float = 0.2
     """margin of the triplet loss"""

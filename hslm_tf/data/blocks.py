@@ -62,7 +62,7 @@ def region_blocks(
         if too_large.any():
             bad = images[too_large][0]
             raise DataError(
-                f"{dataset.source}, row {dataset.image_rows[bad]}: the largest feature "
+                f"{dataset.place_of(bad)}: the largest feature "
                 f"{np.abs(regions[bad - images[0]]).max()} does not fit {dtype}"
             )
         yield regions.astype(dtype)

@@ -65,6 +65,8 @@ def check_split(split: str, place: str) -> str:
         DataError: if they cannot.
     """
     broken = len(split.splitlines()) != 1 or split != split.strip() or split.startswith(".")
-    if broken or any(character in split for character in "/\\\t\0"):
-        raise DataError(f"{place}: the split {split!r} cannot be the beginning of a file's name")
+    if broken or len(split) > 100 or any(character in split for character in "/\\\t\0"):
+        raise DataError(
+            f"{place}: the split {split[:110]!r} cannot be the beginning of a file's name"
+        )
     return split

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.folders import check_split, stays_inside
-from hslm_tf.data.formats.captions import CaptionedImages, find_captions
+from hslm_tf.data.formats.captions import (
+    CaptionedImages,
+    check_captions_per_image,
+    find_captions,
+)
 from hslm_tf.data.formats.karpathy import is_karpathy, read_karpathy
 from hslm_tf.data.text_lines import line_place, read_lines
 
@@ -58,6 +62,7 @@ def list_photographs(
         DataError: if there is none, a name is taken twice or is no text, the file is broken, some
             images of a split have captions and others none, or a folder cannot be read.
     """
+    check_captions_per_image(captions_per_image)
     if not where.exists():
         raise DataError(f"{where}: there is no such folder or file")
     if images is not None and not images.is_dir():

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.dataset import RetrievalDataset
@@ -13,14 +13,16 @@ from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import read_object, write_object
 from hslm_tf.evaluation.ranks import DirectionReport, RecallReport
 from hslm_tf.fingerprint import DataFingerprint, model_fingerprint
-from hslm_tf.models.hslm import HSLM
 from hslm_tf.runs.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from hslm_tf.models.hslm import HSLM
 
 logger = logging.getLogger("hslm_tf")
 
 
 def exact_result(
-    models: Sequence[HSLM], dataset: RetrievalDataset, protocol: str
+    models: "Sequence[HSLM]", dataset: RetrievalDataset, protocol: str
 ) -> dict[str, str]:
     """What an exact result depends on.
 
@@ -30,7 +32,8 @@ def exact_result(
         protocol: as for `evaluate_scores`.
 
     Returns:
-        Fingerprints and the protocol, for `keep_recall`.
+        Fingerprints and the protocol, for `keep_recall`; that of the data reads the features of 64
+        images, see `DataFingerprint`.
     """
     return {
         "models": " ".join(map(model_fingerprint, models)),
@@ -70,10 +73,13 @@ def known_recall(run: RunDirectory, result: Mapping[str, str]) -> RecallReport |
     """
     found = _read(run).get(_key(result))
     try:
-        sides = {} if found is None else found["recall"]
-        return found and RecallReport(
-            **{side: DirectionReport(**numbers) for side, numbers in sides.items()}
-        )
+        if found is None:
+            return None
+        sides = {side: DirectionReport(**numbers) for side, numbers in found["recall"].items()}
+        report = RecallReport(**sides)
+        if not all(type(value) in (int, float) for value in report.as_dict().values()):
+            raise TypeError("a recall is no number")
+        return report
     except (KeyError, TypeError, AttributeError):
         logger.warning("%s: ignored, it is damaged", run.results_file)
         return None

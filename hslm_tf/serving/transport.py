@@ -61,6 +61,7 @@ class RestTransport:
             headers={"Content-Type": "application/json"},
             timeout=timeout,
             retries=urllib3.Retry(
+                total=None,
                 connect=retries,
                 read=False,
                 status=retries,
@@ -69,6 +70,8 @@ class RestTransport:
                 status_forcelist=(429, 503),
                 backoff_factor=_FIRST_PAUSE,
                 backoff_jitter=_FIRST_PAUSE,
+                backoff_max=10,
+                respect_retry_after_header=False,
                 raise_on_status=False,
             ),
         )
@@ -98,12 +101,16 @@ class RestTransport:
         except urllib3.exceptions.TimeoutError:
             raise TimeoutError(f"{self._path}: no answer within {self._timeout} s") from None
         except urllib3.exceptions.HTTPError as error:
+            reason = getattr(error, "reason", None)
+            refused = isinstance(reason, urllib3.exceptions.NewConnectionError)
+            if isinstance(reason, urllib3.exceptions.TimeoutError) and not refused:
+                raise TimeoutError(f"{self._path}: no answer within {self._timeout} s") from None
             raise ServerError(f"{self._path}: {error}") from None
         if answer.status != 200:
             raise ServerError(f"{self._path}{suffix}: {answer.status} {_error_text(answer.data)}")
         try:
             found = json.loads(answer.data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ServerError(f"{self._path}: the answer is not JSON: {error}") from None
         if not isinstance(found, dict):
             raise ServerError(f"{self._path}: the answer is no JSON object")

@@ -90,7 +90,10 @@ def test_the_folder_that_the_json_names_comes_first(tmp_path):
             r"split test: the name 'a\\nb\.jpg' cannot be an id",
         ),
         ([("a\0.jpg", "test", "", ["a dog"])], "filename is .*, expected some text"),
-        ([("a.jpg", "../x", "", ["a dog"])], r"dataset\.json: the split '\.\./x' cannot be"),
+        (
+            [("a.jpg", "../x", "", ["a dog"])],
+            r"dataset\.json, image 0: the split '\.\./x' cannot be",
+        ),
         (
             [("a.jpg", "test", "", ["a dog"]), ("b.jpg", "test", "", [])],
             "'b.jpg' has no caption, though others have",

@@ -70,11 +70,7 @@ def find_captions(
         DataError: if a JSON is none of Karpathy's, or a folder holds several files of captions.
         ValueError: if `captions_per_image` is negative.
     """
-    if captions_per_image is not None and captions_per_image < 0:
-        raise ValueError(
-            "captions_per_image must be at least 0, which keeps all. Received: "
-            f"captions_per_image={captions_per_image}"
-        )
+    check_captions_per_image(captions_per_image)
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if is_karpathy(file) or is_token_file(file))
         if len(files) > 1:
@@ -86,6 +82,15 @@ def find_captions(
     if path.is_file() and path.suffix.lower() == ".json":
         return _karpathy(path, restval, captions_per_image)
     return _token(path, captions_per_image) if is_token_file(path) else None
+
+
+def check_captions_per_image(number: int | None) -> None:
+    """Raises ValueError if a number of captions that are kept of an image is negative."""
+    if number is not None and number < 0:
+        raise ValueError(
+            "captions_per_image must be at least 0, which keeps all. Received: "
+            f"captions_per_image={number}"
+        )
 
 
 def _karpathy(path: Path, restval: bool, captions_per_image: int | None) -> CaptionSource:
@@ -136,6 +141,7 @@ def _lists(folder: Path) -> CaptionSource | None:
         file.name.removesuffix(end)
         for end in ("_ids.txt", "_caps.txt")
         for file in folder.glob(f"?*{end}")
+        if file.is_file() and not file.name.startswith(".")
     }
 
     def read(split: str) -> CaptionedImages:
@@ -147,10 +153,10 @@ def _lists(folder: Path) -> CaptionSource | None:
 
 def _read_lists(ids_path: Path, caps_path: Path) -> CaptionedImages:
     """Reads lists with equally many captions for all images, or an id for every caption."""
-    captions = read_captions(caps_path) if caps_path.exists() else None
+    captions = read_captions(caps_path) if caps_path.is_file() else None
     if captions is not None and not captions:
         raise DataError(f"{caps_path} has no captions")
-    if not ids_path.exists():
+    if not ids_path.is_file():
         return CaptionedImages(str(caps_path), None, captions, lambda row: str(caps_path))
     ids = _read_ids(ids_path)
     if len(captions or ()) % len(ids):

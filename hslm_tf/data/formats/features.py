@@ -58,9 +58,11 @@ def feature_files(path: Path) -> Iterator[FeatureFile]:
         if has_image_files(path):
             yield _image_files(path)
         for entry in sorted(path.iterdir()):
+            if entry.name.startswith("."):
+                continue
             if entry.is_file():
                 yield from _of_file(entry)
-            elif entry.is_dir() and not entry.name.startswith(".") and has_image_files(entry):
+            elif entry.is_dir() and has_image_files(entry):
                 yield _image_files(entry)
         for split in precomputed_splits(path):
             if (path / f"{split}_ids.txt").is_file():

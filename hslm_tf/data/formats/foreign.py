@@ -43,6 +43,9 @@ class Foreign:
         max_regions: int | None = None,
     ) -> None:
         self._captions = find_captions(path, restval, captions_per_image)
+        if features is not None and self._captions is None:
+            held = folder_listing(path) if path.is_dir() else "no file of captions"
+            raise DataError(f"{path} holds no captions for the region features, it holds {held}")
         beside = path if path.is_dir() or self._captions is None else path.parent
         self._path = features or beside
         self._max_regions = max_regions
@@ -85,6 +88,9 @@ class Foreign:
         """
         named = CaptionedImages(str(self._path), None, None, lambda row: str(self._path))
         if self._captions is not None:
+            if split not in self._captions.splits:
+                held = ", ".join(self._captions.splits)
+                raise DataError(f"{self._captions.path} has no split {split!r}; it has {held}")
             named = self._captions.read(split)
         elif split != ALL:
             held = folder_listing(self._path) if self._path.is_dir() else "region features alone"
@@ -97,7 +103,7 @@ class Foreign:
         files = self._files(split)
         images = self._images(files)
         if named.names is None:
-            images, counts = self._in_order(files, images, named)
+            images, counts = self._in_order(split, files, images, named)
             captions = list(named.captions or ())
         else:
             images = self._found(images, named, self._source(files))
@@ -130,9 +136,15 @@ class Foreign:
         return self._opened[1]
 
     def _in_order(
-        self, files: list[FeatureFile], images: list[Image], named: CaptionedImages
+        self, split: str, files: list[FeatureFile], images: list[Image], named: CaptionedImages
     ) -> tuple[list[Image], int]:
         captions = len(named.captions or ())
+        own = files[0].path.stem == split or len(self.splits) == 1
+        if captions and not own:
+            raise DataError(
+                f"{named.source} has captions without ids, and no region features called as the "
+                f"split lie in {self._path}, which holds {folder_listing(self._path)}"
+            )
         if captions and (len(files) > 1 or not files[0].ordered):
             raise DataError(
                 f"{named.source} has captions without ids, and {files[0].path} has no order: write "
@@ -176,7 +188,8 @@ def _flat(named: CaptionedImages, split: str) -> tuple[list[str], list[int]]:
 
 def _checked(ids: Sequence[str], named: CaptionedImages) -> list[str]:
     for row, image_id in enumerate(ids):
-        if len(image_id.splitlines()) != 1 or "\0" in image_id:
+        text = image_id.encode("utf-8", "replace").decode() == image_id == image_id.strip()
+        if not text or len(image_id.splitlines()) != 1 or "\0" in image_id:
             raise DataError(f"{named.place(row)}: the id {image_id!r} is not one line of text")
     return list(ids)
 

@@ -46,7 +46,7 @@ def image_files(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         name = path.stem
-        if path.suffix not in (".npz", ".npy") or name.startswith("."):
+        if path.suffix not in (".npz", ".npy") or name.startswith(".") or not path.is_file():
             continue
         if name.endswith("_info") and name.removesuffix("_info") in found:
             continue
@@ -90,7 +90,7 @@ def read_image_files(folder: Path) -> Iterator[Image]:
         if path.suffix == ".npy":
             array = map_array(path)
             rows, width = _checked(path, array.shape, array.dtype)
-            read = partial(_read_npy, path)
+            read = partial(_read_npy, path, array.shape, array.dtype)
             yield Image(image_id, str(path), rows, width, array.dtype, False, read)
         else:
             yield _open_npz(image_id, path)
@@ -130,7 +130,9 @@ def _open_npz(image_id: str, path: Path) -> Image:
             real = _number(path, archive, _COUNT_KEYS, rows)
             if not (1 <= real <= rows and real == int(real)):
                 raise DataError(f"{path}: num_bbox is {real:g}, expected 1 to {rows}")
-            size = tuple(_number(path, archive, keys, 1) for keys in (_WIDTH_KEYS, _HEIGHT_KEYS))
+            sides = [_number(path, archive, keys, 1) for keys in (_WIDTH_KEYS, _HEIGHT_KEYS)]
+            with np.errstate(over="ignore"):
+                size = np.array(sides).astype(np.float32)
             if not all(0 < side < float("inf") for side in size):
                 raise DataError(f"{path}: the image is {size[0]:g} x {size[1]:g}")
             boxes = _member(archive, _BOX_KEYS)
@@ -139,7 +141,7 @@ def _open_npz(image_id: str, path: Path) -> Image:
     except BROKEN as error:
         raise DataError(f"{path} cannot be read as .npz: {error}") from error
     shapes = {"regions": (key, rows, width), "boxes": (boxes, rows, 4)}
-    read = partial(_read_npz, path, shapes, int(real), np.float32(size * 2))
+    read = partial(_read_npz, path, shapes, int(real), np.tile(size, 2))
     return Image(image_id, str(path), int(real), width, dtype, boxes is not None, read)
 
 
@@ -166,8 +168,13 @@ def _read_npz(
     return array / corners if part == "boxes" else array
 
 
-def _read_npy(path: Path, part: Part) -> np.ndarray:
+def _read_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype, part: Part) -> np.ndarray:
     array = np.asarray(map_array(path))
+    if array.shape != shape or array.dtype != dtype:
+        raise DataError(
+            f"{path}: the features have shape {array.shape}, expected {shape}, which they had when "
+            "the file was opened"
+        )
     if not np.isfinite(array).all():
         raise DataError(f"{path}: the features hold NaN or infinity")
     return array

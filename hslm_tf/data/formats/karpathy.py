@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.folders import check_split
 from hslm_tf.data.json_object import parse_json
 
 logger = logging.getLogger("hslm_tf")
@@ -156,7 +157,7 @@ def _image(place: str, image: Any) -> KarpathyImage:
     sentences = image.get("sentences", [])
     if not isinstance(sentences, list):
         raise DataError(f"{place}: sentences is {_shown(sentences)}, expected a list")
-    split = _text(place, image, "split")
+    split = check_split(_text(place, image, "split"), place)
     coco_id = image.get("cocoid")
     if coco_id is not None and type(coco_id) is not int:
         raise DataError(f"{place}: cocoid is {_shown(coco_id)}, expected an integer")

@@ -23,6 +23,8 @@ _WIDTH_KEYS = ("widths", "image_w")
 _HEIGHT_KEYS = ("heights", "image_h")
 # With features alone, the axis that is no longer than this is the one of the regions.
 _MOST_REGIONS = 100
+# Bytes of one image in float64; the largest detectors give 100 regions of 2,048 numbers.
+_LARGEST = 1 << 29
 
 
 class _Arrays(NamedTuple):
@@ -160,12 +162,16 @@ def _ranges(file: h5py.File, path: Path, shape: tuple[int, ...]) -> np.ndarray |
                 "or two axes and the ranges of the images in pos_boxes"
             )
         return None
+    if 0 in shape:
+        raise DataError(f"{path}: the features have shape {shape}: it is empty")
     values = dataset_at(file, key)
     if values.dtype.kind not in "iu" or values.ndim != 2 or values.shape[1] != 2:
         raise DataError(f"{path}:/{key} is {values.dtype} of shape {values.shape}, expected [n, 2]")
     ranges = values[()].astype(np.int64)
+    most = max(1, _LARGEST // (8 * shape[1]))
+    counts = ranges[:, 1] - ranges[:, 0]
     wrong = np.flatnonzero(
-        (ranges[:, 0] < 0) | (ranges[:, 1] <= ranges[:, 0]) | (ranges[:, 1] > shape[0])
+        (ranges[:, 0] < 0) | (counts < 1) | (ranges[:, 1] > shape[0]) | (counts > most)
     )
     if wrong.size or not len(ranges):
         found = f"row {wrong[0]} is {ranges[wrong[0]].tolist()}" if wrong.size else "it is empty"
@@ -223,6 +229,11 @@ def _is_swapped(file: h5py.File, shape: tuple[int, ...], box_key: str | None) ->
 
 
 def _check_boxes(boxes: Any, shape: tuple[int, ...], swapped: bool, place: str) -> None:
+    if len(boxes.shape) != len(shape):
+        raise DataError(
+            f"{place} is {boxes.dtype} of shape {boxes.shape}, expected 4 numbers for each box of "
+            f"features of shape {shape}"
+        )
     *regions, numbers = np.array(boxes.shape)[[0, 2, 1]] if swapped else boxes.shape
     *expected, _ = np.array(shape)[[0, 2, 1]] if swapped else shape
     if boxes.dtype.kind not in "iuf" or regions != expected or numbers < 4:

@@ -167,37 +167,31 @@ def _record(place: str, fields: list[bytes], columns: tuple[str, ...]) -> _Recor
         image_id = line["image_id"].decode("utf-8").strip()
         if not image_id or len(image_id.splitlines()) > 1 or "\0" in image_id:
             raise ValueError(f"image_id is {image_id!r}, expected one line of text")
-        # VinVL's JSON has the other fields; in Oscar's files it may stand behind the count.
         text = line.get("json", line.get("features", b""))
-        if text.startswith(b"{"):
-            line |= parse_object(text, place)
-        elif "json" in line:
-            raise ValueError(f"{text[:40].decode(errors='replace')!r}, expected a JSON object")
-        return _decoded(image_id, line)
-    except DataError:
-        raise
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        if not (text.startswith(b"{") or "json" in line):
+            return _of_fields(image_id, line)
+        found = parse_object(text, place)
+        if "objects" in found:
+            return _of_objects(image_id, found)
+        count = int(line.get("num_boxes", found["num_boxes"]))
+        if type(found["num_boxes"]) is not int or found["num_boxes"] != count:
+            raise ValueError(f"num_boxes is {found['num_boxes']!r}, expected a whole number")
+        return _of_fields(image_id, found)
+    except DataError as error:
+        raise error if str(error).startswith(place) else DataError(f"{place}: {error}") from error
+    except KeyError as error:
+        raise DataError(f"{place}: {error} is missing") from error
+    except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{place}: {error}") from error
 
 
-def _decoded(image_id: str, line: dict[str, Any]) -> _Record:
-    objects, size = line.get("objects"), None
-    if line.get("image_w") is not None:
-        size = np.array([float(line["image_w"]), float(line["image_h"])], _FLOAT)
-        if not (np.isfinite(size).all() and (size > 0).all()):
-            raise ValueError(f"the image is {size[0]} x {size[1]}, expected a positive size")
-    if isinstance(objects, list):
-        # VinVL's predictions: every object has its own box and its own feature.
-        count, boxes = len(objects), b""
-        features = b"".join(_base64("feature", each["feature"]) for each in objects)
-        if size is not None:
-            boxes = np.array([each["rect"] for each in objects], _FLOAT).tobytes()
-    else:
-        count, features = int(line["num_boxes"]), _base64("features", line["features"])
-        boxes = _base64("boxes", line.get("boxes") or b"")
+def _of_fields(image_id: str, line: dict[str, Any]) -> _Record:
+    """A record of one array of features, and perhaps one of boxes."""
+    count, size = int(line["num_boxes"]), _size(line)
     if count < 1:
         raise ValueError(f"num_boxes is {count}, expected at least 1")
-    regions = _numbers("features", features, count)
+    regions = _numbers("features", _base64("features", line["features"]), count)
+    boxes = _base64("boxes", line.get("boxes") or b"")
     if boxes:
         corners = _numbers("boxes", boxes, count)
         if corners.shape[1] != 4:
@@ -205,6 +199,34 @@ def _decoded(image_id: str, line: dict[str, Any]) -> _Record:
         return _Record(image_id, regions, corners if size is None else corners / np.tile(size, 2))
     from_features = regions[:, 2048:2052] if regions.shape[1] == _VINVL_WIDTH else None
     return _Record(image_id, regions, from_features)
+
+
+def _of_objects(image_id: str, line: dict[str, Any]) -> _Record:
+    """A record of VinVL's predictions: every object has its own box and its own feature."""
+    objects, size = line["objects"], _size(line)
+    if not isinstance(objects, list) or not objects:
+        raise ValueError(f"objects is {str(objects)[:40]}, expected a list of at least one")
+    features = [_base64("feature", each["feature"]) for each in objects]
+    if len({len(feature) for feature in features}) > 1:
+        raise ValueError("features of the objects differ in length")
+    regions = _numbers("feature", b"".join(features), len(objects))
+    if size is None:
+        return _Record(image_id, regions, None)
+    corners = np.array([each["rect"] for each in objects], _FLOAT)
+    if corners.shape != (len(objects), 4) or not np.isfinite(corners).all():
+        raise ValueError("rect of the objects is not four finite numbers each")
+    return _Record(image_id, regions, corners / np.tile(size, 2))
+
+
+def _size(line: dict[str, Any]) -> np.ndarray | None:
+    """Width and height that boxes are divided by, where the line says them."""
+    if line.get("image_w") is None:
+        return None
+    with np.errstate(over="ignore"):
+        size = np.array([float(line["image_w"]), float(line["image_h"])]).astype(_FLOAT)
+    if not (np.isfinite(size).all() and (size > 0).all()):
+        raise ValueError(f"the image is {size[0]} x {size[1]}, expected a positive size")
+    return size
 
 
 def _base64(field: str, text: str | bytes) -> bytes:
