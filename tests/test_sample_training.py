@@ -12,7 +12,8 @@ from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.evaluation.exact_recall import evaluate
 from hslm_tf.presets import ABLATION_PARTS, preset
 from hslm_tf.runs.evaluation import evaluate_runs
-from hslm_tf.runs.experiment import new_model, train
+from hslm_tf.runs.experiment import train
+from hslm_tf.runs.recipe import new_model
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits
 from hslm_tf.text.split_captions import split_captions

@@ -14,9 +14,10 @@ from hslm_tf.data.pipeline import training_batches
 from hslm_tf.evaluation.exact_recall import evaluate as evaluate_model
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import PRESETS
-from hslm_tf.runs import experiment, splits
+from hslm_tf.runs import splits
 from hslm_tf.runs.checkpoints import RunCheckpoint
 from hslm_tf.runs.hparams import hparams_of
+from hslm_tf.runs.recipe import new_model
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import load_split
 from hslm_tf.runs.tensorboard_log import tag_of
@@ -235,7 +236,7 @@ def test_word_vectors_start_the_embedding(run_flags, tmp_path, caplog):
     config = train.parse([*run_flags, *flags]).config
     captions = splits.load_split(config, "train").captions
     with caplog.at_level("INFO", "hslm_tf"):
-        model = experiment.new_model(config, split_captions(captions))
+        model = new_model(config, split_captions(captions))
     [embedding] = model.text_encoder.get_layer("word_embedding").get_weights()
     assert f"2 of {len(model.vocabulary)} words have pretrained vectors" in caplog.text
     for word in ("photo", "sea"):

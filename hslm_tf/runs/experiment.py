@@ -15,7 +15,6 @@ from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import write_object
 from hslm_tf.data.pipeline import captions_of_step, steps_per_epoch, training_batches
-from hslm_tf.data.sample import sample_word_vectors
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.images.extraction_config import check_same
 from hslm_tf.models.hslm import HSLM
@@ -29,7 +28,7 @@ from hslm_tf.runs.epoch_lines import EpochLines
 from hslm_tf.runs.epoch_log import write_epoch_log
 from hslm_tf.runs.interruption import Interruption
 from hslm_tf.runs.provenance import Provenance
-from hslm_tf.runs.recipe import adapt_optimizer, loss_of, optimizer_of
+from hslm_tf.runs.recipe import adapt_optimizer, loss_of, new_model, optimizer_of
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.run_lock import locked
 from hslm_tf.runs.splits import Splits
@@ -37,10 +36,8 @@ from hslm_tf.runs.tensorboard_log import TensorBoardLog
 from hslm_tf.runs.training_state import TrainingState
 from hslm_tf.runs.validation import DevRecall
 from hslm_tf.text.caption_cache import cached_split
-from hslm_tf.text.split_captions import SplitCaptions
 from hslm_tf.text.tokenizer import TokenizedCaptions
 from hslm_tf.text.vocabulary import Vocabulary
-from hslm_tf.text.word_vectors import load_word_vectors
 from hslm_tf.training.averaging import TrainedWeights
 from hslm_tf.training.callbacks import (
     CollapseWarning,
@@ -243,49 +240,6 @@ def _measure_epoch(model: HSLM, epoch: int, callbacks: Sequence[keras.callbacks.
     listed.on_epoch_begin(epoch)
     listed.on_epoch_end(epoch, model.get_metrics_result())
     listed.on_train_end()
-
-
-def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
-    """Builds an untrained model with its vocabulary and, where configured, pretrained word vectors.
-
-    Args:
-        config: the run's configuration.
-        captions: training captions, the source of the vocabulary unless one is configured.
-
-    Returns:
-        The model.
-    """
-    if config.data.vocabulary is None:
-        vocabulary = Vocabulary.build(captions.counts(), config.data.min_count)
-    else:
-        vocabulary = Vocabulary.load(config.data.vocabulary)
-    policy = keras.config.dtype_policy().name
-    if policy not in ("float32", config.training.precision):
-        logger.warning(
-            "Keras's global policy is %s; the run has a precision of its own, %s (--precision)",
-            policy,
-            config.training.precision,
-        )
-    model = HSLM(config.model, vocabulary.words, dtype=config.training.precision)
-    if config.data.word_vectors is not None:
-        path = config.data.word_vectors
-        vectors, found = load_word_vectors(
-            sample_word_vectors() if path == "sample" else path,
-            vocabulary.words,
-            config.model.word_dim,
-            config.training.seed,
-        )
-        model.text_encoder.get_layer("word_embedding").set_weights([vectors])
-        missing = [word for word, known in zip(vocabulary.words, found, strict=True) if not known]
-        logger.info(
-            "%d of %d words have pretrained vectors; %d (%.1f%%) start random: %s",
-            len(vocabulary) - len(missing),
-            len(vocabulary),
-            len(missing),
-            100 * len(missing) / len(vocabulary),
-            " ".join(missing[:10]) + (" ..." if len(missing) > 10 else ""),
-        )
-    return model
 
 
 def _callbacks(

@@ -1,8 +1,15 @@
-"""Makes what a `TrainingConfig` describes: optimizer, learning rate and losses by step."""
+"""Makes what a `RunConfig` describes: model, optimizer, learning rate and losses by step."""
+
+import logging
 
 import keras
 
-from hslm_tf.config import ModelConfig, TrainingConfig
+from hslm_tf.config import ModelConfig, RunConfig, TrainingConfig
+from hslm_tf.data.sample import sample_word_vectors
+from hslm_tf.models.hslm import HSLM
+from hslm_tf.text.split_captions import SplitCaptions
+from hslm_tf.text.vocabulary import Vocabulary
+from hslm_tf.text.word_vectors import load_word_vectors
 from hslm_tf.training import (
     ContrastiveLoss,
     HardestNegativeTripletLoss,
@@ -10,6 +17,51 @@ from hslm_tf.training import (
     NegativeCurriculum,
 )
 from hslm_tf.training.retrieval_loss import RetrievalLoss
+
+logger = logging.getLogger("hslm_tf")
+
+
+def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
+    """Builds an untrained model with its vocabulary and, where configured, pretrained word vectors.
+
+    Args:
+        config: the run's configuration.
+        captions: training captions, the source of the vocabulary unless one is configured.
+
+    Returns:
+        The model.
+    """
+    if config.data.vocabulary is None:
+        vocabulary = Vocabulary.build(captions.counts(), config.data.min_count)
+    else:
+        vocabulary = Vocabulary.load(config.data.vocabulary)
+    policy = keras.config.dtype_policy().name
+    if policy not in ("float32", config.training.precision):
+        logger.warning(
+            "Keras's global policy is %s; the run has a precision of its own, %s (--precision)",
+            policy,
+            config.training.precision,
+        )
+    model = HSLM(config.model, vocabulary.words, dtype=config.training.precision)
+    if config.data.word_vectors is not None:
+        path = config.data.word_vectors
+        vectors, found = load_word_vectors(
+            sample_word_vectors() if path == "sample" else path,
+            vocabulary.words,
+            config.model.word_dim,
+            config.training.seed,
+        )
+        model.text_encoder.get_layer("word_embedding").set_weights([vectors])
+        missing = [word for word, known in zip(vocabulary.words, found, strict=True) if not known]
+        logger.info(
+            "%d of %d words have pretrained vectors; %d (%.1f%%) start random: %s",
+            len(vocabulary) - len(missing),
+            len(vocabulary),
+            len(missing),
+            100 * len(missing) / len(vocabulary),
+            " ".join(missing[:10]) + (" ..." if len(missing) > 10 else ""),
+        )
+    return model
 
 
 def optimizer_of(training: TrainingConfig, steps: int) -> keras.Optimizer:

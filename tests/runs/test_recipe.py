@@ -8,8 +8,7 @@ import tensorflow as tf
 from hslm_tf.config import ModelConfig, RunConfig, TrainingConfig
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import preset
-from hslm_tf.runs.experiment import new_model
-from hslm_tf.runs.recipe import loss_of, optimizer_of, schedule_of
+from hslm_tf.runs.recipe import loss_of, new_model, optimizer_of, schedule_of
 from hslm_tf.text.split_captions import split_captions
 from hslm_tf.training import ContrastiveLoss, HardestNegativeTripletLoss, LossCurriculum
 from tests.tiny_model import SIZES, WORDS, randomize_model
