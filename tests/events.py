@@ -17,14 +17,6 @@ def tensors_of(folder: Path, plugin: str) -> dict[str, dict[int, Any]]:
     }
 
 
-def texts_of(folder: Path) -> dict[str, dict[int, str]]:
-    """Markdown of the page Text by tag and step."""
-    return {
-        tag: {step: value.item().decode() for step, value in values.items()}
-        for tag, values in tensors_of(folder, "text").items()
-    }
-
-
 def hparams_of_session(folder: Path) -> tuple[str, dict[str, Any]]:
     """Trial and hyperparameters that the page HParams shows of a folder."""
     from tensorboard.plugins.hparams import metadata
