@@ -38,17 +38,7 @@ class AblateArguments:
 
 
 def parse_rows(text: str) -> list[int]:
-    """Reads a list of rows such as "1,5,9-12".
-
-    Args:
-        text: numbers and ranges, separated by commas.
-
-    Returns:
-        The rows in order, each once.
-
-    Raises:
-        ValueError: if it is no such list, or a row is not in Table 4.
-    """
+    """Reads a list of rows such as "1,5,9-12"."""
     rows = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
@@ -62,11 +52,7 @@ def parse_rows(text: str) -> list[int]:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command.
-
-    Args:
-        args: the arguments, by default those of the command line.
-    """
+    """Runs the command."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("hslm_tf").setLevel(logging.INFO)
     with one_line_errors():

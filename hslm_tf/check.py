@@ -65,11 +65,7 @@ class CheckArguments:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command.
-
-    Args:
-        args: the arguments, by default those of the command line.
-    """
+    """Runs the command."""
     logging.basicConfig(format="%(message)s")
     arguments = tyro.cli(CheckArguments, prog="python -m hslm_tf.check", args=args)
     with one_line_errors():

@@ -17,11 +17,7 @@ _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turns what a user can correct into one line on standard error and exit status 1.
-
-    Ctrl-C ends a command with 130, SIGTERM with 143, as a shell does. Anything else is a defect of
-    the program and keeps its traceback.
-    """
+    """Turns what a user can correct into one line on standard error and exit status 1."""
     try:
         with raised_on_sigterm():
             yield
@@ -35,15 +31,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """Makes text of a file safe to print: in a terminal it must not move the cursor or hide others.
-
-    Args:
-        text: any text.
-
-    Returns:
-        The text; control characters but line breaks, lone surrogates and marks that turn the
-        direction of writing are replaced by U+FFFD.
-    """
+    """Replaces what moves the cursor or turns the direction of writing in a terminal."""
     return "".join(
         "\ufffd" if unicodedata.category(c) in ("Cc", "Cs") and c != "\n" or c in _TURNS else c
         for c in text
@@ -51,11 +39,7 @@ def printable(text: str) -> str:
 
 
 def print_table(table: "Table") -> None:
-    """Prints a table at its full width: on a narrow terminal rich would cut numbers off.
-
-    Args:
-        table: the table.
-    """
+    """Prints a table at its full width: on a narrow terminal rich would cut numbers off."""
     from rich.console import Console
 
     needed = Console(width=10_000).measure(table).maximum

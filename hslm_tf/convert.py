@@ -63,11 +63,7 @@ class ConvertArguments:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command.
-
-    Args:
-        args: the arguments, by default those of the command line.
-    """
+    """Runs the command."""
     arguments = tyro.cli(ConvertArguments, prog="python -m hslm_tf.convert", args=args)
     with one_line_errors():
         _run(arguments)

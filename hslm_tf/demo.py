@@ -34,11 +34,7 @@ class DemoArguments:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command.
-
-    Args:
-        args: the arguments, by default those of the command line.
-    """
+    """Runs the command."""
     arguments = tyro.cli(DemoArguments, prog="python -m hslm_tf.demo", args=args)
     with one_line_errors():
         _run(arguments)

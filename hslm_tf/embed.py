@@ -33,11 +33,7 @@ class EmbedArguments:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command.
-
-    Args:
-        args: the arguments, by default those of the command line.
-    """
+    """Runs the command."""
     arguments = tyro.cli(EmbedArguments, prog="python -m hslm_tf.embed", args=args)
     with one_line_errors():
         _run(arguments)

@@ -55,11 +55,7 @@ class EvaluateArguments:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command.
-
-    Args:
-        args: the arguments, by default those of the command line.
-    """
+    """Runs the command."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("hslm_tf").setLevel(logging.INFO)
     arguments = tyro.cli(EvaluateArguments, prog="python -m hslm_tf.evaluate", args=args)

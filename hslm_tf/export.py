@@ -38,11 +38,7 @@ class ExportArguments:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command.
-
-    Args:
-        args: the arguments, by default those of the command line.
-    """
+    """Runs the command."""
     arguments = tyro.cli(ExportArguments, prog="python -m hslm_tf.export", args=args)
     # SIGTERM raises an exception here, so that the unfinished version is removed, as with Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

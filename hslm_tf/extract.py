@@ -59,11 +59,7 @@ class ExtractArguments:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command.
-
-    Args:
-        args: the arguments, by default those of the command line.
-    """
+    """Runs the command."""
     arguments = tyro.cli(ExtractArguments, prog="python -m hslm_tf.extract", args=args)
     with one_line_errors():
         _run(arguments)

@@ -5,18 +5,7 @@ from types import ModuleType
 
 
 def load_extra(package: str, extra: str) -> ModuleType:
-    """Imports a package that belongs to an extra.
-
-    Args:
-        package: the package, such as `jinja2`.
-        extra: the extra, such as `report`.
-
-    Returns:
-        The package.
-
-    Raises:
-        ImportError: if it is not installed.
-    """
+    """Imports a package that belongs to an extra."""
     try:
         return importlib.import_module(package)
     except ImportError as error:

@@ -8,14 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 def check_types(config: Any) -> None:
-    """Refuses values that Python would take all the same, such as "no" for a flag, or NaN.
-
-    Args:
-        config: a dataclass.
-
-    Raises:
-        ValueError: if a field holds another type than its annotation says, or no finite number.
-    """
+    """Refuses values that Python would take all the same, such as "no" for a flag, or NaN."""
     hints = get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, hint = getattr(config, field.name), hints[field.name]

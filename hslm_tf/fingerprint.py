@@ -29,24 +29,7 @@ _SAMPLED_IMAGES = 64
 
 @dataclass(frozen=True)
 class DataFingerprint:
-    """Sizes and hashes of a split; equal for the same content in any format and folder.
-
-    Captions, their order, their images and all ids are hashed whole. Of the region features, up to
-    64 images are read, evenly spread from the first to the last. So this misses features that
-    changed in other images only (of 29,000 images, a change to a single one is seen with a chance
-    of 0.2%; features made anew, or in another order, are seen), and boxes.
-
-    Args:
-        images: number of images.
-        captions: number of captions.
-        regions: regions of an image, padding included.
-        width: width of a region feature.
-        dtype: type of the features where they lie, such as `float16`.
-        captions_sha256: hash of the captions.
-        caption_to_image_sha256: hash of the image of every caption.
-        ids_sha256: hash of the image ids; None where there are none, which fits all ids.
-        features_sha256: hash of the features of some images, as float32, and of which are real.
-    """
+    """Sizes and hashes of a split; equal for the same content in any format and folder."""
 
     images: int
     captions: int
@@ -60,17 +43,7 @@ class DataFingerprint:
 
     @classmethod
     def of(cls, dataset: "RetrievalDataset") -> "DataFingerprint":
-        """Reads the features of some images and hashes them with all captions.
-
-        Args:
-            dataset: the split.
-
-        Returns:
-            The fingerprint.
-
-        Raises:
-            DataError: if features cannot be read or are not finite.
-        """
+        """Reads the features of some images and hashes them with all captions."""
         most = min(_SAMPLED_IMAGES, dataset.num_images)
         sampled = np.linspace(0, dataset.num_images - 1, most).astype(np.int64)
         regions, mask = dataset.read_images(sampled)
@@ -96,14 +69,7 @@ class DataFingerprint:
         return hashlib.sha256(json.dumps(dataclasses.asdict(self)).encode()).hexdigest()
 
     def differences(self, earlier: "DataFingerprint") -> list[str]:
-        """Says in what a split is not what it was.
-
-        Args:
-            earlier: its fingerprint then.
-
-        Returns:
-            Such as "59 captions instead of 60"; empty if it is the same.
-        """
+        """Says in what a split is not what it was."""
         found = [
             f"{now} {name} instead of {then}"
             for name, now, then in (
@@ -132,14 +98,7 @@ class DataFingerprint:
 
 
 def model_fingerprint(model: "HSLM") -> str:
-    """Hash of everything that a score depends on: configuration, vocabulary, weights.
-
-    Args:
-        model: the model.
-
-    Returns:
-        64 hexadecimal digits; equal for a model and its saved and loaded copy.
-    """
+    """Hash of everything that a score depends on: configuration, vocabulary, weights."""
     config = model.get_config()
     parts = (model.image_encoder, model.text_encoder, model.matcher)
     settings = json.dumps([config["config"], config["vocabulary"], config["dtype"]])
@@ -147,15 +106,7 @@ def model_fingerprint(model: "HSLM") -> str:
 
 
 def weights_fingerprint(weights: Iterable[Any], settings: str = "") -> str:
-    """Hash of the weights of a network.
-
-    Args:
-        weights: variables or arrays, in order.
-        settings: what else the network's results depend on.
-
-    Returns:
-        64 hexadecimal digits.
-    """
+    """Hash of the weights of a network."""
     digest = hashlib.sha256(settings.encode())
     for weight in map(np.asarray, weights):
         digest.update(f"{weight.dtype} {weight.shape}".encode())
@@ -165,13 +116,7 @@ def weights_fingerprint(weights: Iterable[Any], settings: str = "") -> str:
 
 @dataclass(frozen=True)
 class CodeFingerprint:
-    """The state of the package's own source files.
-
-    Args:
-        sha256: hash of all of them; the same for a checkout and the wheel built from it.
-        commit: the commit in git, where they lie in a work tree of it; None elsewhere.
-        modified: whether they differ from that commit; None without one.
-    """
+    """The state of the package's own source files."""
 
     sha256: str
     commit: str | None = None
@@ -179,11 +124,7 @@ class CodeFingerprint:
 
     @classmethod
     def now(cls) -> "CodeFingerprint":
-        """Hashes the files and asks git, which need not be there.
-
-        Returns:
-            The state.
-        """
+        """Hashes the files and asks git, which need not be there."""
         folders = _folders()
         files = {
             f"{package.replace('.', '/')}/{file.relative_to(folder).as_posix()}": file
@@ -202,14 +143,7 @@ class CodeFingerprint:
         return f"commit {self.commit[:10]}" + (" with changes" if self.modified else "")
 
     def difference(self, earlier: "CodeFingerprint") -> str | None:
-        """Says how the code is not what it was.
-
-        Args:
-            earlier: its state then.
-
-        Returns:
-            The difference; None if the files are the same, whatever git says.
-        """
+        """Says how the code is not what it was."""
         if self.sha256 == earlier.sha256:
             return None
         commits = "" if str(self) == str(earlier) else f" ({self} instead of {earlier})"

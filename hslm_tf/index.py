@@ -43,11 +43,7 @@ class IndexArguments:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command.
-
-    Args:
-        args: the arguments, by default those of the command line.
-    """
+    """Runs the command."""
     arguments = tyro.cli(IndexArguments, prog="python -m hslm_tf.index", args=args)
     with one_line_errors():
         _run(arguments)

@@ -68,11 +68,7 @@ class SearchArguments:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command.
-
-    Args:
-        args: the arguments, by default those of the command line.
-    """
+    """Runs the command."""
     arguments = tyro.cli(SearchArguments, prog="python -m hslm_tf.search", args=args)
     with one_line_errors():
         _run(arguments)

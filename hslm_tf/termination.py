@@ -13,14 +13,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def raised_on_sigterm() -> Iterator[None]:
-    """Raises `Terminated` where the program stands when SIGTERM comes.
-
-    Only the main thread can handle signals: in others, and where SIGTERM is ignored or handled
-    already, nothing changes.
-
-    Yields:
-        Nothing.
-    """
+    """Raises `Terminated` where the program stands when SIGTERM comes."""
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield

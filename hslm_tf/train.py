@@ -48,19 +48,7 @@ class TrainArguments:
 
 
 def parse(args: Sequence[str] | None = None) -> TrainArguments:
-    """Parses the command line; defaults are those of the preset or of the run to resume.
-
-    Args:
-        args: the arguments, by default those of the command line.
-
-    Returns:
-        The arguments, the resolved configuration among them.
-
-    Raises:
-        ValueError: if there is no such preset, values are impossible, or a run would be resumed
-            with another configuration.
-        FileNotFoundError: if there is no run to resume.
-    """
+    """Parses the command line; defaults are those of the preset or of the run to resume."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset")
     first.add_argument("--resume", type=Path)
@@ -90,11 +78,7 @@ def parse(args: Sequence[str] | None = None) -> TrainArguments:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command.
-
-    Args:
-        args: the arguments, by default those of the command line.
-    """
+    """Runs the command."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("hslm_tf").setLevel(logging.INFO)
     with one_line_errors():

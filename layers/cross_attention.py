@@ -194,10 +194,7 @@ class CrossAttention(keras.layers.Layer):
 
 
 def _few_scaled(weights: tf.Tensor, regions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Attended vectors at unit length and their weights, for few words.
-
-    Lengths are taken of the vectors themselves: products of all regions would be more numbers.
-    """
+    """Attended vectors at unit length and their weights, for few words."""
     attended = tf.matmul(tf.cast(weights, regions.dtype), regions)
     wide = tf.cast(attended, weights.dtype)
     scale = _reciprocal_lengths(tf.reduce_sum(wide * wide, -1, keepdims=True), regions.dtype)
@@ -205,10 +202,7 @@ def _few_scaled(weights: tf.Tensor, regions: tf.Tensor) -> tuple[tf.Tensor, tf.T
 
 
 def _many_scaled(weights: tf.Tensor, regions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The same for many words.
-
-    Lengths come from 36 x 36 products in place of several passes over vectors of the joint width.
-    """
+    """The same for many words."""
     # No gradient of its own: within a condition within a loop, TensorFlow loses what that captures.
     weights = weights * _reciprocal_lengths(_squared_lengths(weights, regions), regions.dtype)
     return tf.matmul(tf.cast(weights, regions.dtype), regions), weights

@@ -12,27 +12,13 @@ from tensorflow.python.framework.ops import gradient_registry
 
 
 def custom_gradient(function: Callable[..., tuple]) -> Callable[..., Any]:
-    """`tf.custom_gradient` that does not keep its graph alive, see `gradients_end_with_graph`.
-
-    Args:
-        function: returns its result, one tensor or several, and a function that turns the
-            gradient of the result into those of the arguments.
-
-    Returns:
-        A function of the same arguments that returns the result.
-    """
+    """`tf.custom_gradient` that does not keep its graph alive, see `gradients_end_with_graph`."""
     return gradients_end_with_graph()(tf.custom_gradient(function))
 
 
 @contextlib.contextmanager
 def gradients_end_with_graph() -> Iterator[None]:
-    """Custom gradients that are used within this context are forgotten with their graph.
-
-    TensorFlow registers every use of a custom gradient in a graph under a name, and never forgets
-    it. The gradient knows the tensors of the graph, and the graph its weights: a process that
-    trains one model after another would keep all of them. Here the graph holds its gradients, and
-    the registry only weak references to them. Optimizers of Keras use a custom gradient too.
-    """
+    """Custom gradients that are used within this context are forgotten with their graph."""
     registered = gradient_registry._registry
     before = set(registered)
     try:

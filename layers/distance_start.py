@@ -17,11 +17,7 @@ NOISE = 0.1
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
 class DistanceKernel(keras.initializers.Initializer):
-    """Starts W of Eq. 17 `[width, units]`: the first half of its columns near 1, the rest near 0.
-
-    Args:
-        seed: seed of the random deviations from 1 and 0.
-    """
+    """Starts W of Eq. 17 `[width, units]`: half of its columns near 1, the rest near 0."""
 
     def __init__(self, seed: int | None = None) -> None:
         self.seed = seed

@@ -101,10 +101,7 @@ class GraphConv(keras.layers.Layer):
     def _products(
         self, nodes: keras.KerasTensor, scale: keras.KerasTensor | float
     ) -> keras.KerasTensor:
-        """A before it is masked.
-
-        `A = (R W_mu + b_mu) (R W_nu + b_nu)^T = (R W_mu W_nu^T + b_mu W_nu^T) R^T + mu(R) . b_nu`.
-        """
+        """A before it is masked."""
         nu_kernel = ops.transpose(self.nu.kernel)
         products = _chain(nodes, self.mu.kernel, nu_kernel, self.mu.bias)
         offsets = ops.tensordot(nodes, ops.matmul(self.mu.kernel, self.nu.bias[:, None]), 1)
@@ -132,11 +129,7 @@ def _chain(
     first_bias: keras.KerasTensor,
     relations: keras.KerasTensor | None = None,
 ) -> keras.KerasTensor:
-    """Applies two linear maps one after the other, `(x W_1 + b_1) W_2`, and `relations` to that.
-
-    No nonlinearity stands between them. So where the rows of `x` outnumber its width, the product
-    of the kernels is computed first, which halves the work. The two kernels stay the weights.
-    """
+    """Applies two linear maps one after the other, `(x W_1 + b_1) W_2`, and `relations` to that."""
     width = x.shape[-1]
     first, second = ops.convert_to_tensor(first), ops.convert_to_tensor(second)
     bias = ops.matmul(ops.convert_to_tensor(first_bias)[None], second)[0]
@@ -159,10 +152,7 @@ def _chain(
 def _received(
     relations: tf.Tensor, nodes: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
 ) -> tuple[tf.Tensor, Callable]:
-    """`relations (nodes kernel + bias)`, whose gradient does without the messages in brackets.
-
-    They are as large as the nodes, and would be kept for the gradient of the relations.
-    """
+    """`relations (nodes kernel + bias)`, whose gradient does without the messages in brackets."""
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
         width = nodes.shape[-1]

@@ -13,21 +13,7 @@ def wide_dtype(x: keras.KerasTensor) -> str:
 
 
 def l2_normalize(x: keras.KerasTensor, axis: int = -1, epsilon: float = 1e-12) -> keras.KerasTensor:
-    """Scales vectors to unit length; a vector of nearly no length has no gradient.
-
-    `x * rsqrt(max(sum(x ** 2), epsilon))`, computed in float32 at least and returned in the
-    dtype of `x`. The usual `x / (norm(x) + epsilon)` has a NaN gradient at the zero vector,
-    which masked rows are. The slope there, `epsilon ** -0.5`, is as useless: a vector without a
-    direction would get a gradient a million times as large as others, in every such layer again.
-
-    Args:
-        x: tensor of any shape.
-        axis: the axis whose vectors are normalized.
-        epsilon: lower bound of the squared length.
-
-    Returns:
-        A tensor of the shape and dtype of `x`.
-    """
+    """Scales vectors to unit length; a vector of nearly no length has no gradient."""
     wide = ops.cast(x, wide_dtype(x))
     return ops.cast(_unit(wide, axis, epsilon), x.dtype)
 
@@ -51,20 +37,7 @@ def _unit(x: tf.Tensor, axis: int, epsilon: float) -> tf.Tensor:
 
 
 def affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """`x kernel + bias`, computed as a product of rows.
-
-    The bias is added apart: a bfloat16 product that oneDNN fuses with its bias takes up to twice as
-    long on cores with AMX, and in float32 nothing is gained by fusing.
-
-    Args:
-        x: `[..., width]`, of three dimensions at least: a shape between product and bias is what
-            keeps TensorFlow from fusing them.
-        kernel: `[width, units]`.
-        bias: `[units]`.
-
-    Returns:
-        `[..., units]`.
-    """
+    """`x kernel + bias`, computed as a product of rows."""
     rows = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel)
     mapped = tf.reshape(rows, tf.concat([tf.shape(x)[:-1], [kernel.shape[-1]]], axis=0))
     return tf.nn.bias_add(tf.ensure_shape(mapped, [*x.shape[:-1], kernel.shape[-1]]), bias)
@@ -73,16 +46,7 @@ def affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
 def masked_softmax(
     logits: keras.KerasTensor, mask: keras.KerasTensor | None, axis: int = -1
 ) -> keras.KerasTensor:
-    """Softmax in float32 at least, over the real entries only.
-
-    Args:
-        logits: tensor of any shape.
-        mask: boolean tensor that broadcasts against `logits`, True where an entry is real.
-        axis: the axis that sums to one.
-
-    Returns:
-        Float32 (or float64) weights; entries that are not real weigh 0.
-    """
+    """Softmax in float32 at least, over the real entries only."""
     logits = ops.cast(logits, wide_dtype(logits))
     if mask is None:
         return ops.softmax(logits, axis=axis)
@@ -93,16 +57,7 @@ def masked_softmax(
 def num_valid(
     mask: keras.KerasTensor | None, x: keras.KerasTensor, dtype: str
 ) -> keras.KerasTensor:
-    """Counts the real rows of each matrix, the M and N of the paper's denominators.
-
-    Args:
-        mask: boolean `[..., rows]`, or None where all rows are real.
-        x: `[..., rows, width]`, the matrices that the mask belongs to.
-        dtype: dtype of the count.
-
-    Returns:
-        Tensor `[..., 1, 1]` (a scalar without a mask), at least 1.
-    """
+    """Counts the real rows of each matrix, the M and N of the paper's denominators."""
     if mask is None:
         return ops.cast(ops.shape(x)[-2], dtype)
     count = ops.sum(ops.cast(mask, dtype), axis=-1)[..., None, None]

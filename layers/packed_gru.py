@@ -15,16 +15,7 @@ from hslm_tf.layers.custom_gradient import custom_gradient
 
 
 class Packing(NamedTuple):
-    """Where the words of padded captions stand when packed step by step.
-
-    Attributes:
-        words: int32 `[words]`, the place of each packed word among the `captions x tokens` padded
-            ones; words of step 0 first, those of one step from the longest caption to the shortest.
-        reversed: int32 `[words]`, the packed place of the word that the opposite direction reads
-            at the same step; applied twice, it gives the original order.
-        counts: int32 `[steps]`, words of each step.
-        starts: int32 `[steps]`, words before each step.
-    """
+    """Where the words of padded captions stand when packed step by step."""
 
     words: tf.Tensor
     reversed: tf.Tensor
@@ -33,14 +24,7 @@ class Packing(NamedTuple):
 
 
 def packing(mask: tf.Tensor) -> Packing:
-    """Packs captions step by step.
-
-    Args:
-        mask: boolean `[captions, tokens]`, True for real words, padding on the right.
-
-    Returns:
-        The packing.
-    """
+    """Packs captions step by step."""
     lengths = tf.math.count_nonzero(mask, axis=1, dtype=tf.int32)
     order = tf.argsort(lengths, direction="DESCENDING", stable=True)
     place = tf.where(tf.transpose(tf.gather(mask, order)))
@@ -61,23 +45,7 @@ def packing(mask: tf.Tensor) -> Packing:
 def packed_gru(
     inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, counts: tf.Tensor, starts: tf.Tensor
 ) -> tuple[tf.Tensor, Callable]:
-    """Runs the recurrence of Keras's GRU (`reset_after=True`) from zero states, in one direction.
-
-    `z, r = sigmoid(x_z + h U_z), sigmoid(x_r + h U_r)`,
-    `c = tanh(x_c + r (h U_c + b_c))`, `h' = z h + (1 - z) c`. Matrix products are computed in the
-    dtype of the kernel, everything else in that of `bias`.
-
-    Args:
-        inputs: `[words, 3 units]`, packed words times input kernel, with all biases but b_c; gates
-            in the order z, r, c.
-        kernel: `[units, 3 units]`, recurrent kernel U.
-        bias: `[units]`, float32 or float64, b_c.
-        counts: int32 `[steps]`, see `Packing`.
-        starts: int32 `[steps]`, see `Packing`.
-
-    Returns:
-        The states `[words, units]`, packed, in the dtype of `bias`.
-    """
+    """Runs Keras's GRU (`reset_after=True`) from zero states, in one direction."""
     wide, narrow, units = bias.dtype, kernel.dtype, kernel.shape[0]
     steps = tf.size(counts)
 
@@ -164,19 +132,7 @@ def packed_gru(
 def packed_gru_states(
     inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, counts: tf.Tensor
 ) -> tf.Tensor:
-    """Runs `packed_gru` without a gradient of its own.
-
-    Nothing is kept for a gradient. TensorFlow can derive it, more slowly.
-
-    Args:
-        inputs: `[words, 3 units]`, as for `packed_gru`.
-        kernel: `[units, 3 units]`, recurrent kernel U.
-        bias: `[units]`, float32 or float64, b_c.
-        counts: int32 `[steps]`, see `Packing`.
-
-    Returns:
-        States `[words, units]`, packed, in the dtype of `bias`.
-    """
+    """Runs `packed_gru` without a gradient of its own."""
     wide, narrow = bias.dtype, kernel.dtype
     units, steps = kernel.shape[0], tf.size(counts)
 

@@ -17,30 +17,14 @@ def num_captions(segment_ids: tf.Tensor) -> tf.Tensor:
 
 
 def pack_words(words: tf.Tensor, word_mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Packs a padded batch of captions into one block.
-
-    Args:
-        words: `[captions, tokens, width]`, padded word vectors.
-        word_mask: boolean `[captions, tokens]`, True for real words.
-
-    Returns:
-        The real words `[1, words, width]` and their caption index, int32 `[1, words]`.
-    """
+    """Packs a padded batch of captions into one block."""
     rows = tf.where(word_mask)
     packed = tf.gather_nd(words, rows)
     return packed[None], tf.cast(rows[None, :, 0], tf.int32)
 
 
 class _Segments(NamedTuple):
-    """The captions of all blocks and images as segments of one long list of words.
-
-    The first segment of every block is extra: it takes the padding words of the block before.
-    So the ids never decrease, as `tf.math.segment_sum` requires.
-
-    Attributes:
-        ids: int32 `[blocks * images * words]`.
-        shape: the three numbers blocks, images, captions + 1.
-    """
+    """The captions of all blocks and images as segments of one long list of words."""
 
     ids: tf.Tensor
     shape: tf.Tensor
@@ -74,28 +58,12 @@ def _spread(per_caption: tf.Tensor, segments: _Segments) -> tf.Tensor:
 
 
 def sum_by_caption(x: tf.Tensor, segment_ids: tf.Tensor) -> tf.Tensor:
-    """Sums the packed words of each caption.
-
-    Args:
-        x: `[blocks, images, words, width]`.
-        segment_ids: int32 `[blocks, words]`, -1 for padding.
-
-    Returns:
-        `[blocks, images, captions, width]` in the dtype of `x`.
-    """
+    """Sums the packed words of each caption."""
     return _reduce(tf.math.segment_sum, x, _segments(segment_ids, tf.shape(x)[1]))
 
 
 def spread_to_words(per_caption: tf.Tensor, segment_ids: tf.Tensor) -> tf.Tensor:
-    """Gives every packed word the vector of its caption.
-
-    Args:
-        per_caption: `[blocks, images, captions, width]`.
-        segment_ids: int32 `[blocks, words]`; what padding words get is not defined.
-
-    Returns:
-        `[blocks, images, words, width]`.
-    """
+    """Gives every packed word the vector of its caption."""
     images, width = tf.shape(per_caption)[1], tf.shape(per_caption)[3]
     rows = _spread(per_caption, _segments(segment_ids, images))
     blocks, words = tf.unstack(tf.shape(segment_ids))
@@ -107,15 +75,7 @@ def spread_to_words(per_caption: tf.Tensor, segment_ids: tf.Tensor) -> tf.Tensor
 
 
 def softmax_by_caption(logits: tf.Tensor, segment_ids: tf.Tensor) -> tf.Tensor:
-    """Softmax over the packed words of each caption.
-
-    Args:
-        logits: `[blocks, images, words]`, float32 or float64.
-        segment_ids: int32 `[blocks, words]`, -1 for padding.
-
-    Returns:
-        Weights `[blocks, images, words]`; padding words weigh 0.
-    """
+    """Softmax over the packed words of each caption."""
     x = logits[..., None]
     segments = _segments(segment_ids, tf.shape(logits)[1])
     # The softmax does not depend on the shift, so no gradient goes through it.

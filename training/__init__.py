@@ -4,6 +4,8 @@ from hslm_tf.training.contrastive_loss import ContrastiveLoss
 from hslm_tf.training.curriculum import NegativeCurriculum
 from hslm_tf.training.loss_curriculum import LossCurriculum
 from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss
+from hslm_tf.training.scored_batch import ScoredBatch
+from hslm_tf.training.trainer import RetrievalTrainer
 from hslm_tf.training.triplet_loss import HardestNegativeTripletLoss
 
 __all__ = [
@@ -13,4 +15,6 @@ __all__ = [
     "LossCurriculum",
     "NegativeCurriculum",
     "RetrievalLoss",
+    "RetrievalTrainer",
+    "ScoredBatch",
 ]

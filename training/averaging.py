@@ -8,14 +8,7 @@ import keras
 
 @contextlib.contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Gives the model its averaged weights for a while, where the optimizer keeps an average.
-
-    Args:
-        model: a model; unless its optimizer has `use_ema`, nothing changes.
-
-    Yields:
-        Nothing. Afterwards the model has the weights that it is trained on.
-    """
+    """Gives the model its averaged weights for a while, where the optimizer keeps an average."""
     if not _averages(model):
         yield
         return
@@ -29,10 +22,7 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
 
 
 class TrainedWeights(keras.callbacks.Callback):
-    """Gives the model the weights that it is trained on at the end of `fit`, not their average.
-
-    So another `fit` goes on from there.
-    """
+    """Gives the model the weights that it is trained on at the end of `fit`, not their average."""
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if _averages(self.model):

@@ -14,17 +14,7 @@ logger = logging.getLogger("hslm_tf")
 
 
 class Validation(keras.callbacks.Callback):
-    """Adds measurements of the model to the logs of every epoch, as `val_...`.
-
-    Where the optimizer averages the weights, the average is measured.
-
-    Args:
-        measure: called with the model; returns numbers by name, such as recalls and rsum.
-        every: epochs from one measurement to the next; the last epoch is always measured.
-        names: names of the numbers, which are NaN after the other epochs; needed unless `every`
-            is 1.
-        last_epoch: the last epoch, counted from 1; by default that of this call of `fit`.
-    """
+    """Adds measurements of the model to the logs of every epoch, as `val_...`."""
 
     def __init__(
         self,
@@ -56,25 +46,12 @@ class LearningRateLog(keras.callbacks.Callback):
 
 
 def seed_states(model: keras.Model) -> list[keras.Variable]:
-    """The states of a model's random generators, which dropout draws from.
-
-    Args:
-        model: the model.
-
-    Returns:
-        Variables `[2]`.
-    """
+    """The states of a model's random generators, which dropout draws from."""
     return [v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state")]
 
 
 class SeedOfEpoch(keras.callbacks.Callback):
-    """Makes dropout a function of the seed and the epoch, so that a resumed run draws the same.
-
-    Keras does not save the states of its random generators.
-
-    Args:
-        seed: seed of the run.
-    """
+    """Makes dropout a function of the seed and the epoch, so that a resumed run draws the same."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -88,11 +65,7 @@ class SeedOfEpoch(keras.callbacks.Callback):
 
 
 class FirstStep(keras.callbacks.Callback):
-    """Logs the time until the end of the first step, in which the graph is built.
-
-    Args:
-        started: when the run began, by `time.perf_counter()`.
-    """
+    """Logs the time until the end of the first step, in which the graph is built."""
 
     def __init__(self, started: float) -> None:
         super().__init__()
@@ -106,14 +79,7 @@ class FirstStep(keras.callbacks.Callback):
 
 
 class Throughput(keras.callbacks.Callback):
-    """Adds `pairs_per_second`, the image-caption pairs trained on per second of an epoch's steps.
-
-    Of an epoch that was resumed, the steps since then count.
-
-    Args:
-        pairs_per_epoch: number of pairs in an epoch.
-        steps_per_epoch: number of steps in an epoch.
-    """
+    """Adds `pairs_per_second`: image-caption pairs per second of an epoch's steps."""
 
     def __init__(self, pairs_per_epoch: int, steps_per_epoch: int) -> None:
         super().__init__()
@@ -134,15 +100,7 @@ class Throughput(keras.callbacks.Callback):
 
 
 class CollapseWarning(keras.callbacks.Callback):
-    """Warns when hardest negatives have collapsed the model.
-
-    A collapsed model gives all pairs the same score: the loss stays at twice the margin and nearly
-    every hinge is active.
-
-    Args:
-        margin: margin of the triplet loss.
-        tolerance: relative difference from twice the margin that still counts as equal.
-    """
+    """Warns when hardest negatives have collapsed the model."""
 
     def __init__(self, margin: float, tolerance: float = 0.02) -> None:
         super().__init__()

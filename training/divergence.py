@@ -7,19 +7,7 @@ import keras
 
 
 class StopOnDivergence(keras.callbacks.Callback):
-    """Stops training with an error when the loss or the gradients are not finite.
-
-    Under mixed_float16 gradients may overflow: loss scaling leaves out such a step and halves the
-    scale. That is an error only when it does not end.
-
-    Args:
-        captions_of: called with epoch and step, from 0; gives the captions of that batch. None:
-            errors do not name them.
-        checkpoint: gives a sentence on what was saved last.
-        start: epoch and step, from 0, that training begins with.
-        patience: steps left out one after another that loss scaling may need. From its first scale,
-            2**15, twenty halvings lead to 2**-5.
-    """
+    """Stops training with an error when the loss or the gradients are not finite."""
 
     def __init__(
         self,

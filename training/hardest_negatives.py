@@ -8,19 +8,7 @@ def admissible_negatives(
     same_image_negatives: bool = False,
     token_ids: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Says which pairs of a batch are negatives.
-
-    Args:
-        image_index: int `[batch]`; pairs with the same value show the same image.
-        same_image_negatives: lets other captions of the same image be negatives, as older code
-            does; the pair itself never is.
-        token_ids: int `[batch, tokens]`, the captions. A caption that stands beside an image
-            anywhere in the batch, word for word, is then no negative of the image. None: captions
-            are not compared.
-
-    Returns:
-        Boolean `[batch, batch]`, images x captions, symmetric.
-    """
+    """Says which pairs of a batch are negatives."""
     if same_image_negatives:
         admissible = ~tf.eye(tf.shape(image_index)[0], dtype=tf.bool)
     else:
@@ -37,16 +25,7 @@ def admissible_negatives(
 def draw_candidates(
     admissible: tf.Tensor, candidate_fraction: tf.Tensor, noise: tf.Tensor
 ) -> tf.Tensor:
-    """Draws k of each query's admissible negatives, `k = max(1, ceil(fraction (batch - 1)))`.
-
-    Args:
-        admissible: boolean `[queries, candidates]`.
-        candidate_fraction: scalar in [0, 1]; 0 is one random negative a query, 1 is all of them.
-        noise: uniform float `[queries, candidates]`; the k smallest of each row are drawn.
-
-    Returns:
-        Boolean `[queries, candidates]`, a subset of `admissible`.
-    """
+    """Draws k of each query's admissible negatives, `k = max(1, ceil(fraction (batch - 1)))`."""
     batch = tf.cast(tf.shape(admissible)[1], tf.float32)
     # A rounding error in the product must not raise a whole number to the next one.
     drawn = tf.maximum(1, tf.cast(tf.math.ceil(candidate_fraction * (batch - 1) - 1e-4), tf.int32))
@@ -56,15 +35,7 @@ def draw_candidates(
 
 
 def hardest(scores: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
-    """Finds the highest-scoring candidate of every query, ties to the first index.
-
-    Args:
-        scores: `[queries, candidates]`.
-        candidates: boolean `[queries, candidates]`.
-
-    Returns:
-        Int32 `[queries]`; 0 for a query without candidates.
-    """
+    """Finds the highest-scoring candidate of every query, ties to the first index."""
     scores = tf.where(candidates, scores, scores.dtype.min)
     best = tf.equal(scores, tf.reduce_max(scores, axis=-1, keepdims=True))
     # Which of several maxima tf.argmax returns is not documented.

@@ -16,11 +16,7 @@ def num_replicas() -> int:
 
 
 def own_share(rows: tf.Tensor) -> tf.Tensor:
-    """The rows that this replica scores; those of all replicas, in order, are all rows.
-
-    Args:
-        rows: `[n, ...]`, the same on all replicas.
-    """
+    """The rows that this replica scores; those of all replicas, in order, are all rows."""
     if num_replicas() == 1:
         return rows
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -29,11 +25,7 @@ def own_share(rows: tf.Tensor) -> tf.Tensor:
 
 
 def gathered(rows: tf.Tensor) -> tf.Tensor:
-    """The rows of all replicas, in order. The gradients of all replicas are added up.
-
-    Args:
-        rows: `[n, ...]`; n may differ between replicas.
-    """
+    """The rows of all replicas, in order. The gradients of all replicas are added up."""
     if num_replicas() == 1:
         return rows
     # Not every device gathers booleans; and gradients are added up in this type on the way back.
@@ -58,14 +50,7 @@ def summed(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
 
 def of_first_replica(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Leaves the gradients to the first replica; others have zeros.
-
-    An optimizer adds up what replicas give it, but clips before: so it clips the gradient of the
-    whole batch. Infinite gradients become NaN elsewhere, so that all replicas leave out the step.
-
-    Args:
-        gradients: those of the whole batch, the same on all replicas.
-    """
+    """Leaves the gradients to the first replica; others have zeros."""
     if num_replicas() == 1:
         return list(gradients)
     first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0

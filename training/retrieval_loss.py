@@ -28,12 +28,7 @@ class BatchLosses(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """What is computed in an epoch, where losses follow one another.
-
-    Attributes:
-        loss: the loss, the same object for equal stages.
-        first_step: the training step that the loss counts from.
-    """
+    """What is computed in an epoch, where losses follow one another."""
 
     loss: "RetrievalLoss"
     first_step: int = 0
@@ -58,14 +53,7 @@ class RetrievalLoss(ABC):
 
     @abstractmethod
     def __call__(self, batch: ScoredBatch) -> BatchLosses:
-        """Computes the loss.
-
-        Args:
-            batch: the batch; it is asked for the scores that the loss needs.
-
-        Returns:
-            The loss and what is worth watching about it.
-        """
+        """Computes the loss."""
 
     def at(self, step: int) -> Stage:
         """The stage of an epoch; the model has a graph of its own for every stage.

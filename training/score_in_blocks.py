@@ -17,23 +17,7 @@ def score_in_blocks(
     variables: Sequence[keras.Variable],
     block_size: int | tf.Tensor,
 ) -> tf.Tensor:
-    """Scores rows, such as images, against what they share, such as all captions of a batch.
-
-    The tensors between inputs and scores are large: for every image, a vector for every word. Where
-    one block holds all rows, they are kept for the gradient. Otherwise nothing is kept, and the
-    gradient scores each block once more; rows whose scores the loss does not depend on are left
-    out there.
-
-    Args:
-        score: scores a block of rows against `shared`; one score, or one vector of them, a row.
-        rows: tensors whose first dimension is the n rows.
-        shared: what every block takes whole.
-        variables: the trainable variables that `score` uses.
-        block_size: rows of a block.
-
-    Returns:
-        The scores, `[n]` or `[n, m]`, float32 (float64 of float64 inputs).
-    """
+    """Scores rows, such as images, against what they share, such as all captions of a batch."""
     # The gradient of a condition cannot read eager tensors, such as the mask of a constant batch,
     # nor variables: both are read here and passed on.
     rows, shared = ({key: tf.identity(x) for key, x in part.items()} for part in (rows, shared))

@@ -204,14 +204,7 @@ class RetrievalTrainer(keras.Model):
 def exclude_from_weight_decay(
     optimizer: keras.Optimizer, variables: Sequence[keras.Variable]
 ) -> None:
-    """Excludes biases, norms and scales from weight decay.
-
-    These are all vectors and scalars, and the biases of recurrent layers, which are matrices.
-
-    Args:
-        optimizer: an optimizer that is not built yet, or a wrapper for loss scaling around one.
-        variables: the variables that it will train.
-    """
+    """Excludes biases, norms and scales from weight decay."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if inner.weight_decay:
         spared = [v for v in variables if len(v.shape) < 2 or v.path.endswith("/bias")]

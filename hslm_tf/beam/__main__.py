@@ -66,11 +66,7 @@ class BeamArguments:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command.
-
-    Args:
-        args: the arguments, by default those of the command line.
-    """
+    """Runs the command."""
     args = list(sys.argv[1:] if args is None else args)
     end = args.index("--") if "--" in args else len(args)
     arguments = tyro.cli(BeamArguments, prog="python -m hslm_tf.beam", args=args[:end])

@@ -31,22 +31,7 @@ def collect(
     dataset: RetrievalDataset | None = None,
     memmap_dir: Path | None = None,
 ) -> EncodedDataset:
-    """Puts all shards together; local features stay in their files until they are needed.
-
-    Args:
-        folder: where the shards lie, all of them.
-        plan: what they are.
-        model: the model.
-        heads: its projection heads.
-        dataset: the images' captions, which are encoded here; None: there are none.
-        memmap_dir: folder for temporary files with the words of the captions; None for memory.
-
-    Returns:
-        The good images, in their order in the source, and their captions.
-
-    Raises:
-        DataError: if a shard is missing or damaged, or none of the images is good.
-    """
+    """Puts all shards together; local features stay in their files until they are needed."""
     paths = [folder.file_of(shard) for shard in plan.shards]
     shards = [read_shard(path, _IN_MEMORY) for path in paths]
     rows, ids, vectors, mask = (
@@ -82,18 +67,7 @@ def collect(
 
 
 def write_rejected(folder: WorkFolder, plan: Plan) -> int:
-    """Writes the rejected images of all shards to one file, a JSON object a line.
-
-    Args:
-        folder: where the shards lie.
-        plan: what they are.
-
-    Returns:
-        How many there are; without any, the file is empty.
-
-    Raises:
-        DataError: if a shard is missing or damaged.
-    """
+    """Writes the rejected images of all shards to one file, a JSON object a line."""
     lines = []
     for shard in plan.shards:
         found = read_shard(folder.file_of(shard), _REJECTED)

@@ -8,14 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Shard:
-    """Consecutive images that are encoded together and written to one file.
-
-    Args:
-        number: number of the shard, from 0.
-        count: how many shards there are.
-        first: first image.
-        last: one past the last image.
-    """
+    """Consecutive images that are encoded together and written to one file."""
 
     number: int
     count: int
@@ -29,13 +22,7 @@ class Shard:
 
 
 class Rejected(NamedTuple):
-    """An image that is not encoded, and why: an element of the dead-letter output.
-
-    Attributes:
-        row: number of the image in its source.
-        id: its id.
-        reason: what is wrong with it.
-    """
+    """An image that is not encoded, and why: an element of the dead-letter output."""
 
     row: int
     id: str
@@ -55,15 +42,7 @@ class ImageFeatures(NamedTuple):
 
 
 class ShardItems(NamedTuple):
-    """What is known of a shard's images besides their features.
-
-    Attributes:
-        shard: the shard.
-        rows: int64 `[n]`, numbers of the images in their source.
-        ids: n ids.
-        boxes: float32 `[n, N, 4]`, or None.
-        rejected: images of the shard that could not be read.
-    """
+    """What is known of a shard's images besides their features."""
 
     shard: Shard
     rows: np.ndarray

@@ -23,14 +23,7 @@ class Source(Protocol):
     """Where the images of a shard come from; it is sent to the workers."""
 
     def read(self, shard: Shard) -> tuple[ShardItems, ImageFeatures]:
-        """Reads a shard.
-
-        Args:
-            shard: which images.
-
-        Returns:
-            The images that can be read, and their features; the others are in `rejected`.
-        """
+        """Reads a shard."""
 
 
 class EncodeShards(beam.PTransform):

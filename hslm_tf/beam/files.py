@@ -12,43 +12,18 @@ _DRAFT = "draft-"
 
 
 def is_local(path: str) -> bool:
-    """Whether a path lies in the file system of this machine.
-
-    Args:
-        path: a path or an address.
-
-    Returns:
-        False for an address with a scheme.
-    """
+    """Whether a path lies in the file system of this machine."""
     return FileSystems.get_scheme(path) is None
 
 
 def read_file(path: str) -> bytes:
-    """Reads a file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its content.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
+    """Reads a file."""
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         return file.read()
 
 
 def write_file(path: str, content: bytes) -> None:
-    """Writes a file in one piece: nobody ever sees a part of it.
-
-    Args:
-        path: the file; one that is there is replaced. Its folder is made.
-        content: what to write.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
+    """Writes a file in one piece: nobody ever sees a part of it."""
     folder, name = FileSystems.split(path)
     # A cluster may run the same work twice at the same time, so every draft has its own name.
     draft = FileSystems.join(folder, f"{_DRAFT}{uuid.uuid4().hex}-{name}")
@@ -64,14 +39,7 @@ def write_file(path: str, content: bytes) -> None:
 
 
 def file_sizes(folder: str) -> dict[str, int]:
-    """Lists a folder and the folders below it.
-
-    Args:
-        folder: the folder, without characters of a pattern; it need not exist.
-
-    Returns:
-        Sizes in bytes by path.
-    """
+    """Lists a folder and the folders below it."""
     try:
         (found,) = FileSystems.match([f"{folder}/**"])
     except BeamIOError:
@@ -80,26 +48,14 @@ def file_sizes(folder: str) -> dict[str, int]:
 
 
 def remove_drafts(folder: str) -> None:
-    """Removes what writers left that were killed.
-
-    Args:
-        folder: a folder that nobody writes to now.
-    """
+    """Removes what writers left that were killed."""
     drafts = [path for path in file_sizes(folder) if FileSystems.split(path)[1].startswith(_DRAFT)]
     if drafts:
         FileSystems.delete(drafts)
 
 
 def copy_folder(source: str, target: str) -> None:
-    """Copies all files of a folder and of the folders below it.
-
-    Args:
-        source: the folder.
-        target: where they go.
-
-    Raises:
-        OSError: if there is no file, or one cannot be copied.
-    """
+    """Copies all files of a folder and of the folders below it."""
     paths = file_sizes(source)
     if not paths:
         raise FileNotFoundError(f"{source} holds no files")

@@ -10,27 +10,14 @@ from hslm_tf.retrieval.indexes.milvus_index import MilvusIndex
 
 
 class ShardRows(NamedTuple):
-    """A shard's place in a collection.
-
-    Attributes:
-        path: the shard's file.
-        first: row of its first image in the collection.
-    """
+    """A shard's place in a collection."""
 
     path: str
     first: int
 
 
 class FillMilvus(beam.PTransform):
-    """Sends the vectors of shards to Milvus.
-
-    Takes `ShardRows`, returns the number of vectors of each. An image's row is its id in Milvus.
-
-    Args:
-        uri: address of Milvus, as for `MilvusIndex`.
-        name: as for `MilvusIndex`.
-        collection: what `MilvusIndex.begin` returned.
-    """
+    """Sends the vectors of shards to Milvus."""
 
     def __init__(self, uri: str, name: str, collection: str) -> None:
         super().__init__()

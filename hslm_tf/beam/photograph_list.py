@@ -11,31 +11,14 @@ from hslm_tf.images.listing import SUFFIXES
 
 
 class PhotographList:
-    """Names of photographs in a file, a name a line, of which a worker reads its shard's alone.
-
-    Args:
-        path: the file, a path or an address that all workers see.
-        folder: the folder that the names are relative to.
-        line_ends: int64 `[n]`, where the line of each name ends in the file, bytes.
-    """
+    """Names of photographs in a file, a name a line, of which a worker reads its shard's alone."""
 
     def __init__(self, path: str, folder: str, line_ends: np.ndarray) -> None:
         self._path, self.folder, self._line_ends = path, folder, line_ends
 
     @classmethod
     def of_folder(cls, folder: str, path: str) -> "PhotographList":
-        """Lists a folder and the folders below it, or reads the list that was made before.
-
-        Args:
-            folder: the folder, a path or an address.
-            path: the file of the list; where it is, it is taken as it is.
-
-        Returns:
-            The list, sorted by name.
-
-        Raises:
-            DataError: if there is no photograph, or a name is not one line.
-        """
+        """Lists a folder and the folders below it, or reads the list that was made before."""
         folder = folder.rstrip("/")
         if not FileSystems.exists(path):
             found = (name[len(folder) + 1 :] for name in file_sizes(folder))
@@ -52,26 +35,12 @@ class PhotographList:
         return len(self._line_ends)
 
     def names(self, shard: Shard) -> list[str]:
-        """Reads the names of a shard.
-
-        Args:
-            shard: which photographs.
-
-        Returns:
-            Their names, relative to the folder.
-        """
+        """Reads the names of a shard."""
         start = int(self._line_ends[shard.first - 1]) if shard.first else 0
         with FileSystems.open(self._path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             file.seek(start)
             return file.read(int(self._line_ends[shard.last - 1]) - start).decode().splitlines()
 
     def address(self, name: str) -> str:
-        """Where a photograph lies.
-
-        Args:
-            name: one of the names.
-
-        Returns:
-            Its path or address.
-        """
+        """Where a photograph lies."""
         return FileSystems.join(self.folder, *name.split("/"))

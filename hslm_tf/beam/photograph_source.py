@@ -14,12 +14,7 @@ from hslm_tf.images.photographs import ImageError, decode_photograph
 
 
 class PhotographSource:
-    """Photographs that every worker can read; a photograph's name is its id.
-
-    Args:
-        photographs: which ones.
-        make_extractor: called once by every worker, to which it is sent.
-    """
+    """Photographs that every worker can read; a photograph's name is its id."""
 
     def __init__(
         self, photographs: PhotographList, make_extractor: Callable[[], RegionExtractor]
@@ -27,17 +22,7 @@ class PhotographSource:
         self._photographs, self._make_extractor = photographs, make_extractor
 
     def read(self, shard: Shard) -> tuple[ShardItems, ImageFeatures]:
-        """Reads, decodes and extracts a shard.
-
-        Args:
-            shard: which photographs.
-
-        Returns:
-            The good ones, and their features; the others are in `rejected`.
-
-        Raises:
-            OSError: if a file that is there cannot be read: a runner tries again.
-        """
+        """Reads, decodes and extracts a shard."""
         names, parts, rows = self._photographs.names(shard), [], []
         rejected: list[Rejected] = []
         for block in row_blocks(len(names), PHOTOGRAPHS_AT_ONCE):

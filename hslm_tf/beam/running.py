@@ -37,23 +37,7 @@ def encode(
     heads: ProjectionHeads,
     options: PipelineOptions | None = None,
 ) -> list[Shard]:
-    """Encodes the shards that are not finished.
-
-    Args:
-        source: where the images come from.
-        folder: where the model and the shards go.
-        plan: what the shards are.
-        model: the model.
-        heads: its projection heads.
-        options: options of Beam; by default everything runs in this process.
-
-    Returns:
-        The shards that were encoded; others were finished before.
-
-    Raises:
-        DataError: if the folder was begun with another plan.
-        PipelineError: if the pipeline fails.
-    """
+    """Encodes the shards that are not finished."""
     shards = folder.begin(plan, model, heads)
     if shards:
         with _progress(folder, len(plan.shards)):
@@ -81,21 +65,7 @@ def fill_milvus(
     name: str,
     options: PipelineOptions | None = None,
 ) -> None:
-    """Sends vectors of finished shards to Milvus, where a search of the collection finds them.
-
-    Args:
-        vectors: vectors of the whole collection, float32 `[n, dim]`.
-        folder: where the shards lie.
-        plan: what they are.
-        uri: as for `MilvusIndex`.
-        name: as for `MilvusIndex`.
-        options: as for `encode`; ignored where `uri` is a file, which one process alone can write.
-
-    Raises:
-        ConnectionError: if Milvus fails.
-        ImportError: if it is not installed.
-        PipelineError: if the pipeline fails.
-    """
+    """Sends vectors of finished shards to Milvus, where a search of the collection finds them."""
     index = MilvusIndex(uri, name)
     try:
         collection = index.begin(vectors)
@@ -114,17 +84,7 @@ def fill_milvus(
 
 
 def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
-    """Reads Beam's options.
-
-    Args:
-        flags: such as `--runner`; without a runner everything runs on this machine.
-
-    Returns:
-        The options.
-
-    Raises:
-        ValueError: if there is no such option.
-    """
+    """Reads Beam's options."""
     options = PipelineOptions(list(flags))
     if options.view_as(StandardOptions).runner is None:
         # Beam's own choice would try to download another runner first.
@@ -141,15 +101,7 @@ def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
 def run_pipeline(
     build: Callable[[beam.Pipeline], object], options: PipelineOptions | None = None
 ) -> None:
-    """Runs a pipeline to its end.
-
-    Args:
-        build: called with the pipeline, adds the steps.
-        options: options of Beam; by default everything runs in this process.
-
-    Raises:
-        PipelineError: if the pipeline fails.
-    """
+    """Runs a pipeline to its end."""
     pipeline = beam.Pipeline(options=options or pipeline_options())
     build(pipeline)
     try:

@@ -14,33 +14,14 @@ from hslm_tf.data.npz import BROKEN, read_member
 
 
 def write_shard(path: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes a shard in one piece.
-
-    Args:
-        path: the file.
-        arrays: arrays of numbers and of strings by name.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
+    """Writes a shard in one piece."""
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **arrays)
     write_file(path, content.getvalue())
 
 
 def read_shard(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Reads some arrays of a shard and compares their checksums.
-
-    Args:
-        path: the file.
-        names: names of the arrays; one that the shard does not have is left out.
-
-    Returns:
-        The arrays by name.
-
-    Raises:
-        DataError: if the file is missing or damaged.
-    """
+    """Reads some arrays of a shard and compares their checksums."""
     try:
         with (
             FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
@@ -55,14 +36,7 @@ def read_shard(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 class ShardArray:
-    """One array of a shard, read when rows of it are asked for.
-
-    Args:
-        path: the shard's file.
-        name: name of the array.
-        shape: its shape.
-        dtype: its type.
-    """
+    """One array of a shard, read when rows of it are asked for."""
 
     def __init__(self, path: str, name: str, shape: tuple[int, ...], dtype: np.dtype | str) -> None:
         self._path, self._name = path, name
@@ -72,17 +46,7 @@ class ShardArray:
         return self.shape[0]
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Reads rows.
-
-        Args:
-            rows: int `[b]`.
-
-        Returns:
-            `[b, ...]`.
-
-        Raises:
-            DataError: if the file is damaged, or the array is not what it should be.
-        """
+        """Reads rows."""
         values = read_shard(self._path, [self._name]).get(self._name)
         found = None if values is None else (values.shape, values.dtype)
         if found != (self.shape, self.dtype):

@@ -22,16 +22,7 @@ _FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Everything that the content of the shards depends on.
-
-    Args:
-        source: where the images come from, values that JSON can hold.
-        images: number of images.
-        regions: regions an image, padding included.
-        shard_size: images of a shard.
-        dtype: type that local features are kept in.
-        model: fingerprint of the model and its projection heads.
-    """
+    """Everything that the content of the shards depends on."""
 
     source: dict[str, Any]
     images: int
@@ -47,14 +38,7 @@ class Plan:
 
 
 class WorkFolder:
-    """A folder that can be continued in.
-
-    Args:
-        path: the folder, a path or an address such as `gs://bucket/folder`.
-
-    Raises:
-        ValueError: if its name holds a character of a pattern.
-    """
+    """A folder that can be continued in."""
 
     def __init__(self, path: str) -> None:
         # Beam lists files by patterns, and TensorFlow looks for a model's weights by one.
@@ -80,22 +64,7 @@ class WorkFolder:
         return FileSystems.join(self.path, "rejected.jsonl")
 
     def begin(self, plan: Plan, model: HSLM, heads: ProjectionHeads) -> list[Shard]:
-        """Writes the plan and exports the model, or continues what was begun with the same plan.
-
-        Nobody else may be writing to the folder.
-
-        Args:
-            plan: what the shards are to be.
-            model: the model.
-            heads: its projection heads.
-
-        Returns:
-            The shards that are not finished.
-
-        Raises:
-            DataError: if the folder was begun with another plan.
-            OSError: if it cannot be written to.
-        """
+        """Writes the plan and exports the model, or continues what was begun with the same plan."""
         file = FileSystems.join(self.path, "plan.json")
         content = {"format": _FORMAT, **dataclasses.asdict(plan)}
         if FileSystems.exists(file):
@@ -111,14 +80,7 @@ class WorkFolder:
         return [shard for shard in plan.shards if self.file_of(shard) not in finished]
 
     def file_of(self, shard: Shard) -> str:
-        """Names the file of a shard.
-
-        Args:
-            shard: the shard.
-
-        Returns:
-            Its path.
-        """
+        """Names the file of a shard."""
         return FileSystems.join(self.shards, shard.file_name)
 
 

@@ -16,19 +16,7 @@ _LARGEST_PART = 1.5
 
 @dataclass(frozen=True)
 class BoxReport:
-    """What the boxes of the real regions of a split hold.
-
-    Args:
-        in_pixels: whether most boxes have a corner beyond 1.5: corners are pixels then, and else
-            parts of the image, 0 to 1.
-        smallest: the smallest finite corner, None without one.
-        largest: the largest finite corner, None without one.
-        unreadable: images whose boxes cannot be read.
-        non_finite: boxes with NaN or infinity.
-        empty: boxes with x1 <= x0 or y1 <= y0.
-        outside: boxes that leave the image; in pixels, whose number is not known, to the left or
-            above alone.
-    """
+    """What the boxes of the real regions of a split hold."""
 
     in_pixels: bool
     smallest: float | None
@@ -40,11 +28,7 @@ class BoxReport:
 
 
 class BoxScan:
-    """Gathers a `BoxReport` from blocks of images.
-
-    Args:
-        dataset: a split with boxes.
-    """
+    """Gathers a `BoxReport` from blocks of images."""
 
     def __init__(self, dataset: RetrievalDataset) -> None:
         self._dataset = dataset
@@ -59,11 +43,7 @@ class BoxScan:
         self._before, self._beyond = Occurrences(), Occurrences()
 
     def add(self, images: np.ndarray) -> None:
-        """Reads more images.
-
-        Args:
-            images: int64 `[b]`, consecutive images behind those that were read before.
-        """
+        """Reads more images."""
         dataset = self._dataset
         for found in real_regions(dataset.boxes, dataset, images, self._unreadable):
             self._add(found.items, found.values)

@@ -17,15 +17,7 @@ _SHOWN = 60
 
 @dataclass(frozen=True)
 class UnknownWords:
-    """Words outside the vocabulary, which a model reads as `<unk>`.
-
-    Args:
-        share: of all words.
-        distinct: how many different ones.
-        captions: captions with such a word.
-        whole_captions: captions of such words alone.
-        commonest: the most frequent ones, at most ten.
-    """
+    """Words outside the vocabulary, which a model reads as `<unk>`."""
 
     share: float
     distinct: int
@@ -36,21 +28,7 @@ class UnknownWords:
 
 @dataclass(frozen=True)
 class CaptionReport:
-    """What the captions of a split hold.
-
-    Args:
-        captions: number of captions.
-        fewest: fewest captions of an image.
-        most: most captions of an image.
-        words: number of words.
-        distinct_words: number of different words.
-        lengths: from a number of tokens, `<start>` and `<end>` included, to the captions that have
-            it, rising.
-        repeated: captions with the words of an earlier caption of the split.
-        empty: captions without a letter or a digit.
-        too_long: captions that training truncates.
-        unknown: words outside the vocabulary; None without a vocabulary.
-    """
+    """What the captions of a split hold."""
 
     captions: int
     fewest: int
@@ -65,11 +43,7 @@ class CaptionReport:
 
 
 class CaptionScan:
-    """Splits the captions of a split into words, and tells what they hold.
-
-    Args:
-        dataset: a split with captions.
-    """
+    """Splits the captions of a split into words, and tells what they hold."""
 
     def __init__(self, dataset: RetrievalDataset) -> None:
         self._dataset = dataset
@@ -88,28 +62,13 @@ class CaptionScan:
         return self._split.counts()
 
     def place(self, caption: int) -> str:
-        """Names a caption in a message.
-
-        Args:
-            caption: its number in the split, from 0.
-
-        Returns:
-            The number, and the beginning of the text.
-        """
+        """Names a caption in a message."""
         text = self._dataset.captions[caption]
         shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
         return f"caption {caption} {shown!r}"
 
     def report(self, max_tokens: int, vocabulary: Vocabulary | None) -> CaptionReport:
-        """Tells what the captions hold.
-
-        Args:
-            max_tokens: longest caption, `<start>` and `<end>` included.
-            vocabulary: the words that a model knows, or None.
-
-        Returns:
-            The report.
-        """
+        """Tells what the captions hold."""
         dataset, split = self._dataset, self._split
         again, empty, too_long = Occurrences(), Occurrences(), Occurrences()
         pairs = repeated(self.digests)

@@ -7,16 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class ColumnStatistics:
-    """Numbers about each of F columns; NaN where a column has no finite value.
-
-    Args:
-        count: int64 `[F]`, finite values.
-        smallest: float64 `[F]`.
-        largest: float64 `[F]`.
-        mean: float64 `[F]`.
-        deviation: float64 `[F]`, standard deviation.
-        zeros: float64 `[F]`, share of zeros among the finite values.
-    """
+    """Numbers about each of F columns; NaN where a column has no finite value."""
 
     count: np.ndarray
     smallest: np.ndarray
@@ -37,11 +28,7 @@ class ColumnStatistics:
         return np.argsort(-np.nan_to_num(magnitude), kind="stable")
 
     def overall(self) -> dict[str, float | None]:
-        """The same numbers over all columns together.
-
-        Returns:
-            `smallest`, `largest`, `mean`, `deviation` and `zeros`; None where nothing is finite.
-        """
+        """The same numbers over all columns together."""
         total = self.count.sum()
         if not total:
             return dict.fromkeys(("smallest", "largest", "mean", "deviation", "zeros"))
@@ -59,11 +46,7 @@ class ColumnStatistics:
 
 
 class ColumnMoments:
-    """Gathers `ColumnStatistics` from pieces, in float64; values that are not finite do not count.
-
-    Args:
-        width: number F of columns.
-    """
+    """Gathers `ColumnStatistics` from pieces, in float64, of finite values."""
 
     def __init__(self, width: int) -> None:
         self._count = np.zeros(width, np.int64)
@@ -74,11 +57,7 @@ class ColumnMoments:
         self._squares = np.zeros(width)
 
     def add(self, rows: np.ndarray) -> None:
-        """Takes in more rows.
-
-        Args:
-            rows: floating point `[n, F]`.
-        """
+        """Takes in more rows."""
         if not len(rows):
             return
         values = rows.astype(np.float64)

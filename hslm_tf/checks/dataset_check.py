@@ -33,22 +33,7 @@ def check_dataset(
     max_tokens: int = ModelConfig.max_tokens,
     progress: bool = True,
 ) -> DatasetReport:
-    """Reads a whole data set and reports on it; region features pass through block by block.
-
-    Args:
-        path: a data set that `load_dataset` reads.
-        data: which splits a training reads, and its vocabulary.
-        splits: splits to check; none means all that are found, and those that a training needs.
-        max_tokens: longest caption, `<start>` and `<end>` included.
-        progress: whether to show a progress bar on a terminal.
-
-    Returns:
-        The report. What of the data would stop `python -m hslm_tf.train` is an error among its
-        findings.
-
-    Raises:
-        DataError: if it is no data set.
-    """
+    """Reads a whole data set and reports on it; region features pass through block by block."""
     data = data or DataConfig()
     opened = open_splits(path, data, splits)
     captions = {

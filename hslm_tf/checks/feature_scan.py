@@ -13,25 +13,7 @@ from hslm_tf.data.dataset import RetrievalDataset
 
 @dataclass(frozen=True)
 class FeatureReport:
-    """What the real regions of a split hold; padding is left out.
-
-    Args:
-        dtype: type of the features.
-        images: number of images.
-        region_dim: width F of a region.
-        max_regions: most regions of an image.
-        min_regions: fewest regions of an image.
-        regions: number of real regions that could be read.
-        columns: statistics of every column.
-        unreadable: images that cannot be read.
-        non_finite: regions with NaN or infinity.
-        zero_regions: regions whose values are all zero.
-        zero_images: images whose regions are all zero.
-        repeated_regions: regions that are, byte for byte, an earlier region of the split; zeros do
-            not count.
-        repeated_images: images whose regions are, byte for byte and in order, those of an earlier
-            image of the split; zeros do not count.
-    """
+    """What the real regions of a split hold; padding is left out."""
 
     dtype: str
     images: int
@@ -49,13 +31,7 @@ class FeatureReport:
 
 
 class FeatureScan:
-    """Gathers a `FeatureReport` from blocks of images.
-
-    In memory are one block, numbers of the columns, and a hash of every region.
-
-    Args:
-        dataset: the split.
-    """
+    """Gathers a `FeatureReport` from blocks of images."""
 
     def __init__(self, dataset: RetrievalDataset) -> None:
         self._dataset = dataset
@@ -69,11 +45,7 @@ class FeatureScan:
         self._image_values: list[np.ndarray] = []
 
     def add(self, images: np.ndarray) -> None:
-        """Reads more images.
-
-        Args:
-            images: int64 `[b]`, consecutive images behind those that were read before.
-        """
+        """Reads more images."""
         dataset = self._dataset
         for found in real_regions(dataset.region_features, dataset, images, self._unreadable):
             # As in training, a float64 that float32 cannot hold counts as infinity.

@@ -10,13 +10,7 @@ from hslm_tf.text.vocabulary import SPECIAL_WORDS, Vocabulary
 
 @dataclass(frozen=True)
 class KnownWords:
-    """A vocabulary and where it comes from.
-
-    Args:
-        vocabulary: the vocabulary; None where there is none.
-        source: where it comes from, or None.
-        findings: what is wrong with it.
-    """
+    """A vocabulary and where it comes from."""
 
     vocabulary: Vocabulary | None = None
     source: str | None = None
@@ -29,15 +23,7 @@ class KnownWords:
 
 
 def known_words(train: CaptionScan | None, data: DataConfig) -> KnownWords:
-    """Reads or builds the vocabulary, as training does.
-
-    Args:
-        train: the captions to train on, or None.
-        data: which vocabulary.
-
-    Returns:
-        The vocabulary.
-    """
+    """Reads or builds the vocabulary, as training does."""
     if data.vocabulary is not None:
         try:
             return KnownWords(Vocabulary.load(data.vocabulary), f"words of {data.vocabulary}")

@@ -15,13 +15,7 @@ from hslm_tf.images.extraction_config import check_same
 
 @dataclass(frozen=True)
 class OpenedSplits:
-    """The splits of a data set.
-
-    Args:
-        datasets: those that could be opened, by name.
-        needed: splits that whoever asked cannot do without.
-        findings: why others could not be opened, or not as training opens them.
-    """
+    """The splits of a data set."""
 
     datasets: Mapping[str, RetrievalDataset]
     needed: frozenset[str]
@@ -35,22 +29,7 @@ class OpenedSplits:
 def open_splits(
     path: str | os.PathLike[str], data: DataConfig, splits: Sequence[str]
 ) -> OpenedSplits:
-    """Opens splits as training does.
-
-    A split that training refuses, for want of captions or for its float64, is opened nevertheless,
-    so that the rest of it is seen.
-
-    Args:
-        path: the data set.
-        data: which splits a training reads.
-        splits: which splits; none means all that are found, and those that a training needs.
-
-    Returns:
-        The splits.
-
-    Raises:
-        DataError: if it is no data set.
-    """
+    """Opens splits as training does."""
     names = splits or [data.train_split, data.dev_split, *find_splits(path)]
     needed = frozenset([data.train_split, data.dev_split, data.test_split, *splits])
     datasets, errors = {}, {}
@@ -73,15 +52,7 @@ def open_splits(
 
 
 def compare_splits(opened: OpenedSplits, data: DataConfig) -> Iterator[Finding]:
-    """Compares all splits with the one to train on, or with the first.
-
-    Args:
-        opened: the splits.
-        data: which splits a training reads.
-
-    Yields:
-        What does not fit.
-    """
+    """Compares all splits with the one to train on, or with the first."""
     datasets = opened.datasets
     if not datasets:
         return

@@ -12,13 +12,7 @@ from hslm_tf.data.dataset import RetrievalDataset
 
 @dataclass(frozen=True)
 class ScannedSplit:
-    """A split and what was gathered of it.
-
-    Args:
-        dataset: the split.
-        images: hashes of its images.
-        captions: its captions, or None.
-    """
+    """A split and what was gathered of it."""
 
     dataset: RetrievalDataset
     images: Digests
@@ -27,15 +21,7 @@ class ScannedSplit:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What a split shares with another.
-
-    Args:
-        split: the split.
-        other: the other, which comes before it.
-        captions: captions of the split with the words of one of the other.
-        ids: images of the split with the id of one of the other.
-        images: images of the split with the features of one of the other, byte for byte.
-    """
+    """What a split shares with another."""
 
     split: str
     other: str
@@ -45,15 +31,7 @@ class Overlap:
 
 
 def overlap_of(split: ScannedSplit, other: ScannedSplit) -> Overlap:
-    """Finds what two splits share.
-
-    Args:
-        split: the split.
-        other: the other.
-
-    Returns:
-        What of the split is in the other.
-    """
+    """Finds what two splits share."""
     captions, ids, images = Occurrences(), Occurrences(), Occurrences()
     if split.captions is not None and other.captions is not None:
         same = shared(split.captions.digests, other.captions.digests)

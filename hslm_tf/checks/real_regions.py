@@ -11,15 +11,7 @@ from hslm_tf.data.errors import DataError
 
 
 class RealRegions(NamedTuple):
-    """The real regions of some images, one after the other.
-
-    Attributes:
-        images: int64 `[b]`, the images.
-        counts: int64 `[b]`, how many real regions each has.
-        items: int64 `[n]`, the numbers of the regions in their split, padding included: that of
-            image i begin at i times the most regions of an image.
-        values: `[n, width]`, what the file holds of them.
-    """
+    """The real regions of some images, one after the other."""
 
     images: np.ndarray
     counts: np.ndarray
@@ -30,17 +22,7 @@ class RealRegions(NamedTuple):
 def real_regions(
     array: Any, dataset: RetrievalDataset, images: np.ndarray, unreadable: Occurrences
 ) -> Iterator[RealRegions]:
-    """Reads images; where that fails it reads halves of them, until single images are left.
-
-    Args:
-        array: features or boxes of the split, rows `[rows, N, width]`.
-        dataset: the split.
-        images: int64 `[b]`, which images, at least one.
-        unreadable: counts the images that cannot be read.
-
-    Yields:
-        The regions of those that can be read, in order.
-    """
+    """Reads images; where that fails it reads halves of them, until single images are left."""
     try:
         values = np.asarray(array[dataset.image_rows[images]])
     except (DataError, OSError) as error:
@@ -58,14 +40,6 @@ def real_regions(
 
 
 def region_place(dataset: RetrievalDataset, item: int) -> str:
-    """Names a region in a message.
-
-    Args:
-        dataset: the split.
-        item: the number of the region.
-
-    Returns:
-        The file, the row and the region in it.
-    """
+    """Names a region in a message."""
     image, region = divmod(item, dataset.max_regions)
     return f"{dataset.place_of(image)}, region {region}"

@@ -18,14 +18,7 @@ from hslm_tf.checks.overlap import Overlap
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What a split holds.
-
-    Args:
-        source: where its region features lie.
-        features: its region features.
-        captions: its captions, or None.
-        boxes: its boxes, or None.
-    """
+    """What a split holds."""
 
     source: str
     features: FeatureReport
@@ -35,17 +28,7 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What a data set holds.
-
-    Args:
-        source: the data set.
-        splits: its splits that could be opened, by name.
-        overlaps: what every two of them share.
-        vocabulary: where the vocabulary comes from, None without one.
-        vocabulary_size: its words without the special ones, None without one.
-        max_tokens: longest caption that training does not truncate.
-        findings: what its owner should know, errors first.
-    """
+    """What a data set holds."""
 
     source: str
     splits: Mapping[str, SplitReport]
@@ -61,11 +44,7 @@ class DatasetReport:
         return [finding for finding in self.findings if finding.severity == "error"]
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON holds it.
-
-        Returns:
-            Fields by name, all columns of the features among them; None for what is not finite.
-        """
+        """The report as JSON holds it."""
         return {"stops_training": bool(self.errors)} | _plain(self)
 
 

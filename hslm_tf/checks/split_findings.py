@@ -15,16 +15,7 @@ _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 def feature_findings(split: str, report: FeatureReport, stops: Severity) -> Iterator[Finding]:
-    """Lists what the owner of the region features should know.
-
-    Args:
-        split: the split.
-        report: its features.
-        stops: severity of what stops whoever reads the split.
-
-    Yields:
-        The findings.
-    """
+    """Lists what the owner of the region features should know."""
     errors = {
         "unreadable_images": (report.unreadable, "images that cannot be read", None),
         "non_finite_features": (
@@ -77,16 +68,7 @@ def feature_findings(split: str, report: FeatureReport, stops: Severity) -> Iter
 
 
 def caption_findings(split: str, report: CaptionReport, max_tokens: int) -> Iterator[Finding]:
-    """Tells what of the captions its owner should know.
-
-    Args:
-        split: the split.
-        report: its captions.
-        max_tokens: longest caption that is not truncated.
-
-    Yields:
-        The findings.
-    """
+    """Tells what of the captions its owner should know."""
     warnings = {
         "empty_captions": (report.empty, "captions without a letter or a digit", "sentences"),
         "repeated_captions": (
@@ -110,15 +92,7 @@ def caption_findings(split: str, report: CaptionReport, max_tokens: int) -> Iter
 
 
 def box_findings(split: str, report: BoxReport) -> Iterator[Finding]:
-    """Tells what of the boxes its owner should know; training does not read them.
-
-    Args:
-        split: the split.
-        report: its boxes.
-
-    Yields:
-        The findings.
-    """
+    """Tells what of the boxes its owner should know; training does not read them."""
     whole = "pixels from 0" if report.in_pixels else "parts of the image, 0 to 1"
     yield from _of(
         split,
@@ -137,14 +111,7 @@ def box_findings(split: str, report: BoxReport) -> Iterator[Finding]:
 
 
 def overlap_findings(overlap: Overlap) -> Iterator[Finding]:
-    """Tells what two splits share.
-
-    Args:
-        overlap: the two.
-
-    Yields:
-        The findings, of the later split.
-    """
+    """Tells what two splits share."""
     other, expected = overlap.other, "splits that share nothing"
     yield from _of(
         overlap.split,

@@ -21,15 +21,7 @@ _BAR = 30
 
 
 def report_tables(report: DatasetReport) -> list[Table]:
-    """Makes the tables of a report.
-
-    Args:
-        report: the report.
-
-    Returns:
-        What the splits hold, the most extreme columns of their features, the lengths of their
-        captions, and what two splits share; each for `print_table`.
-    """
+    """Makes the tables of a report."""
     if not report.splits:
         return []
     tables = [_splits(report), _columns(report)]

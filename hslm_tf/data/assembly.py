@@ -17,15 +17,7 @@ class Label(Protocol):
     """Names a part of a split in error messages."""
 
     def __call__(self, part: str, row: int | None = None) -> str:
-        """Names a part, or a place in it.
-
-        Args:
-            part: `ims`, `caps`, `ids`, `boxes` or `num_regions`.
-            row: a row of it, from 0, or None for the whole.
-
-        Returns:
-            The file, and the place where one is asked for.
-        """
+        """Names a part, or a place in it."""
 
 
 def assemble(
@@ -40,31 +32,7 @@ def assemble(
     layout: Layout = "auto",
     float64: bool = False,
 ) -> RetrievalDataset:
-    """Builds a dataset from the parts of a split after checking that they fit together.
-
-    Args:
-        split: name of the split.
-        regions: array-like `[rows, N, F]`.
-        captions: captions in image order, the same number for every image unless `image_ids` say
-            otherwise; None for images alone, where every row is an image,
-            whatever the layout.
-        label: names the parts in error messages.
-        image_ids: ids in image order, one per image, per row or per caption. Where each caption has
-            one, images may differ in their number of captions.
-        boxes: array-like `[rows, N, 4]`.
-        num_regions: int `[rows]`.
-        layout: `per_image`: a row is an image. `per_caption`: an image has a row for each of its
-            captions, as in SCAN's released files. `auto`: where there are as many captions as
-            rows, what `rows_per_image` finds, else `per_image`.
-        float64: whether the regions may be float64.
-
-    Returns:
-        The dataset.
-
-    Raises:
-        DataError: if a type, rank, count or value is wrong.
-        ValueError: if `layout` is unknown.
-    """
+    """Builds a dataset from the parts of a split after checking that they fit together."""
     if layout not in get_args(Layout):
         raise ValueError(f"layout is one of {get_args(Layout)}. Received: layout={layout!r}")
     _check_regions(regions, label("ims"), float64)

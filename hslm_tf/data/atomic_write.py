@@ -10,20 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Gives a draft to write to, which becomes the file when the block ends without an error.
-
-    Until then an older file stays as it is. The draft lies beside the file, has a name of its own,
-    which ends in the file's name, and may be a folder. An error removes it.
-
-    Args:
-        path: the file or folder.
-
-    Yields:
-        Path of the draft.
-
-    Raises:
-        OSError: if the draft cannot be written or take the file's place; it names the file.
-    """
+    """Gives a draft to write to, which becomes the file when the block ends without an error."""
     # Nobody can guess the name and put a link there that would be written through.
     draft = path.with_name(f"draft-{os.getpid()}-{secrets.token_hex(8)}-{path.name}")
     with naming(path, draft):
@@ -40,18 +27,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: str | os.PathLike[str], draft: Path | None = None) -> Iterator[None]:
-    """Names the file that is written in errors of the system, such as that the disk is full.
-
-    Args:
-        path: the file or folder.
-        draft: what is written in its place; an error that names it names the file instead.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        OSError: as the block does; one that names another file stays as it is.
-    """
+    """Names the file that is written in errors of the system, such as that the disk is full."""
     try:
         yield
     except OSError as error:

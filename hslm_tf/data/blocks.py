@@ -13,28 +13,13 @@ Advance = Callable[[int], object]
 
 
 def row_blocks(count: int, size: int) -> Iterator[np.ndarray]:
-    """Splits the numbers from 0 to `count - 1` into blocks.
-
-    Args:
-        count: how many there are.
-        size: largest number in a block.
-
-    Yields:
-        int64 `[b]`, consecutive numbers.
-    """
+    """Splits the numbers from 0 to `count - 1` into blocks."""
     for first in range(0, count, size):
         yield np.arange(first, min(first + size, count))
 
 
 def image_blocks(dataset: RetrievalDataset) -> Iterator[np.ndarray]:
-    """Splits the images into blocks whose float32 features take about 16 MiB.
-
-    Args:
-        dataset: the dataset.
-
-    Yields:
-        int64 `[b]`, consecutive images.
-    """
+    """Splits the images into blocks whose float32 features take about 16 MiB."""
     size = max(1, _BLOCK_BYTES // (4 * dataset.max_regions * dataset.region_dim))
     return row_blocks(dataset.num_images, size)
 
@@ -42,19 +27,7 @@ def image_blocks(dataset: RetrievalDataset) -> Iterator[np.ndarray]:
 def region_blocks(
     dataset: RetrievalDataset, dtype: np.dtype, advance: Advance
 ) -> Iterator[np.ndarray]:
-    """Reads the region features block by block in another type.
-
-    Args:
-        dataset: the dataset.
-        dtype: float32 or float16.
-        advance: called with the number of images after each block.
-
-    Yields:
-        `[b, N, F]` of `dtype`, zero beyond the real regions.
-
-    Raises:
-        DataError: if a feature is not finite, or too large for `dtype`.
-    """
+    """Reads the region features block by block in another type."""
     largest = np.finfo(dtype).max
     for images in image_blocks(dataset):
         regions, _ = dataset.read_images(images)
@@ -70,13 +43,6 @@ def region_blocks(
 
 
 def box_blocks(dataset: RetrievalDataset) -> Iterator[np.ndarray]:
-    """Reads the boxes block by block.
-
-    Args:
-        dataset: a dataset with boxes.
-
-    Yields:
-        float32 `[b, N, 4]`.
-    """
+    """Reads the boxes block by block."""
     for images in image_blocks(dataset):
         yield dataset.read_boxes(images)

@@ -12,17 +12,7 @@ from hslm_tf.data.text_lines import line_place, read_lines, write_lines
 
 
 def read_captions(path: str | os.PathLike[str]) -> list[str]:
-    """Reads a captions file and refuses a token file under the name of one.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The captions, one per line.
-
-    Raises:
-        DataError: if a line is empty, is not UTF-8, or begins with the name of an image.
-    """
+    """Reads a captions file and refuses a token file under the name of one."""
     captions = read_lines(path)
     for row, caption in enumerate(captions):
         if names_an_image(caption):
@@ -35,13 +25,7 @@ def read_captions(path: str | os.PathLike[str]) -> list[str]:
 
 
 def write_captions(dataset: RetrievalDataset, captions: Path, ids: Path) -> None:
-    """Writes captions and ids, an id for every caption where images differ in their number.
-
-    Args:
-        dataset: the split; its captions are in image order.
-        captions: file of the captions, which is not written for images alone.
-        ids: file of the ids, which is not written where there are none.
-    """
+    """Writes captions and ids, an id for every caption where images differ in their number."""
     if dataset.captions:
         write_lines(captions, dataset.captions)
     written = written_ids(dataset)
@@ -50,15 +34,7 @@ def write_captions(dataset: RetrievalDataset, captions: Path, ids: Path) -> None
 
 
 def written_ids(dataset: RetrievalDataset) -> list[str] | None:
-    """The ids as a file holds them.
-
-    Args:
-        dataset: the split.
-
-    Returns:
-        One per image; one per caption where images differ in their number of captions, numbers
-        where there are no ids; None where neither is there.
-    """
+    """The ids as a file holds them."""
     ids = dataset.image_ids
     if has_equal_captions(dataset):
         return ids
@@ -66,13 +42,6 @@ def written_ids(dataset: RetrievalDataset) -> list[str] | None:
 
 
 def has_equal_captions(dataset: RetrievalDataset) -> bool:
-    """Whether all images have the same number of captions.
-
-    Args:
-        dataset: the split.
-
-    Returns:
-        True also for images alone.
-    """
+    """Whether all images have the same number of captions."""
     counts = np.bincount(dataset.caption_to_image, minlength=dataset.num_images)
     return bool((counts == counts[0]).all())

@@ -28,13 +28,7 @@ FeatureType = Literal["keep", "float32", "float16"]
 
 
 class Source(NamedTuple):
-    """What is converted.
-
-    Attributes:
-        splits: names of the splits.
-        kind: says in a few words what a split is read from.
-        open: opens a split; features may be float64.
-    """
+    """What is converted."""
 
     splits: Sequence[str]
     kind: Callable[[str], str]
@@ -51,25 +45,7 @@ def open_source(
     max_regions: int | None = None,
     images_alone: bool = False,
 ) -> Source:
-    """Finds out what lies at a path, in the formats that `docs/data.md` lists.
-
-    Args:
-        path: a data set, captions of a collection, a folder with captions and region features, or
-            region features alone.
-        features: file or folder of the region features, where they do not lie beside the captions.
-        layout: layout of a data set, as for `load_dataset`.
-        restval: whether Karpathy's `restval` (of MS-COCO) is added to `train`.
-        captions_per_image: captions kept of an image where a JSON or a token file has them, the
-            first ones; 0 keeps all. By default five of MS-COCO's, and else all.
-        max_regions: regions kept of an image, the first ones; None keeps all.
-        images_alone: whether splits without captions, to search in, are accepted.
-
-    Returns:
-        The splits and how they are opened.
-
-    Raises:
-        DataError: if nothing is recognised, or captions are broken.
-    """
+    """Finds out what lies at a path, in the formats that `docs/data.md` lists."""
     path = Path(path)
     if features is None and (own := own_splits(path)):
 
@@ -104,30 +80,7 @@ def convert(
     progress: bool = True,
     **options: object,
 ) -> list[Path]:
-    """Makes a data set of captions and region features, one row per image.
-
-    Everything is written to a temporary folder beside the target and renamed at the end: an
-    error or an interruption leaves the target as it was.
-
-    Args:
-        source: a file or folder in any format that `docs/data.md` lists.
-        target: a file ending in `.h5` or `.hdf5` for HDF5, else a folder.
-        splits: splits to copy; none means all that are found.
-        dtype: type of the region features; `keep` is the source's, and float32 where the source
-            is float64.
-        overwrite: whether to replace what stands there: the whole HDF5 file, or all files of the
-            splits.
-        progress: whether to show a progress bar.
-        **options: how the source is read, as for `open_source`.
-
-    Returns:
-        The files written.
-
-    Raises:
-        DataError: if the source is broken or is the target, or the target exists and `overwrite` is
-            False.
-        OSError: if the target cannot be written.
-    """
+    """Makes a data set of captions and region features, one row per image."""
     target = Path(target)
     for path in (source, options.get("features")):
         if path is not None and Path(path).resolve() == target.resolve():

@@ -171,12 +171,5 @@ class RetrievalDataset:
 
 
 def ids_or_numbers(dataset: RetrievalDataset) -> list[str]:
-    """Ids of a dataset's images, their numbers where it has none.
-
-    Args:
-        dataset: the dataset.
-
-    Returns:
-        One per image.
-    """
+    """Ids of a dataset's images, their numbers where it has none."""
     return dataset.image_ids or [str(row) for row in range(dataset.num_images)]

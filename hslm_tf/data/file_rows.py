@@ -8,18 +8,7 @@ from hslm_tf.data.errors import DataError
 
 
 class FileRows:
-    """Rows of an array in a file, read on demand; safe under threads and after a fork.
-
-    With a memory map, every page that was read would count as memory of this process, and
-    read-ahead would read megabytes around a row of a few hundred kilobytes.
-
-    Args:
-        path: the file.
-        shape: shape of the array, rows first; in C order.
-        dtype: its type.
-        offset: where it begins in the file, bytes.
-        source: names it in error messages; by default the path.
-    """
+    """Rows of an array in a file, read on demand; safe under threads and after a fork."""
 
     def __init__(
         self,
@@ -36,17 +25,7 @@ class FileRows:
         self.dtype = dtype
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Reads rows.
-
-        Args:
-            rows: int `[b]`, 0 to the number of rows - 1, in any order, repeats allowed.
-
-        Returns:
-            `[b, ...]` of `dtype`.
-
-        Raises:
-            DataError: if the file is shorter than it was.
-        """
+        """Reads rows."""
         values = np.empty((len(rows), *self.shape[1:]), self.dtype)
         size = self.dtype.itemsize * int(np.prod(self.shape[1:]))
         with open(self._path, "rb", buffering=0) as file:

@@ -7,29 +7,14 @@ from hslm_tf.data.errors import DataError
 
 
 def require_files(folder: str | os.PathLike[str], paths: list[Path]) -> None:
-    """Checks that files exist.
-
-    Args:
-        folder: the folder that was asked for.
-        paths: the files expected in it.
-
-    Raises:
-        DataError: if one is missing; the message lists what the folder holds.
-    """
+    """Checks that files exist."""
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
         raise DataError(f"{folder} lacks {', '.join(missing)}; it holds {folder_listing(folder)}")
 
 
 def folder_listing(folder: str | os.PathLike[str]) -> str:
-    """The names in a folder, for error messages.
-
-    Args:
-        folder: the folder.
-
-    Returns:
-        At most twenty names and how many more there are, or that there is no such folder.
-    """
+    """The names in a folder, for error messages."""
     if not os.path.isdir(folder):
         return "nothing: there is no such folder"
     names = sorted(os.listdir(folder))
@@ -38,32 +23,13 @@ def folder_listing(folder: str | os.PathLike[str]) -> str:
 
 
 def stays_inside(name: str) -> bool:
-    """Whether a path that a file names can only lie in the folder that it is relative to.
-
-    Args:
-        name: the path.
-
-    Returns:
-        False for an absolute path and for one with `..` in it. What links in the folder lead to is
-        the business of who made them.
-    """
+    """Whether a path that a file names can only lie in the folder that it is relative to."""
     path = PurePath(name)
     return not path.is_absolute() and ".." not in path.parts
 
 
 def check_split(split: str, place: str) -> str:
-    """Checks that the files of a split can begin with its name.
-
-    Args:
-        split: name of the split.
-        place: names the file that it comes from in errors.
-
-    Returns:
-        The name.
-
-    Raises:
-        DataError: if they cannot.
-    """
+    """Checks that the files of a split can begin with its name."""
     broken = len(split.splitlines()) != 1 or split != split.strip() or split.startswith(".")
     if broken or len(split) > 100 or any(character in split for character in "/\\\t\0"):
         raise DataError(

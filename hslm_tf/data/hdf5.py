@@ -25,25 +25,7 @@ def load_hdf5(
     captions_optional: bool = False,
     float64: bool = False,
 ) -> RetrievalDataset:
-    """Opens a split of an HDF5 file.
-
-    The group `/{split}` holds `ims` (float32 or float16, `[rows, N, F]`) and `caps` (UTF-8
-    strings), and may hold `ids` (strings), `boxes` (`[rows, N, 4]`), `num_regions` (`[rows]`) and
-    `features` (one string, a JSON), with the meaning they have in the precomputed format.
-
-    Args:
-        path: the file.
-        split: `train`, `dev` or `test`.
-        layout: as for `load_precomputed`.
-        captions_optional: whether a split of images alone, to search in, is accepted.
-        float64: whether features may be float64, as for converting them.
-
-    Returns:
-        The dataset; its arrays are read on demand.
-
-    Raises:
-        DataError: if the file is not HDF5, is truncated, or a part is missing or wrong.
-    """
+    """Opens a split of an HDF5 file."""
 
     def label(part: str, row: int | None = None) -> str:
         return f"{path}:/{split}/{part}" + ("" if row is None else f", row {row}")
@@ -82,31 +64,14 @@ def load_hdf5(
 
 
 def hdf5_splits(path: str | os.PathLike[str]) -> list[str]:
-    """The splits in an HDF5 file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Names of the groups with region features.
-
-    Raises:
-        DataError: if the file is not HDF5 or is truncated.
-    """
+    """The splits in an HDF5 file."""
     with open_hdf5(path) as file:
         groups = {name: group_at(file, name) for name in file}
         return sorted(name for name, group in groups.items() if group and "ims" in group)
 
 
 def write_hdf5(dataset: RetrievalDataset, path: Path, dtype: np.dtype, advance: Advance) -> None:
-    """Adds a split to an HDF5 file, one row per image.
-
-    Args:
-        dataset: the split; its captions are in image order.
-        path: the file, made if it does not exist.
-        dtype: type of the region features, float32 or float16.
-        advance: called with the number of images after each block.
-    """
+    """Adds a split to an HDF5 file, one row per image."""
     shape = (dataset.num_images, dataset.max_regions)
     ids = written_ids(dataset)
     with write_hdf5_file(path, bytes_of_split(dataset, dtype), "a") as file:

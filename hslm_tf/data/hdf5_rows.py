@@ -29,30 +29,13 @@ _LARGEST_CHUNK = 1 << 28
 
 
 def is_hdf5(path: str | os.PathLike[str]) -> bool:
-    """Whether a path names an HDF5 file.
-
-    Args:
-        path: the path; it need not exist.
-
-    Returns:
-        True for the endings `.h5` and `.hdf5`.
-    """
+    """Whether a path names an HDF5 file."""
     return Path(path).suffix.lower() in HDF5_SUFFIXES
 
 
 @contextmanager
 def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
-    """Opens a file to read, and names it in errors of HDF5.
-
-    Args:
-        path: the file.
-
-    Yields:
-        The file.
-
-    Raises:
-        DataError: if it is not HDF5, is truncated or is damaged.
-    """
+    """Opens a file to read, and names it in errors of HDF5."""
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -63,18 +46,7 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
 
 
 def group_at(file: h5py.File, name: str) -> h5py.Group | None:
-    """Finds a group at the root of a file.
-
-    Args:
-        file: the file.
-        name: name of the group.
-
-    Returns:
-        The group; None where there is none in the file itself.
-
-    Raises:
-        DataError: if it is damaged.
-    """
+    """Finds a group at the root of a file."""
     # A link to another file is not followed, not even to see what is there.
     if isinstance(file.get(name, getlink=True), h5py.ExternalLink):
         return None
@@ -85,19 +57,7 @@ def group_at(file: h5py.File, name: str) -> h5py.Group | None:
 
 
 def dataset_at(file: h5py.File, key: str) -> h5py.Dataset:
-    """Finds a dataset whose values lie in the file itself, and whose size the file can hold.
-
-    Args:
-        file: the file.
-        key: the dataset in it.
-
-    Returns:
-        The dataset.
-
-    Raises:
-        DataError: if it is missing, is a group, is empty of any shape, or its values lie
-            elsewhere or are more than the file can hold.
-    """
+    """Finds a dataset whose values lie in the file itself, and whose size the file can hold."""
     place = f"{file.filename}:/{key}"
     elsewhere = f"{place} lies in another file, expected the values in this one"
     if isinstance(file.get(key, getlink=True), h5py.ExternalLink):
@@ -117,16 +77,7 @@ def dataset_at(file: h5py.File, key: str) -> h5py.Dataset:
 
 
 def _check_storage(dataset: h5py.Dataset, place: str) -> None:
-    """Checks that the values lie in the file itself, and are no more than it can hold.
-
-    Args:
-        dataset: a dataset with a shape.
-        place: names it in errors.
-
-    Raises:
-        DataError: if they lie in another file, are packed by a filter that is not built in, or are
-            more than the file can hold.
-    """
+    """Checks that the values lie in the file itself, and are no more than it can hold."""
     if dataset.external or dataset.is_virtual:
         raise DataError(f"{place} lies in another file, expected the values in this one")
     held = os.path.getsize(dataset.file.filename)
@@ -164,12 +115,7 @@ def _compression(dataset: h5py.Dataset, place: str) -> int:
 
 
 class HDF5Rows:
-    """Rows of an HDF5 dataset, read on demand; safe under threads and after a fork.
-
-    Args:
-        path: the file.
-        key: the dataset in it.
-    """
+    """Rows of an HDF5 dataset, read on demand; safe under threads and after a fork."""
 
     def __init__(self, path: str | os.PathLike[str], key: str) -> None:
         self._path = path
@@ -182,17 +128,7 @@ class HDF5Rows:
             self.dtype: np.dtype = dataset.dtype
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Reads rows.
-
-        Args:
-            rows: int `[b]`, in any order, repeats allowed.
-
-        Returns:
-            `[b, ...]` of `dtype`.
-
-        Raises:
-            DataError: if the file cannot be read there.
-        """
+        """Reads rows."""
         ordered, places = np.unique(rows, return_inverse=True)
         values = np.empty((len(ordered), *self.shape[1:]), self.dtype)
         with self._lock:
@@ -223,18 +159,7 @@ class HDF5Rows:
 
 
 def open_rows(path: str | os.PathLike[str], key: str) -> FileRows | HDF5Rows:
-    """Opens a dataset to read some of its rows at a time.
-
-    Args:
-        path: the file.
-        key: the dataset in it.
-
-    Returns:
-        Its rows; read without HDF5 where they lie in one piece in the file.
-
-    Raises:
-        DataError: if `dataset_at` raises it.
-    """
+    """Opens a dataset to read some of its rows at a time."""
     with open_hdf5(path) as file:
         dataset = dataset_at(file, key)
         # The offset is None where the dataset is in chunks or was never written.
@@ -245,19 +170,7 @@ def open_rows(path: str | os.PathLike[str], key: str) -> FileRows | HDF5Rows:
 
 
 def read_strings(values: h5py.Dataset, place: str, strip: bool = True) -> list[str]:
-    """Reads a list of strings.
-
-    Args:
-        values: the dataset.
-        place: names it in error messages.
-        strip: whether white space around a string is removed.
-
-    Returns:
-        The strings.
-
-    Raises:
-        DataError: if they are no strings, not in one axis, damaged, or not UTF-8.
-    """
+    """Reads a list of strings."""
     if h5py.check_string_dtype(values.dtype) is None or len(values.shape) != 1:
         raise DataError(
             f"{place} is {values.dtype} of shape {values.shape}, expected a list of strings"

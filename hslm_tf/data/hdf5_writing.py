@@ -23,22 +23,7 @@ _OVERHEAD, _OF_A_STRING = 1 << 16, 64
 
 @contextmanager
 def write_hdf5_file(path: Path, room: int, mode: Literal["a", "w"] = "w") -> Iterator[h5py.File]:
-    """Opens a file to write to, if there is room for it.
-
-    HDF5 1.14 can crash the process when a file cannot be written to its end, so there must be room
-    for everything before it begins.
-
-    Args:
-        path: the file.
-        room: how many bytes the values take, `bytes_of` of all of them.
-        mode: `w` for a new one, `a` to add to one that may be there.
-
-    Yields:
-        The file.
-
-    Raises:
-        OSError: if there is no room, or the file cannot be written.
-    """
+    """Opens a file to write to, if there is room for it."""
     _check_room(path.parent, room + _OVERHEAD)
     try:
         with h5py.File(path, mode) as file:
@@ -61,14 +46,7 @@ def _check_room(folder: Path, room: int) -> None:
 
 
 def bytes_of(values: Iterable[Any]) -> int:
-    """How many bytes values take in a file, at most.
-
-    Args:
-        values: arrays, or anything with `shape` and `dtype`, and lists of strings.
-
-    Returns:
-        The sum.
-    """
+    """How many bytes values take in a file, at most."""
     return sum(
         sum(len(text.encode("utf-8", "replace")) + _OF_A_STRING for text in value)
         if isinstance(value, list)
@@ -78,17 +56,7 @@ def bytes_of(values: Iterable[Any]) -> int:
 
 
 def write_strings(group: h5py.Group, name: str, strings: Sequence[str], source: str) -> None:
-    """Writes a list of strings.
-
-    Args:
-        group: where it goes.
-        name: its name there.
-        strings: the strings.
-        source: names them in errors.
-
-    Raises:
-        DataError: if HDF5 cannot hold one: with a zero byte, or with half a character.
-    """
+    """Writes a list of strings."""
     for row, text in enumerate(strings):
         try:
             held = "\0" not in text and text.encode("utf-8") is not None
@@ -100,15 +68,7 @@ def write_strings(group: h5py.Group, name: str, strings: Sequence[str], source: 
 
 
 def bytes_of_split(dataset: RetrievalDataset, dtype: np.dtype) -> int:
-    """How many bytes a split takes in a file, at most.
-
-    Args:
-        dataset: the split.
-        dtype: type of the region features there.
-
-    Returns:
-        The sum of all its parts.
-    """
+    """How many bytes a split takes in a file, at most."""
     images, regions = dataset.num_images, dataset.max_regions
     # Four float32 for a box, a number of regions, and ids for captions where they differ in number.
     numbers = images * (regions * (dataset.region_dim * dtype.itemsize + 16) + 8)

@@ -9,18 +9,7 @@ from hslm_tf.data.errors import DataError
 
 
 def parse_json(text: str | bytes, place: str) -> Any:
-    """Parses JSON.
-
-    Args:
-        text: the text.
-        place: names it in errors.
-
-    Returns:
-        What it holds.
-
-    Raises:
-        DataError: if it is not JSON.
-    """
+    """Parses JSON."""
     try:
         return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
     except RecursionError as error:
@@ -30,18 +19,7 @@ def parse_json(text: str | bytes, place: str) -> Any:
 
 
 def parse_object(text: str | bytes, place: str) -> dict[str, Any]:
-    """Parses one JSON object.
-
-    Args:
-        text: the text.
-        place: names it in errors.
-
-    Returns:
-        The object.
-
-    Raises:
-        DataError: if it is not JSON, or something else.
-    """
+    """Parses one JSON object."""
     content = parse_json(text, place)
     if not isinstance(content, dict):
         raise DataError(f"{place} holds {json.dumps(content)[:60]}, expected an object")
@@ -49,25 +27,10 @@ def parse_object(text: str | bytes, place: str) -> dict[str, Any]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Reads a file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The object.
-
-    Raises:
-        DataError: if it is not JSON, or something else.
-    """
+    """Reads a file."""
     return parse_object(path.read_bytes(), str(path))
 
 
 def write_object(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a file.
-
-    Args:
-        path: the file.
-        content: what JSON can hold.
-    """
+    """Writes a file."""
     path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")

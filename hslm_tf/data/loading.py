@@ -52,18 +52,7 @@ def load_dataset(
 
 
 def find_splits(path: str | os.PathLike[str]) -> list[str]:
-    """The splits of a data set.
-
-    Args:
-        path: a folder or a file.
-
-    Returns:
-        Their names, sorted.
-
-    Raises:
-        DataError: if there is none; where the files are of another tool, the message has the
-            command that converts them.
-    """
+    """The splits of a data set."""
     path = Path(path)
     if splits := own_splits(path):
         return splits
@@ -87,17 +76,7 @@ def find_splits(path: str | os.PathLike[str]) -> list[str]:
 
 
 def own_splits(path: Path) -> list[str]:
-    """The splits that lie at a path in one of the two forms.
-
-    Args:
-        path: a folder or a file.
-
-    Returns:
-        Their names, sorted; none where it is something else.
-
-    Raises:
-        DataError: if it is a damaged HDF5 file.
-    """
+    """The splits that lie at a path in one of the two forms."""
     if path.is_dir():
         return precomputed_splits(path)
     return hdf5_splits(path) if is_hdf5(path) and path.is_file() else []

@@ -23,18 +23,7 @@ _ODD_HEADERS = (
 
 
 def read_header(file: BinaryIO, place: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Reads the header of a `.npy` file, or of one inside a `.npz`.
-
-    Args:
-        file: the file, at its beginning; afterwards at its first number.
-        place: names the file in error messages.
-
-    Returns:
-        Shape and type of the array.
-
-    Raises:
-        DataError: if it is no such header, or the array holds Python objects.
-    """
+    """Reads the header of a `.npy` file, or of one inside a `.npz`."""
     try:
         shape, _, dtype = _HEADER_READERS[np.lib.format.read_magic(file)](file)
     except _ODD_HEADERS as error:
@@ -51,17 +40,7 @@ def read_header(file: BinaryIO, place: str) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def map_array(path: Path) -> np.ndarray:
-    """Memory-maps a `.npy` file after checking that it is exactly as long as its header says.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The array, read-only.
-
-    Raises:
-        DataError: if it is not a `.npy` file of numbers, or shorter or longer than its header says.
-    """
+    """Memory-maps a `.npy` file after checking that it is exactly as long as its header says."""
     with open(path, "rb") as file:
         shape, dtype = read_header(file, str(path))
         expected = file.tell() + dtype.itemsize * math.prod(shape)
@@ -81,17 +60,7 @@ def map_array(path: Path) -> np.ndarray:
 
 
 def open_rows(path: Path) -> FileRows | np.ndarray:
-    """Opens a `.npy` file, checked as by `map_array`, to read some of its rows at a time.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its rows, or the mapped array where a row does not lie in one piece.
-
-    Raises:
-        DataError: if `map_array` would raise it.
-    """
+    """Opens a `.npy` file, checked as by `map_array`, to read some of its rows at a time."""
     array = map_array(path)
     if not isinstance(array, np.memmap) or array.ndim < 2 or not array.flags.c_contiguous:
         return array
@@ -101,14 +70,7 @@ def open_rows(path: Path) -> FileRows | np.ndarray:
 def write_array(
     path: Path, shape: tuple[int, ...], dtype: np.dtype, blocks: Iterable[np.ndarray]
 ) -> None:
-    """Writes a `.npy` file block by block.
-
-    Args:
-        path: the file, overwritten if it exists.
-        shape: shape of the whole array.
-        dtype: type of the array; the blocks have it already.
-        blocks: the rows in order, `[b, ...]` at a time.
-    """
+    """Writes a `.npy` file block by block."""
     with open(path, "wb") as file:
         header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)

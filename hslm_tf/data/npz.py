@@ -20,21 +20,7 @@ BROKEN = (
 def read_member(
     archive: zipfile.ZipFile, key: str, place: str, largest: float = math.inf
 ) -> np.ndarray:
-    """Reads an array whose header and whose length in the archive agree.
-
-    Args:
-        archive: the `.npz`.
-        key: name of the array.
-        place: names the file in errors.
-        largest: most bytes that it may have.
-
-    Returns:
-        The array.
-
-    Raises:
-        DataError: if they do not agree, it is larger, or it holds Python objects.
-        Exception: if the archive is damaged, one of `BROKEN`.
-    """
+    """Reads an array whose header and whose length in the archive agree."""
     name = f"{key}.npy"
     with archive.open(name) as file:
         shape, dtype = read_header(file, f"{place}, {key}")

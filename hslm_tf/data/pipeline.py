@@ -21,52 +21,20 @@ class Tokens(Protocol):
 
 
 def epoch_order(num_captions: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of the captions in an epoch, a function of the arguments alone.
-
-    Args:
-        num_captions: number of captions.
-        seed: seed of the run.
-        epoch: epoch, from 0.
-
-    Returns:
-        int64 `[num_captions]`, a permutation.
-    """
+    """The order of the captions in an epoch, a function of the arguments alone."""
     return np.random.default_rng((seed, epoch)).permutation(num_captions)
 
 
 def captions_of_step(
     num_captions: int, batch_size: int, seed: int, epoch: int, step: int
 ) -> np.ndarray:
-    """The captions of a batch.
-
-    Args:
-        num_captions: number of captions.
-        batch_size: captions in a batch.
-        seed: seed of the run.
-        epoch: epoch, from 0.
-        step: step of the epoch, from 0.
-
-    Returns:
-        int64, their rows in the training split.
-    """
+    """The captions of a batch."""
     order = epoch_order(num_captions, seed, epoch)
     return order[step * batch_size : (step + 1) * batch_size]
 
 
 def steps_per_epoch(dataset: RetrievalDataset, batch_size: int, replicas: int = 1) -> int:
-    """Number of batches in an epoch, the short last one included.
-
-    Args:
-        dataset: the training split.
-        batch_size: captions in a batch.
-        replicas: how many devices share each batch.
-
-    Returns:
-        The number of batches.
-
-    Raises:
-        ValueError: if the last batch has fewer pairs than there are devices.
-    """
+    """Number of batches in an epoch, the short last one included."""
     smallest = (dataset.num_captions - 1) % batch_size + 1
     if smallest < replicas:
         raise ValueError(

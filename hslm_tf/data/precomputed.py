@@ -26,15 +26,7 @@ _EXTENSIONS = {
 
 
 def precomputed_paths(folder: str | os.PathLike[str], split: str) -> dict[str, Path]:
-    """The files of a split, optional ones included.
-
-    Args:
-        folder: the data folder.
-        split: `train`, `dev` or `test`.
-
-    Returns:
-        From a part (`caps`, `ids`, `boxes`, `num_regions`, `features`, `ims`) to its file.
-    """
+    """The files of a split, optional ones included."""
     return {
         part: Path(folder) / f"{split}_{part}.{extension}"
         for part, extension in _EXTENSIONS.items()
@@ -42,14 +34,7 @@ def precomputed_paths(folder: str | os.PathLike[str], split: str) -> dict[str, P
 
 
 def precomputed_splits(folder: str | os.PathLike[str]) -> list[str]:
-    """The splits in a folder.
-
-    Args:
-        folder: the folder.
-
-    Returns:
-        Names of the splits with region features, sorted.
-    """
+    """The splits in a folder."""
     return sorted(path.name.removesuffix("_ims.npy") for path in Path(folder).glob("?*_ims.npy"))
 
 
@@ -60,27 +45,7 @@ def load_precomputed(
     captions_optional: bool = False,
     float64: bool = False,
 ) -> RetrievalDataset:
-    """Opens a split in the precomputed format of VSE++, SCAN and SGRAF.
-
-    `{split}_ims.npy` (float32 or float16, `[rows, N, F]`) is read on demand, never loaded;
-    `{split}_caps.txt` has the captions in image order, the same number for every image unless
-    `_ids.txt` has an id for every caption. Optional: `_ids.txt`, `_boxes.npy` (`[rows, N, 4]`),
-    `_num_regions.npy` (`[rows]`) and `_features.json`, how the features were made.
-
-    Args:
-        folder: the data folder.
-        split: `train`, `dev` or `test`.
-        layout: `per_image`, `per_caption` (the row of an image is repeated for each of its
-            captions, as in SCAN's release) or `auto`, see `assemble`.
-        captions_optional: whether a split of images alone, to search in, is accepted.
-        float64: whether features may be float64, as for converting them.
-
-    Returns:
-        The dataset.
-
-    Raises:
-        DataError: if a file is missing, broken, or does not fit the others.
-    """
+    """Opens a split in the precomputed format of VSE++, SCAN and SGRAF."""
     paths = precomputed_paths(folder, split)
     without_captions = captions_optional and not paths["caps"].exists()
     require_files(folder, [paths["ims"]] if without_captions else [paths["ims"], paths["caps"]])
@@ -110,14 +75,7 @@ def load_precomputed(
 def write_precomputed(
     dataset: RetrievalDataset, folder: Path, dtype: np.dtype, advance: Advance
 ) -> None:
-    """Writes a split in the precomputed format, one row per image.
-
-    Args:
-        dataset: the split; its captions are in image order.
-        folder: an existing folder.
-        dtype: type of the region features, float32 or float16.
-        advance: called with the number of images after each block.
-    """
+    """Writes a split in the precomputed format, one row per image."""
     paths = precomputed_paths(folder, dataset.name)
     images, regions = dataset.num_images, dataset.max_regions
     shape = (images, regions, dataset.region_dim)

@@ -17,25 +17,7 @@ _RARE = 8
 def rows_per_image(
     regions: Any, ids: list[str] | None, *, source: str, repeated: bool = False
 ) -> int:
-    """Finds how often the row of every image is repeated.
-
-    Runs of identical rows are measured in 16 places from the first row to the last. A number of
-    rows an image fits if every run begins and ends at a multiple of it. The largest that fits is
-    taken, or a smaller one if the ids say so: neighbouring images may show the same photograph.
-
-    Args:
-        regions: array-like `[rows, N, F]`.
-        ids: ids in image order, one per image or per row, or None.
-        source: names the rows in error messages.
-        repeated: whether an image is known to have more than one row. Then ids alone decide, and
-            without them, where no number fits, the most frequent length of a run.
-
-    Returns:
-        The number of rows of every image, a divisor of the number of rows.
-
-    Raises:
-        DataError: if the rows leave it unclear.
-    """
+    """Finds how often the row of every image is repeated."""
     rows = regions.shape[0]
     by_ids = _rows_per_id(ids, rows)
     if rows == 1:

@@ -8,20 +8,12 @@ from hslm_tf.data.precomputed import load_precomputed
 
 
 def sample_folder() -> Path:
-    """Where the sample lies, in the precomputed format.
-
-    Returns:
-        The folder, with the `NOTICE` that states its terms.
-    """
+    """Where the sample lies, in the precomputed format."""
     return Path(str(files("hslm_tf.data") / "sample"))
 
 
 def sample_word_vectors() -> Path:
-    """Where the GloVe vectors of the sample's words lie (PDDL, see `NOTICE`).
-
-    Returns:
-        A `.npz` file for `load_word_vectors`, 100 dimensions.
-    """
+    """Where the GloVe vectors of the sample's words lie (PDDL, see `NOTICE`)."""
     return sample_folder() / "word_vectors.npz"
 
 

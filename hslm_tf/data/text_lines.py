@@ -8,20 +8,7 @@ from hslm_tf.data.errors import DataError
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
-    """Reads a UTF-8 text file of one item per line.
-
-    Windows line endings, a byte order mark, a missing last newline and empty lines at the end are
-    accepted; white space around an item is removed.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The items, one per line.
-
-    Raises:
-        DataError: if a line is empty and others follow it, is not UTF-8, or has a zero byte.
-    """
+    """Reads a UTF-8 text file of one item per line."""
     with open(path, "rb") as file:
         content = file.read().removeprefix(codecs.BOM_UTF8)
     lines = content.split(b"\n")
@@ -31,25 +18,12 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
 
 
 def line_place(path: str | os.PathLike[str], row: int) -> str:
-    """Names a line in an error message.
-
-    Args:
-        path: the file.
-        row: the line, from 0.
-
-    Returns:
-        The file and the line, from 1.
-    """
+    """Names a line in an error message."""
     return f"{path}, line {row + 1}"
 
 
 def write_lines(path: str | os.PathLike[str], items: Sequence[str]) -> None:
-    """Writes one item per line as UTF-8, every line ended by a newline.
-
-    Args:
-        path: the file, overwritten if it exists.
-        items: the items, none with a newline of its own.
-    """
+    """Writes one item per line as UTF-8, every line ended by a newline."""
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{item}\n" for item in items)
 

@@ -16,17 +16,7 @@ _FINGERPRINTS = "fingerprints"
 
 
 class EvaluationState:
-    """Arrays that an evaluation needs to continue after a stop, in one file.
-
-    The file is replaced as a whole, so a process that is killed at any time leaves the old state or
-    the new one.
-
-    Args:
-        path: the file, `.npz`; its folder is made when there is something to write.
-        fingerprints: what the arrays depend on, such as those of models and data; a state of
-            others is not used.
-        interval: seconds between two writes.
-    """
+    """Arrays that an evaluation needs to continue after a stop, in one file."""
 
     def __init__(self, path: Path, fingerprints: Mapping[str, str], interval: float = 60.0) -> None:
         self.path = path
@@ -36,12 +26,7 @@ class EvaluationState:
         self._writable = True
 
     def load(self) -> dict[str, np.ndarray]:
-        """Reads the arrays.
-
-        Returns:
-            The arrays; none if there is no file, or it is broken or of other fingerprints, which
-            is logged in one line.
-        """
+        """Reads the arrays."""
         if not self.path.exists():
             return {}
         try:
@@ -64,22 +49,12 @@ class EvaluationState:
         return arrays
 
     def save_if_due(self, arrays: Callable[[], Mapping[str, np.ndarray]]) -> None:
-        """Writes the arrays if the last write is long enough ago.
-
-        Args:
-            arrays: called for the arrays, only when they are written.
-        """
+        """Writes the arrays if the last write is long enough ago."""
         if time.monotonic() - self._written >= self.interval:
             self.save(arrays())
 
     def save(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Writes the arrays.
-
-        Where they cannot be written, the evaluation goes on after one line in the log.
-
-        Args:
-            arrays: the arrays.
-        """
+        """Writes the arrays."""
         if not self._writable:
             return
         try:

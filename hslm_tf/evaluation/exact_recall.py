@@ -126,24 +126,7 @@ def evaluate_to_file(
     state: EvaluationState | None = None,
     progress: Progress | None = None,
 ) -> RecallReport:
-    """Measures recall and leaves the matrix of scores in a file, through a memory map.
-
-    Args:
-        models: as for `evaluate_models`.
-        dataset: images and captions.
-        file: NumPy's format, float32 `[num_images, num_captions]`. It appears when it is complete;
-            until then the scores are in `draft-...` beside it.
-        protocol: as for `evaluate_scores`.
-        state: as for `evaluate_models`, but removed when the file is complete.
-        progress: as for `evaluate_models`.
-
-    Returns:
-        The report.
-
-    Raises:
-        ValueError: as for `evaluate_models`.
-        OSError: if the file cannot be written.
-    """
+    """Measures recall and leaves the matrix of scores in a file, through a memory map."""
     _check(dataset, protocol)
     draft = file.with_name(f"draft-{file.name}")
     if draft.is_symlink():

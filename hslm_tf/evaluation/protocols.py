@@ -37,15 +37,7 @@ def evaluate_scores(
 
 
 def check_protocol(protocol: Protocol, num_images: int) -> None:
-    """Checks that a protocol exists and is defined on a number of images.
-
-    Args:
-        protocol: as for `evaluate_scores`.
-        num_images: number of images.
-
-    Raises:
-        ValueError: if the protocol is unknown or asks for another number of images.
-    """
+    """Checks that a protocol exists and is defined on a number of images."""
     if protocol not in get_args(Protocol):
         raise ValueError(
             f"protocol is one of {get_args(Protocol)}. Received: protocol={protocol!r}"
@@ -58,16 +50,7 @@ def check_protocol(protocol: Protocol, num_images: int) -> None:
 
 
 def fold_ranges(protocol: Protocol, num_images: int) -> list[tuple[int, int]]:
-    """The images that a protocol ranks together.
-
-    Args:
-        protocol: as for `evaluate_scores`.
-        num_images: number of images.
-
-    Returns:
-        First image and one past the last of every fold; one fold of all images where there are
-        none.
-    """
+    """The images that a protocol ranks together."""
     size = num_images // (_COCO_1K_FOLDS if protocol == "coco-1k" else 1)
     return [(first, first + size) for first in range(0, num_images, size)]
 

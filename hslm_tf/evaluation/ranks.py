@@ -61,23 +61,7 @@ class RecallReport:
 
 
 def ranks(scores: np.ndarray, caption_to_image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks of the right answers in both directions, counted from 0.
-
-    A rank is the number of wrong answers that score at least as high as the right one: ties are
-    resolved against the model, so that constant scores do not look like perfect retrieval. An
-    image's rank is that of the best of its own captions.
-
-    Args:
-        scores: `[num_images, num_captions]`, higher is more alike.
-        caption_to_image: int `[num_captions]`, the image of each caption; every image has one
-            caption or more.
-
-    Returns:
-        int64 `[num_images]`, image to text, and int64 `[num_captions]`, text to image.
-
-    Raises:
-        ValueError: if the shapes do not fit, an image has no caption, or a score is NaN.
-    """
+    """Ranks of the right answers in both directions, counted from 0."""
     scores, caption_to_image = np.asarray(scores), np.asarray(caption_to_image)
     check_scores(scores, caption_to_image)
     num_images, num_captions = scores.shape
@@ -92,15 +76,7 @@ def ranks(scores: np.ndarray, caption_to_image: np.ndarray) -> tuple[np.ndarray,
 
 
 def check_scores(scores: np.ndarray, caption_to_image: np.ndarray) -> None:
-    """Checks that scores are numbers and that every caption has an image and every image a caption.
-
-    Args:
-        scores: `[num_images, num_captions]`.
-        caption_to_image: int `[num_captions]`, the image of each caption.
-
-    Raises:
-        ValueError: if the shapes do not fit, an image has no caption, or a score is NaN.
-    """
+    """Checks scores, and that every caption has an image and every image a caption."""
     if scores.ndim != 2 or scores.dtype.kind != "f" or 0 in scores.shape:
         raise ValueError(
             "scores is a floating-point matrix [num_images, num_captions]. "
@@ -111,16 +87,7 @@ def check_scores(scores: np.ndarray, caption_to_image: np.ndarray) -> None:
 
 
 def check_captions(caption_to_image: np.ndarray, num_images: int, num_captions: int) -> None:
-    """Checks that every caption has an image and every image a caption.
-
-    Args:
-        caption_to_image: int `[num_captions]`, the image of each caption.
-        num_images: number of images.
-        num_captions: number of captions.
-
-    Raises:
-        ValueError: if the shape does not fit, or an image has no caption.
-    """
+    """Checks that every caption has an image and every image a caption."""
     if caption_to_image.shape != (num_captions,) or caption_to_image.dtype.kind not in "iu":
         raise ValueError(
             f"caption_to_image holds one integer for each of the {num_captions} captions. "
@@ -140,15 +107,7 @@ def check_captions(caption_to_image: np.ndarray, num_images: int, num_captions: 
 
 
 def check_numbers(scores: np.ndarray, captions: np.ndarray | None = None) -> None:
-    """Checks that no score is NaN.
-
-    Args:
-        scores: `[num_images, b]`.
-        captions: int `[b]`, the captions of the columns; None where column j is caption j.
-
-    Raises:
-        ValueError: if a score is NaN.
-    """
+    """Checks that no score is NaN."""
     # The minimum is NaN if any score is, and needs no mask as large as the matrix.
     if np.isnan(scores.min()):
         image, column = np.argwhere(np.isnan(scores))[0]

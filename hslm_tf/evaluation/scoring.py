@@ -20,18 +20,7 @@ def score_matrix(
     caption_block_size: int = CAPTION_BLOCK_SIZE,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Scores every image of a dataset against every caption.
-
-    Args:
-        model: the model; its tokenizer reads the captions.
-        dataset: images and captions.
-        image_block_size: images of a block.
-        caption_block_size: captions of a block.
-        progress: called with the number of captions of a block, after every block.
-
-    Returns:
-        Float32 `[num_images, num_captions]`.
-    """
+    """Scores every image of a dataset against every caption."""
     scores = np.empty((dataset.num_images, dataset.num_captions), np.float32)
     order = caption_order(model, dataset)
     for captions, block in score_blocks(
@@ -50,21 +39,7 @@ def score_blocks(
     image_block_size: int = IMAGE_BLOCK_SIZE,
     caption_block_size: int = CAPTION_BLOCK_SIZE,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Scores every image of a dataset against captions, block by block.
-
-    Images are encoded once and stay in memory, captions are streamed.
-
-    Args:
-        models: one model, or an ensemble whose scores are averaged; the tokenizer of each reads the
-            captions.
-        dataset: images and captions.
-        captions: int `[n]`, the captions to score, such as `caption_order` or a part of it.
-        image_block_size: images of a block.
-        caption_block_size: captions of a block.
-
-    Yields:
-        The captions of a block, int `[b]`, and their scores, float32 `[num_images, b]`.
-    """
+    """Scores every image of a dataset against captions, block by block."""
     images = [encode_images(model, dataset) for model in models]
     tokens = [model.tokenizer.tokenize_all(dataset.captions) for model in models]
     for block in row_blocks(len(captions), caption_block_size):
@@ -79,14 +54,6 @@ def score_blocks(
 
 
 def caption_order(model: HSLM, dataset: RetrievalDataset) -> np.ndarray:
-    """All captions by length, so that those of a block need little padding.
-
-    Args:
-        model: the model; its tokenizer reads the captions.
-        dataset: the captions.
-
-    Returns:
-        int64 `[num_captions]`, a permutation.
-    """
+    """All captions by length, so that those of a block need little padding."""
     offsets = model.tokenizer.tokenize_all(dataset.captions).offsets
     return np.argsort(np.diff(offsets), kind="stable")

@@ -52,17 +52,7 @@ def report_table(
 def comparison_table(
     name: str, found: RecallReport, exact: RecallReport, title: str | None = None
 ) -> Table:
-    """An approximate report above the exact one, and what it adds to it.
-
-    Args:
-        name: name of the approximate report.
-        found: the approximate report.
-        exact: the exact one.
-        title: title above the table.
-
-    Returns:
-        A table for `print_table`.
-    """
+    """An approximate report above the exact one, and what it adds to it."""
     table = report_table({name: found, "exact": exact}, title)
     numbers = exact.as_dict()
     differences = {key: value - numbers[key] for key, value in found.as_dict().items()}

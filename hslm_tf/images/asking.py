@@ -17,21 +17,7 @@ def extraction_again(
     weights: str | None = None,
     boxes: str | None = None,
 ) -> ExtractionConfig:
-    """How features are made once more, as others were made.
-
-    Args:
-        extraction: how those were made, as a collection or a run remembers it.
-        place: names the collection or the run in errors.
-        backbone: where the network is now, if it has moved.
-        weights: where its weights are now.
-        boxes: where the boxes or the detector are now.
-
-    Returns:
-        The configuration, with the fingerprint that the networks must have.
-
-    Raises:
-        ValueError: if it is not known how the features were made.
-    """
+    """How features are made once more, as others were made."""
     if extraction is None:
         raise ValueError(
             f"{place} does not know how its features were made: photographs can be read where "
@@ -44,19 +30,7 @@ def extraction_again(
 
 
 class PhotographReader:
-    """Makes region features of further photographs as those of a collection were made.
-
-    Args:
-        extraction: how those were made, as the collection remembers it.
-        place: names the collection in errors.
-        backbone: where the network is now, if it has moved.
-        weights: where its weights are now.
-        boxes: where the boxes or the detector are now.
-
-    Raises:
-        ValueError: if it is not known how the features were made, or the networks are others.
-        OSError: if a network cannot be loaded.
-    """
+    """Makes region features of further photographs as those of a collection were made."""
 
     def __init__(
         self,
@@ -70,18 +44,7 @@ class PhotographReader:
         self._extractor = RegionExtractor(config)
 
     def read(self, path: Path) -> RegionFeatures:
-        """Reads a photograph.
-
-        Args:
-            path: its file; its name is its id in a JSON of boxes.
-
-        Returns:
-            Features of one photograph.
-
-        Raises:
-            ImageError: if it cannot be decoded, or has no features.
-            OSError: if the file cannot be read.
-        """
+        """Reads a photograph."""
         try:
             return self._extractor.extract([decode_photograph(path.read_bytes())], [path.name])
         except ImageError as error:

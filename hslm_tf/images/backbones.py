@@ -19,17 +19,7 @@ _BATCH = 2
 
 
 class Backbone:
-    """A network and what it wants done with pixels first.
-
-    Args:
-        name: its name, for messages.
-        network: from pixels `[b, size, size, 3]` to a map `[b, h, w, F]`.
-        prepared: makes of pixels 0..255 what the network was trained on.
-        size: side of a photograph, pixels.
-
-    Raises:
-        ValueError: if the network does not take such photographs, or what it makes is no map.
-    """
+    """A network and what it wants done with pixels first."""
 
     def __init__(
         self,
@@ -55,14 +45,7 @@ class Backbone:
         self.region_dim: int = shapes[0][-1]
 
     def __call__(self, pixels: tf.Tensor) -> tf.Tensor:
-        """Makes maps.
-
-        Args:
-            pixels: `[b, size, size, 3]`, 0 to 255, of any type.
-
-        Returns:
-            float32 `[b, h, w, F]`.
-        """
+        """Makes maps."""
         maps = self._network(self._prepared(tf.cast(pixels, tf.float32)), training=False)
         return tf.cast(maps, tf.float32)
 
@@ -76,23 +59,7 @@ class Backbone:
 
 
 def load_backbone(name: str, size: int, weights: Path | None = None) -> Backbone:
-    """Loads a network with its weights.
-
-    Args:
-        name: a network of `keras.applications`, such as `EfficientNetV2B0`; a `.keras` file with a
-            model that takes pixels from 0 to 255; or a KerasHub preset, by name or folder.
-        size: side of the square that photographs are resized to, pixels.
-        weights: for a network of `keras.applications`, a file with its weights; by default those
-            for ImageNet, which Keras keeps in its cache.
-
-    Returns:
-        The network.
-
-    Raises:
-        ValueError: if the network is unknown, or makes no map.
-        OSError: if weights cannot be loaded.
-        ImportError: if KerasHub is needed and not installed.
-    """
+    """Loads a network with its weights."""
     applications = {
         key.lower(): value
         for key, value in vars(keras.applications).items()

@@ -19,17 +19,7 @@ _EXPECTED = (
 
 
 class BoxFile:
-    """Boxes by the id of a photograph.
-
-    The file is one object: `{"dog.jpg": [[0.1, 0.2, 0.5, 0.9, 0.87], ...], ...}`. The fifth number
-    of a box is its score; boxes without one are in the order of their importance.
-
-    Args:
-        path: the file.
-
-    Raises:
-        DataError: if it is not such a file.
-    """
+    """Boxes by the id of a photograph."""
 
     # The file says nothing about what found them.
     fingerprint = ""
@@ -42,18 +32,7 @@ class BoxFile:
         }
 
     def detect(self, images: Sequence[np.ndarray], ids: Sequence[str]) -> list[Detections]:
-        """Looks boxes up.
-
-        Args:
-            images: the photographs, not looked at.
-            ids: their ids.
-
-        Returns:
-            What the file says of each.
-
-        Raises:
-            ImageError: if it says nothing about one of them.
-        """
+        """Looks boxes up."""
         for image_id in ids:
             if image_id not in self._found:
                 raise ImageError(f"{self._path} has no boxes for it")

@@ -11,15 +11,7 @@ from hslm_tf.images.photographs import ImageError, decode_photograph
 
 
 def decoded(photographs: Sequence[Photograph], ahead: int) -> Iterator[tuple[np.ndarray, str]]:
-    """Reads and decodes photographs.
-
-    Args:
-        photographs: which ones.
-        ahead: how many to have ready.
-
-    Yields:
-        For each, in order: uint8 `[h, w, 3]` and an empty reason, or no pixels and why not.
-    """
+    """Reads and decodes photographs."""
     paths = tf.constant([os.fsencode(photograph.path) for photograph in photographs], tf.string)
 
     def read(path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -6,27 +6,14 @@ import numpy as np
 
 
 class Detections(NamedTuple):
-    """Boxes in a photograph, the most confident first.
-
-    Attributes:
-        boxes: float32 `[n, 4]`: x0, y0, x1, y1 in [0, 1].
-        scores: float32 `[n]`.
-    """
+    """Boxes in a photograph, the most confident first."""
 
     boxes: np.ndarray
     scores: np.ndarray
 
 
 def cleaned(boxes: np.ndarray, scores: np.ndarray) -> Detections:
-    """Sorts what a detector found, and drops what is no box.
-
-    Args:
-        boxes: `[n, 4]`: x0, y0, x1, y1, where the photograph is 0 to 1; parts beyond are cut off.
-        scores: `[n]`.
-
-    Returns:
-        The detections whose numbers are finite and whose box has an area in the photograph.
-    """
+    """Sorts what a detector found, and drops what is no box."""
     boxes, scores = np.asarray(boxes, np.float32), np.asarray(scores, np.float32)
     finite = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)
     clipped = np.clip(np.where(finite[:, None], boxes, 0), 0, 1)

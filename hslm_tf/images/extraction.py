@@ -30,40 +30,14 @@ _BLOCK = 64
 
 
 class Skipped(NamedTuple):
-    """A photograph without features.
-
-    Attributes:
-        id: its id.
-        reason: why.
-    """
+    """A photograph without features."""
 
     id: str
     reason: str
 
 
 class Extraction:
-    """Makes a split of photographs; what was interrupted continues.
-
-    Everything is written to a hidden folder in the target and moved at the end, the region features
-    last: a split is complete or not there. A photograph without features has no row and is listed
-    in `{split}_skipped.txt`.
-
-    Args:
-        photographs: the photographs.
-        split: name of the split.
-        target: folder of the split, made if it is not there.
-        extractor: makes the features.
-        dtype: type that the features are kept in, float32 or float16.
-        overwrite: whether to replace the split if it is there already.
-
-    Attributes:
-        split: name of the split.
-        files: its files, by part.
-
-    Raises:
-        DataError: if the split is there already, was begun with other settings, or another split of
-            the folder has other features.
-    """
+    """Makes a split of photographs; what was interrupted continues."""
 
     def __init__(
         self,
@@ -105,15 +79,7 @@ class Extraction:
         return self._state["photographs"]
 
     def run(self, advance: Callable[[int], object] = lambda count: None) -> None:
-        """Extracts what is left and moves the split to its place.
-
-        Args:
-            advance: called with the number of photographs after each block.
-
-        Raises:
-            DataError: if no photograph has features, or the type cannot hold them.
-            OSError: if a file cannot be written.
-        """
+        """Extracts what is left and moves the split to its place."""
         with naming(self._work):
             if not self._state["written"]:
                 self._extract(advance)

@@ -108,19 +108,7 @@ class ExtractionConfig:
 def check_same(
     mine: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None, place: str, other_place: str
 ) -> None:
-    """Checks that features were made alike: paths may differ, networks and regions may not.
-
-    Args:
-        mine: how features were made, as `ExtractionConfig.to_dict` says it; None where that is not
-            known, which fits everything.
-        theirs: how others were made.
-        place: names the first in errors.
-        other_place: names the others.
-
-    Raises:
-        DataError: if one is no such configuration.
-        ValueError: if they do not compare.
-    """
+    """Checks that features were made alike: paths may differ, networks and regions may not."""
     if mine is None or theirs is None:
         return
     first = ExtractionConfig.from_dict(mine, place)

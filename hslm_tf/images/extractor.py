@@ -23,13 +23,7 @@ PHOTOGRAPHS_AT_ONCE = 16
 
 
 class RegionFeatures(NamedTuple):
-    """Regions of photographs.
-
-    Attributes:
-        region_features: float32 `[n, N, F]`, zero beyond the real regions.
-        boxes: float32 `[n, N, 4]`: x0, y0, x1, y1 in [0, 1], zero beyond the real regions.
-        num_regions: int32 `[n]`, how many of the N are real.
-    """
+    """Regions of photographs."""
 
     region_features: np.ndarray
     boxes: np.ndarray
@@ -47,33 +41,11 @@ class Detector(Protocol):
     fingerprint: str
 
     def detect(self, images: Sequence[np.ndarray], ids: Sequence[str]) -> list[Detections]:
-        """Finds boxes.
-
-        Args:
-            images: uint8 `[h, w, 3]` each.
-            ids: their ids.
-
-        Returns:
-            Boxes and scores of each, the most confident first.
-
-        Raises:
-            ImageError: if there are none for one of them.
-        """
+        """Finds boxes."""
 
 
 class RegionExtractor:
-    """Makes region features of photographs (HSLM Sec. 3.1).
-
-    A photograph is resized to a square, a network makes a convolutional map of it, and every region
-    is the mean of the map over its box.
-
-    Args:
-        config: how; a fingerprint in it must be that of the networks.
-
-    Raises:
-        ValueError: if a network is not what it should be.
-        OSError: if it cannot be read or loaded.
-    """
+    """Makes region features of photographs (HSLM Sec. 3.1)."""
 
     def __init__(self, config: ExtractionConfig) -> None:
         load_extra("PIL", "images")
@@ -106,18 +78,7 @@ class RegionExtractor:
     def extract(
         self, images: Sequence[np.ndarray], ids: Sequence[str] | None = None
     ) -> RegionFeatures:
-        """Makes region features.
-
-        Args:
-            images: uint8 `[h, w, 3]` each, as `decode_photograph` returns them; there may be none.
-            ids: their ids, which a JSON of boxes is asked by.
-
-        Returns:
-            The features.
-
-        Raises:
-            ImageError: if one of the photographs has no features.
-        """
+        """Makes region features."""
         made = RegionFeatures(
             np.zeros((len(images), self.max_regions, self.region_dim), np.float32),
             np.zeros((len(images), self.max_regions, 4), np.float32),
@@ -154,16 +115,7 @@ class RegionExtractor:
 def extract_good(
     extractor: RegionExtractor, images: Sequence[np.ndarray], ids: Sequence[str]
 ) -> tuple[RegionFeatures, dict[int, str]]:
-    """Makes region features of those photographs that have some.
-
-    Args:
-        extractor: what makes them.
-        images: photographs.
-        ids: their ids.
-
-    Returns:
-        Features of the good ones, in order, and why the others, by their place, have none.
-    """
+    """Makes region features of those photographs that have some."""
     try:
         return extractor.extract(images, ids), {}
     except ImageError:

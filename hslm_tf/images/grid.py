@@ -8,11 +8,7 @@ _SIDES = (1, 2, 3, 4)
 
 
 def grid_boxes() -> np.ndarray:
-    """The whole photograph, 2 x 2 halves, 3 x 3 thirds, 4 x 4 quarters.
-
-    Returns:
-        float32 `[30, 4]`: x0, y0, x1, y1 in [0, 1], larger windows first, row by row.
-    """
+    """The whole photograph, 2 x 2 halves, 3 x 3 thirds, 4 x 4 quarters."""
     boxes = [
         (column / count, row / count, (column + 1) / count, (row + 1) / count)
         for count in _SIDES

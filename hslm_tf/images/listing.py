@@ -20,13 +20,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph that is to get region features.
-
-    Args:
-        id: its id.
-        path: its file, which need not be there.
-        captions: its captions.
-    """
+    """A photograph that is to get region features."""
 
     id: str
     path: Path
@@ -41,27 +35,7 @@ def list_photographs(
     restval: bool = False,
     captions_per_image: int | None = None,
 ) -> dict[str, list[Photograph]]:
-    """Lists photographs, by split.
-
-    A folder is searched with all folders below it, hidden ones and links to folders aside; the id
-    of a photograph is its path in the folder. A text file has a path a line, which is the id.
-    Karpathy's JSON and Flickr's token files bring captions and splits; their photographs lie in
-    `images`, in the folder that the JSON names, or else anywhere below `images`.
-
-    Args:
-        where: a folder, a text file, Karpathy's JSON or a token file.
-        images: folder that a file's names are found in; by default the file's own.
-        split: name of the split of a folder or a text file.
-        restval: whether Karpathy's `restval` (of MS-COCO) is added to `train`.
-        captions_per_image: captions kept of an image, as for `find_captions`.
-
-    Returns:
-        The photographs of every split, in order. Files that are not there are listed too.
-
-    Raises:
-        DataError: if there is none, a name is taken twice or is no text, the file is broken, some
-            images of a split have captions and others none, or a folder cannot be read.
-    """
+    """Lists photographs, by split."""
     check_captions_per_image(captions_per_image)
     if not where.exists():
         raise DataError(f"{where}: there is no such folder or file")

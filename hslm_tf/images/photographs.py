@@ -31,21 +31,7 @@ class ImageError(ValueError):
 
 
 def decode_photograph(content: bytes, max_side: int = 1024) -> np.ndarray:
-    """Decodes a photograph as people see it: upright, in colour, without transparency.
-
-    What a file is is found from its content, whatever its name. Of an animation the first picture
-    is taken. Transparent parts become white.
-
-    Args:
-        content: content of the file.
-        max_side: longest side of the result, pixels; larger photographs are made smaller.
-
-    Returns:
-        uint8 `[h, w, 3]`, red, green, blue.
-
-    Raises:
-        ImageError: if it is no photograph, damaged, cut off, or of more than 250 million pixels.
-    """
+    """Decodes a photograph as people see it: upright, in colour, without transparency."""
     load_extra("PIL", "images")
     # Filters are those of the process: to set one each time would show others' warnings again.
     if warnings.filters[:1] != [_NO_WARNINGS]:

@@ -7,19 +7,7 @@ _POINTS = 7 * 2
 
 
 def roi_align(maps: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
-    """Mean of a map over regions, by RoIAlign (Mask R-CNN Sec. 3) with its half-pixel correction.
-
-    A region is divided into 7 x 7 bins; the map is read at 2 x 2 points of each by bilinear
-    interpolation, and all points are averaged. These points form a grid and bilinear weights are
-    products of a weight in y and one in x: the mean is one product of matrices along each side.
-
-    Args:
-        maps: `[b, h, w, F]`; its pixels cover the photograph, whose sides are 1.
-        boxes: `[b, N, 4]`: x0, y0, x1, y1 in [0, 1].
-
-    Returns:
-        `[b, N, F]`, in the type of the map.
-    """
+    """Averages a map over regions: RoIAlign (Mask R-CNN Sec. 3), half-pixel corrected."""
     height, width = tf.shape(maps)[1], tf.shape(maps)[2]
     x0, y0, x1, y1 = tf.unstack(tf.cast(boxes, maps.dtype), axis=-1)
     rows = _weights(y0, y1, height)

@@ -7,17 +7,7 @@ import numpy as np
 
 
 class RowFile:
-    """A `.npy` file whose number of rows is not known before the end, and that can be continued.
-
-    Args:
-        path: the file, made if it is not there.
-        row_shape: shape of a row.
-        dtype: type of the numbers.
-        rows: how many rows it keeps; what follows them is cut off.
-
-    Raises:
-        OSError: if the file cannot be written, or has fewer rows.
-    """
+    """A `.npy` file whose number of rows is not known before the end, and that can be continued."""
 
     def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: np.dtype, rows: int) -> None:
         self._row_shape, self._dtype, self.rows = row_shape, np.dtype(dtype), rows
@@ -34,14 +24,7 @@ class RowFile:
         self._file.seek(end)
 
     def append(self, rows: np.ndarray) -> None:
-        """Writes rows after those that are there.
-
-        Args:
-            rows: `[b, ...]`, converted to the type of the file.
-
-        Raises:
-            OSError: if they cannot be written.
-        """
+        """Writes rows after those that are there."""
         try:
             self._file.write(np.ascontiguousarray(rows, self._dtype).data)
             self._file.flush()

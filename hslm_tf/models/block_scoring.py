@@ -24,14 +24,7 @@ GLOBAL_LAYERS = ("global_similarity", "similarity_fusion")
 
 
 class BlockScoring:
-    """Brings encodings into the form that the matcher takes, and runs it block by block.
-
-    Args:
-        matcher: what `build_matcher` returned.
-        config: the configuration that it was built from.
-        images: shapes and types of what the image encoder returns.
-        texts: shapes and types of what the text encoder returns.
-    """
+    """Brings encodings into the form that the matcher takes, and runs it block by block."""
 
     def __init__(
         self,
@@ -53,30 +46,13 @@ class BlockScoring:
             )
 
     def pairs(self, images: Encoding, texts: Encoding) -> tf.Tensor:
-        """Scores image i against caption i.
-
-        Args:
-            images: output of the image encoder for n images.
-            texts: output of the text encoder for n captions.
-
-        Returns:
-            `[n]`.
-        """
+        """Scores image i against caption i."""
         return self._match(aligned_blocks(images, texts))[:, 0, 0]
 
     def matrix(
         self, images: Encoding, texts: Encoding, image_block_size: int | tf.Tensor
     ) -> tf.Tensor:
-        """Scores all images against all captions, in blocks of images.
-
-        Args:
-            images: output of the image encoder for n images, or of `prepared`.
-            texts: output of the text encoder for m captions.
-            image_block_size: images of a block; memory is proportional to it.
-
-        Returns:
-            `[n, m]`.
-        """
+        """Scores all images against all captions, in blocks of images."""
         captions = self._packed(texts)
         count = tf.shape(images["regions"])[0]
         size = tf.minimum(image_block_size, count)
@@ -97,16 +73,7 @@ class BlockScoring:
     def compiled_matrix(
         self, images: Encoding, texts: Encoding, image_block_size: int
     ) -> tf.Tensor:
-        """Scores all images against all captions, `matrix` as a compiled graph.
-
-        Args:
-            images: output of the image encoder for n images, or of `prepared`.
-            texts: output of the text encoder for m captions.
-            image_block_size: images of a block.
-
-        Returns:
-            `[n, m]`.
-        """
+        """Scores all images against all captions, `matrix` as a compiled graph."""
         images = self.prepared(images, len(texts["word_mask"]))
         graph = self._prepared_graph if "region_products" in images else self._matrix_graph
         return graph(dict(images), dict(texts), tf.constant(image_block_size))
@@ -119,18 +86,7 @@ class BlockScoring:
         list_captions: tf.Tensor,
         splits: tf.Tensor,
     ) -> tf.Tensor:
-        """Scores lists of an image and some captions each: pairs that are no whole matrix.
-
-        Args:
-            images: output of `prepared`.
-            captions: `"words"`, `"starts"`, `"lengths"` and `"text_global"` of packed captions.
-            list_images: int32 `[lists]`, the image of each list.
-            list_captions: int32 `[pairs]`, the captions of all lists one after another.
-            splits: int32 `[lists + 1]`, where the captions of each list start.
-
-        Returns:
-            `[pairs]`.
-        """
+        """Scores lists of an image and some captions each: pairs that are no whole matrix."""
 
         def score_list(number: tf.Tensor, scores: tf.TensorArray) -> tuple:
             rows = list_captions[splits[number] : splits[number + 1]]
@@ -159,18 +115,7 @@ class BlockScoring:
         return self._lists_graph(dict(self.prepared(images)), dict(captions), *lists)
 
     def trained_matrix(self, images: Encoding, texts: Encoding, on: str) -> tf.Tensor:
-        """Scores all images against all captions, with gradient, see `score_in_blocks`.
-
-        Args:
-            images: output of the image encoder for n images.
-            texts: output of the text encoder for m captions.
-            on: `"score"`; `"global"` for the scores of the global vectors alone, where the image
-                has one of its own; or `"alignment"` for the mean cosine of words and the vectors
-                that they attend to, within halves of a large batch.
-
-        Returns:
-            `[n, m]`.
-        """
+        """Scores all images against all captions, with gradient, see `score_in_blocks`."""
         variables, width = self._matcher.trainable_variables, self._config.joint_dim
         if on == "global" and self._config.pools_regions:
             layers = [self._matcher.get_layer(name) for name in GLOBAL_LAYERS]
@@ -197,17 +142,7 @@ class BlockScoring:
     def trained_pairs(
         self, images: Encoding, texts: Encoding, image_rows: tf.Tensor, text_rows: tf.Tensor
     ) -> tf.Tensor:
-        """Scores chosen pairs, with gradient, see `score_in_blocks`.
-
-        Args:
-            images: output of the image encoder.
-            texts: output of the text encoder.
-            image_rows: int32 `[pairs]`, the image of each pair.
-            text_rows: int32 `[pairs]`, the caption of each pair.
-
-        Returns:
-            `[pairs]`.
-        """
+        """Scores chosen pairs, with gradient, see `score_in_blocks`."""
         lengths = tf.math.count_nonzero(texts["word_mask"], axis=1, dtype=tf.int32)
         # Blocks of captions of one length have little padding.
         order = tf.argsort(tf.gather(lengths, text_rows), stable=True)
@@ -229,16 +164,7 @@ class BlockScoring:
         return tf.gather(tf.ensure_shape(scores, [None]), tf.math.invert_permutation(order))
 
     def prepared(self, images: Encoding, num_captions: int | None = None) -> Encoding:
-        """Adds what the matcher needs of an image for any caption, so that it is computed once.
-
-        Args:
-            images: output of the image encoder, or of this method.
-            num_captions: how many captions they will be scored against, where that is known.
-
-        Returns:
-            The same with `"region_products"`, see `AttentionPooling.region_products`; unchanged
-            where the matcher takes none, or where few captions make it the slower way.
-        """
+        """Adds what the matcher needs of an image for any caption, so that it is computed once."""
         # Products of all regions of an image cost more than they save for a few captions.
         few = num_captions is not None and 2 * num_captions <= self._config.max_regions
         if few or "region_products" not in self._matcher.input or "region_products" in images:
@@ -258,10 +184,7 @@ class BlockScoring:
         return self._match({**{key: value[None] for key, value in images.items()}, **captions})[0]
 
     def _align_halves(self, images: Encoding, captions: Encoding) -> tf.Tensor:
-        """As `_align`; pairs of an image and a caption of other halves are not compared.
-
-        The time grows with the square of the batch, and half of the negatives teach as much.
-        """
+        """As `_align`; pairs of an image and a caption of other halves are not compared."""
         count = tf.shape(images["regions"])[0]
         words, segment_ids = captions["words"], captions["segment_ids"]
         half, rest = count // 2, count - count // 2

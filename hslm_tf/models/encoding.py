@@ -20,20 +20,7 @@ def encoded_blocks(
     images: np.ndarray | None = None,
     image_block_size: int = IMAGE_BLOCK_SIZE,
 ) -> Iterator[tuple[np.ndarray, dict[str, tf.Tensor]]]:
-    """Encodes images block by block.
-
-    Args:
-        model: the model.
-        dataset: the images.
-        images: int `[n]`, which ones; None for all.
-        image_block_size: images of a block.
-
-    Yields:
-        The places of a block among the n images, int64 `[b]`, and what `HSLM.encode_image` gave.
-
-    Raises:
-        DataError: if region features are not finite.
-    """
+    """Encodes images block by block."""
     images = np.arange(dataset.num_images) if images is None else images
     for places in row_blocks(len(images), image_block_size):
         yield places, model.encode_image(*dataset.read_images(images[places]))
@@ -42,16 +29,7 @@ def encoded_blocks(
 def encode_images(
     model: HSLM, dataset: RetrievalDataset, image_block_size: int = IMAGE_BLOCK_SIZE
 ) -> dict[str, tf.Tensor]:
-    """Encodes every image of a dataset once, to be held in memory.
-
-    Args:
-        model: the model.
-        dataset: the images.
-        image_block_size: images of a block.
-
-    Returns:
-        What `HSLM.encode_image` returns, for all images.
-    """
+    """Encodes every image of a dataset once, to be held in memory."""
     encoded = {}
     for rows, encoding in encoded_blocks(model, dataset, None, image_block_size):
         for key, block in encoding.items():
@@ -66,17 +44,7 @@ def encode_images(
 def encoded_captions(
     model: HSLM, tokens: TokenizedCaptions, caption_block_size: int = CAPTION_BLOCK_SIZE
 ) -> Iterator[tuple[np.ndarray, dict[str, tf.Tensor]]]:
-    """Encodes captions block by block, from the shortest to the longest.
-
-    Args:
-        model: the model.
-        tokens: the captions, as its tokenizer read them.
-        caption_block_size: captions of a block.
-
-    Yields:
-        The captions of a block, int64 `[b]`, of about the same length, so that little is spent on
-        padding, and what `HSLM.encode_tokens` gave.
-    """
+    """Encodes captions block by block, from the shortest to the longest."""
     order = np.argsort(np.diff(tokens.offsets), kind="stable")
     for places in row_blocks(len(order), caption_block_size):
         rows = order[places]

@@ -26,17 +26,7 @@ def draw_bank(
     num_captions: int = NUM_CAPTIONS,
     seed: int = 0,
 ) -> RetrievalDataset:
-    """Draws the queries of a bank.
-
-    Args:
-        train: the training split.
-        num_images: number of images, all where there are fewer.
-        num_captions: number of captions, all where there are fewer.
-        seed: seed of the draw.
-
-    Returns:
-        Images and captions, drawn apart: the captions belong to other images.
-    """
+    """Draws the queries of a bank."""
     random = np.random.default_rng(seed)
     images = np.sort(random.permutation(train.num_images)[:num_images])
     captions = np.sort(random.permutation(train.num_captions)[:num_captions])
@@ -51,21 +41,7 @@ def draw_bank(
 
 
 class HubCorrection:
-    """What to take off the scores of images and captions that are near to everything.
-
-    Args:
-        model: the model.
-        bank: training images and captions, see `draw_bank`; never those that are searched.
-        neighbours: nearest queries whose scores are averaged.
-        weight: the share of the average that is taken off.
-
-    Raises:
-        ValueError: if the bank is smaller than `neighbours`.
-
-    Example:
-        >>> images, captions = HubCorrection(model, draw_bank(train)).of_dataset(test)
-        >>> corrected = scores - images[:, None] - captions
-    """
+    """What to take off the scores of images and captions that are near to everything."""
 
     def __init__(
         self,
@@ -88,19 +64,7 @@ class HubCorrection:
     def of_dataset(
         self, dataset: RetrievalDataset, progress: Callable[[int], object] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Measures the images and captions of a dataset.
-
-        Args:
-            dataset: what is searched.
-            progress: called with the number of images or captions of a block, after every block.
-
-        Returns:
-            What to take off the scores of every image, for any caption, float32 `[num_images]`, and
-            off those of every caption, for any image, float32 `[num_captions]`.
-
-        Raises:
-            DataError: if region features are not finite.
-        """
+        """Measures the images and captions of a dataset."""
         images = np.empty(dataset.num_images, np.float32)
         captions = np.empty(dataset.num_captions, np.float32)
         for rows, encoded in encoded_blocks(self._model, dataset):

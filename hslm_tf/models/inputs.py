@@ -14,20 +14,7 @@ def check_images(
     region_mask: np.ndarray | tf.Tensor | None,
     expected: keras.KerasTensor,
 ) -> dict[str, tf.Tensor]:
-    """Checks region features and their mask.
-
-    Args:
-        region_features: `[n, regions, region_dim]`.
-        region_mask: boolean `[n, regions]`, True for real regions; None where all are real.
-        expected: the region features that the image encoder takes; their width and dtype count.
-
-    Returns:
-        Both by their names, as the image encoder takes them.
-
-    Raises:
-        ValueError: if they are not numbers, have another rank, width or number than expected, or an
-            image has no regions; the message names the argument and the image.
-    """
+    """Checks region features and their mask."""
     features = tf.convert_to_tensor(region_features)
     if not (features.dtype.is_floating or features.dtype.is_integer):
         raise ValueError(
@@ -59,18 +46,7 @@ def check_images(
 
 
 def check_captions(captions: Sequence[str] | tf.Tensor) -> tf.Tensor:
-    """Checks captions.
-
-    Args:
-        captions: n captions as they are written.
-
-    Returns:
-        String tensor `[n]`.
-
-    Raises:
-        ValueError: if it is one string instead of several, there are none, or one is no string; the
-            message names the row.
-    """
+    """Checks captions."""
     if isinstance(captions, str | bytes):
         raise ValueError(f"`captions` is a list of strings. Received: captions={captions!r}")
     if not len(captions):

@@ -21,18 +21,7 @@ from hslm_tf.layers import (
 
 
 def build_image_encoder(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
-    """Builds the image encoder: region features to local image features R* (HSLM Sec. 3.1, 3.3).
-
-    Args:
-        config: sizes and parts.
-        dtype: precision policy of all layers.
-
-    Returns:
-        A functional model. Inputs: `"region_features"` `[batch, regions, region_dim]`, boolean
-        `"region_mask"` `[batch, regions]`. Outputs: `"regions"` `[batch, regions, joint_dim]`,
-        `"region_mask"` (less what was dropped in training), and where the image's global vector
-        pools the regions, `"image_global"` `[batch, joint_dim]`.
-    """
+    """Builds the image encoder: region features to local image features R* (HSLM Sec. 3.1, 3.3)."""
     # === Layers ===
     # Region features can be larger than float16 holds, or their products with weights can.
     wide = keras.DTypePolicy("float32") if dtype.compute_dtype == "float16" else dtype
@@ -70,18 +59,7 @@ def build_image_encoder(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.
 def build_text_encoder(
     config: ModelConfig, vocabulary_size: int, dtype: keras.DTypePolicy
 ) -> keras.Model:
-    """Builds the text encoder: token ids to local text features E* (HSLM Sec. 3.2, 3.3).
-
-    Args:
-        config: sizes and parts.
-        vocabulary_size: number of token ids.
-        dtype: precision policy of all layers.
-
-    Returns:
-        A functional model. Input: `"token_ids"`, int32 `[batch, tokens]`, 0 for padding on the
-        right. Outputs: `"words"` `[batch, tokens, joint_dim]`, boolean `"word_mask"`, and with
-        global alignment `"text_global"` `[batch, joint_dim]`.
-    """
+    """Builds the text encoder: token ids to local text features E* (HSLM Sec. 3.2, 3.3)."""
     # === Layers ===
     dropping = WordDropping(config.drop_words, dtype=dtype, name="word_dropping")
     embedding = keras.layers.Embedding(
@@ -121,26 +99,7 @@ def build_text_encoder(
 
 
 def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
-    """Builds the matcher: local features of both modalities to scores (HSLM Sec. 3.4, 3.5).
-
-    Its input is a batch of blocks; a block is some images and the packed words of some captions. A
-    whole matrix of scores is one large block, aligned pairs are many blocks of one image and one
-    caption.
-
-    Args:
-        config: sizes and parts.
-        dtype: precision policy of all layers.
-
-    Returns:
-        A functional model. Inputs: `"words"` `[blocks, words, joint_dim]`, int32 `"segment_ids"`
-        `[blocks, words]` (-1 for padding), `"regions"` `[blocks, images, regions, joint_dim]`,
-        boolean `"region_mask"` `[blocks, images, regions]`, all four with cross-attention; with
-        global alignment `"text_global"` `[blocks, captions, joint_dim]`, and `"image_global"`
-        `[blocks, images, joint_dim]` where it pools the regions, or where it pools attended vectors
-        `"region_products"` `[blocks, images, regions + 1, regions]` or None, see
-        `AttentionPooling.region_products`. Output: `"scores"` `[blocks, images, captions]`,
-        float32.
-    """
+    """Builds the matcher: local features of both modalities to scores (HSLM Sec. 3.4, 3.5)."""
     # The inputs have the dtype of the encoders' outputs, so that nothing is cast.
     width, narrow = config.joint_dim, dtype.compute_dtype
     inputs, similarities = {}, {}
@@ -199,15 +158,7 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
 def aligned_blocks(
     images: Mapping[str, keras.KerasTensor], texts: Mapping[str, keras.KerasTensor]
 ) -> dict[str, keras.KerasTensor]:
-    """Makes n blocks of one image and one caption, the matcher's inputs for aligned pairs.
-
-    Args:
-        images: output of the image encoder for n images.
-        texts: output of the text encoder for n captions.
-
-    Returns:
-        Inputs of the matcher, which may take fewer.
-    """
+    """Makes n blocks of one image and one caption, the matcher's inputs for aligned pairs."""
     blocks = {
         "words": texts["words"],
         "segment_ids": ops.where(texts["word_mask"], 0, -1),

@@ -11,14 +11,7 @@ from hslm_tf.models.hslm import HSLM
 
 
 class PackedCaptions(NamedTuple):
-    """What `HSLM.encode_text` gave for n captions, in the model's compute dtype.
-
-    Attributes:
-        words: `[tokens, d]`, the words of all captions.
-        starts: int32 `[n]`, where the words of each caption start.
-        lengths: int32 `[n]`, how many they are.
-        text_global: `[n, d]`, the global vectors; `[n, 0]` in a model without global alignment.
-    """
+    """What `HSLM.encode_text` gave for n captions, in the model's compute dtype."""
 
     words: tf.Tensor
     starts: tf.Tensor
@@ -31,16 +24,7 @@ def pack_captions(
     captions: Sequence[str],
     watch: Callable[[np.ndarray, Mapping[str, tf.Tensor]], object] | None = None,
 ) -> PackedCaptions:
-    """Encodes captions, to be held in memory.
-
-    Args:
-        model: the model; its tokenizer reads the captions.
-        captions: n captions as they are written.
-        watch: called with the captions of every block, int `[b]`, and what `HSLM.encode_text` gave.
-
-    Returns:
-        The captions.
-    """
+    """Encodes captions, to be held in memory."""
     tokens = model.tokenizer.tokenize_all(captions)
     starts, lengths = tokens.offsets[:-1], np.diff(tokens.offsets)
     outputs = model.text_encoder.output

@@ -52,11 +52,7 @@ class ReportArguments:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command.
-
-    Args:
-        args: the arguments, by default those of the command line.
-    """
+    """Runs the command."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("hslm_tf").setLevel(logging.INFO)
     arguments = tyro.cli(ReportArguments, prog="python -m hslm_tf.report", args=args)

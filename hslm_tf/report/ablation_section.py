@@ -10,15 +10,7 @@ from hslm_tf.report.section import Section, plain_section
 
 
 def ablation_section(runs: Sequence[MeasuredRun], dataset: RetrievalDataset) -> Section | None:
-    """Shows the rows, their rsums in the paper, and which of its orderings hold.
-
-    Args:
-        runs: the runs.
-        dataset: what they were measured on.
-
-    Returns:
-        The section; None unless all runs are rows of an ablation.
-    """
+    """Shows the rows, their rsums in the paper, and which of its orderings hold."""
     reports: dict[int, list[RecallReport]] = {}
     for run in runs:
         if run.row is None:

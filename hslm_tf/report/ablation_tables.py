@@ -14,15 +14,7 @@ _PARTS = ("MGCN", "Self", "Cross", "Glob", "Loc")
 
 
 def ablation_table(reports: Mapping[int, Sequence[RecallReport]], title: str) -> DataTable:
-    """Table 4 with our recalls, the mean over the seeds, and the paper's rsum beside them.
-
-    Args:
-        reports: by row of Table 4, one report a seed.
-        title: title above the table.
-
-    Returns:
-        The table.
-    """
+    """Table 4 with our recalls, the mean over the seeds, and the paper's rsum beside them."""
     rows = []
     for row, found in sorted(reports.items()):
         parts = ["x" if on else "" for on in ABLATION_PARTS[row].values()]
@@ -35,17 +27,7 @@ def ablation_table(reports: Mapping[int, Sequence[RecallReport]], title: str) ->
 
 
 def ordering_table(reports: Mapping[int, Sequence[RecallReport]]) -> DataTable:
-    """Which of the paper's orderings hold here, pair by pair.
-
-    A pair holds if the mean rsum of its first row is higher. With several seeds a difference of
-    less than two standard errors is marked with "~".
-
-    Args:
-        reports: by row of Table 4, one report a seed.
-
-    Returns:
-        The table; claims without any pair of measured rows are left out.
-    """
+    """Which of the paper's orderings hold here, pair by pair."""
     rows = []
     for claim, pairs in ORDERINGS:
         measured = [pair for pair in pairs if set(pair) <= set(reports)]

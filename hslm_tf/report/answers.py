@@ -11,16 +11,7 @@ DIRECTIONS = {"i2t": "images looking for captions", "t2i": "captions looking for
 
 
 class Answers(NamedTuple):
-    """How the queries of one direction are answered.
-
-    Attributes:
-        ranks: int `[queries]`, rank of the first right answer, counted from 0.
-        right: int `[queries]`, the right answer with the highest score.
-        right_scores: `[queries]`, its score.
-        wrong: int `[queries]`, the wrong answer with the highest score.
-        wrong_scores: `[queries]`, its score.
-        num_items: number of items that are ranked.
-    """
+    """How the queries of one direction are answered."""
 
     ranks: np.ndarray
     right: np.ndarray
@@ -31,19 +22,7 @@ class Answers(NamedTuple):
 
 
 def answers_of(scores: np.ndarray, caption_to_image: np.ndarray) -> dict[str, Answers]:
-    """Finds the answers in both directions, among all items.
-
-    Args:
-        scores: float `[num_images, num_captions]`, higher is more alike.
-        caption_to_image: int `[num_captions]`, the image of each caption.
-
-    Returns:
-        The answers by `i2t` and `t2i`.
-
-    Raises:
-        ValueError: if there is a single image, which has no wrong answers, or `ranks` refuses the
-            scores.
-    """
+    """Finds the answers in both directions, among all items."""
     num_images, num_captions = scores.shape
     if num_images < 2:
         raise ValueError(f"Wrong answers need two images. Received: num_images={num_images}")

@@ -22,12 +22,7 @@ _FLICKR_FILE = re.compile(r"(\d+)_[0-9a-f]{10}(\.jpg)?")
 
 
 class AskedCollection:
-    """Answers what people ask a collection, and says why where it has no answer.
-
-    Args:
-        collection: the collection.
-        image_folder: folder with the image files; by default the one that the collection remembers.
-    """
+    """Answers what people ask a collection, and says why where it has no answer."""
 
     def __init__(
         self, collection: Collection, image_folder: str | os.PathLike[str] | None = None
@@ -38,15 +33,7 @@ class AskedCollection:
         self._vocabulary = frozenset(collection.model.vocabulary)
 
     def images(self, sentence: str, count: int) -> "Markup":
-        """Finds the images that a sentence describes.
-
-        Args:
-            sentence: what somebody wrote.
-            count: how many images to find.
-
-        Returns:
-            The images, or why there are none.
-        """
+        """Finds the images that a sentence describes."""
         words = [word.decode() for word in tokenize([sentence])[0].numpy()]
         read = words[: self.collection.model.tokenizer.max_tokens - 2]
         unknown = [word for word in dict.fromkeys(read) if word not in self._vocabulary]
@@ -63,15 +50,7 @@ class AskedCollection:
         return self._page(f"Images for “{sentence}”", notes, self._found.images(sentence, hits))
 
     def captions(self, image_id: str | None, count: int) -> "Markup":
-        """Finds the captions that describe an image of the collection.
-
-        Args:
-            image_id: the image, or None where nobody chose one.
-            count: how many captions to find.
-
-        Returns:
-            The captions, or why there are none.
-        """
+        """Finds the captions that describe an image of the collection."""
         if not image_id:
             return self._page(notes=["Choose an image first."])
         try:
@@ -86,15 +65,7 @@ class AskedCollection:
         return bool(self.collection.captions) and self.collection.encoded.extraction is not None
 
     def captions_of_photograph(self, file: str | None, count: int) -> "Markup":
-        """Finds the captions that describe a photograph that somebody brings.
-
-        Args:
-            file: the photograph, or None where there is none.
-            count: how many captions to find.
-
-        Returns:
-            The captions, or why there are none.
-        """
+        """Finds the captions that describe a photograph that somebody brings."""
         if not file:
             return self._page(notes=["Choose a photograph first."])
         path = Path(file)

@@ -10,14 +10,7 @@ from hslm_tf.report.section import Section, plain_section
 
 
 def configuration_section(runs: Sequence[MeasuredRun]) -> Section:
-    """Shows in what the runs differ, and every field of the first.
-
-    Args:
-        runs: the runs, one or more.
-
-    Returns:
-        The section.
-    """
+    """Shows in what the runs differ, and every field of the first."""
     fields = [_fields(run.config) for run in runs]
     first = fields[0]
     tables, text = [], []

@@ -13,18 +13,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class DataTable:
-    """Cells with headings.
-
-    Args:
-        name: name of its files, without a suffix.
-        title: what it shows.
-        columns: headings.
-        rows: cells as they are shown, as many as there are columns.
-        marked: numbers of rows that stand out, such as one's own among published ones.
-        note: what a reader has to know, below the table.
-        text_columns: numbers of the columns that hold text; the others hold numbers.
-        pictures: small pictures as data URIs, by row and column; only a page shows them.
-    """
+    """Cells with headings."""
 
     name: str
     title: str
@@ -81,12 +70,5 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text in one line, in which nothing is taken for Markdown or HTML.
-
-    Args:
-        text: the text.
-
-    Returns:
-        The text as it is written in Markdown.
-    """
+    """Text in one line, in which nothing is taken for Markdown or HTML."""
     return re.sub(r"([\\`*_\[\]<>|&~$])", r"\\\1", " ".join(text.split()))

@@ -19,18 +19,7 @@ _TO_THE_ANSWERS = "() => document.querySelector('.asked h2')?.focus()"
 
 
 def demo_page(asked: AskedCollection, answers: int = 10) -> "gradio.Blocks":
-    """Makes a page with a sentence to write, an image to choose, and their answers.
-
-    Args:
-        asked: what answers.
-        answers: number of answers at first.
-
-    Returns:
-        The page, for `serve`.
-
-    Raises:
-        ImportError: if Gradio is not installed.
-    """
+    """Makes a page with a sentence to write, an image to choose, and their answers."""
     gr = load_extra("gradio", "demo")
     collection = asked.collection
     title = f"# Search {len(collection)} images and {len(collection.captions)} captions"
@@ -83,19 +72,7 @@ def demo_page(asked: AskedCollection, answers: int = 10) -> "gradio.Blocks":
 
 
 def serve(page: "gradio.Blocks", host: str, port: int) -> str:
-    """Serves a page, which asks nothing of the internet.
-
-    Args:
-        page: the page.
-        host: address to listen at.
-        port: port to listen at.
-
-    Returns:
-        The page's address. It is served until the program ends.
-
-    Raises:
-        OSError: if the port is taken, or the address is another machine's.
-    """
+    """Serves a page, which asks nothing of the internet."""
     gr = load_extra("gradio", "demo")
     # Gradio's own themes load fonts from the internet.
     theme = gr.themes.Default(

@@ -22,25 +22,14 @@ _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 class Plot(NamedTuple):
-    """A plot with its title.
-
-    Attributes:
-        title: what it shows.
-        svg: what `svg_of` returned.
-    """
+    """A plot with its title."""
 
     title: str
     svg: "Markup"
 
 
 class Line(NamedTuple):
-    """How a line is drawn.
-
-    Attributes:
-        name: what it stands for.
-        colour: its colour.
-        dashes: dashes and gaps in widths of the line; none of a solid line.
-    """
+    """How a line is drawn."""
 
     name: str
     colour: str
@@ -48,14 +37,7 @@ class Line(NamedTuple):
 
 
 def lines_for(names: Sequence[str]) -> list[Line]:
-    """Chooses lines that can be told apart, up to 42.
-
-    Args:
-        names: what they stand for.
-
-    Returns:
-        A line for every name.
-    """
+    """Chooses lines that can be told apart, up to 42."""
     return [
         Line(name, COLOURS[number % len(COLOURS)], _DASHES[number // len(COLOURS) % len(_DASHES)])
         for number, name in enumerate(names)
@@ -63,18 +45,7 @@ def lines_for(names: Sequence[str]) -> list[Line]:
 
 
 def new_figure(width: float = 6.4, height: float = 3.2) -> "Figure":
-    """Makes a figure that belongs to no window.
-
-    Args:
-        width: inches.
-        height: inches.
-
-    Returns:
-        The figure.
-
-    Raises:
-        ImportError: if matplotlib is not installed.
-    """
+    """Makes a figure that belongs to no window."""
     load_extra("matplotlib", "report")
     from matplotlib.figure import Figure
 
@@ -82,15 +53,7 @@ def new_figure(width: float = 6.4, height: float = 3.2) -> "Figure":
 
 
 def svg_of(figure: "Figure", description: str) -> "Markup":
-    """Draws a figure.
-
-    Args:
-        figure: the figure.
-        description: what it shows, for those who do not see it.
-
-    Returns:
-        An `svg` element.
-    """
+    """Draws a figure."""
     import matplotlib
     from markupsafe import Markup, escape
 

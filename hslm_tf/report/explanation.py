@@ -18,15 +18,7 @@ UNTRAINED = (
 
 
 class Explanation(NamedTuple):
-    """How one image and one caption were compared.
-
-    Attributes:
-        words: the words, `<start>` and `<end>` included.
-        word_weights: float `[words]`, gate of every word's similarity vector (Eq. 21), from 0 to
-            1; all 1 in a model without local alignment.
-        attention: float `[words, N]`, cross-attention of every word to every region, as shares of
-            the word's largest; 0 for regions that are padding.
-    """
+    """How one image and one caption were compared."""
 
     words: list[str]
     word_weights: np.ndarray
@@ -34,14 +26,7 @@ class Explanation(NamedTuple):
 
 
 class Explainer:
-    """Reads the weights inside the matcher, from the layers that make the score.
-
-    Args:
-        model: a model with cross-attention.
-
-    Raises:
-        ValueError: if the model has no cross-attention.
-    """
+    """Reads the weights inside the matcher, from the layers that make the score."""
 
     def __init__(self, model: HSLM) -> None:
         if not model.config.cross_attention:
@@ -60,15 +45,7 @@ class Explainer:
         self._weights = keras.Model(inputs, outputs)
 
     def explain(self, image: Mapping[str, tf.Tensor], caption: str) -> Explanation:
-        """Explains a pair.
-
-        Args:
-            image: what `HSLM.encode_image` returned for one image.
-            caption: the caption as it is written.
-
-        Returns:
-            The explanation.
-        """
+        """Explains a pair."""
         words = tokenize(tf.constant([caption]))[0].numpy()
         texts = self._model.encode_text([caption])
         count = int(np.sum(texts["word_mask"]))
@@ -91,18 +68,7 @@ class Explainer:
 
 
 def words_look(model: HSLM) -> bool:
-    """Whether words were taught to attend to regions.
-
-    The scale of cross-attention moves with its first gradient. A contrastive loss on global vectors
-    gives it none, so it still stands at its start. Forms of attention without a scale count as
-    taught.
-
-    Args:
-        model: the model.
-
-    Returns:
-        False without cross-attention, or where it was never trained.
-    """
+    """Whether words were taught to attend to regions."""
     if not model.config.cross_attention:
         return False
     layer = model.matcher.get_layer("cross_attention")
@@ -111,12 +77,5 @@ def words_look(model: HSLM) -> bool:
 
 
 def explainer_of(model: HSLM) -> Explainer | None:
-    """Makes an explainer of a model whose words were taught to attend to regions.
-
-    Args:
-        model: the model.
-
-    Returns:
-        The explainer, or None.
-    """
+    """Makes an explainer of a model whose words were taught to attend to regions."""
     return Explainer(model) if words_look(model) else None

@@ -22,17 +22,7 @@ def failures_section(
     count: int,
     image_folder: str | os.PathLike[str] | None = None,
 ) -> Section:
-    """Lists the hardest failures of both directions: those of the worst rank.
-
-    Args:
-        answers: the answers of both directions.
-        dataset: the images and captions.
-        count: largest number of failures of a direction.
-        image_folder: folder with the image files, or None.
-
-    Returns:
-        The section.
-    """
+    """Lists the hardest failures of both directions: those of the worst rank."""
     failing = {side: np.count_nonzero(found.ranks) for side, found in answers.items()}
     text = [
         f"Of {len(found.ranks)} {DIRECTIONS[side]}, {failing[side]} find something else first."
@@ -47,16 +37,7 @@ def failures_section(
 
 
 def hardest_failures(found: Answers, count: int) -> np.ndarray:
-    """Chooses the queries whose first right answer has the worst rank.
-
-    Args:
-        found: the answers of a direction.
-        count: largest number of queries.
-
-    Returns:
-        int `[n]`, the queries, worst rank first, and of equal ranks the one whose wrong answer
-        scores higher above the right one; none that finds a right answer first.
-    """
+    """Chooses the queries whose first right answer has the worst rank."""
     margin = found.wrong_scores - found.right_scores
     order = np.lexsort([-margin, -found.ranks])[:count]
     return order[found.ranks[order] > 0]

@@ -14,12 +14,7 @@ from hslm_tf.retrieval.reranking import Hit
 
 
 class FoundAnswers:
-    """Explains what was found in a collection, for a gallery.
-
-    Args:
-        collection: the collection. Nothing is explained where words were not taught to attend to
-            regions.
-    """
+    """Explains what was found in a collection, for a gallery."""
 
     def __init__(self, collection: Collection) -> None:
         self._model = model = collection.model
@@ -27,15 +22,7 @@ class FoundAnswers:
         self._explainer = explainer_of(model)
 
     def images(self, caption: str, hits: Sequence[Hit]) -> list[Answer]:
-        """Explains images that were found for a caption.
-
-        Args:
-            caption: what was asked.
-            hits: what `Collection.search` found.
-
-        Returns:
-            An answer for every hit. Which are right is known of the collection's own captions.
-        """
+        """Explains images that were found for a caption."""
         captions, owners = self._encoded.captions, self._encoded.caption_to_image
         right = {int(owners[row]) for row, own in enumerate(captions) if own == caption}
         return [
@@ -44,18 +31,7 @@ class FoundAnswers:
         ]
 
     def captions(self, image_id: str, hits: Sequence[Hit]) -> list[Answer]:
-        """Explains captions that were found for an image.
-
-        Args:
-            image_id: the image that was asked for.
-            hits: what `Collection.search_by_image` found.
-
-        Returns:
-            An answer for every hit.
-
-        Raises:
-            ValueError: if the image is unknown.
-        """
+        """Explains captions that were found for an image."""
         image = int(self._encoded.rows_of([image_id])[0])
         answers = []
         for hit in hits:
@@ -68,16 +44,7 @@ class FoundAnswers:
     def captions_of_photograph(
         self, file: Path, features: RegionFeatures, hits: Sequence[Hit]
     ) -> list[Answer]:
-        """Explains captions that were found for a photograph that is not in the collection.
-
-        Args:
-            file: the photograph.
-            features: its region features.
-            hits: what `Collection.search_by_image` found.
-
-        Returns:
-            An answer for every hit, with the image that the caption belongs to.
-        """
+        """Explains captions that were found for a photograph that is not in the collection."""
         image = self._model.encode_image(features.region_features, features.mask)
         owners = self._encoded.caption_to_image
         return [

@@ -34,19 +34,7 @@ _FULL_PICTURES = 100
 
 
 class Answer(NamedTuple):
-    """An image and a caption that were compared.
-
-    Attributes:
-        image_id: the image.
-        caption: the caption.
-        score: score of the pair.
-        explanation: weights of words and regions, or None.
-        boxes: float `[N, 4]` x0, y0, x1, y1, as parts of the image or in pixels, or None.
-        right: whether they belong together; None where that is not known.
-        owner: the image that the caption belongs to, where that is another one.
-        beside: HTML that stands beside the image's id, such as links.
-        file: the photograph, where it is not one of the image folder.
-    """
+    """An image and a caption that were compared."""
 
     image_id: str
     caption: str
@@ -60,12 +48,7 @@ class Answer(NamedTuple):
 
 
 class Gallery:
-    """Answers that stand on one page: they share photographs, and the more there are, the smaller.
-
-    Args:
-        answers: all answers of the page.
-        image_folder: as for `answers_html`.
-    """
+    """Answers of one page: they share photographs, and more answers have smaller ones."""
 
     def __init__(
         self, answers: Sequence[Answer], image_folder: str | os.PathLike[str] | None
@@ -81,14 +64,7 @@ class Gallery:
         self._shown: set[str] = set()
 
     def html(self, answers: Sequence[Answer]) -> "Markup":
-        """Shows some of the answers, as `answers_html` does.
-
-        Args:
-            answers: the answers to one query, best first.
-
-        Returns:
-            HTML; a photograph that was shown before is not in it again.
-        """
+        """Shows some of the answers, as `answers_html` does."""
         groups = itertools.groupby(answers, key=lambda answer: answer.image_id)
         of_images = [list(group) for _, group in groups]
         figures = [
@@ -139,21 +115,7 @@ class Gallery:
 def answers_html(
     answers: Sequence[Answer], image_folder: str | os.PathLike[str] | None = None
 ) -> "Markup":
-    """Shows answers; `gallery.css` belongs to them.
-
-    Answers about the same image that follow one another share its photograph.
-
-    Args:
-        answers: the answers, best first.
-        image_folder: folder with the image files, called as the image's id, with or without its
-            ending; None, or an image that is not there, leaves an empty frame.
-
-    Returns:
-        HTML that needs no other file and no script.
-
-    Raises:
-        ImportError: if Jinja2 is not installed.
-    """
+    """Shows answers; `gallery.css` belongs to them."""
     return Gallery(answers, image_folder).html(answers)
 
 
@@ -163,18 +125,7 @@ def write_gallery(
     image_folder: str | os.PathLike[str] | None = None,
     note: str = "",
 ) -> None:
-    """Writes a page that needs no other file and runs no script.
-
-    Args:
-        path: the file; it appears in one piece.
-        answers: every query as text, with its answers, best first.
-        image_folder: as for `answers_html`.
-        note: a sentence above the answers.
-
-    Raises:
-        ImportError: if Jinja2 is not installed.
-        OSError: if the file cannot be written.
-    """
+    """Writes a page that needs no other file and runs no script."""
     gallery = Gallery([answer for _, found in answers for answer in found], image_folder)
     queries = [(query, gallery.html(found)) for query, found in answers]
     write_page(path, "Answers", render("gallery.html", queries=queries, note=note))

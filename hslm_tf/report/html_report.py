@@ -38,20 +38,7 @@ def report_sections(
     failures: int = 20,
     image_folder: str | os.PathLike[str] | None = None,
 ) -> list[Section]:
-    """Makes all sections of a report.
-
-    Args:
-        runs: the runs, one or more.
-        model: the model of the run that is looked at closely.
-        dataset: what the runs were measured on.
-        scores: float `[num_images, num_captions]`, scores of that model.
-        protocol: how the runs were measured.
-        failures: number of failures of each direction.
-        image_folder: folder with the image files, or None.
-
-    Returns:
-        The sections in order.
-    """
+    """Makes all sections of a report."""
     answers = answers_of(scores, dataset.caption_to_image)
     sections = (
         configuration_section(runs),
@@ -73,17 +60,7 @@ def report_sections(
 def write_report(
     folder: Path, title: str, text: Sequence[str], sections: Sequence[Section]
 ) -> None:
-    """Writes `index.html`, `report.md` with all tables, and a CSV file of each.
-
-    Args:
-        folder: a new or empty folder; it appears in one piece.
-        title: title of the page.
-        text: paragraphs below the title.
-        sections: the sections.
-
-    Raises:
-        OSError: if the folder cannot be written, or holds something.
-    """
+    """Writes `index.html`, `report.md` with all tables, and a CSV file of each."""
     tables = [table for section in sections for table in section.tables]
     body = render("report.html", title=title, text=text, sections=sections)
     folder.parent.mkdir(parents=True, exist_ok=True)

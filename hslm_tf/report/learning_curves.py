@@ -26,14 +26,7 @@ _CURVES = {
 
 
 def learning_curves_section(runs: Sequence[MeasuredRun]) -> Section:
-    """Draws what the logs hold, all runs in each plot.
-
-    Args:
-        runs: the runs, one or more.
-
-    Returns:
-        The section; a run without a log is named in it.
-    """
+    """Draws what the logs hold, all runs in each plot."""
     logged = [run for run in runs if len(run.log.get("epoch", ()))]
     lines = lines_for([run.name for run in logged])
     drawn = {

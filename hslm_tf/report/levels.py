@@ -25,24 +25,7 @@ def levels_section(
     image_folder: str | os.PathLike[str] | None = None,
     max_images: int = 200,
 ) -> Section | None:
-    """Shows what the layers of the MGCN relate, and recall with fewer of them.
-
-    The relations are those of the first image of the split and of its first caption.
-
-    Args:
-        model: the model.
-        dataset: the split.
-        image_folder: folder with the image files, called as the image's id, with or without its
-            ending, or None.
-        max_images: recall is measured on this many of the first images at most, because it is
-            measured once for every layer.
-
-    Returns:
-        The section; None for a model without MGCN.
-
-    Raises:
-        ValueError: as for `evaluation.exact_recall.evaluate`.
-    """
+    """Shows what the layers of the MGCN relate, and recall with fewer of them."""
     if not model.config.mgcn:
         return None
     num_images = min(max_images, dataset.num_images)
@@ -62,34 +45,13 @@ def levels_section(
 
 
 def level_recalls(model: HSLM, dataset: RetrievalDataset) -> list[RecallReport]:
-    """Measures recall with the first layers of the MGCN only.
-
-    Args:
-        model: a model with MGCN of L layers.
-        dataset: images and captions.
-
-    Returns:
-        Reports with 0, 1, ... L layers; the last is that of the model itself.
-
-    Raises:
-        ValueError: as for `evaluation.exact_recall.evaluate`.
-    """
+    """Measures recall with the first layers of the MGCN only."""
     numbers = range(model.config.mgcn_layers + 1)
     return [evaluate(with_layers(model, number), dataset) for number in numbers]
 
 
 def with_layers(model: HSLM, num_layers: int) -> HSLM:
-    """Takes the last layers of the MGCN out of a trained model.
-
-    What follows the MGCN gets the output of another layer than it was trained on.
-
-    Args:
-        model: a model with MGCN.
-        num_layers: how many layers stay, in both modalities; 0 for no MGCN.
-
-    Returns:
-        Another model, with the same weights.
-    """
+    """Takes the last layers of the MGCN out of a trained model."""
     config = dataclasses.replace(model.config, mgcn=num_layers > 0, mgcn_layers=max(num_layers, 1))
     cut = HSLM(config, model.vocabulary, model.policy_name)
     weights = {weight.path: weight for weight in model.weights}

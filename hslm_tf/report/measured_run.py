@@ -11,15 +11,7 @@ from hslm_tf.evaluation.ranks import RecallReport
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """What is known of a run.
-
-    Args:
-        name: what the report calls it.
-        config: its configuration.
-        log: numbers of every epoch by name, see `read_log`.
-        recall: its recall on the split that is reported.
-        row: the row of the paper's Table 4 that it is, or None.
-    """
+    """What is known of a run."""
 
     name: str
     config: RunConfig

@@ -17,13 +17,7 @@ _WHOLE = 1 << 20
 
 
 class Picture(NamedTuple):
-    """A photograph.
-
-    Attributes:
-        data: the small picture as a data URI; None where there is no photograph.
-        width: width of the photograph in pixels; 4 : 3 where there is none.
-        height: its height.
-    """
+    """A photograph."""
 
     data: str | None
     width: int
@@ -34,15 +28,7 @@ NO_PICTURE = Picture(None, 4, 3)
 
 
 def find_image(folder: str | os.PathLike[str] | None, image_id: str) -> Path | None:
-    """Finds the file of an image.
-
-    Args:
-        folder: the folder, or None.
-        image_id: the image, which may be a path in the folder; nothing outside of it is found.
-
-    Returns:
-        The file, or None.
-    """
+    """Finds the file of an image."""
     if folder is None or not image_id:
         return None
     inside = Path(folder).resolve()
@@ -58,14 +44,7 @@ def find_image(folder: str | os.PathLike[str] | None, image_id: str) -> Path | N
 
 
 def read_image(file: Path | None) -> np.ndarray | None:
-    """Reads an image as people see it, upright.
-
-    Args:
-        file: its file, or None.
-
-    Returns:
-        uint8 `[height, width, 3]`; None where there is no file, or one that cannot be read.
-    """
+    """Reads an image as people see it, upright."""
     try:
         return None if file is None else decode_photograph(file.read_bytes(), _WHOLE)
     except (ImageError, OSError):
@@ -75,30 +54,12 @@ def read_image(file: Path | None) -> np.ndarray | None:
 def picture_of(
     folder: str | os.PathLike[str] | None, image_id: str, longest_side: int = _LONGEST_SIDE
 ) -> Picture:
-    """Makes the small picture of an image.
-
-    Args:
-        folder: folder with the image files, called as the image's id, with or without its ending;
-            or None.
-        image_id: the image.
-        longest_side: pixels of the small picture.
-
-    Returns:
-        The picture; `NO_PICTURE` where there is no file, or one that cannot be read.
-    """
+    """Makes the small picture of an image."""
     return picture_of_file(find_image(folder, image_id), longest_side)
 
 
 def picture_of_file(file: Path | None, longest_side: int = _LONGEST_SIDE) -> Picture:
-    """Makes the small picture of a file.
-
-    Args:
-        file: the file, or None.
-        longest_side: pixels of the small picture.
-
-    Returns:
-        The picture; `NO_PICTURE` where there is no file, or one that cannot be read.
-    """
+    """Makes the small picture of a file."""
     image = read_image(file)
     if image is None:
         return NO_PICTURE

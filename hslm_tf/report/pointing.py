@@ -28,25 +28,14 @@ _MAX_IMAGES = 220
 
 
 class Detections(NamedTuple):
-    """What a detector saw in the regions of each image.
-
-    Attributes:
-        classes: int `[images, N]`, COCO's class of every region; negative for a fixed box.
-        confidences: float `[images, N]`.
-    """
+    """What a detector saw in the regions of each image."""
 
     classes: np.ndarray
     confidences: np.ndarray
 
 
 class Pointing(NamedTuple):
-    """Where nouns point, one entry a noun of a caption.
-
-    Attributes:
-        words: the nouns.
-        hits: bool, whether the most attended region lies on an object of the noun's class.
-        chances: float, the share of the image's regions that do.
-    """
+    """Where nouns point, one entry a noun of a caption."""
 
     words: list[str]
     hits: np.ndarray
@@ -54,17 +43,7 @@ class Pointing(NamedTuple):
 
 
 def read_detections(dataset: RetrievalDataset) -> Detections | None:
-    """Reads `{split}_box_class.npy` and `{split}_box_score.npy` beside the region features.
-
-    Args:
-        dataset: a split in the precomputed format.
-
-    Returns:
-        The detections; None where there are none, or no boxes.
-
-    Raises:
-        DataError: if the files do not fit the region features.
-    """
+    """Reads `{split}_box_class.npy` and `{split}_box_score.npy` beside the region features."""
     features = Path(dataset.source)
     files = [features.with_name(f"{dataset.name}_box_{part}.npy") for part in ("class", "score")]
     if dataset.boxes is None or not all(file.exists() for file in files):
@@ -82,20 +61,7 @@ def read_detections(dataset: RetrievalDataset) -> Detections | None:
 def measure_pointing(
     model: HSLM, dataset: RetrievalDataset, detections: Detections, max_images: int = _MAX_IMAGES
 ) -> Pointing:
-    """Asks where nouns point that name an object which the detector saw, beside another class.
-
-    A noun points right where the middle of its most attended region lies within a detected box of
-    its class. Regions larger than 0.6 of the photograph are never right.
-
-    Args:
-        model: a model with cross-attention.
-        dataset: images with boxes, as parts of the photograph, and captions.
-        detections: what was seen in them.
-        max_images: number of images, drawn at random but always the same ones.
-
-    Returns:
-        Where they point.
-    """
+    """Asks where nouns point that name an object which the detector saw, beside another class."""
     explainer = Explainer(model)
     found: list[tuple[str, bool, float]] = []
     for image in np.random.RandomState(0).permutation(dataset.num_images)[:max_images]:
@@ -129,15 +95,7 @@ def _lies_on(regions: np.ndarray, objects: np.ndarray) -> np.ndarray:
 
 
 def pointing_table(pointing: Pointing, model: str = "") -> DataTable:
-    """Shows where every noun points, and all of them together.
-
-    Args:
-        pointing: what `measure_pointing` returned, of one noun or more.
-        model: what the model is called in the title.
-
-    Returns:
-        The table, the most frequent noun first.
-    """
+    """Shows where every noun points, and all of them together."""
     words = np.array(pointing.words)
     counts = {word: np.count_nonzero(words == word) for word in set(pointing.words)}
     groups = [(word, words == word) for word in sorted(counts, key=lambda w: (-counts[w], w))]
@@ -162,18 +120,7 @@ def pointing_table(pointing: Pointing, model: str = "") -> DataTable:
 
 
 def pointing_section(model: HSLM, dataset: RetrievalDataset) -> Section | None:
-    """Shows where nouns point.
-
-    Args:
-        model: the model.
-        dataset: the split.
-
-    Returns:
-        The section; None for a model without cross-attention, or a split without detections.
-
-    Raises:
-        DataError: as for `read_detections`.
-    """
+    """Shows where nouns point."""
     detections = read_detections(dataset) if model.config.cross_attention else None
     pointing = detections and measure_pointing(model, dataset, detections)
     if not pointing or not pointing.words:

@@ -11,14 +11,7 @@ from hslm_tf.evaluation.protocols import Protocol
 
 
 class PublishedRow(NamedTuple):
-    """A method as a table of the paper reports it.
-
-    Attributes:
-        method: its name.
-        recalls: R@1, R@5, R@10 of images looking for captions, then of captions looking for images;
-            None where the table has none.
-        rsum: their sum as published, which is not always what they add up to.
-    """
+    """A method as a table of the paper reports it."""
 
     method: str
     recalls: tuple[float | None, ...]
@@ -68,14 +61,7 @@ _TEST_SPLITS = (
 
 @functools.cache
 def published_table(number: int) -> PublishedTable:
-    """Reads a table.
-
-    Args:
-        number: 1, 2 or 3.
-
-    Returns:
-        The table.
-    """
+    """Reads a table."""
     file = resources.files("hslm_tf.report") / "published_recalls.json"
     table = json.loads(file.read_text("utf-8"))["tables"][str(number)]
     rows = (PublishedRow(row[0], tuple(row[1:-1]), row[-1]) for row in table["rows"])
@@ -83,18 +69,7 @@ def published_table(number: int) -> PublishedTable:
 
 
 def table_beside(dataset: RetrievalDataset, protocol: Protocol) -> PublishedTable | None:
-    """Finds the table that a measurement may stand beside.
-
-    A benchmark's test split is known by its numbers of images and captions and by captions that are
-    in it, whatever its files are called.
-
-    Args:
-        dataset: what was measured on.
-        protocol: as for `evaluate_scores`.
-
-    Returns:
-        The table; None where the dataset is no benchmark's test split.
-    """
+    """Finds the table that a measurement may stand beside."""
     for split in _TEST_SPLITS:
         if dataset.num_images == split.images and dataset.num_captions in split.captions:
             captions = {_words(caption) for caption in dataset.captions}

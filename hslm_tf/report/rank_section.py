@@ -12,14 +12,7 @@ from hslm_tf.report.section import Section, plain_section
 
 
 def rank_section(answers: Mapping[str, Answers]) -> Section:
-    """Counts the ranks of the first right answers, from 1 to the number of items.
-
-    Args:
-        answers: the answers of both directions.
-
-    Returns:
-        The section.
-    """
+    """Counts the ranks of the first right answers, from 1 to the number of items."""
     bins = rank_bins(max(side.num_items for side in answers.values()))
     names = [str(low) if low == high else f"{low}–{high}" for low, high in bins]
     counts = {side: _counts(answers[side].ranks, bins) for side in answers}
@@ -49,14 +42,7 @@ def rank_section(answers: Mapping[str, Answers]) -> Section:
 
 
 def rank_bins(num_items: int) -> list[tuple[int, int]]:
-    """Ranges of ranks that grow with the rank: 1, 2, 3 to 5, 6 to 10, 11 to 20 and so on.
-
-    Args:
-        num_items: the last rank.
-
-    Returns:
-        First and last rank of every range.
-    """
+    """Ranges of ranks that grow with the rank: 1, 2, 3 to 5, 6 to 10, 11 to 20 and so on."""
     powers = range(len(str(num_items)))
     lasts = [
         last for power in powers for step in (1, 2, 5) if (last := step * 10**power) < num_items

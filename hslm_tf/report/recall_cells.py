@@ -10,25 +10,11 @@ RECALL_COLUMNS = tuple(f"{side} R@{k}" for side in ("i2t", "t2i") for k in (1, 5
 
 
 def recalls_of(report: RecallReport) -> list[float]:
-    """The numbers of `RECALL_COLUMNS`.
-
-    Args:
-        report: the report.
-
-    Returns:
-        Six recalls in percent.
-    """
+    """The numbers of `RECALL_COLUMNS`."""
     return [recall for side in (report.i2t, report.t2i) for recall in (side.r1, side.r5, side.r10)]
 
 
 def mean_cell(values: Sequence[float]) -> str:
-    """Mean and, of several values, sample standard deviation.
-
-    Args:
-        values: one value or more.
-
-    Returns:
-        Such as `202.0±2.8`.
-    """
+    """Mean and, of several values, sample standard deviation."""
     deviation = f"±{np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
     return f"{np.mean(values):.1f}{deviation}"

@@ -31,19 +31,7 @@ _OTHER_INPUTS = (
 def recall_section(
     runs: Sequence[MeasuredRun], dataset: RetrievalDataset, protocol: Protocol
 ) -> Section:
-    """Shows the recall of every run, and mean and sample deviation of several.
-
-    The rows of the paper's Tables 1 to 3 stand beside runs that were measured as they were, and
-    beside no others.
-
-    Args:
-        runs: the runs, one or more.
-        dataset: what all of them were measured on.
-        protocol: how they were measured.
-
-    Returns:
-        The section.
-    """
+    """Shows the recall of every run, and mean and sample deviation of several."""
     text, published = [_LAYOUT], None
     configs = [run.config.data for run in runs]
     if any(dataset.name in (data.train_split, data.dev_split) for data in configs):

@@ -12,16 +12,7 @@ UNITS = 1000
 
 
 class Region(NamedTuple):
-    """A region of an image.
-
-    Attributes:
-        x: left edge, in thousandths of the picture's width, as all that follow.
-        y: upper edge.
-        width: width.
-        height: height.
-        opacity: from 0 to 1, how strongly it is attended to.
-        word: the word that attends to it most, or nothing.
-    """
+    """A region of an image."""
 
     x: int
     y: int
@@ -32,28 +23,12 @@ class Region(NamedTuple):
 
 
 def height_of(picture: Picture) -> int:
-    """Height of a picture whose width is `UNITS`.
-
-    Args:
-        picture: the picture.
-
-    Returns:
-        The height.
-    """
+    """Height of a picture whose width is `UNITS`."""
     return round(UNITS * picture.height / picture.width)
 
 
 def rectangles_of(boxes: np.ndarray | None, picture: Picture) -> np.ndarray | None:
-    """Boxes in the units that they are drawn in.
-
-    Args:
-        boxes: `[N, 4]` x0, y0, x1, y1, as parts of the image or in pixels, or None.
-        picture: the picture that they are drawn on.
-
-    Returns:
-        int `[N, 4]` x, y, width, height; None without boxes, or where they are in pixels and the
-        size of the image is not known.
-    """
+    """Boxes in the units that they are drawn in."""
     if boxes is None:
         return None
     boxes = np.asarray(boxes, np.float64)
@@ -66,19 +41,7 @@ def rectangles_of(boxes: np.ndarray | None, picture: Picture) -> np.ndarray | No
 
 
 def strongest_regions(explanation: Explanation, rectangles: np.ndarray, count: int) -> list[Region]:
-    """The regions that a caption attends to most.
-
-    A region is as strong as the largest product of a word's gate and its attention to the region;
-    `<start>` and `<end>` do not count.
-
-    Args:
-        explanation: of the caption.
-        rectangles: `[N, 4]`, see `rectangles_of`.
-        count: largest number of regions.
-
-    Returns:
-        The regions, large ones first: small ones are drawn on top, where a pointer reaches them.
-    """
+    """The regions that a caption attends to most."""
     strength = explanation.attention[1:-1] * explanation.word_weights[1:-1, None]
     if not len(strength):
         return []
@@ -89,16 +52,7 @@ def strongest_regions(explanation: Explanation, rectangles: np.ndarray, count: i
 def word_regions(
     explanation: Explanation, rectangles: np.ndarray, count: int
 ) -> list[list[Region]]:
-    """The regions that each word attends to most.
-
-    Args:
-        explanation: of the caption.
-        rectangles: `[N, 4]`, see `rectangles_of`.
-        count: largest number of regions of a word.
-
-    Returns:
-        For every word but `<start>` and `<end>` its regions, large ones first.
-    """
+    """The regions that each word attends to most."""
     return [_regions(row, rectangles, count) for row in explanation.attention[1:-1]]
 
 

@@ -15,16 +15,7 @@ _STRONGEST = 10
 
 
 class Line(NamedTuple):
-    """A relation of two regions, from the centre of one to that of the other.
-
-    Attributes:
-        x1: in thousandths of the picture's width, as all that follow.
-        y1: of the first region.
-        x2: of the second.
-        y2: of the second.
-        value: what one takes from the other, the larger of both directions.
-        share: its magnitude as a share of the largest.
-    """
+    """A relation of two regions, from the centre of one to that of the other."""
 
     x1: float
     y1: float
@@ -37,31 +28,13 @@ class Line(NamedTuple):
 def image_relations(
     model: HSLM, region_features: np.ndarray, region_mask: np.ndarray
 ) -> list[np.ndarray]:
-    """The relation matrices of an image (Eq. 7).
-
-    Args:
-        model: a model with MGCN.
-        region_features: `[N, region_dim]`.
-        region_mask: boolean `[N]`, True for real regions.
-
-    Returns:
-        Of every layer, float32 `[n, n]` over the n real regions; row i is what region i takes.
-    """
+    """The relation matrices of an image (Eq. 7)."""
     inputs = {"region_features": region_features[None], "region_mask": region_mask[None]}
     return _relations(model.image_encoder, "image_mgcn", inputs)
 
 
 def caption_relations(model: HSLM, caption: str) -> tuple[list[str], list[np.ndarray]]:
-    """The relation matrices of a caption (Eq. 7).
-
-    Args:
-        model: a model with MGCN.
-        caption: the caption as it is written.
-
-    Returns:
-        The n words, `<start>` and `<end>` included, and of every layer float32 `[n, n]`; row i is
-        what word i takes.
-    """
+    """The relation matrices of a caption (Eq. 7)."""
     ids = model.tokenizer(tf.constant([caption])).to_tensor()
     words = [
         word.decode("utf-8", "replace") for word in tokenize(tf.constant([caption]))[0].numpy()
@@ -83,15 +56,7 @@ def _relations(encoder: keras.Model, name: str, inputs: Mapping[str, Any]) -> li
 
 
 def strongest_lines(matrix: np.ndarray, rectangles: np.ndarray) -> list[Line]:
-    """The strongest relations between different regions of an image.
-
-    Args:
-        matrix: `[n, n]`, a relation matrix.
-        rectangles: int `[n, 4]` x, y, width, height, see `regions.rectangles_of`.
-
-    Returns:
-        The lines, the strongest last, on top of the others.
-    """
+    """The strongest relations between different regions of an image."""
     first, second = np.triu_indices(len(matrix), k=1)
     there, back = matrix[first, second], matrix[second, first]
     values = np.where(np.abs(there) >= np.abs(back), there, back)

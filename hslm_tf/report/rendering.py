@@ -13,18 +13,7 @@ if TYPE_CHECKING:
 
 
 def render(template: str, **values: object) -> "Markup":
-    """Fills a template.
-
-    Args:
-        template: name of a file in `hslm_tf/report/templates`.
-        **values: what it shows. Strings are escaped, `Markup` is not.
-
-    Returns:
-        HTML, safe to be put into another template.
-
-    Raises:
-        ImportError: if Jinja2 is not installed.
-    """
+    """Fills a template."""
     environment = _environment()
     # It comes with Jinja2.
     from markupsafe import Markup
@@ -33,16 +22,7 @@ def render(template: str, **values: object) -> "Markup":
 
 
 def write_page(path: Path, title: str, body: "Markup") -> None:
-    """Writes a page that needs no other file, no network and no script.
-
-    Args:
-        path: the file; it appears in one piece.
-        title: title of the page.
-        body: HTML between the page's head and its end.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
+    """Writes a page that needs no other file, no network and no script."""
     page = render("page.html", title=title, body=body)
     with atomic_write(path) as draft:
         # Half of a character, as damaged ids and captions hold, becomes a question mark.

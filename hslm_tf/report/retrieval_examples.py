@@ -25,22 +25,7 @@ def retrieval_examples_section(
     image_folder: str | os.PathLike[str] | None = None,
     num_queries: int = 6,
 ) -> Section:
-    """Shows the best captions of some images and the best images of some captions.
-
-    Args:
-        model: the model.
-        dataset: the split.
-        scores: float32 `[num_images, num_captions]`, of this model on this split.
-        image_folder: folder with the image files, called as the image's id, with or without its
-            ending, or None.
-        num_queries: queries of each direction, see `chosen_queries`.
-
-    Returns:
-        The section.
-
-    Raises:
-        ValueError: as for `evaluation.ranks.ranks`.
-    """
+    """Shows the best captions of some images and the best images of some captions."""
     of_images, of_captions = ranks(scores, dataset.caption_to_image)
     images = chosen_queries(of_images, num_queries)
     captions = chosen_queries(of_captions, num_queries)
@@ -68,18 +53,7 @@ def retrieval_examples_section(
 
 
 def chosen_queries(query_ranks: np.ndarray, count: int) -> np.ndarray:
-    """Chooses queries, half of them answered right and half wrong.
-
-    Of each half they lie at equal distances in the split, the first and the last included; where
-    one half has too few, the other gives more.
-
-    Args:
-        query_ranks: int `[n]`, ranks of the queries' right answers, counted from 0.
-        count: how many queries.
-
-    Returns:
-        int64 `[min(count, n)]`, those that are answered right first.
-    """
+    """Chooses queries, half of them answered right and half wrong."""
     right, wrong = np.flatnonzero(query_ranks == 0), np.flatnonzero(query_ranks > 0)
     num_wrong = min(len(wrong), max(count // 2, count - len(right)))
     num_right = min(len(right), count - num_wrong)

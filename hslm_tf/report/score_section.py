@@ -13,14 +13,7 @@ _BINS = 40
 
 
 def score_section(answers: Mapping[str, Answers]) -> Section:
-    """Shows the scores of right answers against those of every query's hardest wrong one.
-
-    Args:
-        answers: the answers of both directions.
-
-    Returns:
-        The section.
-    """
+    """Shows the scores of right answers against those of every query's hardest wrong one."""
     plots = [_histograms(side, found) for side, found in answers.items()]
     rows = []
     for side, found in answers.items():
@@ -43,15 +36,7 @@ def score_section(answers: Mapping[str, Answers]) -> Section:
 
 
 def overlap(right: np.ndarray, wrong: np.ndarray) -> float:
-    """The area that two histograms have in common.
-
-    Args:
-        right: float `[n]`, scores of right answers.
-        wrong: float `[m]`, scores of wrong answers.
-
-    Returns:
-        From 0 to 1.
-    """
+    """The area that two histograms have in common."""
     _, *shares = _shares(right, wrong)
     return float(np.minimum(*shares).sum())
 

@@ -14,14 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report with a heading of its own.
-
-    Args:
-        anchor: what links to it, such as `recall`.
-        title: its heading.
-        body: HTML below the heading, tables included, see `rendering.render`.
-        tables: the tables of the body, which are written as files too.
-    """
+    """A part of a report with a heading of its own."""
 
     anchor: str
     title: str
@@ -37,18 +30,6 @@ def plain_section(
     plots: Sequence[Plot] = (),
     legend: Sequence[Line] = (),
 ) -> Section:
-    """Makes a section of paragraphs, plots and tables, in this order.
-
-    Args:
-        anchor: as for `Section`.
-        title: as for `Section`.
-        text: paragraphs.
-        tables: the tables; long ones are folded.
-        plots: the plots.
-        legend: the lines of all plots.
-
-    Returns:
-        The section.
-    """
+    """Makes a section of paragraphs, plots and tables, in this order."""
     body = render("section.html", text=text, tables=tables, plots=plots, legend=legend)
     return Section(anchor, title, body, tables)

@@ -7,12 +7,7 @@ from typing import NamedTuple
 
 
 class PublishedRecall(NamedTuple):
-    """What a row of Table 4 reports.
-
-    Attributes:
-        recalls: R@1, R@5, R@10 of images looking for captions, then of captions looking for images.
-        rsum: their sum as published. Row 2's recalls add up to 439.2, not to the 437.5 it prints.
-    """
+    """What a row of Table 4 reports."""
 
     recalls: tuple[float, float, float, float, float, float]
     rsum: float

@@ -13,18 +13,7 @@ _NO_PHOTOGRAPH = 200
 def photo_tile(
     folder: str | os.PathLike[str] | None, image_id: str, side: int, frame: str | None = None
 ) -> np.ndarray:
-    """Fits a photograph into a square, with nothing cut off.
-
-    Args:
-        folder: folder with the image files, called as the image's id, with or without its ending;
-            or None.
-        image_id: the image.
-        side: pixels of a side.
-        frame: colour of a frame around the tile, such as `"#d55e00"`, or None.
-
-    Returns:
-        uint8 `[side, side, 3]`; plain grey where there is no photograph.
-    """
+    """Fits a photograph into a square, with nothing cut off."""
     image = read_image(find_image(folder, image_id))
     if image is None:
         tile = np.full((side, side, 3), _NO_PHOTOGRAPH, np.uint8)
@@ -40,16 +29,7 @@ def photo_tile(
 
 
 def mosaic(tiles: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Lays tiles out in rows, from left to right.
-
-    Args:
-        tiles: uint8 `[n, side, side, 3]`.
-        rows: number of rows.
-        columns: tiles of a row.
-
-    Returns:
-        uint8 `[rows * side, columns * side, 3]`, white where no tile is left.
-    """
+    """Lays tiles out in rows, from left to right."""
     side = tiles.shape[1]
     filled = np.full((rows * columns, side, side, 3), 255, np.uint8)
     filled[: len(tiles)] = tiles

@@ -9,18 +9,7 @@ from hslm_tf.data.errors import DataError
 
 
 def read_log(file: Path) -> dict[str, np.ndarray]:
-    """Reads `log.csv`.
-
-    Args:
-        file: the log.
-
-    Returns:
-        Float `[epochs]` by the name of the column; NaN where an epoch has no such number. Nothing
-        if there is no file.
-
-    Raises:
-        DataError: if a value in it is not a number.
-    """
+    """Reads `log.csv`."""
     if not file.exists():
         return {}
     try:

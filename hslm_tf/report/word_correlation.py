@@ -27,14 +27,7 @@ _LEAST_COUNT = 10
 
 
 class WordCorrelations(NamedTuple):
-    """The correlation of every word of a split with its caption, one word after the other.
-
-    Attributes:
-        ids: int32 `[words]`, all captions one after the other, without `<start>` and `<end>`.
-        captions: int64 `[words]`, the caption of each word.
-        before: float32 `[words]`, before self-attention; the words of a caption sum to 1.
-        after: float32 `[words]`, after it.
-    """
+    """The correlation of every word of a split with its caption, one word after the other."""
 
     ids: np.ndarray
     captions: np.ndarray
@@ -45,16 +38,7 @@ class WordCorrelations(NamedTuple):
 def word_correlation_section(
     model: HSLM, dataset: RetrievalDataset, num_captions: int = 5
 ) -> Section | None:
-    """Compares the weight of words before and after self-attention.
-
-    Args:
-        model: the model.
-        dataset: a split; all its captions count, and some at equal distances are shown.
-        num_captions: how many are shown.
-
-    Returns:
-        The section; None for a model without self-attention.
-    """
+    """Compares the weight of words before and after self-attention."""
     if not model.config.self_attention:
         return None
     correlations = word_correlations(model, dataset.captions)
@@ -76,23 +60,7 @@ def word_correlation_section(
 
 
 def word_correlations(model: HSLM, captions: Sequence[str]) -> WordCorrelations:
-    """Computes the values of Figure 3.
-
-    The paper's Sec. 4.4: "The similarity matrix between textual words is firstly computed on the
-    word embedding vector of the text, then the sum along each column is taken as the word
-    correlation. All values in a sentence are normalized." That is read as inner products of all
-    words of the caption, a word with itself included; their sum along the word's column; its
-    magnitude, as a share of that of all words. Before self-attention the word vectors are E
-    (Eq. 2), after it E_f (Eq. 6), with the residual path where the model has one. `<start>` and
-    `<end>` are left out, as in the paper's figure; the full stop is a word here.
-
-    Args:
-        model: a model with self-attention.
-        captions: captions as they are written.
-
-    Returns:
-        The correlations.
-    """
+    """Computes the values of Figure 3."""
     encoder = model.text_encoder
     layers = [encoder.get_layer("word_dropout"), encoder.get_layer("self_attention")]
     vectors = keras.Model(encoder.input, [layer.output for layer in layers])
@@ -111,15 +79,7 @@ def word_correlations(model: HSLM, captions: Sequence[str]) -> WordCorrelations:
 
 
 def word_shares(words: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Shares of the words of each caption in its similarity matrix.
-
-    Args:
-        words: `[captions, tokens, width]`.
-        mask: boolean `[captions, tokens]`.
-
-    Returns:
-        `[captions, tokens]`; the shares of a caption sum to 1.
-    """
+    """Shares of the words of each caption in its similarity matrix."""
     words = words * mask[..., None]
     # The sum along a column is the product of the word with the sum of all words.
     sums = np.abs(np.einsum("cmd,cd->cm", words, words.sum(axis=1)))
@@ -129,16 +89,7 @@ def word_shares(words: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def function_word_ratios(
     correlations: WordCorrelations, vocabulary: Sequence[str]
 ) -> tuple[float, float] | None:
-    """Mean share of a function word over that of any other word, before and after.
-
-    Args:
-        correlations: of all captions.
-        vocabulary: words in the order of their ids.
-
-    Returns:
-        Both ratios; 1 means that function words weigh as much as others. None where there are no
-        function words, or no others.
-    """
+    """Mean share of a function word over that of any other word, before and after."""
     wanted = [row for row, word in enumerate(vocabulary) if word in FUNCTION_WORDS]
     chosen = np.isin(correlations.ids, wanted)
     if chosen.all() or not chosen.any():

@@ -16,14 +16,7 @@ _BLOCK_SIZE = 100
 
 
 class Exchange(NamedTuple):
-    """A caption and two of its words, with which it says something else when they change places.
-
-    Attributes:
-        caption: its row.
-        first: place of the first word among the words that spaces part.
-        second: place of the second word.
-        kind: `nouns` or `adjectives`.
-    """
+    """A caption and two of its words, with which it says something else when they change places."""
 
     caption: int
     first: int
@@ -32,14 +25,7 @@ class Exchange(NamedTuple):
 
 
 def read_exchanges(dataset: RetrievalDataset) -> list[Exchange]:
-    """Reads the exchanges of Flickr8k's dev captions that come with the package.
-
-    Args:
-        dataset: the split that is measured.
-
-    Returns:
-        The exchanges, which were checked by eye; none where the captions are others.
-    """
+    """Reads the exchanges of Flickr8k's dev captions that come with the package."""
     text = (files("hslm_tf.report") / "exchanged_words.tsv").read_text("utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     found = []
@@ -60,15 +46,7 @@ def _fits(exchange: Exchange, words: Sequence[str], captions: Sequence[str]) -> 
 
 
 def exchanged_caption(caption: str, exchange: Exchange) -> str:
-    """Writes a caption with two words exchanged.
-
-    Args:
-        caption: the caption.
-        exchange: which words.
-
-    Returns:
-        The other caption.
-    """
+    """Writes a caption with two words exchanged."""
     words = caption.split()
     first, second = exchange.first, exchange.second
     words[first], words[second] = words[second], words[first]
@@ -78,17 +56,7 @@ def exchanged_caption(caption: str, exchange: Exchange) -> str:
 def measure_word_order(
     model: HSLM, dataset: RetrievalDataset, exchanges: Sequence[Exchange]
 ) -> np.ndarray:
-    """Asks whether an image's caption scores above the same with two words exchanged.
-
-    Args:
-        model: the model.
-        dataset: images and captions.
-        exchanges: the captions, and which words.
-
-    Returns:
-        Bool `[exchanges]`. A model that does not see the order of words scores both alike, up to
-        rounding: about half of them.
-    """
+    """Asks whether an image's caption scores above the same with two words exchanged."""
     found = []
     for start in range(0, len(exchanges), _BLOCK_SIZE):
         block = exchanges[start : start + _BLOCK_SIZE]
@@ -102,15 +70,7 @@ def measure_word_order(
 
 
 def word_order_table(exchanges: Sequence[Exchange], right: np.ndarray) -> DataTable:
-    """Shows how often the right caption is preferred.
-
-    Args:
-        exchanges: the exchanges.
-        right: what `measure_word_order` returned.
-
-    Returns:
-        The table.
-    """
+    """Shows how often the right caption is preferred."""
     kinds = np.array([exchange.kind for exchange in exchanges])
     groups = [(kind, kinds == kind) for kind in sorted(set(kinds))]
     groups.append(("all", np.ones(len(kinds), bool)))
@@ -129,15 +89,7 @@ def word_order_table(exchanges: Sequence[Exchange], right: np.ndarray) -> DataTa
 
 
 def word_order_section(model: HSLM, dataset: RetrievalDataset) -> Section | None:
-    """Shows whether the order of words counts.
-
-    Args:
-        model: the model.
-        dataset: the split.
-
-    Returns:
-        The section; None for a split without exchanges.
-    """
+    """Shows whether the order of words counts."""
     exchanges = read_exchanges(dataset)
     if not exchanges:
         return None

@@ -20,22 +20,7 @@ _COLUMNS_AT_ONCE = 256
 
 
 class CandidateScores:
-    """An approximation of all scores that takes a fraction of their time.
-
-    An image and a caption are a candidate pair if the caption is among the K nearest captions of
-    the image by the vectors of the projection heads, or the image among the K nearest images of the
-    caption: one score serves both directions. Candidate pairs get the model's score. All others
-    stand behind them, in the order of their vectors.
-
-    Args:
-        heads: the projection heads of every model.
-        num_candidates: number K of nearest items, at least 1.
-        progress: called with the numbers of images and of pairs that were scored since the last
-            call.
-
-    Raises:
-        ValueError: if `num_candidates` is below 1.
-    """
+    """An approximation of all scores that takes a fraction of their time."""
 
     def __init__(
         self,
@@ -54,18 +39,7 @@ class CandidateScores:
     def __call__(
         self, models: Sequence[HSLM], dataset: RetrievalDataset, captions: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Scores every image of a dataset against captions, block by block.
-
-        Args:
-            models: one model, or an ensemble whose scores and inner products are averaged.
-            dataset: images and captions.
-            captions: int `[n]`, the captions whose scores are returned. What is a candidate is
-                decided among all captions of the dataset.
-
-        Yields:
-            The captions of a block, int `[b]`, and scores, float64 `[num_images, b]`: those of the
-            model for candidates; for others, lower than all of these, `lowest - 2 + product`.
-        """
+        """Scores every image of a dataset against captions, block by block."""
         encoded, image_vectors, caption_vectors = [], [], []
         for model, heads in zip(models, self.heads, strict=True):
             images = encode_images(model, dataset)
@@ -123,16 +97,7 @@ class CandidateScores:
 def candidate_pairs(
     image_vectors: np.ndarray, caption_vectors: np.ndarray, num_candidates: int
 ) -> np.ndarray:
-    """Finds the pairs of which one is among the nearest of the other.
-
-    Args:
-        image_vectors: float32 `[n, dim]`.
-        caption_vectors: float32 `[m, dim]`.
-        num_candidates: number K of its nearest that a query names.
-
-    Returns:
-        int64 `[2, pairs]`, image and caption of every pair, in order of images, then captions.
-    """
+    """Finds the pairs of which one is among the nearest of the other."""
     sides = []
     for queries, items in ((image_vectors, caption_vectors), (caption_vectors, image_vectors)):
         nearest = open_index("brute-force").index(items).search(queries, num_candidates)[1]

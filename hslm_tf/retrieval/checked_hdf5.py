@@ -21,16 +21,7 @@ _BLOCK_BYTES = 2**26
 
 
 def write_parts(path: Path, parts: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-    """Writes a file in one piece: until it is complete, an older file stays as it is.
-
-    Args:
-        path: the file.
-        parts: arrays, or anything with `shape`, `dtype` and slices, and lists of strings.
-        manifest: values that JSON can hold; the checksums are added.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
+    """Writes a file in one piece: until it is complete, an older file stays as it is."""
     room = bytes_of(parts.values()) + len(json.dumps(manifest))
     with atomic_write(path) as draft, write_hdf5_file(draft, room) as file:
         checksums = {name: _write(file, name, values) for name, values in parts.items()}
@@ -40,19 +31,7 @@ def write_parts(path: Path, parts: Mapping[str, Any], manifest: Mapping[str, Any
 def read_parts(
     path: Path, lazy: Names[str] = (), verify: bool = False
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Opens a file.
-
-    Args:
-        path: the file.
-        lazy: parts that are mapped instead of read; only `verify` compares their checksums.
-        verify: compares the checksums of all parts, which reads the whole file.
-
-    Returns:
-        The parts, strings as lists, and the manifest.
-
-    Raises:
-        DataError: if the file is missing, truncated, damaged, or without a manifest.
-    """
+    """Opens a file."""
     _require(path)
     # Both handles must be of the same file: another process may replace it between the two.
     with open(path, "rb") as raw, open_hdf5(path) as file:
@@ -74,17 +53,7 @@ def read_parts(
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Reads the manifest of a file alone.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The manifest.
-
-    Raises:
-        DataError: if the file is missing, broken, or without a manifest.
-    """
+    """Reads the manifest of a file alone."""
     _require(path)
     with open_hdf5(path) as file:
         return _read_manifest(file)

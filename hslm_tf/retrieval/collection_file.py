@@ -47,19 +47,7 @@ def write_collection(
     image_folder: str | None,
     run: str | None,
 ) -> None:
-    """Writes a collection, in one piece.
-
-    Args:
-        path: the file.
-        model: as for `Collection`.
-        heads: as for `Collection`.
-        encoded: as for `Collection`.
-        image_folder: as for `Collection`.
-        run: as for `Collection`.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
+    """Writes a collection, in one piece."""
     parts = {
         "ids": encoded.ids,
         "vectors": encoded.vectors,
@@ -91,20 +79,7 @@ def write_collection(
 
 
 def read_collection(path: Path, model: HSLM, verify: bool) -> dict[str, Any]:
-    """Reads the parts of a collection.
-
-    Args:
-        path: the file.
-        model: the model that it was built with.
-        verify: compares the checksums of local features too.
-
-    Returns:
-        The arguments of `Collection`.
-
-    Raises:
-        DataError: if the file is missing, truncated or damaged.
-        ValueError: if the model is another.
-    """
+    """Reads the parts of a collection."""
     parts, manifest = read_parts(path, _LAZY, verify)
     _check_format(path, manifest)
     fingerprint = model_fingerprint(model)
@@ -177,17 +152,7 @@ def _arguments(parts: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any
 
 
 def run_of_collection(path: Path) -> str | None:
-    """Reads which run's model a collection was built with.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The directory of the run; None where the collection knows none.
-
-    Raises:
-        DataError: if the file is missing or damaged.
-    """
+    """Reads which run's model a collection was built with."""
     manifest = read_manifest(path)
     _check_format(path, manifest)
     return manifest["run"]

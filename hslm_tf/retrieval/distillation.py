@@ -22,22 +22,7 @@ def distill(
     config: DistillationConfig,
     progress: Callable[[int, float], None] | None = None,
 ) -> ProjectionHeads:
-    """Fits projection heads to a model's scores; the model stays as it is.
-
-    Every step draws a block of images and captions, has the model score all its pairs, and moves
-    the heads so that softmaxes over inner products resemble softmaxes over scores, in both
-    directions. Half of a block lies close together according to the current heads: such items are
-    hard to tell apart when candidates are chosen.
-
-    Args:
-        model: the model whose scores are learned.
-        dataset: images and captions, the split that the model was trained on.
-        config: how the heads learn.
-        progress: called now and then with the number of blocks since, and their mean loss.
-
-    Returns:
-        The heads.
-    """
+    """Fits projection heads to a model's scores; the model stays as it is."""
     random = np.random.default_rng(config.seed)
     keras.utils.set_random_seed(config.seed)
     chosen = random.permutation(dataset.num_images)[: config.max_images]

@@ -21,25 +21,7 @@ from hslm_tf.retrieval.storage import StorageType
 
 @dataclass(frozen=True)
 class EncodedDataset:
-    """Images and captions with everything that a search needs of them; never changed in place.
-
-    Args:
-        ids: unique id of every image.
-        images: encodings of the images.
-        vectors: projected vectors of the images, float32 `[n, dim]`.
-        captions: every caption; there may be none.
-        caption_to_image: int64 `[m]`, the row of each caption's image.
-        texts: encodings of the captions.
-        caption_vectors: projected vectors of the captions, float32 `[m, dim]`.
-        boxes: `[n, N, 4]` x0, y0, x1, y1 of every region, or None.
-        extraction: how region features were made of photographs, as the dataset says, or None.
-        image_hubness: what a search takes off the scores of each image, float32 `[n]`, see
-            `HubCorrection`; None where nothing is taken off.
-        caption_hubness: the same of each caption, float32 `[m]`, or None.
-
-    Raises:
-        ValueError: if the parts do not fit together.
-    """
+    """Images and captions with everything that a search needs of them; never changed in place."""
 
     ids: list[str]
     images: ImageEncodings
@@ -95,23 +77,7 @@ class EncodedDataset:
         caption_to_image: Sequence[int] | np.ndarray,
         boxes: np.ndarray | None = None,
     ) -> "EncodedDataset":
-        """Adds the projected vectors to what is encoded.
-
-        Args:
-            heads: the model's projection heads.
-            images: n images.
-            texts: m captions.
-            ids: id of every image.
-            captions: the m captions as they are written.
-            caption_to_image: int `[m]`, the row of each caption's image.
-            boxes: `[n, N, 4]`, or None.
-
-        Returns:
-            The encoded images and captions.
-
-        Raises:
-            ValueError: if the parts do not fit together.
-        """
+        """Adds the projected vectors to what is encoded."""
         return cls(
             ids=list(ids),
             images=images,
@@ -134,24 +100,7 @@ class EncodedDataset:
         memmap_dir: Path | None = None,
         hubs: HubCorrection | None = None,
     ) -> "EncodedDataset":
-        """Encodes a dataset.
-
-        Args:
-            model: the model.
-            heads: its projection heads.
-            dataset: images and captions; without ids of its own, an image's number is its id.
-            dtype: type that local features are kept in.
-            progress: called after every batch with its number of images or captions.
-            memmap_dir: folder for temporary files that local features are kept in; None for memory.
-            hubs: measures what is taken off the scores of hubs; None takes nothing off.
-
-        Returns:
-            The encoded images and captions.
-
-        Raises:
-            DataError: if region features are not finite.
-            ValueError: if a local feature does not fit the type.
-        """
+        """Encodes a dataset."""
         encoded = cls.from_encodings(
             heads,
             ImageEncodings.encode(
@@ -172,15 +121,7 @@ class EncodedDataset:
         )
 
     def check_like(self, dataset: RetrievalDataset) -> None:
-        """Checks that a dataset can be encoded and put behind these images.
-
-        Args:
-            dataset: other images.
-
-        Raises:
-            ValueError: if its region features were made in another way, there are more or fewer
-                regions an image, or an image has an id of these.
-        """
+        """Checks that a dataset can be encoded and put behind these images."""
         regions = self.images.regions.shape[1]
         if dataset.max_regions != regions:
             raise ValueError(
@@ -192,17 +133,7 @@ class EncodedDataset:
             raise ValueError(f"The collection has this image already. Received: {twice[0]!r}")
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
-        """Finds images by their ids.
-
-        Args:
-            ids: ids of q images.
-
-        Returns:
-            Their rows, int64 `[q]`.
-
-        Raises:
-            ValueError: if an image is unknown.
-        """
+        """Finds images by their ids."""
         if isinstance(ids, str):
             raise ValueError(f"Images are a list of ids. Received: {ids!r}")
         if unknown := [id_ for id_ in ids if id_ not in self._rows]:
@@ -214,17 +145,7 @@ class EncodedDataset:
         return {id_: row for row, id_ in enumerate(self.ids)}
 
     def append(self, other: "EncodedDataset") -> "EncodedDataset":
-        """Puts other images with their captions behind these; local features are not copied.
-
-        Args:
-            other: encoded by the same model, in the same type and shape.
-
-        Returns:
-            All of them; with boxes only where both have them.
-
-        Raises:
-            ValueError: if both have an image of the same id.
-        """
+        """Puts other images with their captions behind these; local features are not copied."""
         both = self.boxes is not None and other.boxes is not None
         return EncodedDataset(
             ids=self.ids + other.ids,
@@ -243,17 +164,7 @@ class EncodedDataset:
         )
 
     def without(self, rows: np.ndarray) -> "EncodedDataset":
-        """Takes images and their captions out; local features are not copied.
-
-        Args:
-            rows: int `[b]`, rows of the images.
-
-        Returns:
-            The rest.
-
-        Raises:
-            ValueError: if nothing is left.
-        """
+        """Takes images and their captions out; local features are not copied."""
         gone = np.zeros(len(self.ids), bool)
         gone[rows] = True
         if gone.all():

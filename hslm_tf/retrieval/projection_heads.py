@@ -21,29 +21,7 @@ _INPUTS = {"image": ("regions", "region_mask"), "text": ("words", "word_mask")}
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
 class ProjectionHead(keras.layers.Layer):
-    """Pools local features into one unit vector.
-
-    `l2norm(W_m mean + W_o [attended_1 ... attended_h, max_j relu(W_c x_j), mean_j relu(W_c x_j)])`:
-    the mean of the local features, corrected by what `h` attentions pick out and by how strongly
-    learned concepts occur, at most and on average. W_m starts with orthonormal columns and W_o at
-    zero, so an untrained head is the projected mean. All arithmetic is float32.
-
-    Args:
-        dim: width of the vector; None leaves the mean as it is and has no weights at all.
-        attentions: number of attentions.
-        concepts: number of concepts.
-        seed: seed of the initial W_m. Both heads of a model share it, so that their inner products
-            start close to those of the means.
-        teacher_fingerprint: fingerprint of the model that the head was distilled from.
-        **kwargs: name and the other arguments of `keras.layers.Layer`.
-
-    Call arguments:
-        vectors: `[n, rows, width]`, local features.
-        mask: boolean `[n, rows]`, True for real ones.
-
-    Returns:
-        Float32 unit vectors `[n, dim]`.
-    """
+    """Pools local features into one unit vector."""
 
     def __init__(
         self,
@@ -216,18 +194,7 @@ def new_heads(
     concepts: int = 256,
     teacher_fingerprint: str = "",
 ) -> ProjectionHeads:
-    """Makes untrained heads, which give the mean of the local features, projected.
-
-    Args:
-        width: width d of the local features.
-        dim: width of the vectors; None for the mean as it is.
-        attentions: number of attentions of a head.
-        concepts: number of concepts of a head.
-        teacher_fingerprint: fingerprint of the model that the heads are for.
-
-    Returns:
-        The heads.
-    """
+    """Makes untrained heads, which give the mean of the local features, projected."""
     heads = []
     for side, (rows, mask) in _INPUTS.items():
         inputs = {
@@ -247,29 +214,12 @@ def new_heads(
 
 
 def plain_means(model: HSLM) -> ProjectionHeads:
-    """Makes heads without weights, which give the mean of the local features.
-
-    Args:
-        model: the model whose features they take.
-
-    Returns:
-        The heads.
-    """
+    """Makes heads without weights, which give the mean of the local features."""
     return new_heads(model.config.joint_dim, None)
 
 
 def read_heads(path: Path) -> ProjectionHeads:
-    """Reads what `ProjectionHeads.save` wrote.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The heads.
-
-    Raises:
-        ValueError: if the file is broken.
-    """
+    """Reads what `ProjectionHeads.save` wrote."""
     try:
         whole = keras.saving.load_model(path)
         return ProjectionHeads(whole.get_layer("image_head"), whole.get_layer("text_head"))
@@ -278,18 +228,7 @@ def read_heads(path: Path) -> ProjectionHeads:
 
 
 def heads_of(model: HSLM, heads: ProjectionHeads | None) -> ProjectionHeads:
-    """Checks that heads are those of a model.
-
-    Args:
-        model: the model.
-        heads: heads, or None.
-
-    Returns:
-        The heads; without any, plain means of the local features.
-
-    Raises:
-        ValueError: if the heads were distilled from another model.
-    """
+    """Checks that heads are those of a model."""
     if heads is None:
         return plain_means(model)
     if heads.teacher_fingerprint and heads.teacher_fingerprint != model_fingerprint(model):

@@ -15,13 +15,7 @@ _IMAGE_BLOCK_SIZE = 128
 
 
 class Queries(NamedTuple):
-    """Some queries to one side of an encoded dataset.
-
-    Attributes:
-        vectors: vectors of the projection heads, float32 `[q, dim]`.
-        score: called with the number of a query and rows, int `[b]`; returns exact scores `[b]`,
-            less what is taken off the items' scores because they are hubs.
-    """
+    """Some queries to one side of an encoded dataset."""
 
     vectors: np.ndarray
     score: Callable[[int, np.ndarray], tf.Tensor]
@@ -30,20 +24,7 @@ class Queries(NamedTuple):
 def caption_queries(
     model: HSLM, heads: ProjectionHeads, encoded: EncodedDataset, captions: Sequence[str]
 ) -> Queries:
-    """Asks for the images that captions describe.
-
-    Args:
-        model: the model.
-        heads: its projection heads.
-        encoded: what is searched.
-        captions: q captions.
-
-    Returns:
-        The queries.
-
-    Raises:
-        ValueError: if there are no captions, or one has no words.
-    """
+    """Asks for the images that captions describe."""
     texts = model.encode_text(captions)
     # Besides its words, every caption has a <start> and an <end>.
     empty = np.flatnonzero(np.sum(texts["word_mask"], axis=1) <= 2)
@@ -65,23 +46,7 @@ def image_queries(
     images: Sequence[str] | np.ndarray,
     region_mask: np.ndarray | None,
 ) -> Queries:
-    """Asks for the captions that describe images.
-
-    Args:
-        model: the model.
-        heads: its projection heads.
-        encoded: what is searched.
-        images: ids of q images that are encoded, or region features of others,
-            `[q, N, region_dim]`.
-        region_mask: bool `[q, N]`, True for real regions, with region features; None for all.
-
-    Returns:
-        The queries.
-
-    Raises:
-        ValueError: if an image is unknown or has no region, or region features have another width
-            or are not finite.
-    """
+    """Asks for the captions that describe images."""
     if tf.is_tensor(images):
         images = images.numpy()
     if isinstance(images, np.ndarray) and images.dtype.kind == "f":

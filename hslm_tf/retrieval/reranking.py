@@ -35,21 +35,7 @@ def retrieve_and_rerank(
     k: int,
     num_candidates: int | None,
 ) -> list[list[Hit]]:
-    """Finds the best items for queries.
-
-    Args:
-        queries: what is asked.
-        index: gives the index of the items' vectors; not called where everything is scored.
-        items: ids or captions of the whole collection.
-        k: how many to find for each query.
-        num_candidates: items whose exact score is computed, at least k; None for all.
-
-    Returns:
-        For every query its best k, or all if they are fewer; of equal scores the lower row first.
-
-    Raises:
-        ValueError: if a number is less than 1.
-    """
+    """Finds the best items for queries."""
     if k < 1 or (num_candidates is not None and num_candidates < 1):
         raise ValueError(f"At least 1 is needed. Received: k={k}, num_candidates={num_candidates}")
     if not items:

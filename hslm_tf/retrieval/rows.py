@@ -7,12 +7,7 @@ import numpy as np
 
 
 class Rows:
-    """Several arrays, one after the other, behind a selection of their rows; nothing is copied.
-
-    Args:
-        arrays: arrays or memory maps that differ in length only.
-        selection: int64 `[n]`, row i is row `selection[i]` of the concatenation; None for all.
-    """
+    """Several arrays, one after the other, behind a selection of their rows; nothing is copied."""
 
     def __init__(self, arrays: Sequence[Any], selection: np.ndarray | None = None) -> None:
         self._arrays = list(arrays)
@@ -26,14 +21,7 @@ class Rows:
         return self.shape[0]
 
     def __getitem__(self, key: int | slice | np.ndarray) -> np.ndarray:
-        """Reads rows.
-
-        Args:
-            key: an index, a slice, or int `[b]` in any order.
-
-        Returns:
-            The rows, in memory.
-        """
+        """Reads rows."""
         rows = self._numbers(key) if self._selection is None else self._selection[key]
         if rows.ndim == 0:
             return self._read(rows[None])[0]
@@ -43,26 +31,12 @@ class Rows:
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def select(self, rows: np.ndarray) -> "Rows":
-        """Keeps some rows.
-
-        Args:
-            rows: int `[b]`.
-
-        Returns:
-            Those rows, over the same arrays.
-        """
+        """Keeps some rows."""
         selection = rows if self._selection is None else self._selection[rows]
         return Rows(self._arrays, np.asarray(selection, np.int64))
 
     def append(self, other: "Rows") -> "Rows":
-        """Puts other rows behind these.
-
-        Args:
-            other: rows of the same shape and dtype.
-
-        Returns:
-            All of them, over the same arrays.
-        """
+        """Puts other rows behind these."""
         arrays = self._arrays + other._arrays
         if self._selection is None and other._selection is None:
             return Rows(arrays)

@@ -16,20 +16,7 @@ StorageType = Literal["float16", "float32"]
 
 
 def allocate(shape: tuple[int, ...], dtype: StorageType, memmap_dir: Path | None) -> np.ndarray:
-    """Makes an array to fill with features.
-
-    Args:
-        shape: its shape.
-        dtype: its type.
-        memmap_dir: folder for a temporary file that the array is mapped to, and that is removed
-            with it; None for memory.
-
-    Returns:
-        The array.
-
-    Raises:
-        OSError: if there is no room for the file.
-    """
+    """Makes an array to fill with features."""
     if memmap_dir is None or 0 in shape:
         return np.empty(shape, dtype)
     with naming(memmap_dir), tempfile.TemporaryFile(dir=memmap_dir) as file:
@@ -41,18 +28,7 @@ def allocate(shape: tuple[int, ...], dtype: StorageType, memmap_dir: Path | None
 
 
 def to_storage(values: Any, dtype: StorageType) -> np.ndarray:
-    """Turns features into the type that they are kept in.
-
-    Args:
-        values: a tensor or an array of floats.
-        dtype: the type.
-
-    Returns:
-        The array.
-
-    Raises:
-        ValueError: if a feature is not finite, or too large for the type.
-    """
+    """Turns features into the type that they are kept in."""
     values = np.asarray(values)
     with np.errstate(over="ignore"):
         kept = values.astype(dtype)
@@ -73,20 +49,7 @@ def to_float32(values: np.ndarray) -> tf.Tensor:
 def global_features(
     encoding: Mapping[str, Any], key: str, count: int, dtype: StorageType
 ) -> Rows | None:
-    """The global vectors of an encoding, in the type that they are kept in.
-
-    Args:
-        encoding: as `HSLM.encode_image` or `HSLM.encode_text` returns.
-        key: `"image_global"` or `"text_global"`.
-        count: number n of images or captions.
-        dtype: type that they are kept in.
-
-    Returns:
-        Vectors `[n, d]`, or None in a model that has none.
-
-    Raises:
-        ValueError: if there are not n, or one does not fit the type.
-    """
+    """The global vectors of an encoding, in the type that they are kept in."""
     if key not in encoding:
         return None
     features = np.asarray(encoding[key])

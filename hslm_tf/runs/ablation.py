@@ -16,17 +16,7 @@ from hslm_tf.runs.splits import Splits
 
 
 def row_config(config: RunConfig, row: int, seed: int) -> RunConfig:
-    """Makes the configuration of one run.
-
-    Args:
-        config: what all rows share.
-        row: row of Table 4, whose parts the model has.
-        seed: added to the configured seed.
-
-    Returns:
-        The configuration. A contrastive loss compares whole scores: rows without global vectors
-        could not be trained on these, and in other rows the local parts would not be trained.
-    """
+    """Makes the configuration of one run."""
     training = dataclasses.replace(
         config.training, seed=config.training.seed + seed, contrastive_on="score"
     )
@@ -37,21 +27,7 @@ def row_config(config: RunConfig, row: int, seed: int) -> RunConfig:
 def run_row(
     config: RunConfig, run: RunDirectory, splits: Splits, measured: RetrievalDataset, verbose: int
 ) -> RecallReport:
-    """Trains one row with one seed, or continues its run, or reads the result of a complete one.
-
-    Args:
-        config: the configuration of the run, from `row_config`.
-        run: its directory.
-        splits: data to train on and to choose by.
-        measured: the split that the best model is measured on.
-        verbose: 1 shows a progress bar, 0 nothing.
-
-    Returns:
-        The recall of the best model.
-
-    Raises:
-        ValueError: if the directory holds a run with another configuration.
-    """
+    """Trains one row with one seed, or continues its run, or reads the result of a complete one."""
     if run.config_file.exists() and run.config() != config:
         raise ValueError(f"{run.path} holds a run with another configuration: choose another --out")
     if found := read_recall(run):

@@ -13,28 +13,12 @@ _RESULT = {"measured by": "ablate"}
 
 
 def ablation_run(folder: Path, row: int, seed: int) -> RunDirectory:
-    """The run of a row with a seed.
-
-    Args:
-        folder: directory of the ablation.
-        row: row of Table 4.
-        seed: number of the seed.
-
-    Returns:
-        The run's directory.
-    """
+    """The run of a row with a seed."""
     return RunDirectory(folder / f"row-{row}-seed-{seed}")
 
 
 def finished_runs(folder: Path) -> list[RunDirectory]:
-    """The runs of an ablation that have been measured.
-
-    Args:
-        folder: directory of the ablation.
-
-    Returns:
-        The runs by row and seed; none if the directory is no ablation's.
-    """
+    """The runs of an ablation that have been measured."""
     found = {}
     for path in folder.glob("row-*-seed-*"):
         run = RunDirectory(path)
@@ -44,14 +28,7 @@ def finished_runs(folder: Path) -> list[RunDirectory]:
 
 
 def row_of(run: RunDirectory) -> int | None:
-    """The row of Table 4 that a run was trained as.
-
-    Args:
-        run: the run's directory.
-
-    Returns:
-        The row; None if the run is not one of an ablation.
-    """
+    """The row of Table 4 that a run was trained as."""
     name = _name(run)
     if name is None:
         return None
@@ -61,24 +38,12 @@ def row_of(run: RunDirectory) -> int | None:
 
 
 def read_recall(run: RunDirectory) -> RecallReport | None:
-    """Reads what a run came to.
-
-    Args:
-        run: the run's directory.
-
-    Returns:
-        The recall of its best model; None if it has not been measured.
-    """
+    """Reads what a run came to."""
     return known_recall(run, _RESULT)
 
 
 def write_recall(run: RunDirectory, report: RecallReport) -> None:
-    """Notes what a run came to.
-
-    Args:
-        run: the run's directory.
-        report: the recall of its best model.
-    """
+    """Notes what a run came to."""
     keep_recall(run, _RESULT, report)
 
 

@@ -16,13 +16,7 @@ from hslm_tf.runs.run_directory import RunDirectory
 
 
 class CandidateRecall(NamedTuple):
-    """What an evaluation by candidates found.
-
-    Attributes:
-        report: the approximate report.
-        exact: the exact report, where an earlier evaluation has left it.
-        by_means: runs without projection heads, whose candidates plain means have found.
-    """
+    """What an evaluation by candidates found."""
 
     report: RecallReport
     exact: RecallReport | None
@@ -35,21 +29,7 @@ def evaluate_runs_by_candidates(
     num_candidates: int,
     protocol: Protocol = "all",
 ) -> dict[str, CandidateRecall]:
-    """Measures the best models of runs by candidates, with a progress bar on a terminal.
-
-    Args:
-        groups: by name, one run or the members of an ensemble.
-        dataset: images and captions.
-        num_candidates: nearest items of a query whose exact score is computed, of each fold.
-        protocol: as for `evaluate_scores`.
-
-    Returns:
-        The result of every group.
-
-    Raises:
-        ValueError: as for `evaluate_models`, or if projection heads are those of another model.
-        OSError: if a model cannot be read.
-    """
+    """Measures the best models of runs by candidates, with a progress bar on a terminal."""
     found = {}
     for name, runs in groups.items():
         models = [load_model(run.path) for run in runs]

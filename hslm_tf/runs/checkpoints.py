@@ -25,23 +25,7 @@ logger = logging.getLogger("hslm_tf")
 
 
 class RunCheckpoint(keras.callbacks.Callback):
-    """Saves the model while it trains and after every epoch, and keeps the best by validation rsum.
-
-    The best model has the averaged weights where the optimizer keeps an average, and is compiled
-    with an optimizer that has no state yet: its state is twice as large as the weights. A
-    checkpoint has the weights, the optimizer and the training's state that training continues with,
-    in one file, which appears in one piece; the one before it is kept. Log and record of progress
-    are written from it.
-
-    Args:
-        run: the run's directory.
-        patience: epochs without a better rsum after which training stops, always after an epoch
-            that was measured; None: it never does.
-        state: where the training begins.
-        save_every: steps between checkpoints within an epoch; None: only its end is saved.
-        interruption: asked after every step and epoch whether to save and stop.
-        heads: gives the projection heads of the model that was measured last, or None.
-    """
+    """Saves the model within and after every epoch, and keeps the best by dev rsum."""
 
     def __init__(
         self,
@@ -109,16 +93,7 @@ class RunCheckpoint(keras.callbacks.Callback):
 
 
 def save_checkpoint(model: keras.Model, state: TrainingState, run: RunDirectory) -> None:
-    """Saves model, optimizer and state; the checkpoint before it is kept beside it.
-
-    A process that is killed at any moment leaves a complete checkpoint under the one or the other
-    name.
-
-    Args:
-        model: the model.
-        state: where its training stands.
-        run: the run's directory.
-    """
+    """Saves model, optimizer and state; the checkpoint before it is kept beside it."""
     with atomic_write(run.last_model) as draft:
         keras.saving.save_model(model, draft)
         state.add_to(draft)
@@ -134,13 +109,7 @@ def save_checkpoint(model: keras.Model, state: TrainingState, run: RunDirectory)
 
 
 class Checkpoint(NamedTuple):
-    """A training that was saved.
-
-    Attributes:
-        model: the model, with its optimizer.
-        state: where its training stands.
-        file: where it was read from.
-    """
+    """A training that was saved."""
 
     model: Any
     state: TrainingState
@@ -148,17 +117,7 @@ class Checkpoint(NamedTuple):
 
 
 def load_checkpoint(run: RunDirectory) -> Checkpoint | None:
-    """Loads the newest checkpoint that is not damaged.
-
-    Args:
-        run: the run's directory.
-
-    Returns:
-        The checkpoint; None if the run has none yet.
-
-    Raises:
-        DataError: if no checkpoint can be read though there should be one.
-    """
+    """Loads the newest checkpoint that is not damaged."""
     errors = []
     for file in (run.last_model, run.previous_model):
         if not file.exists():
@@ -179,22 +138,13 @@ def load_checkpoint(run: RunDirectory) -> Checkpoint | None:
 
 
 def set_damaged_aside(run: RunDirectory, found: Checkpoint) -> None:
-    """Keeps a damaged checkpoint from taking the place of the good one before it.
-
-    Args:
-        run: the run's directory.
-        found: what `load_checkpoint` returned.
-    """
+    """Keeps a damaged checkpoint from taking the place of the good one before it."""
     if found.file == run.previous_model and run.last_model.exists():
         os.replace(run.last_model, run.path / "damaged.keras")
 
 
 def last_checkpoint(run: RunDirectory) -> str:
-    """Says in a sentence what a run would go on from.
-
-    Args:
-        run: the run's directory.
-    """
+    """Says in a sentence what a run would go on from."""
     for file in (run.last_model, run.previous_model):
         with contextlib.suppress(OSError, DataError):
             return f"The last good checkpoint is {file}, after {TrainingState.of(file)}"
@@ -208,14 +158,7 @@ def _same_file(one: Path, other: Path) -> bool:
 
 
 def copy_with_new_optimizer(model: keras.Model) -> keras.Model:
-    """Builds a model again, compiled alike.
-
-    Args:
-        model: the model.
-
-    Returns:
-        A copy with weights of its own and, where the model is compiled, an optimizer without state.
-    """
+    """Builds a model again, compiled alike."""
     copy = model.from_config(model.get_config())
     if model.compiled:
         config = keras.saving.deserialize_keras_object(model.get_compile_config())
@@ -225,18 +168,7 @@ def copy_with_new_optimizer(model: keras.Model) -> keras.Model:
 
 
 def load_whole(path: Path) -> Any:
-    """Loads a model and says which file is damaged, where it is.
-
-    Args:
-        path: a path ending in `.keras`.
-
-    Returns:
-        The model.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        DataError: if it is damaged, or no model.
-    """
+    """Loads a model and says which file is damaged, where it is."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file")
     try:
@@ -252,11 +184,6 @@ def load_whole(path: Path) -> Any:
 
 
 def save_whole(model: keras.Model, path: Path) -> None:
-    """Saves a model so that the file is complete or not there.
-
-    Args:
-        model: the model.
-        path: a path ending in `.keras`.
-    """
+    """Saves a model so that the file is complete or not there."""
     with atomic_write(path) as draft:
         keras.saving.save_model(model, draft)

@@ -6,18 +6,7 @@ import tensorflow as tf
 
 
 def make_strategy(devices: Sequence[str]) -> tf.distribute.Strategy | None:
-    """Makes the distribution strategy of a run.
-
-    Args:
-        devices: devices that share each batch, such as `"GPU:0"`, or `"all"` for all GPUs of this
-            machine; none: one device.
-
-    Returns:
-        The strategy, or None.
-
-    Raises:
-        ValueError: if a device is named twice, or is not there.
-    """
+    """Makes the distribution strategy of a run."""
     if not devices:
         return None
     if list(devices) == ["all"]:

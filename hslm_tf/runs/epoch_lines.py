@@ -10,15 +10,7 @@ from hslm_tf.runs.training_state import TrainingState
 
 
 class EpochLines(keras.callbacks.Callback):
-    """Prints one line an epoch; everything else is in log.csv.
-
-    The bar, with loss and time left, is on standard error, and only where that is a terminal.
-
-    Args:
-        state: where the training stands; brought up to date before this callback is called.
-        epochs: last epoch, counted from 1.
-        steps: steps of a whole epoch.
-    """
+    """Prints one line an epoch; everything else is in log.csv."""
 
     def __init__(self, state: TrainingState, epochs: int, steps: int) -> None:
         super().__init__()

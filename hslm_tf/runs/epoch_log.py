@@ -8,12 +8,7 @@ from hslm_tf.data.atomic_write import atomic_write
 
 
 def write_epoch_log(path: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Writes the whole log anew, in one piece.
-
-    Args:
-        path: a CSV file.
-        history: numbers of every complete epoch, by name.
-    """
+    """Writes the whole log anew, in one piece."""
     names = sorted({name for row in history for name in row})
     with atomic_write(path) as draft, open(draft, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["epoch", *names])

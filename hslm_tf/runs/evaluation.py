@@ -26,26 +26,7 @@ def evaluate_runs(
     scores_file: Path | None = None,
     restart: bool = False,
 ) -> dict[str, RecallReport]:
-    """Measures the best models of runs exactly, with a progress bar on a terminal.
-
-    Progress is saved every minute in `evaluation/` of the first run of a group, and an evaluation
-    with the same weights, data and settings continues from there. It is removed when all groups are
-    measured. Results are kept, see `keep_recall`.
-
-    Args:
-        groups: by name, one run or the members of an ensemble.
-        dataset: images and captions.
-        protocol: as for `evaluate_scores`.
-        scores_file: file for the matrix of scores, with a single group; without it there is none.
-        restart: begins again instead of continuing an earlier evaluation.
-
-    Returns:
-        The report of every group.
-
-    Raises:
-        ValueError: as for `evaluate_models`.
-        OSError: if a model cannot be read or the scores cannot be written.
-    """
+    """Measures the best models of runs exactly, with a progress bar on a terminal."""
     reports, states = {}, []
     for name, runs in groups.items():
         parts = [dataset.name, protocol]

@@ -61,35 +61,7 @@ def train(
     strategy: tf.distribute.Strategy | None = None,
     measured: RetrievalDataset | None = None,
 ) -> HSLM:
-    """Trains a model, or continues a run that was interrupted.
-
-    The run's directory is made once the model is built, so that a wrong configuration leaves none.
-    A run is continued from its newest checkpoint that is not damaged: order, negatives, dropout,
-    optimizer and means of the epoch go on as if it had never stopped. Ctrl-C and SIGTERM save one
-    and stop after the step.
-
-    Args:
-        config: the run's configuration.
-        run: where configuration, vocabulary, checkpoints and logs are.
-        splits: data to train on and to choose by.
-        verbose: 1 prints a line an epoch and shows a bar on a terminal, 0 nothing.
-        save_every: steps between checkpoints within an epoch; None: only its end is saved.
-        strategy: shares each batch among several devices, see `make_strategy`; None: one device.
-        measured: the split that the run is measured on in the end, for the record of its data.
-
-    Returns:
-        The model after the last epoch, with averaged weights where the optimizer averages. If the
-        run was out of patience already, the model in `last.keras`.
-
-    Raises:
-        DataError: if region features are not finite, or a file of the run is damaged.
-        OSError: if vocabulary or word vectors cannot be read, or the run cannot be
-            written.
-        ValueError: if the vocabulary or the word vectors are broken, or a run would go on with
-            other data.
-        FloatingPointError: if loss or gradients are not finite.
-        KeyboardInterrupt: if Ctrl-C or SIGTERM came; the checkpoint is saved then.
-    """
+    """Trains a model, or continues a run that was interrupted."""
     with _data_errors():
         return _train(config, run, splits, verbose, save_every, strategy, measured)
 

@@ -15,14 +15,7 @@ _FILES = ("dataset", "vocabulary", "word_vectors")
 
 
 def hparams_of(config: RunConfig) -> dict[str, bool | int | float | str]:
-    """Flattens a configuration to what decides how good a run becomes.
-
-    Args:
-        config: the run's configuration.
-
-    Returns:
-        The fields of model and training and the names of the data's files; None as `"none"`.
-    """
+    """Flattens a configuration to what decides how good a run becomes."""
     data = dataclasses.asdict(config.data)
     files = {name: data[name] and Path(data[name]).name for name in _FILES}
     fields = dataclasses.asdict(config.model) | dataclasses.asdict(config.training) | files
@@ -30,27 +23,12 @@ def hparams_of(config: RunConfig) -> dict[str, bool | int | float | str]:
 
 
 def trial_of(run: RunDirectory) -> str:
-    """Names a run among others.
-
-    Args:
-        run: the run's directory.
-
-    Returns:
-        The directory with the folder it lies in.
-    """
+    """Names a run among others."""
     return "/".join(run.path.absolute().parts[-2:])
 
 
 def write_test_recall(run: RunDirectory, report: RecallReport) -> None:
-    """Adds recall on the test split to the best results of a run.
-
-    Args:
-        run: the run's directory.
-        report: recall of its best model.
-
-    Raises:
-        OSError: if the run cannot be written.
-    """
+    """Adds recall on the test split to the best results of a run."""
     writer = tf.summary.create_file_writer(str(run.best_results))
     with contextlib.closing(writer), writer.as_default(run.progress["best_epoch"]):
         for name, value in report.as_dict().items():

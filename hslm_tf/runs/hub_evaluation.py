@@ -17,18 +17,7 @@ from hslm_tf.runs.splits import load_split
 
 
 def hub_correction(run: RunDirectory, model: HSLM) -> HubCorrection:
-    """Makes the correction of a run's model, from a bank of its training split.
-
-    Args:
-        run: the run.
-        model: its model.
-
-    Returns:
-        The correction.
-
-    Raises:
-        DataError: if the training split is missing or broken.
-    """
+    """Makes the correction of a run's model, from a bank of its training split."""
     config = run.config()
     return HubCorrection(model, draw_bank(load_split(config, config.data.train_split)))
 
@@ -38,21 +27,7 @@ def evaluate_runs_with_hubs(
     dataset: RetrievalDataset,
     protocol: Protocol = "all",
 ) -> dict[str, RecallReport]:
-    """Measures the best models of runs plainly and corrected; the scores are held in memory.
-
-    Args:
-        groups: by name, one run or the members of an ensemble.
-        dataset: images and captions.
-        protocol: as for `evaluate_scores`.
-
-    Returns:
-        Two reports a group, plain and corrected.
-
-    Raises:
-        ValueError: as for `evaluate_models`.
-        DataError: if a training split is missing or broken.
-        OSError: if a model cannot be read.
-    """
+    """Measures the best models of runs plainly and corrected; the scores are held in memory."""
     reports = {}
     for name, runs in groups.items():
         plain = np.zeros((dataset.num_images, dataset.num_captions), np.float32)

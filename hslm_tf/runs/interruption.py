@@ -12,15 +12,7 @@ _ERRORS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 
 
 class Interruption:
-    """Keeps the first signal until a place where training can stop; the second stops it at once.
-
-    As a context it handles the signals; it raises a signal that came too late to stop training when
-    it ends. Signals that are ignored, as Ctrl-C is in the background, stay ignored. In another
-    thread than the main one, which alone can handle signals, nothing changes.
-
-    Attributes:
-        stopped: whether it has raised an error at a place where training can stop.
-    """
+    """Keeps the first signal until a place where training can stop; the second stops it at once."""
 
     def __init__(self) -> None:
         self.stopped = False
@@ -44,25 +36,13 @@ class Interruption:
             self.check()
 
     def check(self) -> None:
-        """Says that training can stop here.
-
-        Raises:
-            KeyboardInterrupt: if Ctrl-C came.
-            Terminated: if SIGTERM came.
-        """
+        """Says that training can stop here."""
         if self._signal is not None:
             self.stopped = True
             raise _ERRORS[self._signal]
 
     def at_once(self, function: Callable) -> Callable:
-        """Wraps what takes long and changes nothing, such as a validation: it stops at once.
-
-        Args:
-            function: the function.
-
-        Returns:
-            The same function; it raises as `check` does.
-        """
+        """Wraps what takes long and changes nothing, such as a validation: it stops at once."""
 
         def stoppable(*args: Any) -> Any:
             self.check()

@@ -66,19 +66,7 @@ def load_heads(path: str | Path, model: HSLM) -> ProjectionHeads:
 
 
 def open_collection(path: str | Path, run: str | Path | None = None) -> Collection:
-    """Opens a collection with the model that it was built with.
-
-    Args:
-        path: the collection's file.
-        run: directory of the model's run; by default the one that the file names.
-
-    Returns:
-        The collection.
-
-    Raises:
-        DataError: if the file is missing or damaged, or the run that it names has no model.
-        ValueError: if the model is another.
-    """
+    """Opens a collection with the model that it was built with."""
     if run is None:
         named = run_of_collection(Path(path))
         if named is None or not RunDirectory(Path(named)).best_model.exists():
@@ -93,24 +81,7 @@ def searched_collection(
     split: str | None = None,
     dataset: str | None = None,
 ) -> Collection:
-    """Opens what is searched: a collection's file, or the collection of a run.
-
-    Args:
-        where: the file, or the run's directory. Of a run its `collection.h5` is opened; without
-            one, or where a split or a dataset is named, the split is encoded.
-        moved_run: for a file, as `run` of `open_collection`.
-        split: for a run, the split to encode; by default its test split.
-        dataset: for a run, folder or HDF5 file of that split; by default the one that the run was
-            trained on.
-
-    Returns:
-        The collection.
-
-    Raises:
-        FileNotFoundError: if there is no run, or it has no model.
-        DataError: if a file is missing or damaged.
-        ValueError: if the model is another.
-    """
+    """Opens what is searched: a collection's file, or the collection of a run."""
     if not where.is_dir():
         return open_collection(where, moved_run)
     run = RunDirectory(where)

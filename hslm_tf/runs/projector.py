@@ -32,24 +32,7 @@ def write_projector(
     images: str | Path | None = None,
     limit: int = 500,
 ) -> Path:
-    """Writes vectors of images and their captions, with what they are, into a run.
-
-    Args:
-        run: the run's directory.
-        model: its model.
-        dataset: images with captions.
-        heads: distilled projection heads, whose vectors are written; without them the global
-            vectors, or means of the local features where the image has no global vector of its own.
-        images: folder with the photographs, or None; each image and caption shows up as one.
-        limit: how many images, with their captions, the first ones.
-
-    Returns:
-        The folder with the vectors.
-
-    Raises:
-        ValueError: if the heads are another model's.
-        OSError: if the run cannot be written.
-    """
+    """Writes vectors of images and their captions, with what they are, into a run."""
     dataset = dataset.subset(0, min(limit, dataset.num_images))
     folder = run.tensorboard / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,15 +59,7 @@ def write_projector(
 
 
 def metadata_of(dataset: RetrievalDataset) -> str:
-    """Says what every vector is: the images, then the captions.
-
-    Args:
-        dataset: images with captions.
-
-    Returns:
-        Tab-separated values: the text of a point (of an image its first caption), which kind it is,
-        and its image's id.
-    """
+    """Says what every vector is: the images, then the captions."""
     ids = ids_or_numbers(dataset)
     _, first_captions = np.unique(dataset.caption_to_image, return_index=True)
     rows = [("text", "kind", "image")]

@@ -28,16 +28,7 @@ _LEARNED_FROM = ("train", "dev")
 
 
 class Provenance:
-    """The record of a run, about to get an entry more.
-
-    Args:
-        run: the run's directory.
-        splits: what it trains on (`train`), chooses its best epoch by (`dev`), and is measured on
-            in the end (`measured`); None for one that there is not.
-
-    Raises:
-        DataError: if the record is damaged, or features cannot be read.
-    """
+    """The record of a run, about to get an entry more."""
 
     def __init__(self, run: RunDirectory, splits: Mapping[str, RetrievalDataset | None]) -> None:
         self._run = run
@@ -47,13 +38,7 @@ class Provenance:
         )
 
     def check(self) -> None:
-        """Compares with the last session, which training goes on from.
-
-        Other code or libraries are worth a warning. A run without a record is taken as it is.
-
-        Raises:
-            ValueError: if it learned from other data, so that it cannot go on as it began.
-        """
+        """Compares with the last session, which training goes on from."""
         if not self._sessions:
             return
         earlier = _last_fingerprint(self._run, self._sessions)
@@ -73,13 +58,7 @@ class Provenance:
         _warn_of_code(self._run, self.fingerprint, earlier)
 
     def record(self, run: RunDirectory, config: RunConfig, state: TrainingState) -> None:
-        """Adds the session to the record, which is replaced in one piece.
-
-        Args:
-            run: where this process writes, the run's directory or one of its own.
-            config: the configuration that is trained with, the precision and the seed in it.
-            state: where training begins.
-        """
+        """Adds the session to the record, which is replaced in one piece."""
         session = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": shlex.join(sys.orig_argv),
@@ -96,15 +75,7 @@ class Provenance:
 
 
 def warn_of_another_fingerprint(run: RunDirectory, dataset: RetrievalDataset, chosen: bool) -> None:
-    """Warns where a run is measured or used with other code or data than it was trained with.
-
-    Data are compared if the run recorded a split of the same name.
-
-    Args:
-        run: the run's directory.
-        dataset: the split that the run is measured on or searched in.
-        chosen: whether the user named other data than the run's own.
-    """
+    """Warns where a run is measured or used with other code or data than it was trained with."""
     try:
         sessions = _sessions(run)
         if not sessions:

@@ -22,15 +22,7 @@ logger = logging.getLogger("hslm_tf")
 
 
 def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
-    """Builds an untrained model with its vocabulary and, where configured, pretrained word vectors.
-
-    Args:
-        config: the run's configuration.
-        captions: training captions, the source of the vocabulary unless one is configured.
-
-    Returns:
-        The model.
-    """
+    """Builds an untrained model with its vocabulary and, if configured, word vectors."""
     if config.data.vocabulary is None:
         vocabulary = Vocabulary.build(captions.counts(), config.data.min_count)
     else:
@@ -65,15 +57,7 @@ def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
 
 
 def optimizer_of(training: TrainingConfig, steps: int) -> keras.Optimizer:
-    """Makes the optimizer.
-
-    Args:
-        training: how a model learns.
-        steps: steps in an epoch.
-
-    Returns:
-        Adam (HSLM Sec. 4.2), with whatever else is configured.
-    """
+    """Makes the optimizer."""
     return keras.optimizers.Adam(
         schedule_of(training, steps),
         weight_decay=training.weight_decay or None,
@@ -84,15 +68,7 @@ def optimizer_of(training: TrainingConfig, steps: int) -> keras.Optimizer:
 
 
 def adapt_optimizer(optimizer: keras.Optimizer, training: TrainingConfig, steps: int) -> None:
-    """Makes the optimizer of a checkpoint that of a run that goes on.
-
-    The number of epochs may have changed, and with it the schedule.
-
-    Args:
-        optimizer: what `optimizer_of` made, or loss scaling around it.
-        training: how the model learns now.
-        steps: steps in an epoch.
-    """
+    """Makes the optimizer of a checkpoint that of a run that goes on."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     inner.learning_rate = schedule_of(training, steps)
 
@@ -100,15 +76,7 @@ def adapt_optimizer(optimizer: keras.Optimizer, training: TrainingConfig, steps:
 def schedule_of(
     training: TrainingConfig, steps: int
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Makes the schedule of the learning rate.
-
-    Args:
-        training: how a model learns.
-        steps: steps in an epoch.
-
-    Returns:
-        The learning rate by step.
-    """
+    """Makes the schedule of the learning rate."""
     if training.schedule == "step":
         return keras.optimizers.schedules.ExponentialDecay(
             training.learning_rate,
@@ -125,16 +93,7 @@ def schedule_of(
 
 
 def loss_of(training: TrainingConfig, model: ModelConfig, steps: int) -> RetrievalLoss:
-    """Makes the loss, or the losses one after another.
-
-    Args:
-        training: how a model learns.
-        model: its parts.
-        steps: steps in an epoch.
-
-    Returns:
-        The loss.
-    """
+    """Makes the loss, or the losses one after another."""
     curriculum = None
     if training.random_epochs or training.growing_epochs:
         curriculum = NegativeCurriculum(

@@ -24,17 +24,7 @@ logger = logging.getLogger("hslm_tf")
 def exact_result(
     models: "Sequence[HSLM]", dataset: RetrievalDataset, protocol: str
 ) -> dict[str, str]:
-    """What an exact result depends on.
-
-    Args:
-        models: the model, or the members of an ensemble.
-        dataset: images and captions.
-        protocol: as for `evaluate_scores`.
-
-    Returns:
-        Fingerprints and the protocol, for `keep_recall`; that of the data reads the features of 64
-        images, see `DataFingerprint`.
-    """
+    """What an exact result depends on."""
     return {
         "models": " ".join(map(model_fingerprint, models)),
         "data": DataFingerprint.of(dataset).digest(),
@@ -43,16 +33,7 @@ def exact_result(
 
 
 def keep_recall(run: RunDirectory, result: Mapping[str, str], report: RecallReport) -> None:
-    """Keeps a result in `results.json` of a run.
-
-    A file that is damaged or cannot be written costs a line in the log, and nothing else: the
-    results can be computed again.
-
-    Args:
-        run: the run, the first one of an ensemble.
-        result: what it depends on.
-        report: the recall.
-    """
+    """Keeps a result in `results.json` of a run."""
     known = _read(run) | {_key(result): {**result, "recall": dataclasses.asdict(report)}}
     try:
         with atomic_write(run.results_file) as draft:
@@ -62,15 +43,7 @@ def keep_recall(run: RunDirectory, result: Mapping[str, str], report: RecallRepo
 
 
 def known_recall(run: RunDirectory, result: Mapping[str, str]) -> RecallReport | None:
-    """Finds a result that was kept.
-
-    Args:
-        run: as for `keep_recall`.
-        result: as for `keep_recall`.
-
-    Returns:
-        The recall, or None where it is not known.
-    """
+    """Finds a result that was kept."""
     found = _read(run).get(_key(result))
     try:
         if found is None:

@@ -16,11 +16,7 @@ from hslm_tf.data.json_object import read_object
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
-    """All files of a run; evaluation needs these and the data.
-
-    Args:
-        path: the directory.
-    """
+    """All files of a run; evaluation needs these and the data."""
 
     path: Path
 
@@ -50,11 +46,7 @@ class RunDirectory:
         return self.path / "best.keras"
 
     def require_model(self) -> Path:
-        """Returns the path of the best model.
-
-        Raises:
-            FileNotFoundError: if the run has none yet.
-        """
+        """Returns the path of the best model."""
         if not self.best_model.exists():
             raise FileNotFoundError(f"{self.path} has no model yet: there is no {self.best_model}")
         return self.best_model
@@ -106,14 +98,7 @@ class RunDirectory:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """How far the run has come.
-
-        `epochs`: complete epochs; `measured_epoch`: the last that was measured; `best_epoch` and
-        `best_rsum`: the best.
-
-        Raises:
-            DataError: if the record is damaged.
-        """
+        """How far the run has come."""
         file = self.path / "progress.json"
         progress = {"epochs": 0, "steps": 0, "measured_epoch": 0, "best_epoch": 0}
         progress["best_rsum"] = float("-inf")
@@ -150,14 +135,7 @@ class RunDirectory:
                 draft.unlink(missing_ok=True)
 
     def require_new_or_same(self, config: RunConfig) -> None:
-        """Checks that a run may start in the directory, or go on if it is the same.
-
-        Args:
-            config: the configuration of the run that would start.
-
-        Raises:
-            FileExistsError: if there is a run with another configuration in the directory.
-        """
+        """Checks that a run may start in the directory, or go on if it is the same."""
         if not self.config_file.exists():
             return
         if changes := _changes(self.config(), config):
@@ -167,51 +145,24 @@ class RunDirectory:
             )
 
     def write_config(self, config: RunConfig) -> None:
-        """Writes the configuration in one piece, and makes the directory if there is none.
-
-        Args:
-            config: the resolved configuration.
-        """
+        """Writes the configuration in one piece, and makes the directory if there is none."""
         self.path.mkdir(parents=True, exist_ok=True)
         with atomic_write(self.config_file) as draft:
             config.save(draft)
 
     def extraction(self) -> dict[str, Any] | None:
-        """Reads how the region features that the run learns from were made.
-
-        Returns:
-            What `python -m hslm_tf.extract` wrote beside them, or None where that is not known.
-
-        Raises:
-            DataError: if the file is damaged.
-        """
+        """Reads how the region features that the run learns from were made."""
         return read_object(self.features_file) if self.features_file.exists() else None
 
     def config(self) -> RunConfig:
-        """Reads the configuration.
-
-        Returns:
-            The resolved configuration of the run.
-
-        Raises:
-            FileNotFoundError: if the directory holds no run.
-            ValueError: if the configuration is broken.
-        """
+        """Reads the configuration."""
         if not self.config_file.exists():
             raise FileNotFoundError(f"{self.path} holds no run: there is no {self.config_file}")
         return RunConfig.load(self.config_file)
 
 
 def progress_text(epochs: int, steps: int) -> str:
-    """Says how far a training has come.
-
-    Args:
-        epochs: complete epochs.
-        steps: complete steps of the epoch after these.
-
-    Returns:
-        Such as "2 complete epochs and 1 step".
-    """
+    """Says how far a training has come."""
     text = f"{epochs} complete epoch{'' if epochs == 1 else 's'}"
     return f"{text} and {steps} step{'' if steps == 1 else 's'}" if steps else text
 
@@ -241,17 +192,7 @@ def _changes(old: RunConfig, new: RunConfig) -> list[str]:
 
 
 def newest_run(folder: Path) -> RunDirectory:
-    """Finds the run whose model is the newest.
-
-    Args:
-        folder: where runs lie side by side.
-
-    Returns:
-        The run.
-
-    Raises:
-        FileNotFoundError: if no run has a model yet.
-    """
+    """Finds the run whose model is the newest."""
     runs = [RunDirectory(model.parent) for model in folder.glob("*/best.keras")]
     if not runs:
         raise FileNotFoundError(

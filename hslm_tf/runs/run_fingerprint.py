@@ -20,13 +20,7 @@ Checked = TypeVar("Checked")
 
 
 class RecordedSplit(NamedTuple):
-    """A split that a training used.
-
-    Attributes:
-        split: its name.
-        source: where its features lay.
-        fingerprint: what it held.
-    """
+    """A split that a training used."""
 
     split: str
     source: str
@@ -34,30 +28,13 @@ class RecordedSplit(NamedTuple):
 
     @classmethod
     def of(cls, dataset: RetrievalDataset) -> "RecordedSplit":
-        """Takes the fingerprint of a split.
-
-        Args:
-            dataset: the split.
-
-        Returns:
-            The record.
-
-        Raises:
-            DataError: as for `DataFingerprint.of`.
-        """
+        """Takes the fingerprint of a split."""
         return cls(dataset.name, str(dataset.source), DataFingerprint.of(dataset))
 
 
 @dataclasses.dataclass(frozen=True)
 class RunFingerprint:
-    """Code, libraries and data of a training.
-
-    Args:
-        versions: of this package and of libraries, by name; None for one that is not installed
-            under that name.
-        code: the package's source files.
-        data: splits by what they are for: `train`, `dev`, `measured`.
-    """
+    """Code, libraries and data of a training."""
 
     versions: Mapping[str, str | None]
     code: CodeFingerprint
@@ -65,27 +42,13 @@ class RunFingerprint:
 
     @classmethod
     def now(cls, splits: Mapping[str, RetrievalDataset] | None = None) -> "RunFingerprint":
-        """Looks at what runs in this process.
-
-        Args:
-            splits: splits by what they are for.
-
-        Returns:
-            The fingerprint.
-
-        Raises:
-            DataError: as for `DataFingerprint.of`.
-        """
+        """Looks at what runs in this process."""
         versions = {"hslm_tf": hslm_tf.__version__} | {name: _version(name) for name in _LIBRARIES}
         data = {role: RecordedSplit.of(split) for role, split in (splits or {}).items()}
         return cls(versions, CodeFingerprint.now(), data)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fingerprint as JSON holds it.
-
-        Returns:
-            Values by name.
-        """
+        """The fingerprint as JSON holds it."""
         data = {
             role: {**split._asdict(), "fingerprint": dataclasses.asdict(split.fingerprint)}
             for role, split in self.data.items()
@@ -94,18 +57,7 @@ class RunFingerprint:
 
     @classmethod
     def from_dict(cls, values: Any, place: str) -> "RunFingerprint":
-        """Reads a fingerprint.
-
-        Args:
-            values: what `to_dict` gave, and whatever stands beside it.
-            place: names the file in errors.
-
-        Returns:
-            The fingerprint.
-
-        Raises:
-            DataError: if it is none.
-        """
+        """Reads a fingerprint."""
         versions, code, data = _values(values, ("versions", "code", "data"), place)
         _values(versions, _COMPARED, place)
         splits = {}
@@ -117,14 +69,7 @@ class RunFingerprint:
         return cls(versions, _checked(CodeFingerprint, code, place), splits)
 
     def code_differences(self, earlier: "RunFingerprint") -> list[str]:
-        """Says in what code and libraries are not what they were.
-
-        Args:
-            earlier: the fingerprint then.
-
-        Returns:
-            Such as "keras 3.15.1 instead of 3.15.0"; empty if they are the same.
-        """
+        """Says in what code and libraries are not what they were."""
         pairs = ((name, self.versions[name], earlier.versions[name]) for name in _COMPARED)
         found = [f"{name} {now} instead of {then}" for name, now, then in pairs if now != then]
         code = self.code.difference(earlier.code)

@@ -9,19 +9,7 @@ from hslm_tf.runs.run_directory import RunDirectory
 
 @contextlib.contextmanager
 def locked(run: RunDirectory) -> Iterator[None]:
-    """Keeps other processes from training a run; a process that ends in any way lets it go.
-
-    Where the system or the file system knows no locks, nothing is kept.
-
-    Args:
-        run: the run, whose directory is made if there is none.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        BlockingIOError: if another process trains it.
-    """
+    """Keeps other processes from training a run; a process that ends in any way lets it go."""
     try:
         import fcntl
     except ImportError:

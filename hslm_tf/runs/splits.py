@@ -35,33 +35,13 @@ def splits_of(config: RunConfig) -> list[str]:
 
 
 def measured_split(config: RunConfig) -> str:
-    """Names the split that an ablation is measured on: the test split, or dev without one.
-
-    Args:
-        config: the run's configuration.
-
-    Returns:
-        Its name.
-    """
+    """Names the split that an ablation is measured on: the test split, or dev without one."""
     data = config.data
     return data.test_split if data.test_split in splits_of(config) else data.dev_split
 
 
 def load_split(config: RunConfig, split: str, captions_optional: bool = False) -> RetrievalDataset:
-    """Opens a split of the configured dataset and checks that the model fits it.
-
-    Args:
-        config: the run's configuration.
-        split: name of the split.
-        captions_optional: accepts a split of images alone, to search in.
-
-    Returns:
-        The dataset.
-
-    Raises:
-        DataError: if the files are missing or broken.
-        ValueError: if its regions are not what the model is configured for.
-    """
+    """Opens a split of the configured dataset and checks that the model fits it."""
     dataset = load_dataset(dataset_path(config), split, captions_optional=captions_optional)
     if dataset.region_dim != config.model.region_dim:
         raise ValueError(
@@ -82,24 +62,7 @@ def open_split(
     dataset: str | None = None,
     captions_optional: bool = False,
 ) -> RetrievalDataset:
-    """Opens a split to measure a run on, or to search in.
-
-    Warns where code or data are not those that the run was trained with.
-
-    Args:
-        run: the run's directory.
-        split: name of the split; by default the test split of the run.
-        dataset: folder or HDF5 file; by default the one that the run was trained on.
-        captions_optional: accepts a split of images alone, to search in.
-
-    Returns:
-        The dataset.
-
-    Raises:
-        FileNotFoundError: if there is no run, or it has no model yet.
-        DataError: if the data are missing or broken.
-        ValueError: if its region features were made in another way than those of the training.
-    """
+    """Opens a split to measure a run on, or to search in."""
     config = run.config()
     if dataset is not None:
         data = dataclasses.replace(config.data, dataset=dataset)
@@ -114,21 +77,7 @@ def open_split(
 def open_common_split(
     runs: Sequence[RunDirectory], split: str | None = None, dataset: str | None = None
 ) -> RetrievalDataset:
-    """Opens a split to measure several runs on, the same for all of them.
-
-    Args:
-        runs: directories of the runs.
-        split: as for `open_split`.
-        dataset: as for `open_split`.
-
-    Returns:
-        The dataset.
-
-    Raises:
-        FileNotFoundError: if there is no run, or it has no model yet.
-        DataError: if the data are missing or broken.
-        ValueError: if the runs' data are not the same.
-    """
+    """Opens a split to measure several runs on, the same for all of them."""
     first, *others = (open_split(run, split, dataset) for run in runs)
     for run, other in zip(runs[1:], others, strict=True):
         if other.captions != first.captions or not np.array_equal(
@@ -142,16 +91,7 @@ def open_common_split(
 
 
 def check_images(images: str | Path, dataset: RetrievalDataset) -> None:
-    """Checks that a folder holds photographs of a dataset.
-
-    Args:
-        images: the folder.
-        dataset: images with ids.
-
-    Raises:
-        FileNotFoundError: if there is no such folder, or no photograph of the dataset in it.
-        ValueError: if the images of the dataset have no ids.
-    """
+    """Checks that a folder holds photographs of a dataset."""
     if not Path(images).is_dir():
         raise FileNotFoundError(f"{images}: there is no such folder")
     if dataset.image_ids is None:

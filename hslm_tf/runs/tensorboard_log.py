@@ -20,21 +20,7 @@ _OF_THE_OPTIMIZER = ("gradient_norm", "learning_rate")
 
 
 class TensorBoardLog(keras.callbacks.Callback):
-    """Writes the numbers of every epoch, and what a validation saw of its scores.
-
-    A step is an epoch, counted from 1. The configuration and the best rsum so far are a TensorBoard
-    run of their own, so that the page HParams compares runs by that alone.
-
-    Args:
-        run: the run's directory.
-        config: its configuration.
-        dev: the split that chooses the best checkpoint.
-        recall: measures a model on dev and shows the scores to a watcher, such as `DevRecall`;
-            None: exactly.
-
-    Attributes:
-        seen: what the validation of this epoch saw of its scores; None where there was none.
-    """
+    """Writes the numbers of every epoch, and what a validation saw of its scores."""
 
     def __init__(
         self,
@@ -49,14 +35,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         self.seen: WatchedScores | None = None
 
     def measure(self, model: HSLM) -> dict[str, float]:
-        """Measures recall on dev, and keeps what is worth seeing of the scores.
-
-        Args:
-            model: the model.
-
-        Returns:
-            The numbers of the report, by name.
-        """
+        """Measures recall on dev, and keeps what is worth seeing of the scores."""
         self.seen = WatchedScores(self.dev.caption_to_image, self.dev.num_images)
         if self.recall is not None:
             return self.recall(model, self.seen.add).as_dict()
@@ -91,14 +70,7 @@ class TensorBoardLog(keras.callbacks.Callback):
 
 
 def tag_of(name: str) -> str:
-    """Names a number of the logs for TensorBoard, which groups by what stands before the slash.
-
-    Args:
-        name: name in the logs; what was measured on dev begins with `val_`.
-
-    Returns:
-        The tag, such as `dev/rsum` of `val_rsum`.
-    """
+    """Names a number of the logs for TensorBoard, which groups by what stands before the slash."""
     if name.startswith("val_"):
         group = "dev_ranks" if name.endswith("_rank") else "dev"
         return f"{group}/{name.removeprefix('val_')}"

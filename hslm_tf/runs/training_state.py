@@ -19,19 +19,7 @@ _MEMBER = "training_state.json"
 
 @dataclasses.dataclass
 class TrainingState:
-    """Position, what the epoch has come to so far, and the numbers of the epochs before it.
-
-    Args:
-        epochs: complete epochs.
-        steps: complete steps of the epoch after these.
-        measured_epoch: the last epoch that was measured, counted from 1; 0: none was.
-        best_epoch: the epoch with the best validation rsum, counted from 1; 0: there is none.
-        best_rsum: its rsum.
-        history: numbers of every complete epoch, by name.
-        metrics: values of the model's metrics, which hold the epoch means so far.
-        seeds: states of the random generators of dropout.
-        replicas: how many devices shared a batch.
-    """
+    """Position, what the epoch has come to so far, and the numbers of the epochs before it."""
 
     epochs: int = 0
     steps: int = 0
@@ -53,30 +41,18 @@ class TrainingState:
         return progress_text(self.epochs, self.steps)
 
     def out_of_patience(self, patience: int | None) -> bool:
-        """Says whether the best epoch lies `patience` epochs or more before the last measured one.
-
-        Args:
-            patience: number of epochs; None: it never does.
-        """
+        """Says whether the best epoch is `patience` epochs older than the last measured one."""
         return patience is not None and self.measured_epoch - self.best_epoch >= patience
 
     def record(self, model: keras.Model) -> None:
-        """Notes the epoch means so far and the states of the random generators.
-
-        Args:
-            model: the model in training.
-        """
+        """Notes the epoch means so far and the states of the random generators."""
         self.metrics = [
             [float(_copies(v)[0].numpy()) for v in metric.variables] for metric in model.metrics
         ]
         self.seeds = [[int(x) for x in _copies(state)[0].numpy()] for state in seed_states(model)]
 
     def restore(self, model: keras.Model) -> None:
-        """Puts back what `record` noted.
-
-        Args:
-            model: the same model, built again.
-        """
+        """Puts back what `record` noted."""
         for metric, values in zip(model.metrics, self.metrics, strict=True):
             for variable, value in zip(metric.variables, values, strict=True):
                 _assign(variable, value)
@@ -84,27 +60,13 @@ class TrainingState:
             _assign(state, value)
 
     def add_to(self, checkpoint: Path) -> None:
-        """Adds the state to a model that was saved, so that both are one file.
-
-        Args:
-            checkpoint: a file ending in `.keras`.
-        """
+        """Adds the state to a model that was saved, so that both are one file."""
         with zipfile.ZipFile(checkpoint, "a") as file:
             file.writestr(_MEMBER, json.dumps(dataclasses.asdict(self), indent=1) + "\n")
 
     @classmethod
     def of(cls, checkpoint: Path) -> "TrainingState":
-        """Reads the state from a checkpoint.
-
-        Args:
-            checkpoint: a file ending in `.keras`.
-
-        Returns:
-            The state.
-
-        Raises:
-            DataError: if the file is damaged, or a model alone.
-        """
+        """Reads the state from a checkpoint."""
         try:
             with zipfile.ZipFile(checkpoint) as file:
                 if _MEMBER not in file.namelist():

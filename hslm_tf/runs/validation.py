@@ -23,33 +23,14 @@ HEADS_OF_A_VALIDATION = DistillationConfig(steps=200, images_a_step=64, max_imag
 
 
 class DevRecall:
-    """Measures recall on dev as the configuration says.
-
-    Heads are fitted from the start every time, so that they depend on the model and nothing else,
-    and a run that is continued measures the same.
-
-    Args:
-        config: the run's configuration.
-        splits: data to fit heads on, and to measure.
-
-    Attributes:
-        heads: the heads of the model that was measured last; None where the run has none.
-    """
+    """Measures recall on dev as the configuration says."""
 
     def __init__(self, config: RunConfig, splits: Splits) -> None:
         self._training, self._splits = config.training, splits
         self.heads: ProjectionHeads | None = None
 
     def __call__(self, model: HSLM, watch: Watch | None = None) -> RecallReport:
-        """Measures a model.
-
-        Args:
-            model: the model.
-            watch: as for `evaluate_models`.
-
-        Returns:
-            The report.
-        """
+        """Measures a model."""
         if self._training.projection_heads:
             heads = dataclasses.replace(HEADS_OF_A_VALIDATION, seed=self._training.seed)
             self.heads = distill(model, self._splits.train, heads)
@@ -60,17 +41,7 @@ class DevRecall:
 def measure_best(
     config: RunConfig, run: RunDirectory, best: HSLM, measured: Mapping[str, RetrievalDataset]
 ) -> dict[str, RecallReport]:
-    """Measures the best model of a run at its end; the test split always exactly.
-
-    Args:
-        config: the run's configuration.
-        run: the run.
-        best: its best model.
-        measured: the splits to measure, by name.
-
-    Returns:
-        Reports by the name of the split, and how it was measured where that was not exact.
-    """
+    """Measures the best model of a run at its end; the test split always exactly."""
     reports = {}
     for split, dataset in measured.items():
         count = config.training.validation_candidates

@@ -16,17 +16,7 @@ Tensors = dict[str, tf.Tensor]
 
 
 class Endpoints:
-    """The endpoints of a model.
-
-    Errors of content (see `Status`) come back row by row, and the answer of such a row is NaN;
-    errors of shape raise. Scores come from the model's own `score_pairs` and `score_all`.
-
-    Args:
-        model: the model, with a float32 policy.
-        precision: how the weights are stored.
-        heads: the model's projection heads; None for plain means of the local features.
-        index: the collection that `search` answers from; None: there is no `search`.
-    """
+    """The endpoints of a model."""
 
     def __init__(
         self,
@@ -53,13 +43,7 @@ class Endpoints:
         return root
 
     def signatures(self) -> dict[str, Callable]:
-        """The endpoints with the shapes and types of their inputs.
-
-        `num_regions` has a default, which a SavedModel keeps: it may be left out of a request.
-
-        Returns:
-            TensorFlow functions by the name of their endpoint.
-        """
+        """The endpoints with the shapes and types of their inputs."""
         all_regions = tf.constant([ALL_REGIONS])
 
         def score(region_features, captions, num_regions=all_regions):

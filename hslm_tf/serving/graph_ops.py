@@ -58,14 +58,7 @@ LONG_STANDING = frozenset(
 
 
 def unknown_ops(saved_model: Path) -> list[str]:
-    """Finds the operations of a SavedModel that are not in `LONG_STANDING`.
-
-    Args:
-        saved_model: folder of the SavedModel.
-
-    Returns:
-        Their names, sorted.
-    """
+    """Finds the operations of a SavedModel that are not in `LONG_STANDING`."""
     parsed = saved_model_pb2.SavedModel.FromString((saved_model / "saved_model.pb").read_bytes())
     used = set()
     for graph in (meta_graph.graph_def for meta_graph in parsed.meta_graphs):

@@ -11,12 +11,7 @@ Precision = Literal["float32", "float16", "bfloat16", "int8"]
 
 
 class CastWeight(tf.Module):
-    """A weight stored in another floating-point type.
-
-    Args:
-        value: the weight.
-        dtype: floating-point type of the stored values.
-    """
+    """A weight stored in another floating-point type."""
 
     def __init__(self, value: np.ndarray, dtype: str) -> None:
         super().__init__()
@@ -28,11 +23,7 @@ class CastWeight(tf.Module):
 
 
 class Int8Weight(tf.Module):
-    """A matrix stored in eight bits, symmetrically, with one scale for every output channel.
-
-    Args:
-        value: the weight, output channels on the last axis.
-    """
+    """A matrix stored in eight bits, symmetrically, with one scale for every output channel."""
 
     def __init__(self, value: np.ndarray) -> None:
         super().__init__()
@@ -47,21 +38,7 @@ class Int8Weight(tf.Module):
 
 
 class StoredWeights:
-    """Copies of a model's weights in the precision in which they are stored.
-
-    Everything is computed in float32: a call first turns the stored weights into float32. Vectors
-    and scalars (biases, gates, the attention scale) stay float32, because they take little space.
-
-    Args:
-        weights: the weights of the Keras models that run within `scope`.
-        precision: how matrices are stored.
-
-    Attributes:
-        modules: one for each weight, for the SavedModel to track.
-
-    Raises:
-        ValueError: if there is no such precision.
-    """
+    """Copies of a model's weights in the precision in which they are stored."""
 
     def __init__(self, weights: Sequence[keras.Variable], precision: Precision) -> None:
         if precision not in get_args(Precision):

@@ -40,28 +40,7 @@ def export_model(
     heads: ProjectionHeads | None = None,
     index: SearchIndex | None = None,
 ) -> Path:
-    """Writes `out/<version>/`, complete or not at all.
-
-    Beside the versions, `batching_params.pbtxt` and `models.config` are written where there are
-    none yet.
-
-    Args:
-        model: the model, of any precision policy; the export computes in float32.
-        out: folder of the versions of one model.
-        version: number of the version; by default one more than the highest in `out`.
-        precision: how the weights are stored.
-        heads: the model's projection heads; None for plain means of the local features.
-        index: the collection that the endpoint `search` answers from; without it there is none.
-
-    Returns:
-        The folder of the version.
-
-    Raises:
-        FileExistsError: if the version exists.
-        OSError: if it cannot be written.
-        ValueError: if `version` is negative, the heads are another model's, or the model needs
-            operations that a stock model server does not have.
-    """
+    """Writes `out/<version>/`, complete or not at all."""
     version = _next_version(out) if version is None else version
     if version < 0:
         raise ValueError(f"A version is 0 or more. Received: version={version}")

@@ -9,20 +9,7 @@ from hslm_tf.retrieval.collection import Collection
 
 
 class SearchIndex(tf.Module):
-    """A collection of encoded images inside the SavedModel.
-
-    Args:
-        ids: names of the n images.
-        vectors: float32 `[n, dim]`, one unit vector an image.
-        regions: `[n, regions, joint_dim]`, local image features; kept in their dtype.
-        region_mask: boolean `[n, regions]`.
-        top_k: number of answers.
-        num_candidates: number of images that are scored exactly.
-        hubness: float32 `[n]`, what is taken off the scores of each image; None for nothing.
-
-    Raises:
-        ValueError: if there are no images, or `top_k` does not fit into the candidates.
-    """
+    """A collection of encoded images inside the SavedModel."""
 
     def __init__(
         self,
@@ -55,19 +42,7 @@ class SearchIndex(tf.Module):
     def from_collection(
         cls, collection: Collection, top_k: int = 10, num_candidates: int = 100
     ) -> "SearchIndex":
-        """Takes the images of a collection.
-
-        Args:
-            collection: a collection of the model that is exported.
-            top_k: number of answers.
-            num_candidates: number of images that are scored exactly.
-
-        Returns:
-            The collection for the SavedModel.
-
-        Raises:
-            ValueError: if `top_k` does not fit into the candidates.
-        """
+        """Takes the images of a collection."""
         encoded = collection.encoded
         return cls(
             encoded.ids,

@@ -7,11 +7,7 @@ ALL_REGIONS = -1
 
 
 class Status(enum.IntEnum):
-    """Why a row has no answer. The numbers are part of the exported interface: they never change.
-
-    A bad row must not fail the request, because under server-side batching it shares its batch with
-    the rows of others.
-    """
+    """Why a row has no answer. Clients know these numbers: they never change."""
 
     OK = 0
     NOT_FINITE = 1

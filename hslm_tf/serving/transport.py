@@ -20,34 +20,14 @@ class Transport(Protocol):
     """Sends requests to one model of one server."""
 
     def predict(self, endpoint: str, inputs: Arrays) -> Arrays:
-        """Asks an endpoint.
-
-        Args:
-            endpoint: name of the signature.
-            inputs: arrays by the name of the input; strings as an object array of bytes.
-
-        Returns:
-            Arrays by the name of the output.
-
-        Raises:
-            ServerError: if the server refuses the request or cannot be reached.
-            TimeoutError: if there is no answer in time.
-        """
+        """Asks an endpoint."""
 
     def input_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
         """Shapes of the inputs by endpoint and name, -1 for any size."""
 
 
 class RestTransport:
-    """The REST interface.
-
-    Args:
-        url: such as `http://localhost:8501`.
-        model: name of the model.
-        version: number of the version; None for the one that the server chooses.
-        timeout: seconds to wait for an answer.
-        retries: how often a request that the server could not take is sent again.
-    """
+    """The REST interface."""
 
     def __init__(
         self, url: str, model: str, version: int | None, timeout: float, retries: int
@@ -118,18 +98,7 @@ class RestTransport:
 
 
 class GrpcTransport:
-    """The gRPC interface, by the stubs of `tensorflow-serving-api`.
-
-    Args:
-        target: such as `localhost:8500`.
-        model: name of the model.
-        version: number of the version; None for the one that the server chooses.
-        timeout: seconds to wait for an answer.
-        retries: how often a request that the server could not take is sent again.
-
-    Raises:
-        ImportError: if `tensorflow-serving-api` is not installed.
-    """
+    """The gRPC interface, by the stubs of `tensorflow-serving-api`."""
 
     def __init__(
         self, target: str, model: str, version: int | None, timeout: float, retries: int

@@ -10,14 +10,7 @@ logger = logging.getLogger("hslm_tf")
 
 
 def write_warmup(version: Path, examples: dict[str, dict[str, np.ndarray]]) -> None:
-    """Writes one request to every endpoint into `assets.extra/` of a SavedModel.
-
-    Without `tensorflow-serving-api` a warning is logged and nothing is written.
-
-    Args:
-        version: folder of the SavedModel.
-        examples: the inputs of a request by the name of its endpoint.
-    """
+    """Writes one request to every endpoint into `assets.extra/` of a SavedModel."""
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ImportError:

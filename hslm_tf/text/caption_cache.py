@@ -19,27 +19,14 @@ _FORMAT = 2
 
 
 def cache_folder() -> Path:
-    """Returns the folder for files that can be computed again.
-
-    The environment variable `HSLM_TF_CACHE`; without it `hslm_tf` in `XDG_CACHE_HOME`, or in
-    `~/.cache`.
-    """
+    """Returns the folder for files that can be computed again."""
     if folder := os.environ.get("HSLM_TF_CACHE"):
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "hslm_tf"
 
 
 def cached_split(captions: Sequence[str]) -> SplitCaptions:
-    """Splits the captions of a data set into words, at most once.
-
-    A broken cache is written again. Where none can be written, the captions are split each time.
-
-    Args:
-        captions: n captions as they are written.
-
-    Returns:
-        What `split_captions(captions)` returns.
-    """
+    """Splits the captions of a data set into words, at most once."""
     content = json.dumps([_FORMAT, list(captions)])
     fingerprint = hashlib.sha256(content.encode("ascii")).hexdigest()
     path = cache_folder() / f"captions-{fingerprint[:32]}.npz"

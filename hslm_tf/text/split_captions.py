@@ -12,13 +12,7 @@ _CAPTION_BLOCK_SIZE = 8192
 
 @dataclasses.dataclass(frozen=True)
 class SplitCaptions:
-    """The words of many captions, one caption after the other; every distinct word is held once.
-
-    Attributes:
-        words: the distinct words.
-        places: int32 `[n words]`, the place in `words` of every word of every caption.
-        offsets: int64 `[captions + 1]`; caption i is `places[offsets[i]:offsets[i + 1]]`.
-    """
+    """The words of many captions, one caption after the other; every distinct word is held once."""
 
     words: list[str]
     places: np.ndarray
@@ -34,14 +28,7 @@ class SplitCaptions:
 
 
 def split_captions(captions: Sequence[str]) -> SplitCaptions:
-    """Splits captions into words, see `hslm_tf.text.tokenization.tokenize`.
-
-    Args:
-        captions: n captions as they are written.
-
-    Returns:
-        Their words.
-    """
+    """Splits captions into words, see `hslm_tf.text.tokenization.tokenize`."""
     place_of: dict[bytes, int] = {}
     places = []
     lengths = [np.zeros(1, np.int64)]

@@ -78,18 +78,7 @@ def _apply(rules: tuple[tuple[str, str], ...], text: tf.Tensor) -> tf.Tensor:
 
 
 def string_tensor(captions: Sequence[str | bytes] | tf.Tensor) -> tf.Tensor:
-    """Makes a tensor of captions, whatever is in them.
-
-    Args:
-        captions: n captions. Half a character, a lone surrogate, has no UTF-8; it becomes bytes
-            that are not UTF-8, of which `tokenize` makes U+FFFD.
-
-    Returns:
-        Strings `[n]`.
-
-    Raises:
-        ValueError: if something is no string.
-    """
+    """Makes a tensor of captions, whatever is in them."""
     if not tf.is_tensor(captions) and not isinstance(captions, str | bytes):
         captions = [
             caption.encode("utf-8", "surrogatepass") if isinstance(caption, str) else caption
@@ -99,21 +88,7 @@ def string_tensor(captions: Sequence[str | bytes] | tf.Tensor) -> tf.Tensor:
 
 
 def tokenize(captions: Sequence[str | bytes] | tf.Tensor) -> tf.RaggedTensor:
-    """Lower-cases captions and splits them into words as NLTK does.
-
-    Reproduces `nltk.word_tokenize(caption.lower(), preserve_line=True)` with `tf.strings`
-    operations only, so that it can be a part of an exported graph. Bytes that are not UTF-8 become
-    U+FFFD.
-
-    Args:
-        captions: strings `[n]`, UTF-8; `n` may be 0 or unknown.
-
-    Returns:
-        Ragged strings `[n, (words)]`; an empty caption is an empty row.
-
-    Raises:
-        ValueError: if `captions` are not a vector of strings.
-    """
+    """Lower-cases captions and splits them into words as NLTK does."""
     captions = string_tensor(captions)
     if captions.shape.rank not in (None, 1):
         raise ValueError(

@@ -14,13 +14,7 @@ from hslm_tf.text.vocabulary import Vocabulary
 
 @dataclasses.dataclass(frozen=True)
 class TokenizedCaptions:
-    """The token ids of many captions, one after the other.
-
-    Attributes:
-        ids: int32 `[tokens]`, all captions concatenated.
-        offsets: int64 `[n + 1]`; caption i is `ids[offsets[i]:offsets[i + 1]]`.
-        num_truncated: how many captions were longer than the tokenizer's `max_tokens`.
-    """
+    """The token ids of many captions, one after the other."""
 
     ids: np.ndarray
     offsets: np.ndarray
@@ -30,14 +24,7 @@ class TokenizedCaptions:
         return len(self.offsets) - 1
 
     def padded(self, rows: np.ndarray) -> np.ndarray:
-        """Token ids of some captions as a matrix.
-
-        Args:
-            rows: indices of captions, `[b]`.
-
-        Returns:
-            int32 `[b, longest of them]`, padded on the right with 0, the id of `<pad>`.
-        """
+        """Token ids of some captions as a matrix."""
         rows = np.asarray(rows, np.int64)
         starts = self.offsets[rows]
         lengths = self.offsets[rows + 1] - starts
@@ -86,14 +73,7 @@ class CaptionTokenizer(tf.Module):
         )
 
     def __call__(self, captions: tf.Tensor) -> tf.RaggedTensor:
-        """Token ids of captions.
-
-        Args:
-            captions: strings `[n]`, UTF-8; `n` may be 0 or unknown.
-
-        Returns:
-            Ragged int32 `[n, (tokens)]`; an empty caption is `<start>`, `<end>`.
-        """
+        """Token ids of captions."""
         return self.ids_of(tokenize(captions))
 
     def ids_of(self, words: tf.RaggedTensor) -> tf.RaggedTensor:

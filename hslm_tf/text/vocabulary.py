@@ -59,18 +59,7 @@ class Vocabulary:
 
     @classmethod
     def build(cls, counts: Mapping[str, int], min_count: int = 4) -> "Vocabulary":
-        """Collects the words that occur at least `min_count` times.
-
-        After the special words come the others by falling count, equal counts in alphabetical
-        order (by code point), so the ids depend on the captions but not on their order.
-
-        Args:
-            counts: how often every word occurs in the training captions.
-            min_count: smallest number of occurrences; 4 in SCAN and SGRAF.
-
-        Returns:
-            The vocabulary.
-        """
+        """Collects the words that occur at least `min_count` times."""
         kept = (
             (-count, word)
             for word, count in counts.items()

@@ -60,28 +60,7 @@ def load_word_vectors(
 def read_word_vectors(
     path: str | os.PathLike[str], words: Sequence[str], largest_width: int
 ) -> Mapping[int, np.ndarray]:
-    """Looks up the vectors of a vocabulary in a file.
-
-    Two formats are read. Text, UTF-8: every line is a word and its numbers, separated by single
-    spaces (GloVe); a first line of two integers, the number of vectors and their width, is the
-    header that word2vec and gensim write. And `.npz` with the arrays `words`, strings `[n]`, and
-    `vectors` `[n, width]`. Words are compared byte by byte, without lower-casing; of a repeated
-    word the first vector counts. Text is read line by line and never held in memory.
-
-    Args:
-        path: the file.
-        words: the vocabulary, in the order of its ids.
-        largest_width: width of the embedding, which vectors must not exceed.
-
-    Returns:
-        Float32 vectors by id, all of one width.
-
-    Raises:
-        OSError: if the file cannot be read.
-        DataError: if the vectors are too wide, have different widths or values that are no finite
-            numbers, or if there are fewer or more than the header says; the message names the file
-            and the line or the row.
-    """
+    """Looks up the vectors of a vocabulary in a file."""
     name = os.fspath(path)
     wanted = {word.encode(): row for row, word in enumerate(words)}
     vectors: dict[int, np.ndarray] = {}

@@ -16,16 +16,7 @@ from hslm_tf.data.text_lines import line_place, read_lines
 
 @dataclass(frozen=True)
 class CaptionedImages:
-    """The images of a split, with their captions.
-
-    Args:
-        source: the file, for messages.
-        names: names of the images, which become their ids; None where captions stand in the order
-            of the features.
-        captions: the captions of each image, or all of them without names; None for images alone.
-        place: says where the name of an image stands, for messages.
-        coco_ids: ids in MS-COCO, or None.
-    """
+    """The images of a split, with their captions."""
 
     source: str
     names: Sequence[str] | None
@@ -36,14 +27,7 @@ class CaptionedImages:
 
 @dataclass(frozen=True)
 class CaptionSource:
-    """A file, or files, with the captions of a collection.
-
-    Args:
-        path: the file, or the folder of lists.
-        kind: what it is.
-        splits: names of the splits.
-        read: reads one of them.
-    """
+    """A file, or files, with the captions of a collection."""
 
     path: Path
     kind: str
@@ -54,22 +38,7 @@ class CaptionSource:
 def find_captions(
     path: Path, restval: bool = False, captions_per_image: int | None = None
 ) -> CaptionSource | None:
-    """Finds the captions of a collection.
-
-    Args:
-        path: a JSON, a token file, or a folder with one of them, or with `{split}_ids.txt` or
-            `{split}_caps.txt`.
-        restval: whether Karpathy's `restval` (of MS-COCO) is added to `train`.
-        captions_per_image: how many captions of an image are kept in a JSON or a token file, the
-            first ones; 0 keeps all. None keeps what the field does: five of MS-COCO's, else all.
-
-    Returns:
-        The captions; None where there are none.
-
-    Raises:
-        DataError: if a JSON is none of Karpathy's, or a folder holds several files of captions.
-        ValueError: if `captions_per_image` is negative.
-    """
+    """Finds the captions of a collection."""
     check_captions_per_image(captions_per_image)
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if is_karpathy(file) or is_token_file(file))

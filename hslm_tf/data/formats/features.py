@@ -25,14 +25,7 @@ READABLE = (
 
 
 class FeatureFile(NamedTuple):
-    """A file, or a folder of files per image, with region features.
-
-    Attributes:
-        path: where it lies.
-        kind: what it is.
-        read: yields its images.
-        ordered: whether the order of its images means something.
-    """
+    """A file, or a folder of files per image, with region features."""
 
     path: Path
     kind: str
@@ -41,17 +34,7 @@ class FeatureFile(NamedTuple):
 
 
 def feature_files(path: Path) -> Iterator[FeatureFile]:
-    """Finds files of region features: the path itself, or those in a folder.
-
-    Args:
-        path: a file, a folder of files per image, or a folder with files and such folders in it.
-
-    Yields:
-        The files.
-
-    Raises:
-        DataError: if one cannot be opened.
-    """
+    """Finds files of region features: the path itself, or those in a folder."""
     if path.is_file():
         yield from _of_file(path)
     elif path.is_dir():
@@ -72,18 +55,7 @@ def feature_files(path: Path) -> Iterator[FeatureFile]:
 
 
 def read_images(files: list[FeatureFile], path: Path) -> list[Image]:
-    """Reads what the files say of their images; region features stay on disk.
-
-    Args:
-        files: files of region features.
-        path: where they were looked for.
-
-    Returns:
-        The images of all of them.
-
-    Raises:
-        DataError: if there is none, a file is damaged, or two images have the same id.
-    """
+    """Reads what the files say of their images; region features stay on disk."""
     if not files:
         held = folder_listing(path) if path.is_dir() or not path.exists() else "no region features"
         raise DataError(
@@ -101,14 +73,7 @@ def read_images(files: list[FeatureFile], path: Path) -> list[Image]:
 
 
 def images_of(dataset: RetrievalDataset) -> Iterator[Image]:
-    """The images of a split, one at a time.
-
-    Args:
-        dataset: the split.
-
-    Yields:
-        The images, in order.
-    """
+    """The images of a split, one at a time."""
     counts = dataset.region_mask(np.arange(dataset.num_images)).sum(axis=1)
     for row in range(dataset.num_images):
         yield Image(

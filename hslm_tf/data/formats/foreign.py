@@ -19,19 +19,7 @@ _IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".w
 
 
 class Foreign:
-    """Captions and region features as other tools wrote them.
-
-    Args:
-        path: captions of a collection, a folder with captions and features, or features alone.
-        features: where the region features lie, if not beside the captions.
-        restval: whether Karpathy's `restval` (of MS-COCO) is added to `train`.
-        captions_per_image: as for `find_captions`.
-        max_regions: regions kept of an image, the first ones; None keeps all.
-
-    Raises:
-        DataError: if captions are broken.
-        ValueError: if `captions_per_image` is negative.
-    """
+    """Captions and region features as other tools wrote them."""
 
     def __init__(
         self,
@@ -74,18 +62,7 @@ class Foreign:
         return f"{self._captions.kind}, and {of_features}"
 
     def open(self, split: str, captions_optional: bool = False) -> RetrievalDataset:
-        """Opens a split.
-
-        Args:
-            split: its name, one of `splits`.
-            captions_optional: whether a split of images alone is accepted.
-
-        Returns:
-            The split, in the order of the captions; features may be float64.
-
-        Raises:
-            DataError: if a file is damaged, an image has no features, or no captions.
-        """
+        """Opens a split."""
         named = CaptionedImages(str(self._path), None, None, lambda row: str(self._path))
         if self._captions is not None:
             if split not in self._captions.splits:
@@ -204,19 +181,7 @@ class _Found(NamedTuple):
 def find_images(
     ids: Sequence[str], names: Sequence[str], coco_ids: Sequence[int | None] | None = None
 ) -> _Found:
-    """Finds images by their names, with or without the ending, or by their ids in MS-COCO.
-
-    The same key serves all of them, the one that finds most: a number in a name and an id of
-    MS-COCO must not be mixed up.
-
-    Args:
-        ids: the ids to look among.
-        names: names of the images.
-        coco_ids: their ids in MS-COCO, or None.
-
-    Returns:
-        Their places in `ids`, int64, and the key.
-    """
+    """Finds images by their names, with or without the ending, or by their ids in MS-COCO."""
     keys: list[tuple[str, Sequence[str | None], Sequence[str | None]]] = [
         ("name", names, ids),
         ("name without ending", [*map(_stem, names)], [*map(_stem, ids)]),

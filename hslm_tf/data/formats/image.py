@@ -11,17 +11,7 @@ Part = Literal["regions", "boxes"]
 
 
 class Image(NamedTuple):
-    """What a reader says of an image; its numbers are read on demand.
-
-    Attributes:
-        id: its id; empty where the file has none.
-        place: the file and the place in it, for messages.
-        num_regions: number of regions, at least 1.
-        width: numbers per region.
-        dtype: type of the features.
-        has_boxes: whether there are boxes.
-        read: reads `regions`, `[num_regions, width]`, or `boxes`, `[num_regions, 4]`.
-    """
+    """What a reader says of an image; its numbers are read on demand."""
 
     id: str
     place: str
@@ -33,16 +23,7 @@ class Image(NamedTuple):
 
 
 class ImageRows:
-    """Region features or boxes of images, `[images, N, width]`, read on demand.
-
-    Args:
-        images: the images, in order.
-        part: which of both.
-        most: regions kept of an image, the first ones; None keeps all.
-
-    Raises:
-        DataError: if images differ in their width, or only some of them have boxes.
-    """
+    """Region features or boxes of images, `[images, N, width]`, read on demand."""
 
     def __init__(self, images: Sequence[Image], part: Part, most: int | None = None) -> None:
         first = images[0]
@@ -59,17 +40,7 @@ class ImageRows:
         self.dtype = np.dtype(np.float32) if part == "boxes" else np.result_type(*types)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Reads rows.
-
-        Args:
-            rows: int `[b]`, in any order, repeats allowed.
-
-        Returns:
-            `[b, N, width]` of `dtype`, zero beyond the regions of an image.
-
-        Raises:
-            DataError: if an image cannot be read.
-        """
+        """Reads rows."""
         values = np.zeros((len(rows), *self.shape[1:]), self.dtype)
         for value, row in zip(values, rows, strict=True):
             read = self._images[row].read(self._part)[: self.shape[1]]
@@ -82,19 +53,7 @@ class ImageRows:
 
 
 def region_parts(images: Sequence[Image], most: int | None) -> dict[str, Any]:
-    """The parts of a `RetrievalDataset` that come with region features.
-
-    Args:
-        images: the images, in order.
-        most: regions kept of an image, the first ones; None keeps all.
-
-    Returns:
-        `region_features`, `boxes` and `num_regions`.
-
-    Raises:
-        DataError: if images differ in their width, or only some of them have boxes.
-        ValueError: if `most` is below 1.
-    """
+    """The parts of a `RetrievalDataset` that come with region features."""
     if most is not None and most < 1:
         raise ValueError(f"max_regions must be at least 1. Received: max_regions={most}")
     regions = ImageRows(images, "regions", most)

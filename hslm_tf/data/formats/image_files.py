@@ -27,20 +27,7 @@ _LOOKED_AT = 3
 
 
 def image_files(folder: Path) -> dict[str, Path]:
-    """The files of a folder that may be those of an image.
-
-    Files of the precomputed format, and the `_info.npy` that some tools write beside the features,
-    do not count.
-
-    Args:
-        folder: the folder.
-
-    Returns:
-        From an id, which is the name without the ending, to its file, sorted by name.
-
-    Raises:
-        DataError: if an id has two files.
-    """
+    """The files of a folder that may be those of an image."""
     if any(folder.glob("*_ims.npy")):
         return {}
     found: dict[str, Path] = {}
@@ -59,33 +46,12 @@ def image_files(folder: Path) -> dict[str, Path]:
 
 
 def has_image_files(folder: Path) -> bool:
-    """Whether a folder is one of image files, by a look at the first few of them.
-
-    Args:
-        folder: the folder.
-
-    Returns:
-        True for a `.npy`, or for a `.npz` with features in it, or one that cannot be opened.
-
-    Raises:
-        DataError: if an id has two files.
-    """
+    """Whether a folder is one of image files, by a look at the first few of them."""
     return any(map(_may_have_features, islice(image_files(folder).values(), _LOOKED_AT)))
 
 
 def read_image_files(folder: Path) -> Iterator[Image]:
-    """Reads the headers of a folder of image files.
-
-    Args:
-        folder: the folder.
-
-    Yields:
-        The images, sorted by the names of their files, which are the ids. Box corners are divided
-        by the size of the image where the file says it.
-
-    Raises:
-        DataError: if an id has two files, or a file is damaged.
-    """
+    """Reads the headers of a folder of image files."""
     for image_id, path in image_files(folder).items():
         if path.suffix == ".npy":
             array = map_array(path)

@@ -24,15 +24,7 @@ _COCO_WITH_RESTVAL = (113287,)
 
 @dataclass(frozen=True)
 class KarpathyImage:
-    """One image of the file.
-
-    Args:
-        file_name: name of the photograph, which is the id of the image.
-        folder: folder that the file names for it, such as `val2014`; empty where there is none.
-        split: `train`, `dev` (the file says `val`), `test` or `restval`.
-        captions: its captions, each on one line.
-        coco_id: its id in MS-COCO, or None.
-    """
+    """One image of the file."""
 
     file_name: str
     folder: str
@@ -43,13 +35,7 @@ class KarpathyImage:
 
 @dataclass(frozen=True)
 class KarpathyFile:
-    """The content of `dataset_flickr8k.json`, `dataset_flickr30k.json`, `dataset_coco.json`.
-
-    Args:
-        path: the file.
-        collection: name of the collection in lower case, empty where the file has none.
-        images: the images in the order of the file.
-    """
+    """The content of `dataset_flickr8k.json`, `dataset_flickr30k.json`, `dataset_coco.json`."""
 
     path: Path
     collection: str
@@ -57,11 +43,7 @@ class KarpathyFile:
 
     @property
     def captions_kept(self) -> int | None:
-        """How many captions of an image the field uses.
-
-        5 for MS-COCO, whose images have 5 to 7: VSE++ took the first five, and the released files
-        and published figures follow it. None, that is all, for any other collection.
-        """
+        """How many captions of an image the field uses."""
         return 5 if self.collection == "coco" else None
 
     @property
@@ -70,19 +52,7 @@ class KarpathyFile:
         return sorted({image.split for image in self.images})
 
     def split(self, split: str, restval: bool = False) -> list[KarpathyImage]:
-        """The images of a split, after a look at their number.
-
-        Args:
-            split: `train`, `dev`, `test` or `restval`.
-            restval: whether `restval` (of MS-COCO) is added to `train`.
-
-        Returns:
-            The images in the order of the file, those of `restval` last. A number that is not that
-            of the release which the file says it is is logged as a warning.
-
-        Raises:
-            DataError: if there is no such split.
-        """
+        """The images of a split, after a look at their number."""
         splits = [split, "restval"] if restval and split == "train" else [split]
         for name in splits:
             if name not in self.splits:
@@ -105,14 +75,7 @@ class KarpathyFile:
 
 
 def is_karpathy(path: Path) -> bool:
-    """Whether a file looks like Karpathy's JSON.
-
-    Args:
-        path: the file.
-
-    Returns:
-        True for a JSON with `"sentences"` near its beginning; nothing is said about the rest.
-    """
+    """Whether a file looks like Karpathy's JSON."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
     with open(path, "rb") as file:
@@ -120,17 +83,7 @@ def is_karpathy(path: Path) -> bool:
 
 
 def read_karpathy(path: Path) -> KarpathyFile:
-    """Reads a file of Karpathy's.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its content.
-
-    Raises:
-        DataError: if it is not such a file, or two images have the same name.
-    """
+    """Reads a file of Karpathy's."""
     content = parse_json(path.read_bytes(), str(path))
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list) or not images:

@@ -28,15 +28,7 @@ _LARGEST = 1 << 29
 
 
 class _Arrays(NamedTuple):
-    """The arrays of a file that are read image by image.
-
-    Attributes:
-        regions: `[images, N, F]`, `[images, F, N]` or, with `ranges`, `[all regions, F]`.
-        boxes: the same with at least 4 in place of F, or None.
-        ranges: int `[images, 2]`, first row and one past the last of each image, or None.
-        swapped: whether regions are the last axis.
-        sizes: `[images, 2]` width and height that boxes are divided by, or None.
-    """
+    """The arrays of a file that are read image by image."""
 
     regions: Any
     boxes: Any
@@ -46,39 +38,13 @@ class _Arrays(NamedTuple):
 
 
 def is_root_hdf5(path: Path) -> bool:
-    """Whether an HDF5 file has region features at its root.
-
-    Args:
-        path: the file.
-
-    Returns:
-        True for a dataset called `image_features` or `features`.
-
-    Raises:
-        DataError: if the file cannot be read.
-    """
+    """Whether an HDF5 file has region features at its root."""
     with open_hdf5(path) as file:
         return _key(file, _FEATURE_KEYS) is not None
 
 
 def read_root_hdf5(path: Path) -> Iterator[Image]:
-    """Reads what bottom-up-attention-vqa and its followers write.
-
-    Features are `image_features` or `features`: `[n, N, F]`; `[n, F, N]`, told by the boxes, or by
-    N of at most 100 and F above; or `[regions of all images, F]` with the ranges of the images in
-    `pos_boxes`. Boxes are the first four of `spatial_features`, which are parts of the image, else
-    `image_bb`, divided by `widths` and `heights` where they are there. Ids are a dataset, or one a
-    line in a text file beside, `NAME_ids.txt` for `NAME.hdf5`; a pickle is never opened.
-
-    Args:
-        path: the file.
-
-    Yields:
-        The images in the order of the rows.
-
-    Raises:
-        DataError: if the file is damaged, or its parts do not fit each other.
-    """
+    """Reads what bottom-up-attention-vqa and its followers write."""
     with open_hdf5(path) as file:
         features = dataset_at(file, _required(file, path))
         name, shape = features.name[1:], features.shape
@@ -265,14 +231,7 @@ def _ids(file: h5py.File, path: Path, count: int) -> Sequence[str] | None:
 
 
 def advice_on_ids(path: Path) -> str:
-    """What to do where a file has no ids.
-
-    Args:
-        path: the HDF5 file.
-
-    Returns:
-        A sentence, with the command that makes a text file of a pickle of ids that lies beside.
-    """
+    """What to do where a file has no ids."""
     target = path.with_name(f"{path.stem}_ids.txt")
     pickles = sorted(path.parent.glob(f"{path.stem}*imgid2idx.pkl"))
     advice = f"write them to {target}, one a line in the order of the rows"

@@ -20,17 +20,7 @@ ALL = "all"
 
 
 def read_token_file(path: str | os.PathLike[str]) -> dict[str, list[str]]:
-    """Reads `Flickr8k.token.txt`, `results_20130124.token` or their like.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The captions of every image by its name, in the order of the file.
-
-    Raises:
-        DataError: if a line has another form, or the same name and number as one before.
-    """
+    """Reads `Flickr8k.token.txt`, `results_20130124.token` or their like."""
     captions: dict[str, list[str]] = {}
     first_with: dict[str, int] = {}
     for row, line in enumerate(read_lines(path)):
@@ -52,14 +42,7 @@ def read_token_file(path: str | os.PathLike[str]) -> dict[str, list[str]]:
 
 
 def is_token_file(path: Path) -> bool:
-    """Whether a text file looks like a token file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        True if its first line is one, and its name does not end like that of a captions file.
-    """
+    """Whether a text file looks like a token file."""
     if path.suffix.lower() not in (".token", ".txt") or path.name.endswith("_caps.txt"):
         return False
     if not path.is_file():
@@ -69,15 +52,7 @@ def is_token_file(path: Path) -> bool:
 
 
 def token_splits(path: Path) -> dict[str, Path | None]:
-    """The splits of a token file, from lists of names that lie beside it.
-
-    Args:
-        path: the file.
-
-    Returns:
-        From a split to its list, `{split}_ids.txt` or the like of `Flickr_8k.trainImages.txt`.
-        Without a list all images are one split, `all`, from no list.
-    """
+    """The splits of a token file, from lists of names that lie beside it."""
     found: dict[str, Path | None] = {
         split: path.parent / name
         for split, name in _FLICKR8K_LISTS.items()
@@ -89,12 +64,5 @@ def token_splits(path: Path) -> dict[str, Path | None]:
 
 
 def names_an_image(line: str) -> bool:
-    """Whether a line begins as one of a token file.
-
-    Args:
-        line: the line.
-
-    Returns:
-        True for the name of an image, a number and a tab.
-    """
+    """Whether a line begins as one of a token file."""
     return _LINE.match(line) is not None

@@ -51,19 +51,7 @@ def is_tsv(path: Path) -> bool:
 
 
 def read_tsv(path: Path) -> Iterator[Image]:
-    """Reads a file of bottom-up attention, LXMERT, VinVL or Oscar, line by line.
-
-    A byte order mark and lines that are the header are skipped.
-
-    Args:
-        path: the file.
-
-    Yields:
-        The images in the order of the lines.
-
-    Raises:
-        DataError: if a line is not that of an image, or there is none.
-    """
+    """Reads a file of bottom-up attention, LXMERT, VinVL or Oscar, line by line."""
     columns: tuple[str, ...] | None = None
     found = False
     with open(path, "rb") as file:
@@ -106,11 +94,7 @@ def _read_line(file: BinaryIO, path: Path, number: int) -> bytes:
 
 
 def _fields(content: bytes) -> list[bytes]:
-    """Splits a line into bare fields.
-
-    Where the features stand in quotation marks, as `csv` may write them, or in `b'...'`, as Python
-    3 writes bytes as text, other fields of the line may be wrapped in the same way.
-    """
+    """Splits a line into bare fields."""
     fields = content.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n").split(b"\t")
     if fields[-1].startswith(b'"'):
         fields = [_unwrapped(field, b'"').replace(b'""', b'"') for field in fields]

@@ -6,31 +6,14 @@ import numpy as np
 
 
 class Fitted(NamedTuple):
-    """A photograph at another size.
-
-    Attributes:
-        pixels: uint8 `[height, width, 3]`; what the photograph does not fill, right and below, is
-            grey.
-        scale: float32 `[4]`: x0, y0, x1, y1 in pixels are divided by it to be shares of the
-            photograph.
-    """
+    """A photograph at another size."""
 
     pixels: np.ndarray
     scale: np.ndarray
 
 
 def fitted(image: np.ndarray, height: int, width: int, keep_aspect: bool) -> Fitted:
-    """Resizes a photograph.
-
-    Args:
-        image: uint8 `[h, w, 3]`.
-        height: pixels of the result.
-        width: pixels of the result.
-        keep_aspect: whether the photograph keeps its proportions and leaves a part unfilled.
-
-    Returns:
-        The photograph.
-    """
+    """Resizes a photograph."""
     from PIL import Image
 
     inner_height, inner_width = height, width

@@ -17,18 +17,7 @@ _SIDE = 640
 
 
 class KerasHubDetector:
-    """Finds boxes with an object detector of KerasHub, such as RetinaNet or D-FINE.
-
-    A photograph is resized as the preset says. Where the preset would cut off its sides, as those
-    of D-FINE do, it is stretched, as D-FINE was trained.
-
-    Args:
-        preset: name or folder of the preset.
-
-    Raises:
-        OSError: if it is no preset of a detector, or cannot be loaded.
-        ImportError: if KerasHub is not installed.
-    """
+    """Finds boxes with an object detector of KerasHub, such as RetinaNet or D-FINE."""
 
     def __init__(self, preset: str) -> None:
         keras_hub = load_extra("keras_hub", "keras-hub")
@@ -61,15 +50,7 @@ class KerasHubDetector:
         self._find = tf.function(self._found)
 
     def detect(self, images: Sequence[np.ndarray], ids: Sequence[str]) -> list[Detections]:
-        """Finds boxes.
-
-        Args:
-            images: uint8 `[h, w, 3]` each.
-            ids: their ids, not looked at.
-
-        Returns:
-            Boxes and scores of each, the most confident first.
-        """
+        """Finds boxes."""
         return [self._detect(image) for image in images]
 
     def _detect(self, image: np.ndarray) -> Detections:

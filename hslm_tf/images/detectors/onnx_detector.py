@@ -24,19 +24,7 @@ _READABLE = (
 
 
 class OnnxDetector:
-    """Finds boxes with a detector that was exported to ONNX with its final boxes.
-
-    Pixels are uint8 or, where the file takes floating point, from 0 to 1. A second input, as
-    RT-DETR has it, gets the size that boxes are to be in.
-
-    Args:
-        path: the file.
-
-    Raises:
-        DataError: if it is not such a file.
-        OSError: if it cannot be read.
-        ImportError: if ONNX Runtime is not installed.
-    """
+    """Finds boxes with a detector that was exported to ONNX with its final boxes."""
 
     def __init__(self, path: Path) -> None:
         onnxruntime = load_extra("onnxruntime", "onnx")
@@ -61,18 +49,7 @@ class OnnxDetector:
         self._signature = signature
 
     def detect(self, images: Sequence[np.ndarray], ids: Sequence[str]) -> list[Detections]:
-        """Finds boxes.
-
-        Args:
-            images: uint8 `[h, w, 3]` each.
-            ids: their ids, not looked at.
-
-        Returns:
-            Boxes and scores of each, the most confident first.
-
-        Raises:
-            DataError: if the file cannot be run, or makes something else.
-        """
+        """Finds boxes."""
         return [self._detect(image) for image in images]
 
     def _detect(self, image: np.ndarray) -> Detections:

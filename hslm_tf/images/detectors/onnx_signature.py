@@ -18,19 +18,7 @@ _INTEGERS = ("tensor(int32)", "tensor(int64)")
 
 
 class OnnxSignature(NamedTuple):
-    """How a detector is asked and where its answer stands.
-
-    Attributes:
-        pixels: name of the input with the photograph.
-        pixel_type: uint8 from 0 to 255, or floating point from 0 to 1.
-        batched: whether the input has an axis of photographs.
-        channels_first: whether colours come before rows and columns, or else behind them.
-        size: height and width that the input must have, pixels; None where it may have any.
-        target_size: name of the input with the size that boxes are to be in; None without one.
-        target_type: its type.
-        boxes: place of the output `[n, 4]`; of the one output `[n, 6]` if it is `scores`, too.
-        scores: place of the output `[n]`.
-    """
+    """How a detector is asked and where its answer stands."""
 
     pixels: str
     pixel_type: type
@@ -44,15 +32,7 @@ class OnnxSignature(NamedTuple):
 
 
 def read_signature(inputs: Sequence[Any], outputs: Sequence[Any]) -> OnnxSignature | None:
-    """Recognises a detector.
-
-    Args:
-        inputs: those of the file as ONNX Runtime describes them: name, shape, type.
-        outputs: the same.
-
-    Returns:
-        The signature, or None if it is no detector of a known kind.
-    """
+    """Recognises a detector."""
     places = _places(outputs)
     images = [value for value in inputs if value.type in _PIXELS and len(value.shape) in (3, 4)]
     targets = [value for value in inputs if value.type in _INTEGERS and len(value.shape) == 2]

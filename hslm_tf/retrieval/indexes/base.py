@@ -43,18 +43,7 @@ class Index(Protocol):
 
 
 def check_items(vectors: np.ndarray, ids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Checks what an index is to take in.
-
-    Args:
-        vectors: float `[n, dim]`.
-        ids: int `[n]`, or None.
-
-    Returns:
-        Contiguous float32 vectors, and int64 ids.
-
-    Raises:
-        ValueError: if shapes do not fit, a vector is not finite, or ids repeat or are negative.
-    """
+    """Checks what an index is to take in."""
     vectors = np.ascontiguousarray(vectors, np.float32)
     if vectors.ndim != 2 or 0 in vectors.shape:
         raise ValueError(
@@ -73,19 +62,7 @@ def check_items(vectors: np.ndarray, ids: np.ndarray | None) -> tuple[np.ndarray
 
 
 def check_queries(queries: np.ndarray, k: int, dim: int | None) -> np.ndarray:
-    """Checks what an index is asked.
-
-    Args:
-        queries: float `[q, dim]`.
-        k: how many items.
-        dim: width of the indexed vectors; None where nothing is indexed.
-
-    Returns:
-        Contiguous float32 queries.
-
-    Raises:
-        ValueError: if nothing is indexed, the queries are not as wide, or k is less than 1.
-    """
+    """Checks what an index is asked."""
     if dim is None:
         raise ValueError("Nothing is indexed: call `index` before `search`")
     queries = np.ascontiguousarray(queries, np.float32)

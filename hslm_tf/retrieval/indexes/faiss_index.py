@@ -9,18 +9,7 @@ _FLAT_BELOW = 50_000
 
 
 class FaissIndex:
-    """An index of faiss, needs the extra `faiss`.
-
-    Args:
-        description: what to build, in the language of `faiss.index_factory`, such as `Flat`,
-            `HNSW32` or `IVF4096,Flat`. By default `Flat` for fewer than 50,000 items, else
-            inverted lists: four times the square root of the number of items, rounded to a power
-            of two.
-        probes: inverted lists that a query looks into; by default one in 32.
-
-    Raises:
-        ImportError: if faiss is not installed.
-    """
+    """An index of faiss, needs the extra `faiss`."""
 
     def __init__(self, description: str | None = None, probes: int | None = None) -> None:
         try:

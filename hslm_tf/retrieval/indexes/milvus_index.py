@@ -16,24 +16,7 @@ _MOST_RESULTS = 16_384
 
 
 class MilvusIndex:
-    """A collection in Milvus, needs the extra `milvus`.
-
-    The vectors stay in Milvus. Indexing the same vectors and ids again, for instance in another
-    process, finds them there and sends nothing. One process at a time may fill a collection.
-
-    Args:
-        uri: a file name ending in `.db` for Milvus Lite in this process, or `http://host:port` of a
-            server or cluster.
-        name: what the collection's name in Milvus begins with, letters, digits and underscores.
-        token: `user:password` or API key of a server that asks for it.
-        kind: index type of Milvus. FLAT compares with everything and is exact; AUTOINDEX leaves the
-            choice to the server.
-
-    Raises:
-        ImportError: if pymilvus, or for a file milvus-lite, is not installed.
-        ConnectionError: if nothing answers at the address.
-        ValueError: if the address or the name cannot be one.
-    """
+    """A collection in Milvus, needs the extra `milvus`."""
 
     def __init__(
         self,
@@ -88,19 +71,7 @@ class MilvusIndex:
         return self
 
     def begin(self, vectors: np.ndarray, ids: np.ndarray | None = None) -> str:
-        """Makes the collection that `index` fills, for several processes to fill it with `put`.
-
-        Args:
-            vectors: as for `index`, all of them.
-            ids: as for `index`.
-
-        Returns:
-            Name of the collection in Milvus; empty unless it holds all the vectors already.
-
-        Raises:
-            ConnectionError: if Milvus fails.
-            ValueError: if the vectors or the ids are not as described.
-        """
+        """Makes the collection that `index` fills, for several processes to fill it with `put`."""
         vectors, ids = check_items(vectors, ids)
         digest = hashlib.sha256(vectors.tobytes() + ids.tobytes() + self._kind.encode())
         collection = f"{self._name}_{digest.hexdigest()[:16]}"
@@ -111,16 +82,7 @@ class MilvusIndex:
         return collection
 
     def put(self, collection: str, vectors: np.ndarray, ids: np.ndarray) -> None:
-        """Sends some of the vectors; sent twice they are there once.
-
-        Args:
-            collection: name that `begin` returned.
-            vectors: float32 `[b, dim]`.
-            ids: int64 `[b]`.
-
-        Raises:
-            ConnectionError: if Milvus fails.
-        """
+        """Sends some of the vectors; sent twice they are there once."""
         rows = [
             {"id": id_, "vector": vector} for id_, vector in zip(ids.tolist(), vectors, strict=True)
         ]
