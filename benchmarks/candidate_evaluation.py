@@ -5,7 +5,7 @@
 
 Features, captions and weights are random, because the time does not depend on them. Images and
 captions are encoded, candidates found and scored, and ranks computed, as by
-`python -m hslm_tf.evaluate RUN --candidates 50`.
+`python -m hslm_tf.evaluate candidates RUN --num-candidates 50`.
 """
 
 import json

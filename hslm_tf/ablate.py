@@ -2,17 +2,16 @@
 
 import argparse
 import dataclasses
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from hslm_tf.command_line import one_line_errors, print_table
+from hslm_tf.command_line import command, print_table
 from hslm_tf.config import RunConfig
 from hslm_tf.presets import ABLATION_PARTS, preset
-from hslm_tf.runs.ablation_directory import ablation_run
+from hslm_tf.runs.ablation import ablation_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,24 +50,21 @@ def parse_rows(text: str) -> list[int]:
     return sorted(rows)
 
 
-def main(args: Sequence[str] | None = None) -> None:
+def parse(args: Sequence[str]) -> AblateArguments:
+    """Parses the command line; defaults are those of the preset."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset", default="flickr8k")
+    chosen, _ = first.parse_known_args(args)
+    return tyro.cli(
+        tyro.conf.OmitArgPrefixes[AblateArguments],
+        prog="python -m hslm_tf.ablate",
+        args=args,
+        default=AblateArguments(config=preset(chosen.preset)),
+    )
+
+
+def run(arguments: AblateArguments) -> None:
     """Runs the command."""
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("hslm_tf").setLevel(logging.INFO)
-    with one_line_errors():
-        first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        first.add_argument("--preset", default="flickr8k")
-        chosen, _ = first.parse_known_args(args)
-        arguments = tyro.cli(
-            tyro.conf.OmitArgPrefixes[AblateArguments],
-            prog="python -m hslm_tf.ablate",
-            args=args,
-            default=AblateArguments(config=preset(chosen.preset)),
-        )
-        _run(arguments)
-
-
-def _run(arguments: AblateArguments) -> None:
     rows = parse_rows(arguments.rows)
     if arguments.seeds < 1:
         raise ValueError(f"--seeds must be at least 1. Received: {arguments.seeds}")
@@ -97,6 +93,9 @@ def _run(arguments: AblateArguments) -> None:
     title = f"{measured.name}, {measured.num_images} images; paper: Flickr30K test, 1,000 images"
     print_table(ablation_table(reports, title).rich())
     rich.print(ordering_table(reports).rich())
+
+
+main = command("ablate", run, parse=parse)
 
 
 if __name__ == "__main__":

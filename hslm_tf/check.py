@@ -1,15 +1,13 @@
 """`python -m hslm_tf.check`: a report on a data set before anybody trains on it."""
 
-import logging
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from hslm_tf.command_line import one_line_errors, print_table, printable
+from hslm_tf.command_line import command, print_table, printable
 from hslm_tf.config import DataConfig, ModelConfig, RunConfig
 
 
@@ -64,15 +62,8 @@ class CheckArguments:
         )
 
 
-def main(args: Sequence[str] | None = None) -> None:
+def run(arguments: CheckArguments) -> None:
     """Runs the command."""
-    logging.basicConfig(format="%(message)s")
-    arguments = tyro.cli(CheckArguments, prog="python -m hslm_tf.check", args=args)
-    with one_line_errors():
-        _run(arguments)
-
-
-def _run(arguments: CheckArguments) -> None:
     config = arguments.config()
     if arguments.json and not arguments.json.parent.is_dir():
         raise FileNotFoundError(f"{arguments.json}: there is no such folder")
@@ -103,6 +94,9 @@ def _run(arguments: CheckArguments) -> None:
     features = [split.features for split in report.splits.values()]
     sizes = features[0].region_dim, max(each.max_regions for each in features)
     print("Nothing here stops a training with --region-dim {} --max-regions {}".format(*sizes))
+
+
+main = command("check", run)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,15 @@
-"""What the commands share: tables at full width, errors of one line."""
+"""What the commands share: parsing, logging, errors of one line, printing."""
 
+import functools
+import inspect
+import logging
+import operator
+import os
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 from hslm_tf.termination import Terminated, raised_on_sigterm
 
@@ -13,6 +18,53 @@ if TYPE_CHECKING:
 
 # Embeddings, overrides and isolates: what follows them can be shown in another order.
 _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+Main = Callable[[Sequence[str] | None], None]
+
+
+def command(
+    name: str,
+    *functions: Callable[[Any], None],
+    parse: Callable[[Sequence[str]], Any] | None = None,
+) -> Main:
+    """Returns `main` of `python -m hslm_tf.NAME`; with several functions each is a subcommand."""
+    # The first subcommand needs no name: `hslm_tf.evaluate RUN` is `hslm_tf.evaluate exact RUN`.
+    subcommands = {function.__name__.replace("_", "-"): function for function in functions}
+    first = next(iter(subcommands))
+
+    def main(args: Sequence[str] | None = None) -> None:
+        # Before TensorFlow is imported, whose start prints what users cannot act on.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("hslm_tf").setLevel(logging.INFO)
+        args = list(sys.argv[1:] if args is None else args)
+        if len(subcommands) > 1 and not {*subcommands, "-h", "--help"} & {*args[:1]}:
+            args.insert(0, first)
+        with one_line_errors():
+            arguments = (parse or functools.partial(_parse, name, subcommands))(args)
+            chosen = subcommands[args[0]] if len(subcommands) > 1 else subcommands[first]
+            chosen(arguments)
+
+    return main
+
+
+def _parse(name: str, subcommands: dict[str, Callable[[Any], None]], args: list[str]) -> Any:
+    """Parses arguments of the type that the function of the subcommand takes."""
+    import tyro
+
+    types = {
+        subcommand: next(iter(inspect.signature(function).parameters.values())).annotation
+        for subcommand, function in subcommands.items()
+    }
+    if len(types) > 1:
+        types = {key: Annotated[type_, tyro.conf.subcommand(key)] for key, type_ in types.items()}
+    return tyro.cli(
+        functools.reduce(operator.or_, types.values()),
+        prog=f"python -m hslm_tf.{name}",
+        description=f"Without a subcommand: {next(iter(types))}." if len(types) > 1 else None,
+        args=args,
+    )
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """`python -m hslm_tf.convert`: a data set of the captions and region features that there are."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from hslm_tf.command_line import one_line_errors, printable
+from hslm_tf.command_line import command, printable
 from hslm_tf.data.assembly import Layout
 from hslm_tf.data.convert import FeatureType, Source, convert, open_source
 from hslm_tf.data.dataset import RetrievalDataset
@@ -62,14 +61,8 @@ class ConvertArguments:
     """Replace what stands at the target: the whole HDF5 file, or all files of these splits."""
 
 
-def main(args: Sequence[str] | None = None) -> None:
+def run(arguments: ConvertArguments) -> None:
     """Runs the command."""
-    arguments = tyro.cli(ConvertArguments, prog="python -m hslm_tf.convert", args=args)
-    with one_line_errors():
-        _run(arguments)
-
-
-def _run(arguments: ConvertArguments) -> None:
     options = {
         "features": arguments.features,
         "layout": arguments.layout,
@@ -123,6 +116,9 @@ def _captions(dataset: RetrievalDataset) -> str:
 def _range(numbers: np.ndarray) -> str:
     smallest, largest = numbers.min(), numbers.max()
     return f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
+
+
+main = command("convert", run)
 
 
 if __name__ == "__main__":

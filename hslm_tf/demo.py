@@ -1,13 +1,12 @@
 """`python -m hslm_tf.demo`: a page where people ask a collection."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from hslm_tf.command_line import one_line_errors
+from hslm_tf.command_line import command
 from hslm_tf.extras import load_extra
 from hslm_tf.runs.run_directory import newest_run
 
@@ -33,14 +32,8 @@ class DemoArguments:
     """port to listen at"""
 
 
-def main(args: Sequence[str] | None = None) -> None:
+def run(arguments: DemoArguments) -> None:
     """Runs the command."""
-    arguments = tyro.cli(DemoArguments, prog="python -m hslm_tf.demo", args=args)
-    with one_line_errors():
-        _run(arguments)
-
-
-def _run(arguments: DemoArguments) -> None:
     where = arguments.where or newest_run(Path("runs")).path
     if not where.exists():
         raise FileNotFoundError(f"{where}: there is no such run or collection")
@@ -59,6 +52,9 @@ def _run(arguments: DemoArguments) -> None:
     page = demo_page(asked)
     print(f"{serve(page, arguments.host, arguments.port)} (Ctrl-C ends it)", flush=True)
     page.block_thread()
+
+
+main = command("demo", run)
 
 
 if __name__ == "__main__":

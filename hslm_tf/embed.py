@@ -1,13 +1,12 @@
 """`python -m hslm_tf.embed`: vectors of images and captions for TensorBoard's page Projector."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from hslm_tf.command_line import one_line_errors
+from hslm_tf.command_line import command
 from hslm_tf.runs.run_directory import RunDirectory
 
 
@@ -15,9 +14,9 @@ from hslm_tf.runs.run_directory import RunDirectory
 class EmbedArguments:
     """Write vectors of images and their captions into a run, where TensorBoard shows them.
 
-    They are those of the run's projection heads, which `python -m hslm_tf.index` distils; without
-    heads the model's global vectors, or means of its local features. A training writes such vectors
-    of its dev split at its end; this command replaces them.
+    The run's projection heads (`python -m hslm_tf.index heads`) make them; without heads they are
+    the model's global vectors, or means of its local features. A training writes such vectors of
+    its dev split at its end; this command replaces them.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -32,14 +31,8 @@ class EmbedArguments:
     """how many images, with their captions"""
 
 
-def main(args: Sequence[str] | None = None) -> None:
+def run(arguments: EmbedArguments) -> None:
     """Runs the command."""
-    arguments = tyro.cli(EmbedArguments, prog="python -m hslm_tf.embed", args=args)
-    with one_line_errors():
-        _run(arguments)
-
-
-def _run(arguments: EmbedArguments) -> None:
     run = RunDirectory(arguments.run)
     data = run.config().data
     if arguments.limit < 1:
@@ -56,6 +49,9 @@ def _run(arguments: EmbedArguments) -> None:
     model = load_model(run.path)
     heads = load_heads(run.path, model) if run.projection_heads.exists() else None
     print(write_projector(run, model, dataset, heads, images, arguments.limit))
+
+
+main = command("embed", run)
 
 
 if __name__ == "__main__":

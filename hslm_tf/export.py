@@ -1,15 +1,12 @@
 """`python -m hslm_tf.export`: a run as a SavedModel for TensorFlow Serving."""
 
-import signal
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from hslm_tf.command_line import one_line_errors
+from hslm_tf.command_line import command
 from hslm_tf.runs.run_directory import RunDirectory
 
 
@@ -33,22 +30,14 @@ class ExportArguments:
     """collection of images to include, for the endpoint search"""
     top_k: int = 10
     """number of answers of search"""
-    candidates: int = 100
+    num_candidates: int = 100
     """number of images that search scores exactly"""
 
 
-def main(args: Sequence[str] | None = None) -> None:
+def run(arguments: ExportArguments) -> None:
     """Runs the command."""
-    arguments = tyro.cli(ExportArguments, prog="python -m hslm_tf.export", args=args)
-    # SIGTERM raises an exception here, so that the unfinished version is removed, as with Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with one_line_errors():
-        _run(arguments)
-
-
-def _run(arguments: ExportArguments) -> None:
-    if arguments.collection is None and (arguments.top_k, arguments.candidates) != (10, 100):
-        raise ValueError("--top-k and --candidates need --collection")
+    if arguments.collection is None and (arguments.top_k, arguments.num_candidates) != (10, 100):
+        raise ValueError("--top-k and --num-candidates need --collection")
     run = RunDirectory(arguments.run)
     run.config()
     run.require_model()
@@ -69,10 +58,13 @@ def _run(arguments: ExportArguments) -> None:
     else:
         collection = Collection.load(arguments.collection, model)
         heads = collection.heads
-        index = SearchIndex.from_collection(collection, arguments.top_k, arguments.candidates)
+        index = SearchIndex.from_collection(collection, arguments.top_k, arguments.num_candidates)
     path = export_model(model, arguments.out, arguments.version, arguments.precision, heads, index)
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     print(f"{path}: {arguments.precision}, {size / 1e6:.1f} MB")
+
+
+main = command("export", run)
 
 
 if __name__ == "__main__":

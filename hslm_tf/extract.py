@@ -1,13 +1,12 @@
 """`python -m hslm_tf.extract`: region features of photographs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from hslm_tf.command_line import one_line_errors
+from hslm_tf.command_line import command
 from hslm_tf.data.errors import DataError
 from hslm_tf.extras import load_extra
 from hslm_tf.images.extraction_config import ExtractionConfig
@@ -58,14 +57,8 @@ class ExtractArguments:
     """replace splits that are there already, or were begun with other settings"""
 
 
-def main(args: Sequence[str] | None = None) -> None:
+def run(arguments: ExtractArguments) -> None:
     """Runs the command."""
-    arguments = tyro.cli(ExtractArguments, prog="python -m hslm_tf.extract", args=args)
-    with one_line_errors():
-        _run(arguments)
-
-
-def _run(arguments: ExtractArguments) -> None:
     config = ExtractionConfig(
         arguments.backbone,
         None if arguments.weights is None else str(arguments.weights),
@@ -111,6 +104,9 @@ def _run(arguments: ExtractArguments) -> None:
         if skipped:
             print(f"{extraction.files['skipped']} says which and why")
     print(arguments.out)
+
+
+main = command("extract", run)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 """`python -m hslm_tf.search`: images that a sentence describes, and sentences for an image."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from hslm_tf.command_line import one_line_errors, printable
+from hslm_tf.command_line import command, printable
 from hslm_tf.extras import load_extra
 from hslm_tf.retrieval.indexes import Backend, open_index
 
@@ -19,40 +18,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SearchArguments:
-    """Search a collection: with captions for images, with --image for captions.
-
-    Inner products of one vector an item find candidates, then the model scores these exactly.
-    `python -m hslm_tf.index` trains projection heads for the vectors and writes collections. Given
-    a run, its collection.h5 is searched; without one, its test split is encoded first.
-    """
-
+class _CollectionArguments:
     where: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_COLLECTION")]
-    """directory of a run, or file of a collection"""
-    captions: Annotated[
-        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CAPTION")
-    ] = ()
-    """sentences to find images for"""
-    image: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """id of an image of the collection, or file of a photograph, to find captions for; may be given
-    more than once"""
+    """directory of a run, whose collection.h5 or else test split is searched, or file of a
+    collection"""
+
+
+@dataclass(frozen=True)
+class _SearchArguments:
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
-    """answers to a query"""
-    candidates: int = 100
+    """hits of a query"""
+    num_candidates: int = 100
     """items whose exact score is computed; 0 for all"""
     run: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """run whose model the collection was built with; needed where the run has moved"""
-    split: str | None = None
-    """split to encode where a run has no collection; by default its test split"""
-    dataset: str | None = None
-    """folder or HDF5 file of that split; by default the one that the run was trained on"""
-    backbone: str | None = None
-    """for photographs: network that made the collection's features, where it has moved"""
-    weights: str | None = None
-    """for photographs: file with the network's weights, where it has moved"""
-    boxes: str | None = None
-    """for photographs: detector or JSON of boxes, where it has moved, or lacks the photographs"""
-    index: Backend = "brute-force"
+    backend: Backend = "brute-force"
     """what finds the candidates; faiss and milvus are extras"""
     uri: str | None = None
     """for milvus: a file ending in .db, or http://host:port"""
@@ -64,78 +44,103 @@ class SearchArguments:
     html: Annotated[Path | None, tyro.conf.arg(metavar="FILE.html")] = None
     """write a gallery to this file; needs the extra `report`"""
     images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """folder with the image files; by default the one that is stored in the collection"""
+    """folder with the photographs of a gallery; by default the one that is stored in the
+    collection"""
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    arguments = tyro.cli(SearchArguments, prog="python -m hslm_tf.search", args=args)
-    with one_line_errors():
-        _run(arguments)
+@dataclass(frozen=True)
+class ByCaptionArguments(_SearchArguments, _CollectionArguments):
+    """Find images for sentences; needs no name: `search RUN_OR_COLLECTION CAPTION`.
+
+    Inner products of one vector an item find candidates, then the model scores these exactly.
+    `python -m hslm_tf.index` fits the heads that make the vectors, and writes collections.
+    """
+
+    captions: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CAPTION")
+    ] = ()
+    """sentences to find images for"""
 
 
-def _run(arguments: SearchArguments) -> None:
-    if bool(arguments.captions) == bool(arguments.image):
-        raise ValueError("ask with captions, or with --image, not both")
-    if arguments.k < 1 or arguments.candidates < 0:
-        raise ValueError("-k is at least 1, and --candidates at least 0")
+@dataclass(frozen=True)
+class ByImageArguments(_SearchArguments, _CollectionArguments):
+    """Find captions for images of the collection, or for photographs."""
+
+    queries: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")] = ()
+    """ids of images of the collection, or files of photographs"""
+    backbone: str | None = None
+    """for photographs: network that made the collection's features, where it has moved"""
+    weights: str | None = None
+    """for photographs: file with the network's weights, where it has moved"""
+    boxes: str | None = None
+    """for photographs: detector or JSON of boxes, where it has moved, or lacks the photographs"""
+
+
+def by_caption(arguments: ByCaptionArguments) -> None:
+    """Runs `by-caption`."""
+    _check(arguments, arguments.captions, "CAPTION")
+    collection = _open(arguments)
+    hits = collection.search(arguments.captions, arguments.k, arguments.num_candidates or None)
+    _show(arguments, collection, list(zip(arguments.captions, hits, strict=True)), {})
+
+
+def by_image(arguments: ByImageArguments) -> None:
+    """Runs `by-image`."""
+    _check(arguments, arguments.queries, "IMAGE")
+    collection = _open(arguments)
+    if not collection.captions:
+        raise ValueError(f"{arguments.where} has no captions to find for an image")
+    photographs = _photographs(arguments, collection)
+    limits = arguments.k, arguments.num_candidates or None
+    found = []
+    for query in arguments.queries:
+        if query in photographs:
+            features = photographs[query]
+            query_regions, mask = features.region_features, features.mask
+            (hits,) = collection.search_by_image(query_regions, *limits, mask)
+        else:
+            (hits,) = collection.search_by_image([query], *limits)
+        found.append((query, hits))
+    _show(arguments, collection, found, photographs)
+
+
+def _check(arguments: _SearchArguments, queries: tuple[str, ...], expected: str) -> None:
+    """Refuses before anything long is begun."""
     if not arguments.where.exists():
         raise FileNotFoundError(f"{arguments.where}: there is no such run or collection")
-    chosen = arguments.split or arguments.dataset
+    if not queries:
+        raise ValueError(f"search {arguments.where} for what? Name at least one {expected}")
+    if arguments.k < 1 or arguments.num_candidates < 0:
+        raise ValueError("-k is at least 1, and --num-candidates at least 0")
     if arguments.where.is_dir() and arguments.run is not None:
         raise ValueError("--run says where the model of a collection's file is, not of a run")
-    if not arguments.where.is_dir() and chosen:
-        raise ValueError("--split and --dataset are for a run, not for a collection's file")
-    if arguments.html is not None and not arguments.html.parent.is_dir():
-        raise FileNotFoundError(f"{arguments.html}: there is no such folder")
     if arguments.images is not None and arguments.html is None:
         raise ValueError("--images needs --html")
     if arguments.images is not None and not arguments.images.is_dir():
         raise FileNotFoundError(f"{arguments.images}: there is no such folder")
     if arguments.html is not None:
-        # Before anything that takes long.
+        if not arguments.html.parent.is_dir():
+            raise FileNotFoundError(f"{arguments.html}: there is no such folder")
         load_extra("jinja2", "report")
 
+
+def _open(arguments: _SearchArguments) -> "Collection":
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     from hslm_tf.runs.opening import searched_collection
 
-    collection = searched_collection(
-        arguments.where, arguments.run, arguments.split, arguments.dataset
-    )
-    if arguments.image and not collection.captions:
-        raise ValueError(f"{arguments.where} has no captions to find for an image")
+    collection = searched_collection(arguments.where, arguments.run)
     collection.use_index(
-        lambda side: open_index(arguments.index, arguments.uri, f"{arguments.name}_{side}")
+        lambda side: open_index(arguments.backend, arguments.uri, f"{arguments.name}_{side}")
     )
-    limits = arguments.k, arguments.candidates or None
-    if arguments.captions:
-        answers = collection.search(arguments.captions, *limits)
-        found = list(zip(arguments.captions, answers, strict=True))
-        photographs = {}
-    else:
-        photographs = _photographs(arguments, collection)
-        found = [
-            (image, _captions_of(collection, image, photographs.get(image), limits))
-            for image in arguments.image
-        ]
-    if arguments.html is not None:
-        _write_html(arguments, collection, found, photographs)
-    if arguments.json:
-        rows = [
-            {"query": query, "answers": [_as_dict(collection, hit, arguments) for hit in hits]}
-            for query, hits in found
-        ]
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
-    else:
-        _print_tables(arguments, collection, found)
+    return collection
 
 
 def _photographs(
-    arguments: SearchArguments, collection: "Collection"
+    arguments: ByImageArguments, collection: "Collection"
 ) -> dict[str, "RegionFeatures"]:
-    """Features of those images that are files and not in the collection."""
+    """Features of those queries that are files and not in the collection."""
     known = set(collection.ids)
-    files = [image for image in arguments.image if image not in known]
+    files = [query for query in arguments.queries if query not in known]
     for file in files:
         if not Path(file).is_file():
             raise FileNotFoundError(
@@ -152,31 +157,35 @@ def _photographs(
     return {file: reader.read(Path(file)) for file in files}
 
 
-def _captions_of(
+def _show(
+    arguments: _SearchArguments,
     collection: "Collection",
-    image: str,
-    features: "RegionFeatures | None",
-    limits: tuple[int, int | None],
-) -> list["Hit"]:
-    if features is None:
-        return collection.search_by_image([image], *limits)[0]
-    return collection.search_by_image(features.region_features, *limits, features.mask)[0]
+    found: list[tuple[str, list["Hit"]]],
+    photographs: dict[str, "RegionFeatures"],
+) -> None:
+    """Prints the hits of every query, and writes the gallery."""
+    if arguments.html is not None:
+        _write_html(arguments, collection, found, photographs)
+    if arguments.json:
+        rows = [
+            {"query": query, "answers": [_as_dict(collection, hit, arguments) for hit in hits]}
+            for query, hits in found
+        ]
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        _print_tables(arguments, collection, found)
 
 
-def _as_dict(collection: "Collection", hit: "Hit", arguments: SearchArguments) -> dict:
-    if arguments.captions:
-        return {"image": hit.item, "score": hit.score, "captions": _captions(collection, hit.row)}
-    image = collection.ids[collection.encoded.caption_to_image[hit.row]]
-    return {"caption": hit.item, "score": hit.score, "image": image}
-
-
-def _captions(collection: "Collection", image: int) -> list[str]:
-    own = (collection.encoded.caption_to_image == image).nonzero()[0]
-    return [collection.captions[row] for row in own]
+def _as_dict(collection: "Collection", hit: "Hit", arguments: _SearchArguments) -> dict:
+    owners = collection.encoded.caption_to_image
+    if isinstance(arguments, ByImageArguments):
+        return {"caption": hit.item, "score": hit.score, "image": collection.ids[owners[hit.row]]}
+    captions = [collection.captions[row] for row in (owners == hit.row).nonzero()[0]]
+    return {"image": hit.item, "score": hit.score, "captions": captions}
 
 
 def _print_tables(
-    arguments: SearchArguments, collection: "Collection", found: list[tuple[str, list["Hit"]]]
+    arguments: _SearchArguments, collection: "Collection", found: list[tuple[str, list["Hit"]]]
 ) -> None:
     import rich
     from rich import box
@@ -194,14 +203,14 @@ def _print_tables(
         table.add_column("caption")
         for place, hit in enumerate(hits, 1):
             answer = _as_dict(collection, hit, arguments)
-            caption = answer["caption"] if arguments.image else next(iter(answer["captions"]), "")
+            caption = answer.get("caption") or next(iter(answer.get("captions", ())), "")
             cells = str(place), f"{hit.score:.4f}", shown(answer["image"]), shown(caption)
             table.add_row(*cells)
         rich.print(table)
 
 
 def _write_html(
-    arguments: SearchArguments,
+    arguments: _SearchArguments,
     collection: "Collection",
     found: list[tuple[str, list["Hit"]]],
     photographs: dict[str, "RegionFeatures"],
@@ -213,7 +222,7 @@ def _write_html(
     answers = FoundAnswers(collection)
 
     def explained(query: str, hits: list["Hit"]) -> list["Answer"]:
-        if arguments.captions:
+        if isinstance(arguments, ByCaptionArguments):
             return answers.images(query, hits)
         if query in photographs:
             return answers.captions_of_photograph(Path(query), photographs[query], hits)
@@ -224,6 +233,9 @@ def _write_html(
     untrained = model.config.cross_attention and not words_look(model)
     folder = arguments.images or collection.image_folder
     write_gallery(arguments.html, pages, folder, UNTRAINED if untrained else "")
+
+
+main = command("search", by_caption, by_image)
 
 
 if __name__ == "__main__":

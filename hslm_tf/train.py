@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import logging
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from hslm_tf.command_line import one_line_errors, print_table
+from hslm_tf.command_line import command, print_table
 from hslm_tf.config import RunConfig
 from hslm_tf.presets import preset
 from hslm_tf.runs.run_directory import RunDirectory
@@ -77,29 +76,21 @@ def parse(args: Sequence[str] | None = None) -> TrainArguments:
     return arguments
 
 
-def main(args: Sequence[str] | None = None) -> None:
+def run(arguments: TrainArguments) -> None:
     """Runs the command."""
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("hslm_tf").setLevel(logging.INFO)
-    with one_line_errors():
-        _run(parse(args))
-
-
-def _run(arguments: TrainArguments) -> None:
     name = f"{arguments.preset.replace('/', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
     run = RunDirectory(arguments.resume or arguments.out or Path("runs") / name)
     config = arguments.config.with_absolute_paths()
     if arguments.resume is None:
         run.require_new_or_same(config)
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
-
     from hslm_tf.evaluation.table import report_table
-    from hslm_tf.runs.devices import make_strategy
     from hslm_tf.runs.experiment import train
-    from hslm_tf.runs.hparams import write_test_recall
     from hslm_tf.runs.opening import load_model
     from hslm_tf.runs.projector import write_projector
+    from hslm_tf.runs.recipe import make_strategy
     from hslm_tf.runs.splits import Splits, load_split, splits_of
+    from hslm_tf.runs.tensorboard_log import write_test_recall
     from hslm_tf.runs.validation import measure_best
 
     strategy = make_strategy(arguments.devices)
@@ -145,6 +136,9 @@ def _run(arguments: TrainArguments) -> None:
 def _same(arguments: TrainArguments) -> str:
     """Flags that a run goes on with, besides its configuration."""
     return f" --devices {' '.join(arguments.devices)}" if arguments.devices else ""
+
+
+main = command("train", run, parse=parse)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,14 @@ def test_bakes_a_collection_in(whole_run, tmp_path):
     model = keras.saving.load_model(whole_run.best_model)
     collection = Collection.build(model, open_split(whole_run), dtype="float32")
     collection.save(tmp_path / "collection.h5")
-    flags = ["--collection", str(tmp_path / "collection.h5"), "--top-k", "2", "--candidates", "5"]
+    flags = [
+        "--collection",
+        str(tmp_path / "collection.h5"),
+        "--top-k",
+        "2",
+        "--num-candidates",
+        "5",
+    ]
     export.main([str(whole_run.path), "--out", str(tmp_path / "served"), *flags])
     captions = ["A photo of thing3 here.", "A photo of thing5 again."]
     expected = collection.search(captions, k=2, num_candidates=5)

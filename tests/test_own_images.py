@@ -105,9 +105,9 @@ def fails(command, arguments, capsys):
 
 def test_a_photograph_of_the_collection_is_answered_as_its_id(folder, capsys, tmp_path):
     shutil.copy(folder / "captioned/650.png", tmp_path / "copy.png")
-    images = ["--image", tmp_path / "copy.png", "--image", "650.png", "-k", 5, "--candidates", 0]
+    images = [tmp_path / "copy.png", "650.png", "-k", 5, "--num-candidates", 0]
     page = tmp_path / "page.html"
-    by_file, by_id = asked([folder / "captioned.h5", *images, "--html", page], capsys)
+    by_file, by_id = asked(["by-image", folder / "captioned.h5", *images, "--html", page], capsys)
     assert by_file["query"].endswith("copy.png")
     assert [hit["caption"] for hit in by_file["answers"]] == [
         hit["caption"] for hit in by_id["answers"]
@@ -124,10 +124,12 @@ def test_networks_that_moved(folder, capsys, tmp_path):
         manifest = json.loads(file.attrs["manifest"])
         manifest["extraction"]["backbone"] = "/moved/lite0.keras"
         file.attrs["manifest"] = json.dumps(manifest)
-    question = [moved, "--image", folder / "photos/3.jpg", "-k", 1]
-    assert "/moved/lite0.keras: there is no such file" in fails(search, question, capsys)
-    (found,) = asked([*question, "--backbone", folder / "lite0.keras"], capsys)
-    (expected,) = asked([folder / "captioned.h5", *question[1:]], capsys)
+    question = [folder / "photos/3.jpg", "-k", 1]
+    assert "/moved/lite0.keras: there is no such file" in fails(
+        search, ["by-image", moved, *question], capsys
+    )
+    (found,) = asked(["by-image", moved, *question, "--backbone", folder / "lite0.keras"], capsys)
+    (expected,) = asked(["by-image", folder / "captioned.h5", *question], capsys)
     assert found == expected
 
 
@@ -139,7 +141,7 @@ def test_features_made_in_another_way_are_refused(folder, capsys, tmp_path):
     made = json.loads((data / "photos_features.json").read_text())
     (data / "photos_features.json").write_text(json.dumps(made | {"size": 224}))
     run, target = folder / "runs/mine", tmp_path / "other.h5"
-    question = [run, "--dataset", data, "--split", "photos", "--collection", target]
+    question = ["collection", run, "--dataset", data, "--split", "photos", "--out", target]
     error = fails(index, question, capsys)
     assert "its features were made with size 224, those of" in error and "with size 320" in error
     assert not target.exists()
@@ -151,11 +153,11 @@ def test_features_made_in_another_way_are_refused(folder, capsys, tmp_path):
 def test_questions_without_an_answer(folder, capsys, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no photograph")
     captioned = folder / "captioned.h5"
-    error = fails(search, [captioned, "--image", tmp_path / "bad.jpg"], capsys)
+    error = fails(search, ["by-image", captioned, tmp_path / "bad.jpg"], capsys)
     assert "bad.jpg: it is no photograph that can be read" in error
-    error = fails(search, [captioned, "--image", "650.png", "--backbone", "x"], capsys)
+    error = fails(search, ["by-image", captioned, "650.png", "--backbone", "x"], capsys)
     assert "--backbone, --weights and --boxes are for photographs" in error
-    error = fails(search, [folder / "photos.h5", "--image", folder / "photos/3.jpg"], capsys)
+    error = fails(search, ["by-image", folder / "photos.h5", folder / "photos/3.jpg"], capsys)
     assert "has no captions to find for an image" in error
 
 

@@ -18,7 +18,6 @@ from hslm_tf import train
 from hslm_tf.runs.checkpoints import RunCheckpoint, last_checkpoint, load_checkpoint
 from hslm_tf.runs.interruption import Interruption
 from hslm_tf.runs.run_directory import RunDirectory
-from hslm_tf.runs.run_lock import locked
 from hslm_tf.runs.tensorboard_log import TensorBoardLog
 from hslm_tf.runs.training_state import TrainingState
 from hslm_tf.training.callbacks import Throughput
@@ -69,10 +68,10 @@ def test_what_a_killed_run_left_is_tidied_up(tmp_path):
 
 def test_one_process_at_a_time_trains_a_run(tmp_path):
     run = RunDirectory(tmp_path)
-    with locked(run), pytest.raises(BlockingIOError, match="another process trains this run"):
-        with locked(run):
+    with run.locked(), pytest.raises(BlockingIOError, match="another process trains this run"):
+        with run.locked():
             pass
-    with locked(run):
+    with run.locked():
         pass
 
 

@@ -16,11 +16,10 @@ from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import PRESETS
 from hslm_tf.runs import splits
 from hslm_tf.runs.checkpoints import RunCheckpoint
-from hslm_tf.runs.hparams import hparams_of
 from hslm_tf.runs.recipe import new_model
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import load_split
-from hslm_tf.runs.tensorboard_log import tag_of
+from hslm_tf.runs.tensorboard_log import hparams_of, tag_of
 from hslm_tf.text.split_captions import split_captions
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.training.callbacks import CollapseWarning
@@ -156,7 +155,7 @@ import contextlib, importlib, sys
 evaluate, train = (importlib.import_module(f"hslm_tf.{name}") for name in ("evaluate", "train"))
 train.parse(["--preset", "coco"])
 for command in (lambda: train.main(["--preset", "coco", "--help"]),
-                lambda: evaluate.main(["--help"]), lambda: evaluate.main([])):
+                lambda: evaluate.main(["exact", "--help"]), lambda: evaluate.main([])):
     with contextlib.suppress(SystemExit):
         command()
 assert "tensorflow" not in sys.modules and "keras" not in sys.modules

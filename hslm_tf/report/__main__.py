@@ -1,6 +1,5 @@
 """`python -m hslm_tf.report`: a page on runs, what they learnt and where they fail."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from hslm_tf.command_line import one_line_errors
+from hslm_tf.command_line import command
 from hslm_tf.evaluation.protocols import Protocol
 from hslm_tf.extras import load_extra
 from hslm_tf.report.measured_run import MeasuredRun
 from hslm_tf.report.training_log import read_log
-from hslm_tf.runs.ablation_directory import finished_runs, read_recall, row_of
+from hslm_tf.runs.ablation import finished_runs, read_recall, row_of
 from hslm_tf.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -51,16 +50,8 @@ class ReportArguments:
     """folder with the image files, for small pictures"""
 
 
-def main(args: Sequence[str] | None = None) -> None:
+def run(arguments: ReportArguments) -> None:
     """Runs the command."""
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("hslm_tf").setLevel(logging.INFO)
-    arguments = tyro.cli(ReportArguments, prog="python -m hslm_tf.report", args=args)
-    with one_line_errors():
-        _run(arguments)
-
-
-def _run(arguments: ReportArguments) -> None:
     _check(arguments)
     runs = [RunDirectory(path) for path in dict.fromkeys(arguments.runs)]
     ablation = []
@@ -145,6 +136,9 @@ def _names(runs: Sequence[RunDirectory]) -> list[str]:
     """What the runs are called: by their directories alone where that is enough."""
     names = [run.path.resolve().name for run in runs]
     return names if len(set(names)) == len(names) else [str(run.path) for run in runs]
+
+
+main = command("report", run)
 
 
 if __name__ == "__main__":

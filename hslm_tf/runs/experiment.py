@@ -24,13 +24,11 @@ from hslm_tf.runs.checkpoints import (
     load_checkpoint,
     set_damaged_aside,
 )
-from hslm_tf.runs.epoch_lines import EpochLines
-from hslm_tf.runs.epoch_log import write_epoch_log
+from hslm_tf.runs.epoch_log import EpochLines, write_epoch_log
 from hslm_tf.runs.interruption import Interruption
 from hslm_tf.runs.provenance import Provenance
 from hslm_tf.runs.recipe import adapt_optimizer, loss_of, new_model, optimizer_of
 from hslm_tf.runs.run_directory import RunDirectory
-from hslm_tf.runs.run_lock import locked
 from hslm_tf.runs.splits import Splits
 from hslm_tf.runs.tensorboard_log import TensorBoardLog
 from hslm_tf.runs.training_state import TrainingState
@@ -118,7 +116,7 @@ def _train(
                 optimizer=optimizer_of(training, steps),
                 loss=loss_of(training, config.model, steps),
             )
-    with locked(run), Interruption() as interruption:
+    with run.locked(), Interruption() as interruption:
         run.write_config(config)
         if found:
             set_damaged_aside(run, found)

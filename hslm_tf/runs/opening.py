@@ -60,7 +60,7 @@ def load_heads(path: str | Path, model: HSLM) -> ProjectionHeads:
     if heads.teacher_fingerprint != model_fingerprint(model):
         raise ValueError(
             f"{run.projection_heads} was distilled from another model than {run.best_model}: run "
-            f"`python -m hslm_tf.index {run.path}` again"
+            f"`python -m hslm_tf.index heads {run.path}` again"
         )
     return heads
 
@@ -75,19 +75,13 @@ def open_collection(path: str | Path, run: str | Path | None = None) -> Collecti
     return Collection.load(path, load_model(run))
 
 
-def searched_collection(
-    where: Path,
-    moved_run: Path | None = None,
-    split: str | None = None,
-    dataset: str | None = None,
-) -> Collection:
-    """Opens what is searched: a collection's file, or the collection of a run."""
+def searched_collection(where: Path, moved_run: Path | None = None) -> Collection:
+    """Opens a collection's file, or that of a run; a run without one has its test split encoded."""
     if not where.is_dir():
         return open_collection(where, moved_run)
     run = RunDirectory(where)
-    if run.collection.exists() and not (split or dataset):
+    if run.collection.exists():
         return open_collection(run.collection, run.path)
-    searched = open_split(run, split, dataset, captions_optional=True)
+    test = open_split(run, captions_optional=True)
     model = load_model(run.path)
-    heads = load_heads(run.path, model)
-    return Collection.build(model, searched, heads, run=run.path)
+    return Collection.build(model, test, load_heads(run.path, model), run=run.path)

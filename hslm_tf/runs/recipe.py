@@ -1,8 +1,10 @@
-"""Makes what a `RunConfig` describes: model, optimizer, learning rate and losses by step."""
+"""Makes what a training needs: model, optimizer, learning rate, losses by step, strategy."""
 
 import logging
+from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 
 from hslm_tf.config import ModelConfig, RunConfig, TrainingConfig
 from hslm_tf.data.sample import sample_word_vectors
@@ -117,3 +119,18 @@ def loss_of(training: TrainingConfig, model: ModelConfig, steps: int) -> Retriev
         triplet,
         first_steps=training.contrastive_epochs * steps,
     )
+
+
+def make_strategy(devices: Sequence[str]) -> tf.distribute.Strategy | None:
+    """Makes the distribution strategy of a run."""
+    if not devices:
+        return None
+    if list(devices) == ["all"]:
+        return tf.distribute.MirroredStrategy()
+    there = [d.name.removeprefix("/device:") for d in tf.config.list_logical_devices()]
+    if len(set(devices)) < len(devices) or not set(devices) <= set(there):
+        raise ValueError(
+            f"--devices takes all, or some of {', '.join(there)}, each once. "
+            f"Received: --devices {' '.join(devices)}"
+        )
+    return tf.distribute.MirroredStrategy(list(devices))

@@ -1,10 +1,12 @@
 """The directory of a run: its configuration, vocabulary, checkpoints and logs."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,87 +16,36 @@ from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import read_object
 
 
+def _file(name: str, meaning: str) -> Any:
+    return property(lambda run: run.path / name, doc=meaning)
+
+
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
     """All files of a run; evaluation needs these and the data."""
 
     path: Path
 
-    @property
-    def config_file(self) -> Path:
-        """The resolved configuration, JSON."""
-        return self.path / "config.json"
-
-    @property
-    def vocabulary_file(self) -> Path:
-        """The vocabulary, in the JSON format of SCAN and SGRAF."""
-        return self.path / "vocabulary.json"
-
-    @property
-    def features_file(self) -> Path:
-        """How the region features that it learns from were made, JSON, where that is known."""
-        return self.path / "features.json"
-
-    @property
-    def provenance_file(self) -> Path:
-        """What it was trained with: code, libraries, data and devices of every session, JSON."""
-        return self.path / "provenance.json"
-
-    @property
-    def best_model(self) -> Path:
-        """The model of the epoch with the best validation rsum."""
-        return self.path / "best.keras"
+    config_file = _file("config.json", "The resolved configuration.")
+    vocabulary_file = _file("vocabulary.json", "The vocabulary, in the format of SCAN and SGRAF.")
+    features_file = _file("features.json", "How its region features were made, where known.")
+    provenance_file = _file("provenance.json", "Code, libraries, data, devices of every session.")
+    best_model = _file("best.keras", "The model of the epoch with the best dev rsum.")
+    last_model = _file("last.keras", "The newest checkpoint: model, optimizer, training state.")
+    previous_model = _file("previous.keras", "The checkpoint before it, in case it is damaged.")
+    projection_heads = _file("projection_heads.keras", "The heads of the best model.")
+    collection = _file("collection.h5", "The collection that a search of this run looks through.")
+    log_file = _file("log.csv", "A line of numbers for every epoch.")
+    tensorboard = _file("tensorboard", "TensorBoard's event files.")
+    best_results = _file("tensorboard/best", "Event files of the configuration and best results.")
+    evaluation = _file("evaluation", "Progress of evaluations that are not complete.")
+    results_file = _file("results.json", "Exact results that are known.")
 
     def require_model(self) -> Path:
         """Returns the path of the best model."""
         if not self.best_model.exists():
             raise FileNotFoundError(f"{self.path} has no model yet: there is no {self.best_model}")
         return self.best_model
-
-    @property
-    def last_model(self) -> Path:
-        """The newest checkpoint: the model, the optimizer's state and that of the training."""
-        return self.path / "last.keras"
-
-    @property
-    def previous_model(self) -> Path:
-        """The checkpoint before the newest, in case that one is damaged."""
-        return self.path / "previous.keras"
-
-    @property
-    def projection_heads(self) -> Path:
-        """The projection heads of the best model, which find the candidates of a search."""
-        return self.path / "projection_heads.keras"
-
-    @property
-    def collection(self) -> Path:
-        """The collection that a search in this run looks through."""
-        return self.path / "collection.h5"
-
-    @property
-    def log_file(self) -> Path:
-        """A line of numbers for every epoch, CSV."""
-        return self.path / "log.csv"
-
-    @property
-    def tensorboard(self) -> Path:
-        """TensorBoard's event files."""
-        return self.path / "tensorboard"
-
-    @property
-    def best_results(self) -> Path:
-        """TensorBoard's event files of the configuration and the best results."""
-        return self.tensorboard / "best"
-
-    @property
-    def evaluation(self) -> Path:
-        """Folder with the progress of evaluations; it exists while one is not complete."""
-        return self.path / "evaluation"
-
-    @property
-    def results_file(self) -> Path:
-        """Exact results that are known, JSON."""
-        return self.path / "results.json"
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -143,6 +94,28 @@ class RunDirectory:
                 f"{self.path} holds a run with another configuration ({', '.join(changes)}): "
                 f"continue it with --resume {self.path}, or choose another --out"
             )
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from training the run; a process that ends lets it go."""
+        try:
+            import fcntl
+        except ImportError:
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BlockingIOError(f"{self.path}: another process trains this run") from error
+            except OSError:
+                # The file system knows no locks.
+                pass
+            yield
+        finally:
+            os.close(folder)
 
     def write_config(self, config: RunConfig) -> None:
         """Writes the configuration in one piece, and makes the directory if there is none."""

@@ -1,7 +1,10 @@
 """What TensorBoard shows of a run while it trains."""
 
+import contextlib
+import dataclasses
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -13,9 +16,10 @@ from hslm_tf.evaluation.exact_recall import Watch, evaluate_models
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.evaluation.watched_scores import WatchedScores
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.runs.hparams import hparams_of, trial_of
 from hslm_tf.runs.run_directory import RunDirectory
 
+# Their name is enough: where they lie differs from machine to machine.
+_FILES = ("dataset", "vocabulary", "word_vectors")
 _OF_THE_OPTIMIZER = ("gradient_norm", "learning_rate")
 
 
@@ -44,6 +48,7 @@ class TensorBoardLog(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         self._writer = tf.summary.create_file_writer(str(self.run.tensorboard))
         self._best = tf.summary.create_file_writer(str(self.run.best_results))
+        # The page HParams compares runs by these alone, so they are a TensorBoard run of their own.
         with self._best.as_default():
             hparams.hparams(hparams_of(self.config), trial_id=trial_of(self.run))
 
@@ -75,3 +80,25 @@ def tag_of(name: str) -> str:
         group = "dev_ranks" if name.endswith("_rank") else "dev"
         return f"{group}/{name.removeprefix('val_')}"
     return f"optimizer/{name}" if name in _OF_THE_OPTIMIZER else f"train/{name}"
+
+
+def hparams_of(config: RunConfig) -> dict[str, bool | int | float | str]:
+    """Flattens a configuration to what decides how good a run becomes."""
+    data = dataclasses.asdict(config.data)
+    files = {name: data[name] and Path(data[name]).name for name in _FILES}
+    fields = dataclasses.asdict(config.model) | dataclasses.asdict(config.training) | files
+    return {name: "none" if value is None else value for name, value in fields.items()}
+
+
+def trial_of(run: RunDirectory) -> str:
+    """Names a run among others."""
+    return "/".join(run.path.absolute().parts[-2:])
+
+
+def write_test_recall(run: RunDirectory, report: RecallReport) -> None:
+    """Adds recall on the test split to the best results of a run."""
+    writer = tf.summary.create_file_writer(str(run.best_results))
+    with contextlib.closing(writer), writer.as_default(run.progress["best_epoch"]):
+        for name, value in report.as_dict().items():
+            if not name.endswith("_rank"):
+                tf.summary.scalar(f"test/{name}", value)

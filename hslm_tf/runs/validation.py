@@ -17,8 +17,8 @@ from hslm_tf.runs.results import exact_result, keep_recall
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits
 
-# Heads for one validation: fewer images and blocks than `python -m hslm_tf.index` takes, which
-# spends far longer than the validation saves.
+# Heads for one validation: `python -m hslm_tf.index heads` takes more images and blocks, and far
+# longer than the validation saves.
 HEADS_OF_A_VALIDATION = DistillationConfig(steps=200, images_a_step=64, max_images=1500)
 
 

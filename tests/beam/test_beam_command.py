@@ -61,19 +61,19 @@ def fails(args, match):
 def test_answers_are_those_of_index(run, tmp_path, capsys):
     """Images for captions and captions for images; vectors in Milvus, found there by a search."""
     expected, out, milvus = tmp_path / "index.h5", tmp_path / "out", tmp_path / "a.db"
-    index.main([str(run), "--collection", str(expected), "--dtype", "float32"])
+    index.main(["collection", str(run), "--out", str(expected), "--dtype", "float32"])
     flags = ["--shard-size", "5", "--dtype", "float32", "--milvus", str(milvus)]
     command.main([str(run), "--out", str(out), *flags])
     assert "12 images encoded, 0 rejected" in capsys.readouterr().out
     assert (out / "rejected.jsonl").read_text() == ""
     found = out / "collection.h5"
-    for query in (QUERIES, ["--image", "5", "--image", "11"]):
-        query = [*query, "-k", "7", "--candidates", "7"]
-        wanted = answers([expected, *query], capsys)
-        assert_same_answers(answers([found, *query], capsys), wanted)
+    for subcommand, queries in (("by-caption", QUERIES), ("by-image", ["5", "11"])):
+        query = [*queries, "-k", "7", "--num-candidates", "7"]
+        wanted = answers([subcommand, expected, *query], capsys)
+        assert_same_answers(answers([subcommand, found, *query], capsys), wanted)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pymilvus.MilvusClient, "upsert", lambda *args: pytest.fail("sent again"))
-        by_milvus = answers([found, *QUERIES, "--index", "milvus", "--uri", milvus], capsys)
+        by_milvus = answers([found, *QUERIES, "--backend", "milvus", "--uri", milvus], capsys)
     assert_same_answers(by_milvus, answers([expected, *QUERIES], capsys))
     one, other = (open_collection(path).encoded for path in (found, expected))
     np.testing.assert_allclose(one.vectors, other.vectors, atol=1e-6)

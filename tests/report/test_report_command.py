@@ -21,7 +21,7 @@ from hslm_tf.report.recall_cells import recalls_of
 from hslm_tf.report.recall_section import recall_section
 from hslm_tf.report.score_section import score_section
 from hslm_tf.runs import splits
-from hslm_tf.runs.ablation_directory import ablation_run, write_recall
+from hslm_tf.runs.ablation import ablation_run, write_recall
 from hslm_tf.runs.run_directory import RunDirectory
 from tests.report.measured import dataset_of, measured_run, recall
 from tests.report.pages import HOSTILE, check_page

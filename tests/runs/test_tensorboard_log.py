@@ -11,10 +11,9 @@ from hslm_tf.evaluation.watched_scores import WatchedScores
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import PRESETS
 from hslm_tf.runs import tensorboard_log
-from hslm_tf.runs.hparams import hparams_of
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import load_split
-from hslm_tf.runs.tensorboard_log import TensorBoardLog, tag_of
+from hslm_tf.runs.tensorboard_log import TensorBoardLog, hparams_of, tag_of
 from hslm_tf.text.vocabulary import Vocabulary
 from tests.events import hparams_of_session, tensors_of
 from tests.tiny_run import IMAGES

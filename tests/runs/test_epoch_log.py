@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from hslm_tf.runs.epoch_lines import EpochLines
+from hslm_tf.runs.epoch_log import EpochLines
 from hslm_tf.runs.training_state import TrainingState
 
 
