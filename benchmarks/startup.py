@@ -58,7 +58,7 @@ def seconds_to_first_step(preset: str) -> float:
         RuntimeError: if training ended before it.
     """
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "hslm_tf.train", "--preset", preset, "--quiet"]
+        command = [sys.executable, "-m", "hslm_tf.train", "--preset", preset]
         started = time.perf_counter()
         process = subprocess.Popen(
             [*command, "--out", f"{folder}/run"],

@@ -88,7 +88,7 @@ def train(flags: list[str], run: RunDirectory) -> None:
         flags = ["--resume", str(run.path)]
     else:
         flags = [*flags, "--out", str(run.path)]
-    command = [sys.executable, "-m", "hslm_tf.train", *flags, "--quiet"]
+    command = [sys.executable, "-m", "hslm_tf.train", *flags]
     print(run.path, flush=True)
     run.path.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()

@@ -32,8 +32,6 @@ class AblateArguments:
     """seeds of each row, counted from --seed"""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """directory of the runs; by default runs/ablation-PRESET"""
-    quiet: bool = False
-    """print nothing while training"""
 
 
 def parse_rows(text: str) -> list[int]:
@@ -86,8 +84,7 @@ def run(arguments: AblateArguments) -> None:
         for row in rows:
             run = ablation_run(out, row, seed)
             print(f"Row {row}, seed {seed}: {run.path}", flush=True)
-            verbose = 0 if arguments.quiet else 1
-            report = run_row(row_config(config, row, seed), run, splits, measured, verbose)
+            report = run_row(row_config(config, row, seed), run, splits, measured)
             print(f"Row {row}, seed {seed}: rsum {report.rsum:.1f}", flush=True)
             reports.setdefault(row, []).append(report)
     title = f"{measured.name}, {measured.num_images} images; paper: Flickr30K test, 1,000 images"

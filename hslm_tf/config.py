@@ -46,14 +46,10 @@ class ModelConfig:
     local_alignment: bool = True
     """compare every word with its attended vector (Table 4, Loc)"""
 
-    self_attention_residual: bool = True
-    """add the input of the self-attention to its output; the paper does not"""
-    normalize_features: bool = True
-    """scale regions, E_f, E*, R* and the attended vectors to unit length; the paper does not"""
-    mgcn_affinity: Literal["mean", "dot", "softmax"] = "mean"
-    """relation matrix: divided by the number of nodes (mean), as in the paper (dot), or softmax"""
-    mgcn_normalization: Literal["l2", "layer"] | None = "l2"
-    """normalization after every graph convolution; the paper has none"""
+    as_printed: bool = False
+    """leave out what the printed equations lack and training needs: the residual path of the
+    self-attention, unit lengths, the mean in the relations of the MGCN and the normalization after
+    each of its layers, and a start at which the score falls with the distance"""
     attention: Literal["sigmoid", "softmax", "leaky_softmax", "hard", "dot_sigmoid"] = "sigmoid"
     """cross-attention weights: of a scaled cosine (with leaky_softmax, as SGRAF, words compete for
     regions), the most similar region alone (hard, as CHAN), or of the dot product (dot_sigmoid, as
@@ -63,12 +59,8 @@ class ModelConfig:
     image_global: Literal["attended", "regions"] = "attended"
     """what models with cross-attention pool to the image's global vector: the vectors that the
     words attend to, as the paper does, or the regions, as SGRAF does"""
-    normalize_fusion: bool = True
-    """scale the gated sum to unit length; the paper does not"""
     balance_fusion: bool = False
     """weigh the global vector as much as all words together; the paper does not"""
-    similarity_start: Literal["distance", "random"] = "distance"
-    """initial weights of Eq. 17 and 22: the score falls with the distance, or random"""
 
     word_dropout: float = 0.4
     """dropout on the word vectors"""
@@ -163,11 +155,8 @@ class TrainingConfig:
     validate_every: int = 1
     """epochs between validations on dev; the last epoch is always validated"""
     validation_candidates: int | None = None
-    """candidates of each query whose exact score a validation computes; the others rank behind by
-    their vectors, which is approximate; None: all, exactly"""
-    projection_heads: bool = False
-    """fit projection heads before every validation, which find its candidates, and keep those of
-    the best model; without them plain means of the local features do"""
+    """candidates of each query whose exact score a validation computes; projection heads are fitted
+    to find them, and the other items rank behind, which is approximate; None: all, exactly"""
     patience: int | None = None
     """number of epochs without a better dev rsum after which training stops"""
     gradient_clip: float = 2.0
@@ -181,17 +170,12 @@ class TrainingConfig:
     apart from them the words with what they attend to, so that words find their regions (parts;
     global without local alignment); the last two take a fraction of the time and need a global
     vector of the image's own (image_global)"""
-    alignment_epochs: int = 4
-    """epochs in which words and what they attend to count as much as the global vectors, where the
-    contrastive loss compares parts; later they count a tenth"""
     contrastive_scale: float = 10.0
     """what scores are multiplied by in the contrastive loss"""
     random_epochs: int = 2
     """triplet loss: epochs with one random negative a query, before the hardest"""
     growing_epochs: int = 2
     """triplet loss: epochs in which the share of negatives to choose from grows to all"""
-    same_text_negatives: bool = False
-    """let identical captions of different images be negatives, as older code does"""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     """Keras precision policy"""
     seed: int = 0
@@ -215,7 +199,6 @@ class TrainingConfig:
             "warmup_steps",
             "weight_decay",
             "contrastive_epochs",
-            "alignment_epochs",
             "random_epochs",
             "growing_epochs",
         ):
@@ -241,11 +224,11 @@ class RunConfig:
                 f"global_alignment. Received: contrastive_on={training.contrastive_on}, "
                 f"image_global={model.image_global}, global_alignment={model.global_alignment}"
             )
-        if training.contrastive_on == "parts" and not model.normalize_features:
+        if training.contrastive_on == "parts" and model.as_printed:
             raise ValueError(
                 "A contrastive loss on parts needs words and regions at unit length: choose "
-                "contrastive_on=score or global, or normalize_features. "
-                "Received: contrastive_on=parts, normalize_features=False"
+                "contrastive_on=score or global, or leave out as_printed. "
+                "Received: contrastive_on=parts, as_printed=True"
             )
 
     def with_absolute_paths(self) -> "RunConfig":

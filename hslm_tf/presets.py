@@ -120,15 +120,10 @@ def _letter(config: RunConfig) -> RunConfig:
     """The paper's equations and objective as printed, without the changes of other presets."""
     model = dataclasses.replace(
         config.model,
-        self_attention_residual=False,
-        normalize_features=False,
-        mgcn_affinity="dot",
-        mgcn_normalization=None,
+        as_printed=True,
         attention="dot_sigmoid",
         attention_scale=10.0,
         image_global="attended",
-        normalize_fusion=False,
-        similarity_start="random",
         drop_regions=0.0,
         drop_words=0.0,
     )
@@ -136,7 +131,6 @@ def _letter(config: RunConfig) -> RunConfig:
         decay_epochs=config.training.decay_epochs,
         random_epochs=0,
         growing_epochs=0,
-        same_text_negatives=True,
     )
     return dataclasses.replace(config, model=model, training=training)
 

@@ -42,8 +42,6 @@ class TrainArguments:
     devices: tuple[str, ...] = ()
     """devices that share each batch: all (the GPUs of this machine), or such as GPU:0 GPU:1; by
     default one"""
-    quiet: bool = False
-    """print nothing while training"""
 
 
 def parse(args: Sequence[str] | None = None) -> TrainArguments:
@@ -106,7 +104,6 @@ def run(arguments: TrainArguments) -> None:
             config,
             run,
             splits,
-            verbose=0 if arguments.quiet else 1,
             save_every=arguments.save_every,
             strategy=strategy,
             measured=measured.get(config.data.test_split),

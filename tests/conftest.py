@@ -52,7 +52,7 @@ def finished_run(tmp_path_factory, run_flags):
     """A run of four epochs by the train command; tests must leave it as it is."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
     with quick_graphs():
-        train.main([*run_flags, "--epochs", "4", "--out", str(folder), "--quiet"])
+        train.main([*run_flags, "--epochs", "4", "--out", str(folder)])
     return RunDirectory(folder)
 
 
@@ -61,5 +61,5 @@ def whole_run(tmp_path_factory, run_flags):
     """One epoch of the model with every part; tests must leave it as it is."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     with quick_graphs():
-        train.main([*run_flags, *WHOLE, "--epochs", "1", "--out", str(folder), "--quiet"])
+        train.main([*run_flags, *WHOLE, "--epochs", "1", "--out", str(folder)])
     return RunDirectory(folder)

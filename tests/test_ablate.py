@@ -96,7 +96,7 @@ def test_tables_set_ours_beside_the_papers():
 
 
 def test_command_trains_rows_and_continues(run_flags, tmp_path, capsys, monkeypatch):
-    flags = [*run_flags, "--preset", "sample", "--epochs", "1", "--out", str(tmp_path), "--quiet"]
+    flags = [*run_flags, "--preset", "sample", "--epochs", "1", "--out", str(tmp_path)]
     ablate.main([*flags, "--rows", "1,9"])
     table = capsys.readouterr().out
     assert "Row 9, seed 0" in table and "cross-attention and local add to global" in table

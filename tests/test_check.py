@@ -15,7 +15,7 @@ from hslm_tf.data.sample import sample_folder
 from hslm_tf.images.extraction_config import ExtractionConfig
 from tests.tiny_run import IMAGES, SIZES, fails, write_dataset
 
-TRAINING = [*SIZES, *"--word-vectors None --validate-every 1 --batch-size 64 --quiet".split()]
+TRAINING = [*SIZES, *"--word-vectors None --validate-every 1 --batch-size 64".split()]
 
 
 def checked(capsys, *args) -> tuple[int, list[str]]:

@@ -21,7 +21,7 @@ def test_presets_of_the_paper(name, decay_epochs):
     assert (training.epochs, training.batch_size) == (40, 128)
     assert (training.learning_rate, training.decay_epochs) == (2e-4, decay_epochs)
     assert (training.margin, training.gradient_clip) == (0.2, 2.0)
-    assert training.growing_epochs and not training.same_text_negatives
+    assert training.growing_epochs
     # What the paper does not state.
     assert training.schedule == "step"
     assert (training.contrastive_epochs, training.random_epochs, training.ema) == (2, 0, 0.999)
@@ -33,28 +33,11 @@ def test_letter_of_the_paper(name):
     letter, run = preset(f"paper/{name}"), preset(name)
     assert letter.data == run.data
     model = letter.model
-    assert (model.attention, model.mgcn_affinity, model.mgcn_normalization) == (
-        "dot_sigmoid",
-        "dot",
-        None,
-    )
-    assert not (model.self_attention_residual or model.normalize_features or model.normalize_fusion)
-    assert (model.image_global, model.similarity_start) == ("attended", "random")
-    changed = {field.name for field in dataclasses.fields(model)} - {
-        "attention",
-        "attention_scale",
-        "mgcn_affinity",
-        "mgcn_normalization",
-        "self_attention_residual",
-        "normalize_features",
-        "normalize_fusion",
-        "similarity_start",
-        "drop_regions",
-        "drop_words",
-    }
+    assert model.as_printed and model.attention == "dot_sigmoid"
     assert (model.drop_regions, model.drop_words) == (0, 0)
-    for field in changed:
-        assert getattr(model, field) == getattr(run.model, field), field
+    changed = ("as_printed", "attention", "attention_scale", "drop_regions", "drop_words")
+    values = {name: getattr(run.model, name) for name in changed}
+    assert dataclasses.replace(model, **values) == run.model
     training = letter.training
     assert (training.random_epochs, training.growing_epochs) == (0, 0)
     assert training.contrastive_epochs == 0 and training.ema == 0
@@ -155,7 +138,7 @@ def test_file_round_trip(name, tmp_path):
 
 def test_file_keeps_every_value(tmp_path):
     run = RunConfig(
-        ModelConfig(joint_dim=7, mgcn_normalization=None, attention="softmax", drop_words=0.25),
+        ModelConfig(joint_dim=7, as_printed=True, attention="softmax", drop_words=0.25),
         DataConfig(min_count=2, vocabulary="wörter.json"),
         TrainingConfig(growing_epochs=3, seed=3, precision="mixed_bfloat16", random_epochs=1),
     )
@@ -229,8 +212,8 @@ def test_contrastive_start_on_parts_needs_unit_length():
     training = TrainingConfig(contrastive_epochs=1, contrastive_on="parts")
     model = ModelConfig(image_global="regions")
     RunConfig(model=model, training=training)
-    with pytest.raises(ValueError, match="Received: contrastive_on=parts, normalize_features="):
-        RunConfig(model=dataclasses.replace(model, normalize_features=False), training=training)
+    with pytest.raises(ValueError, match="Received: contrastive_on=parts, as_printed=True"):
+        RunConfig(model=dataclasses.replace(model, as_printed=True), training=training)
     with pytest.raises(ValueError, match="Received: contrastive_on=parts, image_global="):
         RunConfig(model=ModelConfig(), training=training)
 
@@ -245,13 +228,13 @@ def test_contrastive_start_on_parts_needs_unit_length():
         ("model", "attention_scale", float("nan")),
         ("model", "word_dropout", "0.1"),
         ("model", "attention", "cosine"),
-        ("model", "mgcn_normalization", False),
+        ("model", "attention_scale", None),
         ("data", "word_vectors", 3),
         ("data", "min_count", None),
         ("data", "vocabulary", 3),
         ("training", "patience", 2.5),
         ("training", "learning_rate", float("inf")),
-        ("training", "same_text_negatives", 0),
+        ("model", "as_printed", 0),
         ("training", "seed", None),
     ],
 )

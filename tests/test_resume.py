@@ -87,7 +87,7 @@ def test_the_same_command_goes_on_wherever_saving_died(
 ):
     """Death when the first, second or third file of a step's checkpoint would take its place."""
     run, replace = RunDirectory(tmp_path / "run"), os.replace
-    command = [*run_flags, "--epochs", "4", "--save-every", "1", "--quiet", "--out", str(run.path)]
+    command = [*run_flags, "--epochs", "4", "--save-every", "1", "--out", str(run.path)]
     replaced = []
 
     def die(source, target):
@@ -113,7 +113,7 @@ def test_loss_scale_average_and_schedule_go_on(parts, run_flags, tmp_path, monke
     """In float16; training dies after the second step of the second epoch."""
     flags = [*run_flags, *parts, *"--precision mixed_float16 --ema 0.8 --schedule cosine".split()]
     flags += "--warmup-steps 2 --random-epochs 0 --growing-epochs 0 --epochs 3".split()
-    flags += "--save-every 1 --quiet".split()
+    flags += "--save-every 1".split()
     straight, died = (RunDirectory(tmp_path / name) for name in ("straight", "died"))
     train.main([*flags, "--out", str(straight.path)])
     save = RunCheckpoint.save
@@ -147,10 +147,10 @@ def test_a_fallback_never_loses_the_good_checkpoint(finished_run, tmp_path, monk
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", die)
         with pytest.raises(Died):
-            train.main(["--resume", str(run.path), "--quiet"])
+            train.main(["--resume", str(run.path)])
     assert (run.path / "damaged.keras").exists()
     assert last_checkpoint(run).endswith(f"{run.previous_model}, after 3 complete epochs")
-    train.main(["--resume", str(run.path), "--quiet"])
+    train.main(["--resume", str(run.path)])
     assert_same_training(run, finished_run)
 
 
@@ -175,7 +175,7 @@ def test_a_full_disk_names_the_checkpoint_and_leaves_the_run_as_it_was(
     finished_run, run_flags, tmp_path, monkeypatch, capsys
 ):
     run = RunDirectory(tmp_path / "run")
-    command = [*run_flags, "--epochs", "4", "--quiet", "--out", str(run.path)]
+    command = [*run_flags, "--epochs", "4", "--out", str(run.path)]
     add_to = TrainingState.add_to
 
     def full(state, checkpoint):
@@ -212,7 +212,7 @@ def test_a_signal_saves_the_step_first(stop, status, said, finished_run, run_fla
     assert saved.progress == run.progress
     assert (saved.epochs, saved.steps) >= (2, 1)
 
-    train.main(["--resume", str(run.path), "--quiet"])
+    train.main(["--resume", str(run.path)])
     assert run.config() == finished_run.config()
     assert_same_training(run, finished_run)
 
@@ -227,7 +227,7 @@ def test_ctrl_c_before_the_first_step_leaves_a_run_that_starts_again(
 
     monkeypatch.setattr(Throughput, "on_epoch_begin", interrupt)
     with pytest.raises(SystemExit) as stop:
-        train.main([*run_flags, "--epochs", "3", "--out", str(run.path), "--quiet"])
+        train.main([*run_flags, "--epochs", "3", "--out", str(run.path)])
     assert stop.value.code == 130
     assert "Interrupted after 0 complete epochs" in capsys.readouterr().out
     assert load_checkpoint(run) is None
@@ -237,7 +237,7 @@ def test_a_signal_during_validation_keeps_the_epochs_steps(
     finished_run, run_flags, tmp_path, monkeypatch
 ):
     run = RunDirectory(tmp_path / "run")
-    command = [*run_flags, "--epochs", "4", "--out", str(run.path), "--quiet"]
+    command = [*run_flags, "--epochs", "4", "--out", str(run.path)]
     measure = TensorBoardLog.measure
 
     def told_to_end(self, model):
@@ -258,7 +258,7 @@ def test_a_signal_during_validation_keeps_the_epochs_steps(
 @pytest.mark.slow
 def test_a_run_that_is_killed_at_25_random_moments(run_flags, tmp_path):
     """A checkpoint after every step."""
-    flags = [*run_flags, "--ema", "0.9", "--epochs", "60", "--quiet"]
+    flags = [*run_flags, "--ema", "0.9", "--epochs", "60"]
     straight, killed = (RunDirectory(tmp_path / name) for name in ("straight", "killed"))
     train.main([*flags, "--save-every", "1", "--out", str(straight.path)])
     rng, kills, half_written, log = random.Random(0), [], 0, tmp_path / "log.txt"

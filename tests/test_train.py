@@ -205,7 +205,7 @@ def test_a_training_leaves_nothing_in_memory(run_flags, tmp_path):
         return sum(type(thing) is HSLM for thing in gc.get_objects())
 
     before = num_models()
-    train.main([*run_flags, "--epochs", "1", "--out", str(tmp_path / "run"), "--quiet"])
+    train.main([*run_flags, "--epochs", "1", "--out", str(tmp_path / "run")])
     assert num_models() == before
 
 
@@ -255,7 +255,7 @@ def test_mixed_precision_own_vocabulary_and_truncated_captions(
     run = RunDirectory(tmp_path / "run")
     flags = ["--precision", precision, "--vocabulary", str(tmp_path / "given.json")]
     flags += ["--max-tokens", "8", "--epochs", "1"]
-    train.main([*run_flags, *WHOLE, *flags, "--out", str(run.path), "--quiet"])
+    train.main([*run_flags, *WHOLE, *flags, "--out", str(run.path)])
     # "a photo of thing0 over there ." is seven words, and of five places three are that long.
     assert "36 of 60 training captions are longer than 8 tokens" in caplog.text
     assert Vocabulary.load(run.vocabulary_file).words == tuple(words)

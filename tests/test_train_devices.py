@@ -21,7 +21,7 @@ NOTHING_DROPPED = "--word-dropout 0 --region-dropout 0 --feature-dropout 0 --dro
 
 def test_two_devices_learn_what_one_learns_and_go_on(tmp_path):
     data = write_dataset(tmp_path / "data")
-    flags = [*SIZES, *LIGHT, *NOTHING_DROPPED.split(), "--drop-words", "0", "--quiet"]
+    flags = [*SIZES, *LIGHT, *NOTHING_DROPPED.split(), "--drop-words", "0"]
     flags += ["--dataset", data, "--word-vectors", "None", "--validate-every", "1"]
     # The loss on scores shares each device's part of the matrix.
     flags += ["--contrastive-on", "score"]
@@ -51,7 +51,6 @@ def test_two_devices_learn_what_one_learns_and_go_on(tmp_path):
             tmp_path / "two",
             "--epochs",
             "3",
-            "--quiet",
         ]
         + devices,
         capture_output=True,

@@ -16,7 +16,7 @@ from hslm_tf.training.callbacks import Throughput
 from tests.tiny_run import STEPS, assert_same_training
 
 FLAGS = "--contrastive-epochs 2 --random-epochs 0 --growing-epochs 0 --schedule cosine".split()
-FLAGS += "--warmup-steps 2 --ema 0.8 --weight-decay 0.01 --epochs 3 --quiet".split()
+FLAGS += "--warmup-steps 2 --ema 0.8 --weight-decay 0.01 --epochs 3".split()
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
         with pytest.raises(SystemExit):
             train.main([*run_flags, *FLAGS, "--out", str(run.path)])
     assert run.progress["epochs"] == 1
-    train.main(["--resume", str(run.path), "--quiet"])
+    train.main(["--resume", str(run.path)])
     assert run.progress == averaged_run.progress
     assert_same_training(run, averaged_run)
 
@@ -126,10 +126,10 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
 def test_patience_ends_a_run_that_no_longer_improves(run_flags, tmp_path):
     """At a learning rate of nearly nothing the first epoch stays the best."""
     run = RunDirectory(tmp_path / "run")
-    flags = ["--patience", "2", "--learning-rate", "1e-12", "--epochs", "9", "--quiet"]
+    flags = ["--patience", "2", "--learning-rate", "1e-12", "--epochs", "9"]
     train.main([*run_flags, *flags, "--out", str(run.path)])
     assert run.progress["best_epoch"] == 1
     assert run.progress["epochs"] == 3
     # Going on with it stays at that.
-    train.main(["--resume", str(run.path), "--quiet"])
+    train.main(["--resume", str(run.path)])
     assert run.progress["epochs"] == 3

@@ -37,7 +37,7 @@ def build_image_encoder(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.
     region_mask = keras.Input((None,), dtype="bool", name="region_mask")
     mask = dropping(region_mask)
     regions = projection(dropout(features))
-    if config.normalize_features:
+    if not config.as_printed:
         regions = L2Normalization(dtype=wide, name="region_norm")(regions, mask=mask)
     if wide is not dtype:
         regions = ops.cast(regions, dtype.compute_dtype)
@@ -45,7 +45,7 @@ def build_image_encoder(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.
         if config.feature_dropout:
             regions = _feature_dropout(config, dtype, "region_feature_dropout")(regions)
         regions = mgcn(regions, mask=mask)
-    if config.normalize_features and not (config.mgcn and config.mgcn_normalization == "l2"):
+    if not (config.as_printed or config.mgcn):
         regions = L2Normalization(dtype=dtype, name="local_image_features")(regions, mask=mask)
     outputs = {"regions": regions, "region_mask": mask}
     if config.pools_regions:
@@ -79,17 +79,17 @@ def build_text_encoder(
     mask = ops.not_equal(kept_ids, 0)
     words = dropout(embedding(kept_ids))
     if config.self_attention:
-        words = SelfAttention(
-            residual=config.self_attention_residual, dtype=dtype, name="self_attention"
-        )(words, mask=mask)
-        if config.normalize_features:
+        words = SelfAttention(residual=not config.as_printed, dtype=dtype, name="self_attention")(
+            words, mask=mask
+        )
+        if not config.as_printed:
             words = L2Normalization(dtype=dtype, name="enhanced_word_norm")(words, mask=mask)
     if mgcn is not None:
         words = mgcn(words, mask=mask)
     if config.feature_dropout:
         words = _feature_dropout(config, dtype, "word_feature_dropout")(words)
     words = recurrent(words, mask=mask)
-    if config.normalize_features:
+    if not config.as_printed:
         words = L2Normalization(dtype=dtype, name="local_text_features")(words, mask=mask)
     outputs = {"words": words, "word_mask": mask}
     if config.global_alignment:
@@ -102,6 +102,7 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
     """Builds the matcher: local features of both modalities to scores (HSLM Sec. 3.4, 3.5)."""
     # The inputs have the dtype of the encoders' outputs, so that nothing is cast.
     width, narrow = config.joint_dim, dtype.compute_dtype
+    start = "random" if config.as_printed else "distance"
     inputs, similarities = {}, {}
 
     # === Layers and functional model, part by part ===
@@ -113,14 +114,14 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
         attended, weights = CrossAttention(
             activation=config.attention,
             scale=config.attention_scale,
-            normalize=config.normalize_features,
-            unit_inputs=config.normalize_features,
+            normalize=not config.as_printed,
+            unit_inputs=not config.as_printed,
             dtype=dtype,
             name="cross_attention",
         )(inputs["words"], inputs["regions"], inputs["region_mask"], inputs["segment_ids"])
     if config.local_alignment:
         similarities["local"] = SimilarityRepresentation(
-            config.similarity_dim, config.similarity_start, dtype=dtype, name="local_similarity"
+            config.similarity_dim, start, dtype=dtype, name="local_similarity"
         )(ops.expand_dims(inputs["words"], 1), attended)
         similarities["segment_ids"] = inputs["segment_ids"]
     if config.global_alignment:
@@ -140,12 +141,12 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
             inputs["image_global"] = keras.Input((None, width), dtype=narrow, name="image_global")
             image_global = ops.expand_dims(inputs["image_global"], 2)
         similarities["global"] = SimilarityRepresentation(
-            config.similarity_dim, config.similarity_start, dtype=dtype, name="global_similarity"
+            config.similarity_dim, start, dtype=dtype, name="global_similarity"
         )(ops.expand_dims(inputs["text_global"], 1), image_global)
     fusion = SimilarityFusion(
-        config.normalize_fusion,
+        not config.as_printed,
         config.balance_fusion,
-        config.similarity_start,
+        start,
         dtype=dtype,
         name="similarity_fusion",
     )
@@ -177,8 +178,8 @@ def _mgcn(config: ModelConfig, dtype: keras.DTypePolicy, name: str) -> MGCN | No
         return None
     return MGCN(
         config.mgcn_layers,
-        affinity=config.mgcn_affinity,
-        normalization=config.mgcn_normalization,
+        affinity="dot" if config.as_printed else "mean",
+        normalization=None if config.as_printed else "l2",
         dtype=dtype,
         name=name,
     )

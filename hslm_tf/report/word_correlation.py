@@ -49,7 +49,7 @@ def word_correlation_section(
         "word_correlation.html",
         split=dataset.name,
         num_captions=dataset.num_captions,
-        residual=model.config.self_attention_residual,
+        residual=not model.config.as_printed,
         ratios=function_word_ratios(correlations, model.vocabulary),
         function_words=FUNCTION_WORDS,
         strips=strips,

@@ -68,7 +68,7 @@ def row_config(config: RunConfig, row: int, seed: int) -> RunConfig:
 
 
 def run_row(
-    config: RunConfig, run: RunDirectory, splits: Splits, measured: RetrievalDataset, verbose: int
+    config: RunConfig, run: RunDirectory, splits: Splits, measured: RetrievalDataset
 ) -> RecallReport:
     """Trains one row with one seed, or continues its run, or reads the result of a complete one."""
     if run.config_file.exists() and run.config() != config:
@@ -81,7 +81,7 @@ def run_row(
     from hslm_tf.runs.opening import load_model
     from hslm_tf.runs.tensorboard_log import write_test_recall
 
-    train(config, run, splits, verbose, measured=measured)
+    train(config, run, splits, measured=measured)
     report = evaluate(load_model(run.path), measured)
     if measured.name == config.data.test_split:
         write_test_recall(run, report)

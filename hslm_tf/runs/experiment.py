@@ -54,14 +54,13 @@ def train(
     config: RunConfig,
     run: RunDirectory,
     splits: Splits,
-    verbose: int = 1,
     save_every: int | None = 500,
     strategy: tf.distribute.Strategy | None = None,
     measured: RetrievalDataset | None = None,
 ) -> HSLM:
     """Trains a model, or continues a run that was interrupted."""
     with _data_errors():
-        return _train(config, run, splits, verbose, save_every, strategy, measured)
+        return _train(config, run, splits, save_every, strategy, measured)
 
 
 @contextlib.contextmanager
@@ -79,7 +78,6 @@ def _train(
     config: RunConfig,
     run: RunDirectory,
     splits: Splits,
-    verbose: int,
     save_every: int | None,
     strategy: tf.distribute.Strategy | None,
     measured: RetrievalDataset | None,
@@ -153,7 +151,7 @@ def _train(
             FirstStep(started),
             *_callbacks(config, run, splits, interruption, state, recall),
             checkpoint,
-            *([EpochLines(state, training.epochs, steps)] if verbose else []),
+            EpochLines(state, training.epochs, steps),
         ]
         try:
             _fit(model, config, splits.train, tokens, state, callbacks)

@@ -22,6 +22,10 @@ from hslm_tf.training.retrieval_loss import RetrievalLoss
 
 logger = logging.getLogger("hslm_tf")
 
+# Epochs in which words and what they attend to count as much as the global vectors, where the
+# contrastive loss compares parts; later they count a tenth. See docs/history/pointing.md.
+_ALIGNMENT_EPOCHS = 4
+
 
 def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
     """Builds an untrained model with its vocabulary and, if configured, word vectors."""
@@ -102,10 +106,7 @@ def loss_of(training: TrainingConfig, model: ModelConfig, steps: int) -> Retriev
             random_steps=training.random_epochs * steps,
             growing_steps=training.growing_epochs * steps,
         )
-    negatives = {"same_text_negatives": training.same_text_negatives}
-    triplet = HardestNegativeTripletLoss(
-        training.margin, curriculum, seed=training.seed, **negatives
-    )
+    triplet = HardestNegativeTripletLoss(training.margin, curriculum, seed=training.seed)
     if not training.contrastive_epochs:
         return triplet
     aligns_nothing = training.contrastive_on == "parts" and not model.local_alignment
@@ -113,8 +114,7 @@ def loss_of(training: TrainingConfig, model: ModelConfig, steps: int) -> Retriev
         ContrastiveLoss(
             training.contrastive_scale,
             "global" if aligns_nothing else training.contrastive_on,
-            **negatives,
-            alignment_steps=training.alignment_epochs * steps,
+            alignment_steps=_ALIGNMENT_EPOCHS * steps,
         ),
         triplet,
         first_steps=training.contrastive_epochs * steps,

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 
 from hslm_tf.config import RunConfig
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.evaluation.exact_recall import ScoreBlocks, Watch, evaluate_models
+from hslm_tf.evaluation.exact_recall import Watch, evaluate_models
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.candidate_scores import CandidateScores
 from hslm_tf.retrieval.distillation import distill
 from hslm_tf.retrieval.distillation_config import DistillationConfig
-from hslm_tf.retrieval.projection_heads import ProjectionHeads, plain_means
+from hslm_tf.retrieval.projection_heads import ProjectionHeads
 from hslm_tf.runs.opening import load_heads
 from hslm_tf.runs.results import exact_result, keep_recall
 from hslm_tf.runs.run_directory import RunDirectory
@@ -31,10 +31,11 @@ class DevRecall:
 
     def __call__(self, model: HSLM, watch: Watch | None = None) -> RecallReport:
         """Measures a model."""
-        if self._training.projection_heads:
+        blocks = None
+        if (count := self._training.validation_candidates) is not None:
             heads = dataclasses.replace(HEADS_OF_A_VALIDATION, seed=self._training.seed)
             self.heads = distill(model, self._splits.train, heads)
-        blocks = _blocks(self._training.validation_candidates, model, self.heads)
+            blocks = CandidateScores([self.heads], count)
         return evaluate_models([model], self._splits.dev, watch=watch, blocks=blocks)
 
 
@@ -46,20 +47,10 @@ def measure_best(
     for split, dataset in measured.items():
         count = config.training.validation_candidates
         if count is not None and split == config.data.dev_split != config.data.test_split:
-            heads = load_heads(run.path, best)
-            blocks = _blocks(count, best, heads)
+            blocks = CandidateScores([load_heads(run.path, best)], count)
             name = f"{split}, candidates {count}, approximate"
-            name += "" if heads.teacher_fingerprint else ", found by plain means"
             reports[name] = evaluate_models([best], dataset, blocks=blocks)
             continue
         reports[split] = evaluate_models([best], dataset)
         keep_recall(run, exact_result([best], dataset, "all"), reports[split])
     return reports
-
-
-def _blocks(
-    num_candidates: int | None, model: HSLM, heads: ProjectionHeads | None
-) -> ScoreBlocks | None:
-    if num_candidates is None:
-        return None
-    return CandidateScores([heads or plain_means(model)], num_candidates)

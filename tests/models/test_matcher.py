@@ -20,11 +20,7 @@ PARTS = {
     "global": {"local_alignment": False, "cross_attention": False},
     "softmax": {"attention": "softmax", "attention_scale": 9.0},
     "leaky softmax": {"attention": "leaky_softmax", "attention_scale": 9.0},
-    "letter of the paper": {
-        "attention": "dot_sigmoid",
-        "normalize_features": False,
-        "normalize_fusion": False,
-    },
+    "letter of the paper": {"attention": "dot_sigmoid", "as_printed": True},
 }
 
 
@@ -91,7 +87,7 @@ def pool_all(blocks: list[list[np.ndarray]], query: Affine, key: Affine, dtype: 
 
 def example_for(config: ModelConfig, dtype: str, garbage: float = 100.0) -> PackedExample:
     """The encoders end with unit vectors unless they are told not to normalize."""
-    return packed_example(WIDTH, dtype, garbage, unit=config.normalize_features)
+    return packed_example(WIDTH, dtype, garbage, unit=not config.as_printed)
 
 
 def matcher_inputs(
@@ -127,8 +123,8 @@ def test_equals_oracle(parts, precision):
             use_local=config.local_alignment,
             use_global=config.global_alignment,
             activation=config.attention,
-            normalize_attended=config.normalize_features,
-            normalize_fusion=config.normalize_fusion,
+            normalize_attended=not config.as_printed,
+            normalize_fusion=not config.as_printed,
         )
     assert_close(scores, expected, tolerance)
     # The test sees more than the bias of the score.

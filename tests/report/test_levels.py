@@ -37,29 +37,31 @@ def objects(model, image):
     """The real regions of an image as they enter the MGCN."""
     projection = model.image_encoder.get_layer("region_projection")
     regions = DATASET.region_features[image, : DATASET.num_regions[image]]
-    return l2_normalize_rows(Affine(projection.kernel, projection.bias)(regions))
+    nodes = Affine(projection.kernel, projection.bias)(regions)
+    return nodes if model.config.as_printed else l2_normalize_rows(nodes)
 
 
 def layers_of(model):
     return [weights_of(c) for c in model.image_encoder.get_layer("image_mgcn").convolutions]
 
 
-@pytest.mark.parametrize("affinity", ["mean", "dot", "softmax"])
-def test_relations_of_an_image_are_equation_7(affinity):
-    model = tiny_model(mgcn_affinity=affinity)
+@pytest.mark.parametrize("as_printed", [False, True])
+def test_relations_of_an_image_are_equation_7(as_printed):
+    model = tiny_model(as_printed=as_printed)
+    affinity = "dot" if as_printed else "mean"
     features, mask = DATASET.read_images(np.array([1]))
     found = image_relations(model, features[0], mask[0])
     nodes, weights = objects(model, 1), layers_of(model)
     assert len(found) == 2
     for layer, matrix in enumerate(found):
-        inputs = mgcn(nodes, weights[:layer], affinity, [l2_normalize] * layer)
+        normalizations = None if as_printed else [l2_normalize] * layer
+        inputs = mgcn(nodes, weights[:layer], affinity, normalizations)
         expected = affinity_matrix(inputs, weights[layer], affinity)
         np.testing.assert_allclose(matrix, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("normalization", ["l2", "layer", None])
-def test_relations_of_a_caption(normalization):
-    model = tiny_model(mgcn_normalization=normalization, mgcn_layers=3)
+def test_relations_of_a_caption():
+    model = tiny_model(mgcn_layers=3)
     words, found = caption_relations(model, "A big dog")
     assert words == ["<start>", "a", "big", "dog", "<end>"]
     assert [matrix.shape for matrix in found] == [(5, 5)] * 3
@@ -79,8 +81,7 @@ def test_relations_of_a_caption(normalization):
     "changes",
     [
         {},
-        pytest.param({"mgcn_normalization": "layer"}, marks=pytest.mark.slow),
-        pytest.param({"normalize_features": False}, marks=pytest.mark.slow),
+        pytest.param({"as_printed": True}, marks=pytest.mark.slow),
     ],
 )
 def test_all_layers_are_the_model_itself(changes):

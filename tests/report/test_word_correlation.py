@@ -21,9 +21,9 @@ from tests.tiny_model import SIZES, WORDS, randomize_model
 CAPTIONS = ["A big dog runs on grass", "the cat", "a boy sits with the red ball ."]
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["residual", "paper"])
+@pytest.fixture(scope="module", params=[False, True], ids=["residual", "paper"])
 def model(request):
-    config = ModelConfig(**SIZES, self_attention_residual=request.param)
+    config = ModelConfig(**SIZES, as_printed=request.param)
     model = HSLM(config, WORDS)
     randomize_model(model)
     return model

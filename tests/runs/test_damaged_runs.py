@@ -46,7 +46,7 @@ def test_a_damaged_record_of_progress(run, capsys, content, error):
 def test_a_damaged_log_is_written_again(run):
     before = run.log_file.read_bytes()
     run.log_file.write_bytes(b"\xff\xfe\x00\x80")
-    train.main(["--resume", str(run.path), "--quiet"])
+    train.main(["--resume", str(run.path)])
     assert run.log_file.read_bytes() == before
 
 
@@ -139,5 +139,5 @@ def test_mutants_of_a_checkpoint_fall_back(run, caplog):
 
 
 def test_training_goes_on_as_before(run):
-    train.main(["--resume", str(run.path), "--epochs", "5", "--quiet"])
+    train.main(["--resume", str(run.path), "--epochs", "5"])
     assert run.progress["epochs"] == 5

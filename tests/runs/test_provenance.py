@@ -97,10 +97,10 @@ def test_a_run_records_what_it_was_trained_with(finished_run):
 
 def test_a_session_for_every_time_that_it_trains(run, monkeypatch):
     before = run.provenance_file.read_bytes()
-    train.main(["--resume", str(run.path), "--quiet"])
+    train.main(["--resume", str(run.path)])
     assert run.provenance_file.read_bytes() == before, "there was nothing to do"
     monkeypatch.setattr(HSLM, "fit", lambda *_, **__: None)
-    train.main(["--resume", str(run.path), "--epochs", "5", "--quiet"])
+    train.main(["--resume", str(run.path), "--epochs", "5"])
     first, second = sessions_of(run)
     assert first == json.loads(before)["sessions"][0]
     assert second["after"] == {"epochs": 4, "steps": 0}
@@ -148,7 +148,7 @@ def test_other_code_is_worth_a_warning(run, warnings):
     check(run)
     assert warnings() == []
     edit(run, trained_by_others)
-    train.main(["--resume", str(run.path), "--quiet"])
+    train.main(["--resume", str(run.path)])
     keras, numpy = (importlib.metadata.version(name) for name in ("keras", "numpy"))
     expected = (
         f"{run.path} was trained by other code than runs now: keras {keras} instead of 3.14.1, "

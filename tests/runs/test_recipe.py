@@ -54,7 +54,6 @@ def test_losses_by_step():
         random_epochs=0,
         growing_epochs=1,
         margin=0.3,
-        same_text_negatives=True,
         seed=5,
     )
     loss = loss_of(training, ModelConfig(), STEPS)
@@ -63,7 +62,6 @@ def test_losses_by_step():
     assert isinstance(loss.then, HardestNegativeTripletLoss)
     assert (loss.then.margin, loss.then.seed) == (0.3, 5)
     assert loss.then.curriculum.growing_steps == 10
-    assert loss.first.same_text_negatives and loss.then.same_text_negatives
     plain = dataclasses.replace(training, contrastive_epochs=0, growing_epochs=0)
     plain = loss_of(plain, ModelConfig(), STEPS)
     assert isinstance(plain, HardestNegativeTripletLoss) and plain.curriculum is None
@@ -71,9 +69,9 @@ def test_losses_by_step():
 
 @pytest.mark.parametrize("aligns, on", [(True, "parts"), (False, "global")])
 def test_parts_without_local_alignment_are_the_global_vectors(aligns, on):
-    training = TrainingConfig(contrastive_epochs=2, contrastive_on="parts", alignment_epochs=1)
+    training = TrainingConfig(contrastive_epochs=2, contrastive_on="parts")
     loss = loss_of(training, ModelConfig(local_alignment=aligns), STEPS)
-    assert (loss.first.on, loss.first.alignment_steps) == (on, STEPS)
+    assert (loss.first.on, loss.first.alignment_steps) == (on, 4 * STEPS)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])

@@ -1,7 +1,6 @@
 """Validation by candidates, with heads that are fitted while the run trains."""
 
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import load_split
 from tests.tiny_run import rows_of
 
-FLAGS = ["--validation-candidates", "3", "--projection-heads"]
+FLAGS = ["--validation-candidates", "3"]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +25,7 @@ def run(tmp_path_factory, run_flags):
     with pytest.MonkeyPatch.context() as patch:
         heads = dataclasses.replace(validation.HEADS_OF_A_VALIDATION, steps=4, dim=8, concepts=4)
         patch.setattr(validation, "HEADS_OF_A_VALIDATION", heads)
-        train.main([*run_flags, *FLAGS, "--epochs", "2", "--out", str(folder), "--quiet"])
+        train.main([*run_flags, *FLAGS, "--epochs", "2", "--out", str(folder)])
     return RunDirectory(folder)
 
 
@@ -55,22 +54,13 @@ def test_heads_are_those_of_the_best_model(run):
 
 def test_the_test_split_is_measured_exactly(run, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    train.main(["--resume", str(run.path), "--quiet"])
+    train.main(["--resume", str(run.path)])
     printed = capsys.readouterr().out
-    assert "dev, candidates 3, approximate" in printed and "means" not in printed
+    assert "dev, candidates 3, approximate" in printed
     test, best = load_split(run.config(), "test"), load_model(run.path)
     result = exact_result([best], test, "all")
     assert known_recall(run, result) == evaluate(best, test)
     assert known_recall(run, result | {"protocol": "1k"}) is None
-
-
-def test_the_end_says_that_means_found_the_candidates(run, tmp_path):
-    copy = RunDirectory(tmp_path / "copy")
-    shutil.copytree(run.path, copy.path)
-    copy.projection_heads.unlink()
-    splits = {"dev": load_split(run.config(), "dev")}
-    reports = validation.measure_best(run.config(), copy, load_model(run.path), splits)
-    assert list(reports) == ["dev, candidates 3, approximate, found by plain means"]
 
 
 def test_a_damaged_record_is_ignored(tmp_path, caplog):

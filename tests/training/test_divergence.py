@@ -98,7 +98,7 @@ def test_a_step_whose_gradients_overflow_is_left_out_and_counted():
 
 def test_a_run_that_diverges_names_step_captions_and_checkpoint(run_flags, tmp_path, capsys):
     run = RunDirectory(tmp_path / "run")
-    command = [*run_flags, "--out", run.path, "--quiet"]
+    command = [*run_flags, "--out", run.path]
     train.main([*map(str, command), "--epochs", "1"])
     capsys.readouterr()
     weights = keras.saving.load_model(run.best_model).get_weights()
@@ -109,7 +109,7 @@ def test_a_run_that_diverges_names_step_captions_and_checkpoint(run_flags, tmp_p
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HardestNegativeTripletLoss, "of_scores", not_a_number)
-        error = fails(["--resume", run.path, "--epochs", "2", "--quiet"], capsys)
+        error = fails(["--resume", run.path, "--epochs", "2"], capsys)
     first = captions_of_step(60, 16, 7, epoch=1, step=0)
     assert "The loss is nan in epoch 2, step 1, whose training captions are the rows " in error
     assert f"rows {', '.join(map(str, first))} (from 0)" in error
