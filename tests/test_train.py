@@ -1,6 +1,7 @@
 import dataclasses
 import gc
 import importlib
+import re
 import shutil
 import subprocess
 import sys
@@ -165,6 +166,12 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
     for line in ("--decay-epochs INT", "(default: 15)", "(default: 2048)", "coco_precomp"):
         assert line in done.stdout
     assert "--protocol {all,1k,5k,coco-1k}" in done.stdout
+
+
+def test_nobody_reads_more_than_55_flags(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    assert len(re.findall(r"^\W*--?[a-z]", capsys.readouterr().out, re.M)) <= 55
 
 
 @pytest.mark.parametrize(
