@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import io
 import logging
 import operator
 import os
@@ -36,6 +37,10 @@ def command(
     def main(args: Sequence[str] | None = None) -> None:
         # Before TensorFlow is imported, whose start prints what users cannot act on.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        for stream in (sys.stdout, sys.stderr):
+            # Captions have any letters, and a terminal or a pipe may know few of them.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         logging.basicConfig(format="%(message)s")
         logging.getLogger("hslm_tf").setLevel(logging.INFO)
         args = list(sys.argv[1:] if args is None else args)

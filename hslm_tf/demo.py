@@ -1,5 +1,6 @@
 """`python -m hslm_tf.demo`: a page where people ask a collection."""
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -41,6 +42,7 @@ def run(arguments: DemoArguments) -> None:
         raise FileNotFoundError(f"{arguments.images}: there is no such folder")
     for package in ("jinja2", "gradio"):
         load_extra(package, "demo")
+    _check_port(arguments.host, arguments.port)
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     from hslm_tf.report.asked_collection import AskedCollection
     from hslm_tf.report.demo_page import demo_page, serve
@@ -52,6 +54,15 @@ def run(arguments: DemoArguments) -> None:
     page = demo_page(asked)
     print(f"{serve(page, arguments.host, arguments.port)} (Ctrl-C ends it)", flush=True)
     page.block_thread()
+
+
+def _check_port(host: str, port: int) -> None:
+    """Refuses a port that is taken; the server would find out after the model is loaded."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise OSError(f"nothing can listen at {host}:{port}: is the port taken?") from error
 
 
 main = command("demo", run)

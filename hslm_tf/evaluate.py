@@ -106,8 +106,10 @@ def candidates(arguments: CandidatesArguments) -> None:
     results = evaluate_runs_by_candidates(
         groups, dataset, arguments.num_candidates, arguments.protocol
     )
-    title += f", candidates {arguments.num_candidates}, approximate"
-    if any(result.by_means for result in results.values()):
+    title += f", candidates {arguments.num_candidates}"
+    few = arguments.num_candidates < max(dataset.num_images, dataset.num_captions)
+    title += ", approximate" if few else ": all items, exact"
+    if few and any(result.by_means for result in results.values()):
         title += ", found by plain means"
     reports = {name: result.report for name, result in results.items()}
     known = {name: result for name, result in results.items() if result.exact is not None}

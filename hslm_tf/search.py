@@ -1,6 +1,8 @@
 """`python -m hslm_tf.search`: images that a sentence describes, and sentences for an image."""
 
 import json
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from hslm_tf.images.extractor import RegionFeatures
     from hslm_tf.report.gallery import Answer
     from hslm_tf.retrieval.collection import Collection, Hit
+
+
+logger = logging.getLogger("hslm_tf")
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ def by_caption(arguments: ByCaptionArguments) -> None:
     """Runs `by-caption`."""
     _check(arguments, arguments.captions, "CAPTION")
     collection = _open(arguments)
+    _warn_of_words(arguments.captions, collection)
     hits = collection.search(arguments.captions, arguments.k, arguments.num_candidates or None)
     _show(arguments, collection, list(zip(arguments.captions, hits, strict=True)), {})
 
@@ -135,6 +141,20 @@ def _open(arguments: _SearchArguments) -> "Collection":
     return collection
 
 
+def _warn_of_words(captions: Sequence[str], collection: "Collection") -> None:
+    """Says which sentences the model does not understand, or not to their end."""
+    from hslm_tf.text.tokenization import tokenize
+    from hslm_tf.text.vocabulary import SPECIAL_WORDS
+
+    longest = collection.model.config.max_tokens - 2
+    known = set(collection.model.vocabulary[len(SPECIAL_WORDS) :])
+    for caption, words in zip(captions, tokenize(captions).to_list(), strict=True):
+        if words and not known & {word.decode("utf-8", "replace") for word in words}:
+            logger.warning("The model knows no word of %s", printable(repr(caption)))
+        if len(words) > longest:
+            logger.warning("The model truncates a caption of %d words to %d", len(words), longest)
+
+
 def _photographs(
     arguments: ByImageArguments, collection: "Collection"
 ) -> dict[str, "RegionFeatures"]:
@@ -166,6 +186,7 @@ def _show(
     """Prints the hits of every query, and writes the gallery."""
     if arguments.html is not None:
         _write_html(arguments, collection, found, photographs)
+        logger.info("Gallery: %s", arguments.html)
     if arguments.json:
         rows = [
             {"query": query, "answers": [_as_dict(collection, hit, arguments) for hit in hits]}

@@ -1,4 +1,7 @@
 import dataclasses
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -6,6 +9,7 @@ from hslm_tf import search
 from hslm_tf.command_line import one_line_errors, printable
 from hslm_tf.data.errors import DataError
 from hslm_tf.runs.opening import searched_collection
+from tests.tiny_run import write_dataset
 
 NASTY = "\x1b[2J\x1b]0;owned\x07 dog\r\u202egod\x9b31m"
 
@@ -28,6 +32,18 @@ def test_errors_move_no_cursor():
     with pytest.raises(SystemExit) as stop, one_line_errors():
         raise DataError(f"data, line 3: {NASTY}")
     assert stop.value.code.startswith("error: data, line 3: �[2J�]0;owned� dog")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_every_letter_survives_the_encoding_of_the_terminal(encoding, tmp_path):
+    write_dataset(tmp_path / "狗")
+    done = subprocess.run(
+        [sys.executable, "-m", "hslm_tf.convert", tmp_path / "狗", tmp_path / "犬.h5"],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\u72ac.h5" in done.stdout
 
 
 def test_captions_and_ids_move_no_cursor(finished_run, tmp_path, capsys):

@@ -241,7 +241,7 @@ def test_all_as_candidates_are_compared_with_the_exact_result(finished_run, caps
     assert rows == exact
     evaluate.main(["candidates", str(run.path), "--num-candidates", "60"])
     printed = capsys.readouterr().out
-    assert "candidates 60, approximate, found by plain means" in printed
+    assert "candidates 60: all items, exact" in printed
     assert f"`python -m hslm_tf.index heads {run.path}`" in printed
     assert "not known" not in printed
     assert printed.count("+0.0") == 11 and printed.count(" exact ") == 1
@@ -251,7 +251,7 @@ def test_candidates_say_that_they_are_approximate(finished_run, other_run, capsy
     two = [str(finished_run.path), str(other_run.path), "--num-candidates", "2"]
     evaluate.main(["candidates", *two])
     printed = capsys.readouterr().out
-    assert "candidates 2, approximate" in printed
+    assert "candidates 2, approximate, found by plain means" in printed
     few = table_of(["candidates", *two, "--ensemble"], capsys)
     # Where another test has measured the ensemble, its exact result stands below.
     assert list(few)[:2] == [("ensemble of 2", "i2t"), ("ensemble of 2", "t2i")]

@@ -240,6 +240,16 @@ def test_milvus_answers_alike(run, tmp_path, capsys):
     assert [a["image"] for a in found["answers"]] == [a["image"] for a in expected["answers"]]
 
 
+def test_what_the_model_does_not_understand_is_said(run, capsys, caplog):
+    answers_of([run.path, "xyzzy", "a photo", "a photo " * 99], capsys)
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    longest = run.config().model.max_tokens - 2
+    assert warnings == [
+        "The model knows no word of 'xyzzy'",
+        f"The model truncates a caption of 198 words to {longest}",
+    ]
+
+
 def test_search_refuses(run, tmp_path, capsys):
     collection = run.collection
     assert "Name at least one CAPTION" in fails(search, [collection], capsys)

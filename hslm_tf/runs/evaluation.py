@@ -1,6 +1,7 @@
 """Recall of the best models of runs: exact, by candidates, and with hubs corrected."""
 
 import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,8 @@ from hslm_tf.runs.results import exact_result, keep_recall, known_recall
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import load_split
 
+logger = logging.getLogger("hslm_tf")
+
 # Runs by the name of their row in a table; the runs of one name are an ensemble.
 Groups = Mapping[str, Sequence[RunDirectory]]
 
@@ -42,6 +45,15 @@ def evaluate_runs(
         parts += ["ensemble"] if len(runs) > 1 else []
         parts += ["scores"] if scores_file else []
         models = [load_model(run.path) for run in runs]
+        truncated = models[0].tokenizer.tokenize_all(dataset.captions).num_truncated
+        if truncated:
+            logger.warning(
+                "%s: the model truncates %d of %d captions to %d tokens",
+                name,
+                truncated,
+                dataset.num_captions,
+                models[0].config.max_tokens,
+            )
         measured = exact_result(models, dataset, protocol)
         fingerprint = {
             **measured,

@@ -10,7 +10,7 @@ from hslm_tf.config import ModelConfig, RunConfig, TrainingConfig
 from hslm_tf.data.sample import sample_word_vectors
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.text.split_captions import SplitCaptions
-from hslm_tf.text.vocabulary import Vocabulary
+from hslm_tf.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from hslm_tf.text.word_vectors import load_word_vectors
 from hslm_tf.training import (
     ContrastiveLoss,
@@ -33,6 +33,7 @@ def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
         vocabulary = Vocabulary.build(captions.counts(), config.data.min_count)
     else:
         vocabulary = Vocabulary.load(config.data.vocabulary)
+    _check_vocabulary(vocabulary, captions)
     policy = keras.config.dtype_policy().name
     if policy not in ("float32", config.training.precision):
         logger.warning(
@@ -60,6 +61,17 @@ def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
             " ".join(missing[:10]) + (" ..." if len(missing) > 10 else ""),
         )
     return model
+
+
+def _check_vocabulary(vocabulary: Vocabulary, captions: SplitCaptions) -> None:
+    """Refuses a vocabulary that knows no word of the captions."""
+    counts = captions.counts()
+    if not counts.keys() & set(vocabulary.words[len(SPECIAL_WORDS) :]):
+        raise ValueError(
+            f"None of the {len(counts)} different words of the training captions is in the "
+            f"vocabulary, which has {len(vocabulary) - len(SPECIAL_WORDS)} words: lower "
+            "--min-count, name another --vocabulary, or put spaces between the words"
+        )
 
 
 def optimizer_of(training: TrainingConfig, steps: int) -> keras.Optimizer:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import re
 import shutil
@@ -71,8 +72,10 @@ class RunDirectory:
 
     def write_progress(self, progress: dict[str, Any]) -> None:
         """Replaces the record of how far the run has come, in one piece."""
+        # JSON knows no infinity: without a measured epoch there is no best one.
+        known = {name: value for name, value in progress.items() if math.isfinite(value)}
         with atomic_write(self.path / "progress.json") as draft:
-            draft.write_text(json.dumps(progress, indent=2) + "\n", "utf-8")
+            draft.write_text(json.dumps(known, indent=2) + "\n", "utf-8")
 
     def tidy(self) -> None:
         """Removes the drafts that killed processes left."""

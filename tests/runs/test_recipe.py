@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hslm_tf.config import ModelConfig, RunConfig, TrainingConfig
+from hslm_tf.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import preset
 from hslm_tf.runs.recipe import loss_of, new_model, optimizer_of, schedule_of
@@ -45,6 +45,13 @@ def test_a_global_policy_that_the_run_does_not_follow_is_named(caplog):
         assert new_model(config, captions).policy_name == "float32"
         message = f"global policy is {policy}; the run has a precision of its own, float32"
         assert (message in caplog.text) == told
+
+
+def test_a_vocabulary_of_nothing_is_refused():
+    config = RunConfig(data=DataConfig(min_count=3))
+    message = "None of the 2 different words .* which has 0 words: lower --min-count"
+    with pytest.raises(ValueError, match=message):
+        new_model(config, split_captions(["狗在跑", "猫在睡"]))
 
 
 def test_losses_by_step():
