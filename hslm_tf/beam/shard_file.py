@@ -10,7 +10,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from hslm_tf.beam.files import write_file
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.npz import BROKEN, read_member
+from hslm_tf.data.npy import BROKEN_NPZ, read_member
 
 
 def write_shard(path: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -29,7 +29,7 @@ def read_shard(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
         ):
             there = {name.removesuffix(".npy") for name in shard.namelist()}
             return {name: read_member(shard, name, path) for name in names if name in there}
-    except BROKEN as error:
+    except BROKEN_NPZ as error:
         raise DataError(
             f"{path} cannot be read as a shard: {error}; remove it, and a restart writes it again"
         ) from error

@@ -14,10 +14,10 @@ Layout = Literal["auto", "per_image", "per_caption"]
 
 
 class Label(Protocol):
-    """Names a part of a split in error messages."""
+    """Names a part of a split, such as `ims`, in error messages."""
 
     def __call__(self, part: str, row: int | None = None) -> str:
-        """Names a part, or a place in it."""
+        """Names a part, or a row of it."""
 
 
 def assemble(
@@ -32,7 +32,7 @@ def assemble(
     layout: Layout = "auto",
     float64: bool = False,
 ) -> RetrievalDataset:
-    """Builds a dataset from the parts of a split after checking that they fit together."""
+    """Builds a dataset; without captions, every row is an image."""
     if layout not in get_args(Layout):
         raise ValueError(f"layout is one of {get_args(Layout)}. Received: layout={layout!r}")
     _check_regions(regions, label("ims"), float64)
@@ -41,11 +41,25 @@ def assemble(
         captions, layout = [], "per_image"
     else:
         _check_captions(captions, label)
-    image_rows = _image_rows(regions, len(captions), image_ids, layout, label)
+    repeats = 1
+    if layout == "per_caption" and rows != len(captions):
+        raise DataError(
+            f"{label('ims')} has {rows} rows and {label('caps')} {len(captions)} captions: "
+            "the layout per_caption needs one row per caption"
+        )
+    if layout != "per_image" and rows == len(captions):
+        repeats = rows_per_image(
+            regions, image_ids, source=label("ims"), repeated=layout == "per_caption"
+        )
+    image_rows = np.arange(0, rows, repeats)
     images = len(image_rows)
-    caption_counts = _caption_counts(len(captions), images, image_ids, label)
-    if image_ids is not None and len(set(caption_counts)) > 1:
-        image_ids = [image_ids[end - 1] for end in np.cumsum(caption_counts)]
+    counts = _captions_per_image(len(captions), images, image_ids, label)
+    if image_ids is not None:
+        if len(set(counts)) > 1:
+            image_ids = [image_ids[end - 1] for end in np.cumsum(counts)]
+        image_ids = _ids_per_image(
+            image_ids, {images, rows, len(captions) or images}, images, label
+        )
     if boxes is not None and (boxes.shape != (*regions.shape[:2], 4) or boxes.dtype.kind != "f"):
         raise DataError(
             f"{label('boxes')} is {boxes.dtype} of shape {boxes.shape}, expected floating point "
@@ -54,53 +68,17 @@ def assemble(
     if num_regions is not None:
         _check_num_regions(num_regions, regions.shape, label)
         num_regions = np.asarray(num_regions, np.int32)[image_rows]
-    if image_ids is not None:
-        image_ids = _ids_per_image(
-            image_ids, {images, rows, len(captions) or images}, images, label
-        )
     return RetrievalDataset(
         name=split,
         source=label("ims"),
         region_features=regions,
         captions=captions,
-        caption_to_image=np.repeat(np.arange(images, dtype=np.int32), caption_counts),
+        caption_to_image=np.repeat(np.arange(images, dtype=np.int32), counts),
         image_ids=image_ids,
         boxes=boxes,
         num_regions=num_regions,
         image_rows=image_rows,
     )
-
-
-def _image_rows(
-    regions: Any, captions: int, ids: list[str] | None, layout: Layout, label: Label
-) -> np.ndarray:
-    rows = regions.shape[0]
-    if layout == "per_caption" and rows != captions:
-        raise DataError(
-            f"{label('ims')} has {rows} rows and {label('caps')} {captions} captions: "
-            "the layout per_caption needs one row per caption"
-        )
-    repeats = 1
-    if rows == captions and layout != "per_image":
-        repeats = rows_per_image(
-            regions, ids, source=label("ims"), repeated=layout == "per_caption"
-        )
-    return np.arange(0, rows, repeats)
-
-
-def _caption_counts(
-    captions: int, images: int, ids: list[str] | None, label: Label
-) -> Sequence[int]:
-    if captions and ids is not None and len(ids) == captions:
-        runs = [len(list(run)) for _, run in groupby(ids)]
-        if len(runs) == images:
-            return runs
-    if captions % images:
-        raise DataError(
-            f"{label('caps')} has {captions} captions and {label('ims')} {images} images: "
-            "expected the same whole number of captions for every image, or an id for every caption"
-        )
-    return [captions // images] * images
 
 
 def _check_regions(regions: Any, source: str, float64: bool) -> None:
@@ -123,6 +101,21 @@ def _check_captions(captions: Sequence[str], label: Label) -> None:
     for row, caption in enumerate(captions):
         if not caption or "\n" in caption:
             raise DataError(f"{label('caps', row)}: {caption!r} is not one line of text")
+
+
+def _captions_per_image(
+    captions: int, images: int, ids: list[str] | None, label: Label
+) -> Sequence[int]:
+    if captions and ids is not None and len(ids) == captions:
+        runs = [len(list(run)) for _, run in groupby(ids)]
+        if len(runs) == images:
+            return runs
+    if captions % images:
+        raise DataError(
+            f"{label('caps')} has {captions} captions and {label('ims')} {images} images: "
+            "expected the same whole number of captions for every image, or an id for every caption"
+        )
+    return [captions // images] * images
 
 
 def _check_num_regions(num_regions: Any, shape: tuple[int, ...], label: Label) -> None:

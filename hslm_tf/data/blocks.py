@@ -9,6 +9,7 @@ from hslm_tf.data.errors import DataError
 
 _BLOCK_BYTES = 1 << 24
 
+# Called with the number of images after each block.
 Advance = Callable[[int], object]
 
 
@@ -28,15 +29,14 @@ def region_blocks(
     dataset: RetrievalDataset, dtype: np.dtype, advance: Advance
 ) -> Iterator[np.ndarray]:
     """Reads the region features block by block in another type."""
-    largest = np.finfo(dtype).max
     for images in image_blocks(dataset):
         regions, _ = dataset.read_images(images)
-        too_large = np.abs(regions).max(axis=(1, 2)) > largest
-        if too_large.any():
-            bad = images[too_large][0]
+        largest = np.abs(regions).max(axis=(1, 2))
+        bad = np.flatnonzero(largest > np.finfo(dtype).max)
+        if bad.size:
             raise DataError(
-                f"{dataset.place_of(bad)}: the largest feature "
-                f"{np.abs(regions[bad - images[0]]).max()} does not fit {dtype}"
+                f"{dataset.place_of(images[bad[0]])}: the largest feature {largest[bad[0]]} does "
+                f"not fit {dtype}"
             )
         yield regions.astype(dtype)
         advance(len(images))
@@ -44,5 +44,4 @@ def region_blocks(
 
 def box_blocks(dataset: RetrievalDataset) -> Iterator[np.ndarray]:
     """Reads the boxes block by block."""
-    for images in image_blocks(dataset):
-        yield dataset.read_boxes(images)
+    return map(dataset.read_boxes, image_blocks(dataset))

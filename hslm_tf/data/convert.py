@@ -1,4 +1,4 @@
-"""Makes a data set of whatever captions and region features there are, in bounded memory."""
+"""Makes a data set of captions and region features in any format, in bounded memory."""
 
 import os
 import tempfile
@@ -21,14 +21,14 @@ from hslm_tf.data.formats.foreign import Foreign
 from hslm_tf.data.formats.image import region_parts
 from hslm_tf.data.hdf5 import write_hdf5
 from hslm_tf.data.hdf5_rows import is_hdf5
-from hslm_tf.data.loading import find_splits, load_dataset, own_splits
+from hslm_tf.data.loading import dataset_splits, load_dataset, no_splits
 from hslm_tf.data.precomputed import precomputed_paths, write_precomputed
 
 FeatureType = Literal["keep", "float32", "float16"]
 
 
 class Source(NamedTuple):
-    """What is converted."""
+    """What is converted: names of splits, what kind of files each is, and how it is opened."""
 
     splits: Sequence[str]
     kind: Callable[[str], str]
@@ -47,7 +47,7 @@ def open_source(
 ) -> Source:
     """Finds out what lies at a path, in the formats that `docs/data.md` lists."""
     path = Path(path)
-    if features is None and (own := own_splits(path)):
+    if features is None and (splits := dataset_splits(path)):
 
         def load(split: str) -> RetrievalDataset:
             dataset = load_dataset(path, split, layout, images_alone, float64=True)
@@ -57,7 +57,7 @@ def open_source(
             return replace(dataset, image_rows=None, **parts)
 
         form = "HDF5 by splits" if is_hdf5(path) else "precomputed"
-        return Source(own, lambda split: form, load)
+        return Source(splits, lambda split: form, load)
     foreign = Foreign(
         path,
         None if features is None else Path(features),
@@ -65,9 +65,9 @@ def open_source(
         captions_per_image=captions_per_image,
         max_regions=max_regions,
     )
-    # Without a split, `find_splits` says what is there.
-    splits = foreign.splits or find_splits(path)
-    return Source(splits, foreign.kind, partial(foreign.open, captions_optional=images_alone))
+    if not foreign.splits:
+        raise no_splits(path)
+    return Source(foreign.splits, foreign.kind, partial(foreign.open, images_alone=images_alone))
 
 
 def convert(
@@ -80,7 +80,7 @@ def convert(
     progress: bool = True,
     **options: object,
 ) -> list[Path]:
-    """Makes a data set of captions and region features, one row per image."""
+    """Writes the splits of a source, read with the options of `open_source`, one row per image."""
     target = Path(target)
     for path in (source, options.get("features")):
         if path is not None and Path(path).resolve() == target.resolve():
@@ -90,21 +90,26 @@ def convert(
     for split in splits:
         if split not in opened.splits:
             raise DataError(f"{source} has no split {split!r}; it has {', '.join(opened.splits)}")
-    folder = target.parent if is_hdf5(target) else target
-    taken = [path for path in _target_files(target, splits) if path.exists()]
-    if taken and not overwrite:
-        raise DataError(f"{', '.join(map(str, taken))} already there: overwrite was not asked for")
+    folder, write = (target.parent, write_hdf5) if is_hdf5(target) else (target, write_precomputed)
+    old = [path for path in _target_files(target, splits) if path.exists()]
+    if old and not overwrite:
+        raise DataError(f"{', '.join(map(str, old))} already there: overwrite was not asked for")
     datasets = [opened.open(split) for split in splits]
     folder.mkdir(parents=True, exist_ok=True)
     with naming(target), tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as staging:
         staged = Path(staging) / target.name if is_hdf5(target) else Path(staging)
-        write = write_hdf5 if is_hdf5(target) else write_precomputed
         total = sum(dataset.num_images for dataset in datasets)
         with tqdm(total=total, unit="image", disable=not progress) as bar:
             for dataset in datasets:
                 bar.set_description(dataset.name)
                 write(dataset, staged, _feature_type(dtype, dataset), bar.update)
-        return _move(_target_files(staged, splits), folder, taken)
+        complete = [path for path in _target_files(staged, splits) if path.exists()]
+        written = [folder / path.name for path in complete]
+        for path in set(old) - set(written):
+            path.unlink()
+        for path, place in zip(complete, written, strict=True):
+            os.replace(path, place)
+    return written
 
 
 def _feature_type(dtype: FeatureType, dataset: RetrievalDataset) -> np.dtype:
@@ -117,13 +122,3 @@ def _target_files(target: Path, splits: Sequence[str]) -> list[Path]:
     if is_hdf5(target):
         return [target]
     return [path for split in splits for path in precomputed_paths(target, split).values()]
-
-
-def _move(staged: list[Path], folder: Path, taken: list[Path]) -> list[Path]:
-    complete = [path for path in staged if path.exists()]
-    written = [folder / path.name for path in complete]
-    for path in set(taken) - set(written):
-        path.unlink()
-    for path, place in zip(complete, written, strict=True):
-        os.replace(path, place)
-    return written

@@ -11,11 +11,10 @@ import h5py
 import numpy as np
 
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.file_rows import FileRows
+from hslm_tf.data.npy import FileRows
 
-HDF5_SUFFIXES = (".h5", ".hdf5")
 # h5py raises these on damaged files, and on types that NumPy does not have.
-_FOREIGN = (OSError, KeyError, RuntimeError, TypeError, ValueError)
+_H5PY_ERRORS = (OSError, KeyError, RuntimeError, TypeError, ValueError)
 # The filters of HDF5 and h5py, each with the largest factor by which it can compress.
 _FILTERS = {
     h5py.h5z.FILTER_DEFLATE: ("gzip", 1032),
@@ -24,13 +23,13 @@ _FILTERS = {
     h5py.h5z.FILTER_SZIP: ("szip", 1032),
     h5py.h5z.FILTER_LZF: ("lzf", 1032),
 }
-# A chunk is in memory as a whole, however few of its values are asked for.
+# A chunk is unpacked in memory as a whole, even where one row is read.
 _LARGEST_CHUNK = 1 << 28
 
 
 def is_hdf5(path: str | os.PathLike[str]) -> bool:
     """Whether a path names an HDF5 file."""
-    return Path(path).suffix.lower() in HDF5_SUFFIXES
+    return Path(path).suffix.lower() in (".h5", ".hdf5")
 
 
 @contextmanager
@@ -41,7 +40,7 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
             yield file
     except DataError:
         raise
-    except _FOREIGN as error:
+    except _H5PY_ERRORS as error:
         raise DataError(f"{path} cannot be read as HDF5: {error}") from error
 
 
@@ -59,40 +58,38 @@ def group_at(file: h5py.File, name: str) -> h5py.Group | None:
 def dataset_at(file: h5py.File, key: str) -> h5py.Dataset:
     """Finds a dataset whose values lie in the file itself, and whose size the file can hold."""
     place = f"{file.filename}:/{key}"
-    elsewhere = f"{place} lies in another file, expected the values in this one"
+    elsewhere = DataError(f"{place} lies in another file, expected the values in this one")
     if isinstance(file.get(key, getlink=True), h5py.ExternalLink):
-        raise DataError(elsewhere)
+        raise elsewhere
     try:
         dataset = file[key]
     except KeyError as error:
         raise DataError(f"{place} cannot be found: {error.args[0]}") from error
     if not isinstance(dataset, h5py.Dataset):
         raise DataError(f"{place} is a group, expected a dataset")
-    if dataset.file.filename != file.filename:
-        raise DataError(elsewhere)
+    if dataset.file.filename != file.filename or dataset.external or dataset.is_virtual:
+        raise elsewhere
     if dataset.shape is None:
         raise DataError(f"{place} is empty: it has no shape")
-    _check_storage(dataset, place)
+    _check_size(dataset, place)
     return dataset
 
 
-def _check_storage(dataset: h5py.Dataset, place: str) -> None:
-    """Checks that the values lie in the file itself, and are no more than it can hold."""
-    if dataset.external or dataset.is_virtual:
-        raise DataError(f"{place} lies in another file, expected the values in this one")
-    held = os.path.getsize(dataset.file.filename)
-    largest = held * _compression(dataset, place)
-    rows, size = (dataset.shape or (1,))[0], math.prod(dataset.shape) * dataset.dtype.itemsize
-    if rows > held or size > largest:
+def _check_size(dataset: h5py.Dataset, place: str) -> None:
+    size = os.path.getsize(dataset.file.filename)
+    item = dataset.dtype.itemsize
+    largest = size * _compression(dataset, place)
+    rows = (dataset.shape or (1,))[0]
+    if rows > size or math.prod(dataset.shape) * item > largest:
         raise DataError(
-            f"{place} has shape {dataset.shape}, more than a file of {held} bytes holds: it is "
+            f"{place} has shape {dataset.shape}, more than a file of {size} bytes holds: it is "
             "damaged"
         )
-    chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
-    if chunk > min(max(largest, dataset.dtype.itemsize), _LARGEST_CHUNK):
+    chunk = math.prod(dataset.chunks or ()) * item
+    if chunk > min(max(largest, item), _LARGEST_CHUNK):
         raise DataError(
             f"{place} has chunks of shape {dataset.chunks}, {chunk} bytes each: at most "
-            f"{_LARGEST_CHUNK} are read, and no more than a file of {held} bytes holds"
+            f"{_LARGEST_CHUNK} are read, and no more than a file of {size} bytes holds"
         )
 
 
@@ -117,15 +114,15 @@ def _compression(dataset: h5py.Dataset, place: str) -> int:
 class HDF5Rows:
     """Rows of an HDF5 dataset, read on demand; safe under threads and after a fork."""
 
-    def __init__(self, path: str | os.PathLike[str], key: str) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], key: str, shape: tuple[int, ...], dtype: np.dtype
+    ) -> None:
         self._path = path
         self._key = key
         self._lock = threading.Lock()
-        self._owner = -1
-        with open_hdf5(path) as file:
-            dataset = dataset_at(file, key)
-            self.shape: tuple[int, ...] = dataset.shape
-            self.dtype: np.dtype = dataset.dtype
+        self._process = -1
+        self.shape = shape
+        self.dtype = dtype
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Reads rows."""
@@ -140,21 +137,21 @@ class HDF5Rows:
                     # A selection of scattered rows costs more in HDF5 than reading them singly.
                     for place, row in enumerate(ordered):
                         dataset.read_direct(values, np.s_[row], np.s_[place])
-            except _FOREIGN as error:
+            except _H5PY_ERRORS as error:
                 raise DataError(
                     f"{self._path}:/{self._key}, rows {ordered[0]} to {ordered[-1]}: {error}"
                 ) from error
         return values[places]
 
     def place(self, row: int) -> str:
-        """Names a row in an error message, by the dataset and the row in it."""
+        """Names a row in an error message."""
         return f"{self._path}:/{self._key}, row {row}"
 
     def _dataset(self) -> h5py.Dataset:
-        if self._owner != os.getpid():
+        if self._process != os.getpid():
             # Room for several chunks: readers of other tools' files ask for one image at a time.
             self._file = h5py.File(self._path, "r", rdcc_nbytes=1 << 26)
-            self._owner = os.getpid()
+            self._process = os.getpid()
         return self._file[self._key]
 
 
@@ -166,7 +163,7 @@ def open_rows(path: str | os.PathLike[str], key: str) -> FileRows | HDF5Rows:
         offset = dataset.id.get_offset()
         if offset is not None and file.userblock_size == 0 and dataset.ndim > 1:
             return FileRows(path, dataset.shape, dataset.dtype, offset, f"{path}:/{key}")
-    return HDF5Rows(path, key)
+        return HDF5Rows(path, key, dataset.shape, dataset.dtype)
 
 
 def read_strings(values: h5py.Dataset, place: str, strip: bool = True) -> list[str]:

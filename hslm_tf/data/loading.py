@@ -42,10 +42,10 @@ def load_dataset(
         >>> dataset = hslm_tf.load_dataset("data/flickr8k", "test")
         >>> print(dataset.num_images, dataset.captions[0])
     """
-    found = find_splits(path)
-    if split not in found:
+    splits = find_splits(path)
+    if split not in splits:
         raise DataError(
-            f"{path} holds no region features of the split {split!r}; it holds {', '.join(found)}"
+            f"{path} holds no region features of the split {split!r}; it holds {', '.join(splits)}"
         )
     load = load_hdf5 if is_hdf5(path) else load_precomputed
     return load(path, split, layout, captions_optional, float64)
@@ -54,29 +54,34 @@ def load_dataset(
 def find_splits(path: str | os.PathLike[str]) -> list[str]:
     """The splits of a data set."""
     path = Path(path)
-    if splits := own_splits(path):
+    if splits := dataset_splits(path):
         return splits
-    if not path.exists():
-        raise DataError(f"{path} holds no split: there is no such file or folder")
-    foreign = Foreign(path)
-    if foreign.recognised:
+    foreign = Foreign(path) if path.exists() else None
+    if foreign is not None and foreign.recognised:
         split = foreign.splits[0]
         raise DataError(
             f"{path} is no data set yet: the split {split} is {foreign.kind(split)}. `python -m "
             f"hslm_tf.convert {path} TARGET` makes a data set of it"
         )
+    raise no_splits(path)
+
+
+def dataset_splits(path: Path) -> list[str]:
+    """The splits of a data set; none where something else lies at the path."""
+    if path.is_dir():
+        return precomputed_splits(path)
+    return hdf5_splits(path) if is_hdf5(path) and path.is_file() else []
+
+
+def no_splits(path: Path) -> DataError:
+    """The error of a path where nothing is recognised."""
+    if not path.exists():
+        return DataError(f"{path} holds no split: there is no such file or folder")
     if path.is_file():
         held = f"it is a file ending in {path.suffix or 'nothing'}"
     else:
         held = f"it holds {folder_listing(path)}"
-    raise DataError(
+    return DataError(
         f"{path} holds no split: {held}. A data set is a folder with {{split}}_ims.npy, or an HDF5 "
         "file with groups {split}/ims; `python -m hslm_tf.convert --help` says what becomes one"
     )
-
-
-def own_splits(path: Path) -> list[str]:
-    """The splits that lie at a path in one of the two forms."""
-    if path.is_dir():
-        return precomputed_splits(path)
-    return hdf5_splits(path) if is_hdf5(path) and path.is_file() else []

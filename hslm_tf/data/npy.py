@@ -1,6 +1,10 @@
-"""`.npy` files larger than memory."""
+"""Arrays in `.npy` and `.npz` files: checked before memory is taken, read and written in rows."""
 
 import math
+import os
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from tokenize import TokenError
@@ -9,7 +13,6 @@ from typing import BinaryIO
 import numpy as np
 
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.file_rows import FileRows
 
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -20,10 +23,57 @@ _ODD_HEADERS = (
     *(KeyError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError),
     TokenError,
 )
+# zipfile, zlib and NumPy raise these on a `.npz` that is damaged, encrypted or oddly compressed.
+BROKEN_NPZ = (
+    *_ODD_HEADERS,
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, OSError),
+)
+
+
+class FileRows:
+    """Rows of an array that lies in one piece in a file; safe under threads and after a fork."""
+
+    # A memory map counts every page that was read as memory of this process, and read-ahead reads
+    # megabytes around a row of a few hundred kilobytes.
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        offset: int,
+        source: str | None = None,
+    ) -> None:
+        self._path = path
+        self._source = source or os.fspath(path)
+        self._offset = offset
+        self.shape = shape
+        self.dtype = dtype
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Reads rows."""
+        values = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        size = self.dtype.itemsize * math.prod(self.shape[1:])
+        starts = [self._offset + size * int(row) for row in rows]
+        with open(self._path, "rb", buffering=0) as file:
+            if hasattr(os, "posix_fadvise"):
+                # No read-ahead; all rows are announced to the system at once.
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+                for start in starts:
+                    os.posix_fadvise(file.fileno(), start, size, os.POSIX_FADV_WILLNEED)
+            for place, start in enumerate(starts):
+                file.seek(start)
+                if file.readinto(values[place]) != size:
+                    raise DataError(f"{self._path} ends within row {rows[place]}")
+        return values
+
+    def place(self, row: int) -> str:
+        """Names a row in an error message."""
+        return f"{self._source}, row {row}"
 
 
 def read_header(file: BinaryIO, place: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Reads the header of a `.npy` file, or of one inside a `.npz`."""
+    """Reads shape and type from the header of a `.npy` file, or of one inside a `.npz`."""
     try:
         shape, _, dtype = _HEADER_READERS[np.lib.format.read_magic(file)](file)
     except _ODD_HEADERS as error:
@@ -44,12 +94,12 @@ def map_array(path: Path) -> np.ndarray:
     with open(path, "rb") as file:
         shape, dtype = read_header(file, str(path))
         expected = file.tell() + dtype.itemsize * math.prod(shape)
-    found = path.stat().st_size
-    if found != expected:
+    length = path.stat().st_size
+    if length != expected:
         # A header whose length is damaged would shift all numbers, silently.
-        wrong = "is truncated" if found < expected else "has a damaged header or a foreign end"
+        wrong = "is truncated" if length < expected else "has a damaged header or a foreign end"
         raise DataError(
-            f"{path} {wrong}: {found} bytes, expected {expected} for {dtype} of shape {shape}"
+            f"{path} {wrong}: {length} bytes, expected {expected} for {dtype} of shape {shape}"
         )
     try:
         if 0 in shape:
@@ -76,3 +126,19 @@ def write_array(
         np.lib.format.write_array_header_1_0(file, header)
         for block in blocks:
             file.write(np.ascontiguousarray(block).data)
+
+
+def read_member(
+    archive: zipfile.ZipFile, key: str, place: str, largest: float = math.inf
+) -> np.ndarray:
+    """Reads an array of a `.npz` whose header and whose length in the archive agree."""
+    name = f"{key}.npy"
+    with archive.open(name) as file:
+        shape, dtype = read_header(file, f"{place}, {key}")
+        length = archive.getinfo(name).file_size - file.tell()
+    if length != dtype.itemsize * math.prod(shape):
+        raise DataError(f"{place}: {key} has {length} bytes, expected {dtype} of shape {shape}")
+    if length > largest:
+        raise DataError(f"{place}: {key} of shape {shape} has more than {largest} bytes")
+    with archive.open(name) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)

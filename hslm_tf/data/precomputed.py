@@ -8,12 +8,12 @@ import numpy as np
 
 from hslm_tf.data.assembly import Layout, assemble
 from hslm_tf.data.blocks import Advance, box_blocks, region_blocks
-from hslm_tf.data.caption_files import read_captions, write_captions
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.data.folders import require_files
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.folders import folder_listing
 from hslm_tf.data.json_object import read_object, write_object
 from hslm_tf.data.npy import map_array, open_rows, write_array
-from hslm_tf.data.text_lines import line_place, read_lines
+from hslm_tf.data.text_lines import line_place, read_captions, read_lines, write_captions
 
 _EXTENSIONS = {
     "caps": "txt",
@@ -47,8 +47,10 @@ def load_precomputed(
 ) -> RetrievalDataset:
     """Opens a split in the precomputed format of VSE++, SCAN and SGRAF."""
     paths = precomputed_paths(folder, split)
-    without_captions = captions_optional and not paths["caps"].exists()
-    require_files(folder, [paths["ims"]] if without_captions else [paths["ims"], paths["caps"]])
+    there = {part: path for part, path in paths.items() if path.is_file()}
+    required = ("ims",) if captions_optional else ("ims", "caps")
+    if missing := [paths[part].name for part in required if part not in there]:
+        raise DataError(f"{folder} lacks {', '.join(missing)}; it holds {folder_listing(folder)}")
 
     def label(part: str, row: int | None = None) -> str:
         path = paths[part]
@@ -59,15 +61,15 @@ def load_precomputed(
     dataset = assemble(
         split,
         open_rows(paths["ims"]),
-        None if without_captions else read_captions(paths["caps"]),
+        read_captions(paths["caps"]) if "caps" in there else None,
         label=label,
-        image_ids=read_lines(paths["ids"]) if paths["ids"].exists() else None,
-        boxes=open_rows(paths["boxes"]) if paths["boxes"].exists() else None,
-        num_regions=map_array(paths["num_regions"]) if paths["num_regions"].exists() else None,
+        image_ids=read_lines(paths["ids"]) if "ids" in there else None,
+        boxes=open_rows(paths["boxes"]) if "boxes" in there else None,
+        num_regions=map_array(paths["num_regions"]) if "num_regions" in there else None,
         layout=layout,
         float64=float64,
     )
-    if paths["features"].exists():
+    if "features" in there:
         return replace(dataset, extraction=read_object(paths["features"]))
     return dataset
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from hslm_tf.data.errors import DataError
 
+# Places where runs of identical rows are measured: a large file must open at once.
 _PLACES = 16
 # One run of equal rows in eight may be longer than 1: a photograph may occur twice.
 _RARE = 8
@@ -17,7 +18,7 @@ _RARE = 8
 def rows_per_image(
     regions: Any, ids: list[str] | None, *, source: str, repeated: bool = False
 ) -> int:
-    """Finds how often the row of every image is repeated."""
+    """Finds how often the row of every image is repeated; `repeated` says that it is."""
     rows = regions.shape[0]
     by_ids = _rows_per_id(ids, rows)
     if rows == 1:
@@ -32,13 +33,16 @@ def rows_per_image(
             f"{source}: all {rows} rows are identical, so it is unclear how many images they are; "
             "ids would tell, or the layout per_image"
         )
+    # The largest number at whose multiples every run begins and ends. Ids may say a smaller one:
+    # neighbouring images may show the same photograph.
     fitting = gcd(*(run.start for run in runs), *(run.stop for run in runs), rows)
     if fitting > 1:
         return by_ids if by_ids > 1 and fitting % by_ids == 0 else fitting
-    return _of_unequal_runs(runs, rows, source, repeated)
+    return _usual_length(runs, rows, source, repeated)
 
 
-def _of_unequal_runs(runs: list[range], rows: int, source: str, repeated: bool) -> int:
+def _usual_length(runs: list[range], rows: int, source: str, repeated: bool) -> int:
+    """The most frequent length of runs that do not fit each other."""
     usual = Counter(map(len, runs)).most_common(1)[0][0]
     one = next(run for run in runs if len(run) == usual)
     if not repeated and _RARE * sum(len(run) > 1 for run in runs) <= len(runs):
@@ -59,13 +63,13 @@ def _of_unequal_runs(runs: list[range], rows: int, source: str, repeated: bool) 
 
 
 def _rows_per_id(ids: list[str] | None, rows: int) -> int:
-    """Number of rows of the first id; 0 where there is none that could hold for all."""
+    """Number of rows of the first id; 0 where it cannot hold for all."""
     if not ids:
         return 0
-    found = rows // len(ids)
+    count = rows // len(ids)
     if len(ids) == rows:
-        found = next((row for row, image_id in enumerate(ids) if image_id != ids[0]), rows)
-    return found if found and rows % found == 0 else 0
+        count = next((row for row, image_id in enumerate(ids) if image_id != ids[0]), rows)
+    return count if count and rows % count == 0 else 0
 
 
 def _runs(regions: Any) -> list[range]:
@@ -81,10 +85,10 @@ def _runs(regions: Any) -> list[range]:
 
 def _identical_from(regions: Any, start: int) -> range:
     """The rows from `start` on that are identical: steps double until one differs, then halve."""
-    row = _row(regions, start)
+    row = regions[np.array([start])]
 
     def differs(other: int) -> bool:
-        return not np.array_equal(row, _row(regions, other), equal_nan=True)
+        return not np.array_equal(row, regions[np.array([other])], equal_nan=True)
 
     rows, step = range(regions.shape[0]), 1
     while start + step in rows and not differs(start + step):
@@ -95,7 +99,3 @@ def _identical_from(regions: Any, start: int) -> range:
 
 def _named(run: range) -> str:
     return f"row {run[0]}" if len(run) == 1 else f"rows {run[0]} to {run[-1]}"
-
-
-def _row(regions: Any, row: int) -> np.ndarray:
-    return np.asarray(regions[np.array([row])])

@@ -1,31 +1,28 @@
-"""One item per line: the caption and id files of the field."""
+"""Text files with one item per line: `{split}_caps.txt`, `{split}_ids.txt` and their like."""
 
 import codecs
 import os
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
+
+from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
 from hslm_tf.data.errors import DataError
+
+# A line of Flickr's token files. One name in Flickr8k.token.txt ends in a number: `...jpg.1#0`.
+TOKEN_LINE = re.compile(
+    r"(?P<name>[^\t]*\.[A-Za-z]{3,4}(?:\.\d+)?)#(?P<number>\d+)\t(?P<caption>.*)"
+)
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
-    """Reads a UTF-8 text file of one item per line."""
-    with open(path, "rb") as file:
-        content = file.read().removeprefix(codecs.BOM_UTF8)
-    lines = content.split(b"\n")
+    """Reads the items of a UTF-8 file, without white space around them."""
+    lines = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
     while lines and not lines[-1].strip():
         lines.pop()
     return [_item(line_place(path, row), line) for row, line in enumerate(lines)]
-
-
-def line_place(path: str | os.PathLike[str], row: int) -> str:
-    """Names a line in an error message."""
-    return f"{path}, line {row + 1}"
-
-
-def write_lines(path: str | os.PathLike[str], items: Sequence[str]) -> None:
-    """Writes one item per line as UTF-8, every line ended by a newline."""
-    with open(path, "w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{item}\n" for item in items)
 
 
 def _item(place: str, line: bytes) -> str:
@@ -40,3 +37,45 @@ def _item(place: str, line: bytes) -> str:
     if not item:
         raise DataError(f"{place}: the line is empty and others follow it, expected some text")
     return item
+
+
+def line_place(path: str | os.PathLike[str], row: int) -> str:
+    """Names a line in an error message."""
+    return f"{path}, line {row + 1}"
+
+
+def write_lines(path: str | os.PathLike[str], items: Sequence[str]) -> None:
+    """Writes one item per line as UTF-8, every line ended by a newline."""
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{item}\n" for item in items)
+
+
+def read_captions(path: str | os.PathLike[str]) -> list[str]:
+    """Reads a captions file and refuses a token file under the name of one."""
+    captions = read_lines(path)
+    for row, caption in enumerate(captions):
+        if TOKEN_LINE.match(caption):
+            raise DataError(
+                f"{line_place(path, row)}: {caption[:60]!r} begins with the name and number of an "
+                "image, as in Flickr's token files, expected a caption alone. Under a name that "
+                "ends in .token the file is read with the names"
+            )
+    return captions
+
+
+def write_captions(dataset: RetrievalDataset, captions: Path, ids: Path) -> None:
+    """Writes the captions and the ids, each file only where there is something to write."""
+    if dataset.captions:
+        write_lines(captions, dataset.captions)
+    written = ids_to_write(dataset)
+    if written is not None:
+        write_lines(ids, written)
+
+
+def ids_to_write(dataset: RetrievalDataset) -> list[str] | None:
+    """One id per image, or one per caption where images have unequal numbers of captions."""
+    counts = np.bincount(dataset.caption_to_image, minlength=dataset.num_images)
+    if (counts == counts[0]).all():
+        return dataset.image_ids
+    ids = ids_or_numbers(dataset)
+    return [ids[image] for image in dataset.caption_to_image]

@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hslm_tf.data.atomic_write import atomic_write, naming
-from hslm_tf.data.caption_files import write_captions
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import read_object, write_object
 from hslm_tf.data.npy import open_rows
 from hslm_tf.data.precomputed import precomputed_paths
-from hslm_tf.data.text_lines import write_lines
+from hslm_tf.data.text_lines import write_captions, write_lines
 from hslm_tf.images.decoding import decoded
 from hslm_tf.images.extraction_config import check_same
 from hslm_tf.images.extractor import RegionExtractor, RegionFeatures, extract_good

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.npz import BROKEN, read_member
+from hslm_tf.data.npy import BROKEN_NPZ, read_member
 
 # Words without a vector start uniform in +-0.1, as the whole embedding does without a file.
 LARGEST_RANDOM = 0.1
@@ -113,7 +113,7 @@ def _of_npz(name: str) -> Iterator[tuple[str, bytes, np.ndarray]]:
             words, vectors = (read_member(archive, key, name) for key in ("words", "vectors"))
     except FileNotFoundError:
         raise
-    except BROKEN as error:
+    except BROKEN_NPZ as error:
         raise DataError(
             f"{name}: expected the arrays `words` (strings) and `vectors`, found {error}"
         ) from error

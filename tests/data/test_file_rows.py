@@ -6,10 +6,9 @@ import pytest
 
 from hslm_tf.data import DataError, load_dataset
 from hslm_tf.data.convert import convert
-from hslm_tf.data.file_rows import FileRows
 from hslm_tf.data.hdf5_rows import HDF5Rows
 from hslm_tf.data.hdf5_rows import open_rows as open_hdf5_rows
-from hslm_tf.data.npy import open_rows
+from hslm_tf.data.npy import FileRows, open_rows
 from tests.data.split_files import IMAGES, REGIONS, WIDTH, write_split
 
 ROWS = np.array([3, 0, 3, 8])

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from hslm_tf.data import DataError, load_dataset
 from hslm_tf.data.convert import convert
-from hslm_tf.data.formats.token_file import names_an_image
-from hslm_tf.data.text_lines import read_lines, write_lines
+from hslm_tf.data.text_lines import TOKEN_LINE, read_lines, write_lines
 from hslm_tf.text.split_captions import split_captions
 from hslm_tf.text.tokenization import tokenize
 from hslm_tf.text.vocabulary import Vocabulary
@@ -175,7 +174,7 @@ def test_any_captions_go_through_every_format(captions, ids, kind, tmp_path_fact
 @given(captions=st.lists(LINE, **SIX), ids=st.lists(LINE, unique=True, **SIX))
 def test_lines_always_go_through_files_of_lines(captions, ids, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lines")
-    if not any(map(names_an_image, captions)):
+    if not any(map(TOKEN_LINE.match, captions)):
         assert converted(folder, captions, ids, "precomputed") == (captions, ids)
 
 

@@ -2,32 +2,39 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-
-from hslm_tf.data.caption_files import read_captions
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.formats.karpathy import is_karpathy, read_karpathy
-from hslm_tf.data.formats.token_file import is_token_file, read_token_file, token_splits
-from hslm_tf.data.text_lines import line_place, read_lines
+from hslm_tf.data.text_lines import TOKEN_LINE, line_place, read_captions, read_lines
+
+# The lists of images that lie beside Flickr8k.token.txt.
+_FLICKR8K_LISTS = {
+    "train": "Flickr_8k.trainImages.txt",
+    "dev": "Flickr_8k.devImages.txt",
+    "test": "Flickr_8k.testImages.txt",
+}
+# The split of a collection without splits.
+ALL = "all"
 
 
 @dataclass(frozen=True)
 class CaptionedImages:
-    """The images of a split, with their captions."""
+    """The images of a split, by the names that become their ids, and the captions of each."""
 
     source: str
     names: Sequence[str] | None
+    # Without names, all captions stand in one list, in the order of the features.
     captions: Sequence[Sequence[str]] | Sequence[str] | None
+    # Where the name of an image stands.
     place: Callable[[int], str]
     coco_ids: Sequence[int | None] | None = None
 
 
 @dataclass(frozen=True)
 class CaptionSource:
-    """A file, or files, with the captions of a collection."""
+    """A file, or a folder of lists, with the captions of a collection."""
 
     path: Path
     kind: str
@@ -38,7 +45,7 @@ class CaptionSource:
 def find_captions(
     path: Path, restval: bool = False, captions_per_image: int | None = None
 ) -> CaptionSource | None:
-    """Finds the captions of a collection."""
+    """Finds the captions of a collection in a file or a folder."""
     check_captions_per_image(captions_per_image)
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if is_karpathy(file) or is_token_file(file))
@@ -50,16 +57,20 @@ def find_captions(
         (path,) = files
     if path.is_file() and path.suffix.lower() == ".json":
         return _karpathy(path, restval, captions_per_image)
-    return _token(path, captions_per_image) if is_token_file(path) else None
+    return _token_file(path, captions_per_image) if is_token_file(path) else None
 
 
 def check_captions_per_image(number: int | None) -> None:
-    """Raises ValueError if a number of captions that are kept of an image is negative."""
+    """Raises ValueError if the number of captions that are kept of an image is negative."""
     if number is not None and number < 0:
         raise ValueError(
             "captions_per_image must be at least 0, which keeps all. Received: "
             f"captions_per_image={number}"
         )
+
+
+def _kind(name: str, captions_kept: int | None) -> str:
+    return name + (f", at most {captions_kept} captions an image" if captions_kept else "")
 
 
 def _karpathy(path: Path, restval: bool, captions_per_image: int | None) -> CaptionSource:
@@ -78,20 +89,54 @@ def _karpathy(path: Path, restval: bool, captions_per_image: int | None) -> Capt
         )
 
     splits = [split for split in file.splits if not (restval and split == "restval")]
-    return CaptionSource(path, "Karpathy's JSON, whose val is dev" + _kept(kept), splits, read)
+    return CaptionSource(path, _kind("Karpathy's JSON, whose val is dev", kept), splits, read)
 
 
-def _kept(kept: int | None) -> str:
-    return f", at most {kept} captions an image" if kept else ""
+def is_token_file(path: Path) -> bool:
+    """Whether a text file is a token file, by its first line."""
+    if path.suffix.lower() not in (".token", ".txt") or path.name.endswith("_caps.txt"):
+        return False
+    if not path.is_file():
+        return False
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        return TOKEN_LINE.match(file.readline(10_000)) is not None
 
 
-def _token(path: Path, kept: int | None) -> CaptionSource:
-    lists, captions = token_splits(path), read_token_file(path)
+def read_token_file(path: Path) -> dict[str, list[str]]:
+    """Reads the captions of every image of `Flickr8k.token.txt`, `results_20130124.token`, ..."""
+    captions: dict[str, list[str]] = {}
+    first_with: dict[str, int] = {}
+    for row, line in enumerate(read_lines(path)):
+        match = TOKEN_LINE.fullmatch(line)
+        if match is None or not match["caption"].strip():
+            raise DataError(
+                f"{line_place(path, row)}: {line[:60]!r}, expected NAME.jpg#NUMBER, a tab and a "
+                "caption"
+            )
+        key = f"{match['name']}#{match['number']}"
+        if first_with.setdefault(key, row) != row:
+            raise DataError(
+                f"{line_place(path, row)}: {key} stands already on line {first_with[key] + 1}"
+            )
+        captions.setdefault(match["name"], []).append(match["caption"].strip())
+    if not captions:
+        raise DataError(f"{path} has no captions")
+    return captions
+
+
+def _token_file(path: Path, kept: int | None) -> CaptionSource:
+    captions = read_token_file(path)
+    lists = {
+        split: path.parent / name
+        for split, name in _FLICKR8K_LISTS.items()
+        if (path.parent / name).is_file()
+    }
+    for ids in sorted(path.parent.glob("?*_ids.txt")):
+        lists.setdefault(ids.name.removesuffix("_ids.txt"), ids)
 
     def read(split: str) -> CaptionedImages:
-        ids_path, names = lists[split], list(captions)
-        if ids_path is not None:
-            names = [run.image_id for run in _runs(_read_ids(ids_path), ids_path, 0)]
+        ids_path = lists.get(split)
+        names = list(captions if ids_path is None else _first_rows(_read_ids(ids_path), ids_path))
         for row, name in enumerate(names):
             if name not in captions:
                 raise DataError(f"{line_place(ids_path, row)}: {path} has no image {name!r}")
@@ -102,7 +147,7 @@ def _token(path: Path, kept: int | None) -> CaptionSource:
             lambda row: str(path) if ids_path is None else line_place(ids_path, row),
         )
 
-    return CaptionSource(path, "Flickr's token file" + _kept(kept), sorted(lists), read)
+    return CaptionSource(path, _kind("Flickr's token file", kept), sorted(lists) or [ALL], read)
 
 
 def _lists(folder: Path) -> CaptionSource | None:
@@ -128,19 +173,23 @@ def _read_lists(ids_path: Path, caps_path: Path) -> CaptionedImages:
     if not ids_path.is_file():
         return CaptionedImages(str(caps_path), None, captions, lambda row: str(caps_path))
     ids = _read_ids(ids_path)
-    if len(captions or ()) % len(ids):
+    count = len(captions or ())
+    if count % len(ids):
         raise DataError(
-            f"{caps_path} has {len(captions)} captions and {ids_path} {len(ids)} ids: expected the "
+            f"{caps_path} has {count} captions and {ids_path} {len(ids)} ids: expected the "
             "same whole number of captions for every id, or an id for every caption"
         )
-    runs = _runs(ids, ids_path, len(captions or ()) // len(ids))
-    ends = np.cumsum([run.captions for run in runs])
-    spans = [slice(end - run.captions, end) for run, end in zip(runs, ends, strict=True)]
+    first_rows = _first_rows(ids, ids_path, an_id_per_caption=count == len(ids))
+    rows = [*first_rows.values()]
+    if captions is not None:
+        texts = iter(captions)
+        lengths = [last - first for first, last in zip(rows, [*rows[1:], len(ids)], strict=True)]
+        captions = [[*islice(texts, length * (count // len(ids)))] for length in lengths]
     return CaptionedImages(
         str(ids_path if captions is None else caps_path),
-        [run.image_id for run in runs],
-        captions and [captions[span] for span in spans],
-        lambda row: line_place(ids_path, runs[row].row),
+        [*first_rows],
+        captions,
+        lambda row: line_place(ids_path, rows[row]),
     )
 
 
@@ -151,27 +200,16 @@ def _read_ids(path: Path) -> list[str]:
     return ids
 
 
-class _Run(NamedTuple):
-    """An image in a file of ids: its first row there, and how many captions it has."""
-
-    image_id: str
-    row: int
-    captions: int
-
-
-def _runs(ids: Sequence[str], path: Path, captions_per_id: int) -> list[_Run]:
-    """Every id once; where every caption has an id, ids that repeat in a row are of one image."""
-    runs: list[_Run] = []
-    first_with: dict[str, int] = {}
+def _first_rows(ids: Sequence[str], path: Path, an_id_per_caption: bool = False) -> dict[str, int]:
+    """The first row of every id; with an id per caption, ids repeated in a row are one image."""
+    first_rows: dict[str, int] = {}
     for row, image_id in enumerate(ids):
-        if captions_per_id == 1 and runs and image_id == runs[-1].image_id:
-            runs[-1] = runs[-1]._replace(captions=runs[-1].captions + 1)
+        if an_id_per_caption and row and image_id == ids[row - 1]:
             continue
-        first = first_with.setdefault(image_id, row)
+        first = first_rows.setdefault(image_id, row)
         if first != row:
             raise DataError(
                 f"{line_place(path, row)}: the id {image_id!r} is taken already, see "
                 f"{line_place(path, first)}"
             )
-        runs.append(_Run(image_id, row, captions_per_id))
-    return runs
+    return first_rows

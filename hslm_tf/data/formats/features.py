@@ -1,4 +1,4 @@
-"""The images of a collection, in as many files of region features as there are."""
+"""The images of a collection, in one or more files of region features."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,7 +18,7 @@ from hslm_tf.data.hdf5 import hdf5_splits, load_hdf5
 from hslm_tf.data.hdf5_rows import is_hdf5
 from hslm_tf.data.precomputed import load_precomputed, precomputed_splits
 
-READABLE = (
+_READABLE = (
     "a folder with a .npz or .npy file per image, TSV files of bottom-up attention, LXMERT, VinVL "
     "or Oscar, HDF5 files, or {split}_ims.npy with {split}_ids.txt"
 )
@@ -30,36 +30,31 @@ class FeatureFile(NamedTuple):
     path: Path
     kind: str
     read: Callable[[], Iterator[Image]]
+    # Whether the order of its images means something.
     ordered: bool = True
 
 
 def feature_files(path: Path) -> Iterator[FeatureFile]:
     """Finds files of region features: the path itself, or those in a folder."""
-    if path.is_file():
-        yield from _of_file(path)
-    elif path.is_dir():
-        if has_image_files(path):
-            yield _image_files(path)
+    if path.is_dir():
+        yield from _image_files(path)
         for entry in sorted(path.iterdir()):
-            if entry.name.startswith("."):
-                continue
-            if entry.is_file():
-                yield from _of_file(entry)
-            elif entry.is_dir() and has_image_files(entry):
-                yield _image_files(entry)
+            if not entry.name.startswith("."):
+                yield from _image_files(entry) if entry.is_dir() else _of_file(entry)
         for split in precomputed_splits(path):
             if (path / f"{split}_ids.txt").is_file():
-                file = path / f"{split}_ims.npy"
                 read = partial(_of_split, load_precomputed, path, split)
-                yield FeatureFile(file, "precomputed", read)
+                yield FeatureFile(path / f"{split}_ims.npy", "precomputed", read)
+    else:
+        yield from _of_file(path)
 
 
 def read_images(files: list[FeatureFile], path: Path) -> list[Image]:
-    """Reads what the files say of their images; region features stay on disk."""
+    """Reads the images of files that were found at a path; region features stay on disk."""
     if not files:
         held = folder_listing(path) if path.is_dir() or not path.exists() else "no region features"
         raise DataError(
-            f"{path} holds no region features, it holds {held}; readable are {READABLE}"
+            f"{path} holds no region features, it holds {held}; readable are {_READABLE}"
         )
     images = [image for file in files for image in file.read()]
     first_with: dict[str, Image] = {}
@@ -87,12 +82,15 @@ def images_of(dataset: RetrievalDataset) -> Iterator[Image]:
         )
 
 
-def kinds(files: list[FeatureFile]) -> str:
-    """Names the kinds of files, each once."""
-    return " and ".join(dict.fromkeys(file.kind for file in files))
+def _read_row(dataset: RetrievalDataset, row: int, count: int, part: Part) -> np.ndarray:
+    rows = np.array([row])
+    values = dataset.read_boxes(rows) if part == "boxes" else dataset.read_images(rows)[0]
+    return values[0, :count]
 
 
 def _of_file(path: Path) -> Iterator[FeatureFile]:
+    if not path.is_file():
+        return
     if is_tsv(path):
         yield FeatureFile(path, "TSV", partial(read_tsv, path))
     elif is_hdf5(path) and is_root_hdf5(path):
@@ -102,16 +100,11 @@ def _of_file(path: Path) -> Iterator[FeatureFile]:
             yield FeatureFile(path, "HDF5 by splits", partial(_of_split, load_hdf5, path, split))
 
 
-def _image_files(folder: Path) -> FeatureFile:
-    return FeatureFile(folder, "a file per image", partial(read_image_files, folder), ordered=False)
+def _image_files(folder: Path) -> Iterator[FeatureFile]:
+    if has_image_files(folder):
+        read = partial(read_image_files, folder)
+        yield FeatureFile(folder, "a file per image", read, ordered=False)
 
 
 def _of_split(load: Callable[..., RetrievalDataset], path: Path, split: str) -> Iterator[Image]:
     yield from images_of(load(path, split, captions_optional=True, float64=True))
-
-
-def _read_row(dataset: RetrievalDataset, row: int, count: int, part: Part) -> np.ndarray:
-    rows = np.array([row])
-    if part == "boxes":
-        return dataset.read_boxes(rows)[0, :count]
-    return dataset.read_images(rows)[0][0, :count]

@@ -11,21 +11,24 @@ Part = Literal["regions", "boxes"]
 
 
 class Image(NamedTuple):
-    """What a reader says of an image; its numbers are read on demand."""
+    """An image in a file; its numbers are read on demand."""
 
+    # Empty where the file has none.
     id: str
+    # The file and the place in it, for messages.
     place: str
     num_regions: int
     width: int
     dtype: np.dtype
     has_boxes: bool
+    # Gives `[num_regions, width]` or, for the boxes, `[num_regions, 4]`.
     read: Callable[[Part], np.ndarray]
 
 
 class ImageRows:
-    """Region features or boxes of images, `[images, N, width]`, read on demand."""
+    """Region features or boxes of images, `[images, N, width]`, zero beyond the last region."""
 
-    def __init__(self, images: Sequence[Image], part: Part, most: int | None = None) -> None:
+    def __init__(self, images: Sequence[Image], part: Part, max_regions: int | None) -> None:
         first = images[0]
         for image in images:
             if (image.width, image.has_boxes) != (first.width, first.has_boxes):
@@ -33,11 +36,12 @@ class ImageRows:
                     f"{image.place} has {_described(image)}, but {first.place} {_described(first)}"
                 )
         self._images, self._part = images, part
-        longest = max(image.num_regions for image in images)
-        width = 4 if part == "boxes" else first.width
-        self.shape = (len(images), longest if most is None else min(longest, most), width)
-        types = {image.dtype for image in images}
-        self.dtype = np.dtype(np.float32) if part == "boxes" else np.result_type(*types)
+        regions = max(image.num_regions for image in images)
+        if max_regions is not None:
+            regions = min(regions, max_regions)
+        self.shape = (len(images), regions, 4 if part == "boxes" else first.width)
+        types = {np.dtype(np.float32)} if part == "boxes" else {image.dtype for image in images}
+        self.dtype = np.result_type(*types)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Reads rows."""
@@ -52,16 +56,16 @@ class ImageRows:
         return self._images[row].place
 
 
-def region_parts(images: Sequence[Image], most: int | None) -> dict[str, Any]:
+def region_parts(images: Sequence[Image], max_regions: int | None) -> dict[str, Any]:
     """The parts of a `RetrievalDataset` that come with region features."""
-    if most is not None and most < 1:
-        raise ValueError(f"max_regions must be at least 1. Received: max_regions={most}")
-    regions = ImageRows(images, "regions", most)
+    if max_regions is not None and max_regions < 1:
+        raise ValueError(f"max_regions must be at least 1. Received: max_regions={max_regions}")
+    regions = ImageRows(images, "regions", max_regions)
     counts = np.array([image.num_regions for image in images], np.int32)
     counts = np.minimum(counts, np.int32(regions.shape[1]))
     return {
         "region_features": regions,
-        "boxes": ImageRows(images, "boxes", most) if images[0].has_boxes else None,
+        "boxes": ImageRows(images, "boxes", max_regions) if images[0].has_boxes else None,
         "num_regions": None if (counts == regions.shape[1]).all() else counts,
     }
 

@@ -2,7 +2,8 @@
 
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -11,8 +12,7 @@ import numpy as np
 
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.formats.image import Image, Part
-from hslm_tf.data.npy import map_array, read_header
-from hslm_tf.data.npz import BROKEN, read_member
+from hslm_tf.data.npy import BROKEN_NPZ, map_array, read_header, read_member
 
 _FEATURE_KEYS = ("x", "features", "feat", "feature")
 _BOX_KEYS = ("bbox", "boxes")
@@ -22,44 +22,28 @@ _HEIGHT_KEYS = ("image_h", "img_h", "image_height")
 
 # Bytes of one image; the largest detectors give 100 regions of 2,048 numbers, one megabyte.
 _LARGEST = 1 << 29
-# A file without features among the first is told when it is opened.
+# A file without features is only an error when it stands behind some that have them.
 _LOOKED_AT = 3
 
 
 def image_files(folder: Path) -> dict[str, Path]:
-    """The files of a folder that may be those of an image."""
+    """The files of a folder that may be those of an image, by id: the name without the ending."""
     if any(folder.glob("*_ims.npy")):
         return {}
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         name = path.stem
         if path.suffix not in (".npz", ".npy") or name.startswith(".") or not path.is_file():
             continue
-        if name.endswith("_info") and name.removesuffix("_info") in found:
+        # Some tools write `NAME_info.npy`, a pickle, beside `NAME.npy`.
+        if name.endswith("_info") and name.removesuffix("_info") in files:
             continue
         if _is_precomputed(path):
             continue
-        if name in found:
-            raise DataError(f"{path} and {found[name].name} are of the same image: keep one")
-        found[name] = path
-    return found
-
-
-def has_image_files(folder: Path) -> bool:
-    """Whether a folder is one of image files, by a look at the first few of them."""
-    return any(map(_may_have_features, islice(image_files(folder).values(), _LOOKED_AT)))
-
-
-def read_image_files(folder: Path) -> Iterator[Image]:
-    """Reads the headers of a folder of image files."""
-    for image_id, path in image_files(folder).items():
-        if path.suffix == ".npy":
-            array = map_array(path)
-            rows, width = _checked(path, array.shape, array.dtype)
-            read = partial(_read_npy, path, array.shape, array.dtype)
-            yield Image(image_id, str(path), rows, width, array.dtype, False, read)
-        else:
-            yield _open_npz(image_id, path)
+        if name in files:
+            raise DataError(f"{path} and {files[name].name} are of the same image: keep one")
+        files[name] = path
+    return files
 
 
 def _is_precomputed(path: Path) -> bool:
@@ -71,82 +55,99 @@ def _is_precomputed(path: Path) -> bool:
     return False
 
 
+def has_image_files(folder: Path) -> bool:
+    """Whether a folder is one of image files, by a look at the first few of them."""
+    return any(map(_may_have_features, islice(image_files(folder).values(), _LOOKED_AT)))
+
+
 def _may_have_features(path: Path) -> bool:
     if path.suffix == ".npy":
         return True
     try:
         with zipfile.ZipFile(path) as archive:
             return _member(archive, _FEATURE_KEYS) is not None
-    except BROKEN:
+    except BROKEN_NPZ:
         return True
 
 
+def read_image_files(folder: Path) -> Iterator[Image]:
+    """Reads the headers of a folder of image files, in the order of their names."""
+    for image_id, path in image_files(folder).items():
+        yield _open_npy(image_id, path) if path.suffix == ".npy" else _open_npz(image_id, path)
+
+
+def _open_npy(image_id: str, path: Path) -> Image:
+    array = map_array(path)
+    shape, dtype = array.shape, array.dtype
+    _check_features(path, shape, dtype)
+
+    def read(part: Part) -> np.ndarray:
+        array = np.asarray(map_array(path))
+        if array.shape != shape or array.dtype != dtype:
+            raise DataError(
+                f"{path}: the features have shape {array.shape}, expected {shape}, which they had "
+                "when the file was opened"
+            )
+        return array
+
+    return Image(image_id, str(path), *shape, dtype, False, read)
+
+
 def _open_npz(image_id: str, path: Path) -> Image:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            key = _member(archive, _FEATURE_KEYS)
-            if key is None:
-                held = ", ".join(name.removesuffix(".npy") for name in archive.namelist()[:20])
-                raise DataError(
-                    f"{path} holds {held or 'nothing'}, expected one of {', '.join(_FEATURE_KEYS)}"
-                )
-            with archive.open(f"{key}.npy") as file:
-                shape, dtype = read_header(file, f"{path}, {key}")
-            rows, width = _checked(path, shape, dtype)
-            real = _number(path, archive, _COUNT_KEYS, rows)
-            if not (1 <= real <= rows and real == int(real)):
-                raise DataError(f"{path}: num_bbox is {real:g}, expected 1 to {rows}")
-            sides = [_number(path, archive, keys, 1) for keys in (_WIDTH_KEYS, _HEIGHT_KEYS)]
-            with np.errstate(over="ignore"):
-                size = np.array(sides).astype(np.float32)
-            if not all(0 < side < float("inf") for side in size):
-                raise DataError(f"{path}: the image is {size[0]:g} x {size[1]:g}")
-            boxes = _member(archive, _BOX_KEYS)
-    except DataError:
-        raise
-    except BROKEN as error:
-        raise DataError(f"{path} cannot be read as .npz: {error}") from error
-    shapes = {"regions": (key, rows, width), "boxes": (boxes, rows, 4)}
-    read = partial(_read_npz, path, shapes, int(real), np.tile(size, 2))
-    return Image(image_id, str(path), int(real), width, dtype, boxes is not None, read)
+    with _opened(path) as archive:
+        key = _member(archive, _FEATURE_KEYS)
+        if key is None:
+            held = ", ".join(name.removesuffix(".npy") for name in archive.namelist()[:20])
+            raise DataError(
+                f"{path} holds {held or 'nothing'}, expected one of {', '.join(_FEATURE_KEYS)}"
+            )
+        with archive.open(f"{key}.npy") as file:
+            shape, dtype = read_header(file, f"{path}, {key}")
+        _check_features(path, shape, dtype)
+        rows, width = shape
+        count = _number(path, archive, _COUNT_KEYS, rows)
+        if not (1 <= count <= rows and count == int(count)):
+            raise DataError(f"{path}: num_bbox is {count:g}, expected 1 to {rows}")
+        sides = [_number(path, archive, keys, 1) for keys in (_WIDTH_KEYS, _HEIGHT_KEYS)]
+        with np.errstate(over="ignore"):
+            size = np.array(sides).astype(np.float32)
+        if not all(0 < side < math.inf for side in size):
+            raise DataError(f"{path}: the image is {size[0]:g} x {size[1]:g}")
+        box_key = _member(archive, _BOX_KEYS)
+    members = {"regions": (key, shape), "boxes": (box_key, (rows, 4))}
+    read = partial(_read_npz, path, members, int(count), np.tile(size, 2))
+    return Image(image_id, str(path), int(count), width, dtype, box_key is not None, read)
 
 
 def _read_npz(
     path: Path,
-    shapes: dict[Part, tuple[str, int, int]],
-    num_regions: int,
+    members: dict[Part, tuple[str, tuple[int, int]]],
+    count: int,
     corners: np.ndarray,
     part: Part,
 ) -> np.ndarray:
-    key, *shape = shapes[part]
+    key, shape = members[part]
+    with _opened(path) as archive:
+        array = read_member(archive, key, str(path), _LARGEST)
+    if array.ndim != 2 or array.shape[1] != shape[1] or len(array) < count:
+        raise DataError(f"{path}: {key} has shape {array.shape}, expected {shape}")
+    if array.dtype.kind not in "iuf":
+        raise DataError(f"{path}: {key} is {array.dtype}, expected numbers")
+    return array[:count] / corners if part == "boxes" else array[:count]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            array = read_member(archive, key, str(path), _LARGEST)
+            yield archive
     except DataError:
         raise
-    except BROKEN as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    if array.ndim != 2 or array.shape[1] != shape[1] or len(array) < num_regions:
-        raise DataError(f"{path}: {key} has shape {array.shape}, expected {tuple(shape)}")
-    array = array[:num_regions]
-    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-        raise DataError(f"{path}: {key} holds NaN or infinity, or no numbers")
-    return array / corners if part == "boxes" else array
+    except BROKEN_NPZ as error:
+        raise DataError(f"{path} cannot be read as .npz: {error}") from error
 
 
-def _read_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype, part: Part) -> np.ndarray:
-    array = np.asarray(map_array(path))
-    if array.shape != shape or array.dtype != dtype:
-        raise DataError(
-            f"{path}: the features have shape {array.shape}, expected {shape}, which they had when "
-            "the file was opened"
-        )
-    if not np.isfinite(array).all():
-        raise DataError(f"{path}: the features hold NaN or infinity")
-    return array
-
-
-def _checked(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int]:
+def _check_features(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
     if len(shape) != 2 or 0 in shape or dtype.kind != "f" or dtype.itemsize > 8:
         raise DataError(
             f"{path}: the features are {dtype} of shape {shape}, expected floating point of two "
@@ -156,15 +157,14 @@ def _checked(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, 
         raise DataError(
             f"{path}: the features of one image have shape {shape}, more than {_LARGEST} bytes"
         )
-    return shape
 
 
-def _member(archive: zipfile.ZipFile, keys: tuple[str, ...]) -> str | None:
+def _member(archive: zipfile.ZipFile, keys: Sequence[str]) -> str | None:
     names = set(archive.namelist())
     return next((key for key in keys if f"{key}.npy" in names), None)
 
 
-def _number(path: Path, archive: zipfile.ZipFile, keys: tuple[str, ...], default: float) -> float:
+def _number(path: Path, archive: zipfile.ZipFile, keys: Sequence[str], default: float) -> float:
     key = _member(archive, keys)
     if key is None:
         return default

@@ -17,14 +17,19 @@ _SPLIT_NAMES = {"val": "dev"}
 _OFFICIAL: dict[str, dict[str, tuple[int, ...]]] = {
     "flickr8k": {"train": (6000,), "dev": (1000,), "test": (1000,)},
     "flickr30k": {"train": (29000, 29783), "dev": (1000, 1014), "test": (1000,)},
-    "coco": {"train": (82783,), "restval": (30504,), "dev": (5000,), "test": (5000,)},
+    "coco": {
+        "train": (82783,),
+        "train and restval": (113287,),
+        "restval": (30504,),
+        "dev": (5000,),
+        "test": (5000,),
+    },
 }
-_COCO_WITH_RESTVAL = (113287,)
 
 
 @dataclass(frozen=True)
 class KarpathyImage:
-    """One image of the file."""
+    """One image of the file; `folder` is empty and `coco_id` None where the file has none."""
 
     file_name: str
     folder: str
@@ -43,7 +48,8 @@ class KarpathyFile:
 
     @property
     def captions_kept(self) -> int | None:
-        """How many captions of an image the field uses."""
+        """How many captions of an image the field uses; None is all."""
+        # Images of MS-COCO have 5 to 7. VSE++ took the first five, and published figures follow it.
         return 5 if self.collection == "coco" else None
 
     @property
@@ -52,30 +58,28 @@ class KarpathyFile:
         return sorted({image.split for image in self.images})
 
     def split(self, split: str, restval: bool = False) -> list[KarpathyImage]:
-        """The images of a split, after a look at their number."""
-        splits = [split, "restval"] if restval and split == "train" else [split]
-        for name in splits:
+        """The images of a split; a number that is not that of the release is a warning."""
+        names = [split, "restval"] if restval and split == "train" else [split]
+        for name in names:
             if name not in self.splits:
                 raise DataError(
                     f"{self.path} has no image of the split {name!r}; it has "
                     f"{', '.join(self.splits)}"
                 )
-        chosen = [image for name in splits for image in self.images if image.split == name]
-        official = _OFFICIAL.get(self.collection, {}).get(split, ())
-        if self.collection == "coco" and len(splits) == 2:
-            official = _COCO_WITH_RESTVAL
-        if official and len(chosen) not in official:
+        images = [image for name in names for image in self.images if image.split == name]
+        together = " and ".join(names)
+        official = _OFFICIAL.get(self.collection, {}).get(together, ())
+        if official and len(images) not in official:
             expected = " or ".join(f"{number:,}" for number in official)
             logger.warning(
-                f"{self.path}: {len(chosen):,} images in {' and '.join(splits)}, "
-                f"{self.collection} has {expected}: results on them do not compare with published "
-                "ones"
+                f"{self.path}: {len(images):,} images in {together}, {self.collection} has "
+                f"{expected}: results on them do not compare with published ones"
             )
-        return chosen
+        return images
 
 
 def is_karpathy(path: Path) -> bool:
-    """Whether a file looks like Karpathy's JSON."""
+    """Whether a file is a JSON with `"sentences"` near its beginning."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
     with open(path, "rb") as file:
@@ -92,44 +96,45 @@ def read_karpathy(path: Path) -> KarpathyFile:
             f'{path} has no list "images" with an image in it, as Karpathy\'s files have; it holds '
             f"{found[:200]}"
         )
-    read = tuple(_image(f"{path}, image {row}", image) for row, image in enumerate(images))
+    images = tuple(_image(f"{path}, image {row}", image) for row, image in enumerate(images))
     first_with: dict[str, int] = {}
-    for row, image in enumerate(read):
+    for row, image in enumerate(images):
         if first_with.setdefault(image.file_name, row) != row:
             raise DataError(
                 f"{path}, image {row}: the name {image.file_name!r} is taken already, see image "
                 f"{first_with[image.file_name]}"
             )
     collection = content.get("dataset")
-    return KarpathyFile(path, collection.lower() if isinstance(collection, str) else "", read)
+    return KarpathyFile(path, collection.lower() if isinstance(collection, str) else "", images)
 
 
 def _image(place: str, image: Any) -> KarpathyImage:
-    if not isinstance(image, dict):
-        raise DataError(f"{place} is {_shown(image)}, expected an object")
-    sentences = image.get("sentences", [])
+    sentences = _object(place, image).get("sentences", [])
     if not isinstance(sentences, list):
         raise DataError(f"{place}: sentences is {_shown(sentences)}, expected a list")
     split = check_split(_text(place, image, "split"), place)
     coco_id = image.get("cocoid")
     if coco_id is not None and type(coco_id) is not int:
         raise DataError(f"{place}: cocoid is {_shown(coco_id)}, expected an integer")
+    captions = []
+    for row, sentence in enumerate(sentences):
+        sentence_place = f"{place}, sentence {row}"
+        text = _text(sentence_place, _object(sentence_place, sentence), "raw")
+        # MS-COCO has line breaks inside captions.
+        captions.append(" ".join(text.split()))
     return KarpathyImage(
         file_name=_text(place, image, "filename"),
         folder=_text(place, image, "filepath") if image.get("filepath") else "",
         split=_SPLIT_NAMES.get(split, split),
-        captions=tuple(
-            _caption(f"{place}, sentence {row}", sentence) for row, sentence in enumerate(sentences)
-        ),
+        captions=tuple(captions),
         coco_id=coco_id,
     )
 
 
-def _caption(place: str, sentence: Any) -> str:
-    if not isinstance(sentence, dict):
-        raise DataError(f"{place} is {_shown(sentence)}, expected an object")
-    # MS-COCO has line breaks inside captions.
-    return " ".join(_text(place, sentence, "raw").split())
+def _object(place: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise DataError(f"{place} is {_shown(value)}, expected an object")
+    return value
 
 
 def _text(place: str, values: Mapping[str, Any], key: str) -> str:

@@ -30,208 +30,195 @@ _LARGEST = 1 << 29
 class _Arrays(NamedTuple):
     """The arrays of a file that are read image by image."""
 
+    # `[images, N, F]`; `[images, F, N]` where swapped; `[all regions, F]` where there are ranges.
     regions: Any
+    # The same with at least 4 in place of F.
     boxes: Any
+    # First row of each image and one past its last.
     ranges: np.ndarray | None
     swapped: bool
+    # Width and height of each image, which boxes are divided by.
     sizes: np.ndarray | None
+
+    def read(self, row: int, count: int, part: Part) -> np.ndarray:
+        """Reads the regions or the boxes of an image."""
+        array = getattr(self, part)
+        if self.ranges is not None:
+            values = array[np.arange(*self.ranges[row])]
+        else:
+            values = array[np.array([row])][0]
+            values = (values.T if self.swapped else values)[:count]
+        if part == "regions":
+            return values
+        boxes = np.asarray(values[:, :4], np.float32)
+        return boxes if self.sizes is None else boxes / np.tile(self.sizes[row], 2)
 
 
 def is_root_hdf5(path: Path) -> bool:
     """Whether an HDF5 file has region features at its root."""
     with open_hdf5(path) as file:
-        return _key(file, _FEATURE_KEYS) is not None
+        return _find(file, _FEATURE_KEYS) is not None
 
 
 def read_root_hdf5(path: Path) -> Iterator[Image]:
     """Reads what bottom-up-attention-vqa and its followers write."""
     with open_hdf5(path) as file:
-        features = dataset_at(file, _required(file, path))
-        name, shape = features.name[1:], features.shape
-        ranges = _ranges(file, path, shape)
-        count = shape[0] if ranges is None else len(ranges)
-        sizes = _sizes(file, path, count)
-        box_key = _box_key(file, sizes)
-        swapped = ranges is None and _is_swapped(file, shape, box_key)
-        longest = shape[2] if swapped else shape[-2]
+        features = _find(file, _FEATURE_KEYS)
+        place, shape, dtype = f"{path}:{features.name}", features.shape, features.dtype
+        if dtype.kind != "f" or dtype.itemsize > 8:
+            raise DataError(f"{place} is {dtype}, expected floating point")
+        if 0 in shape:
+            raise DataError(f"{path}: the features have shape {shape}: it is empty")
+        ranges = _ranges(file, shape)
+        images = shape[0] if ranges is None else len(ranges)
+        sizes = _sizes(file, images)
+        # Boxes as parts of the image are preferred, unless those in pixels can be divided.
+        spatial, pixels = _find(file, _SPATIAL_KEYS), _find(file, _BOX_KEYS)
+        boxes = (spatial or pixels) if sizes is None else (pixels or spatial)
+        swapped = ranges is None and _is_swapped(shape, boxes)
+        if boxes is not None:
+            _check_boxes(boxes, shape, swapped)
         if ranges is None:
-            counts = _counts(file, path, count, longest)
+            counts = _counts(file, images, longest=shape[2] if swapped else shape[1])
         else:
             counts = ranges[:, 1] - ranges[:, 0]
-        ids = _ids(file, path, count)
-    regions = open_rows(path, name)
-    if regions.dtype.kind != "f" or regions.dtype.itemsize > 8:
-        raise DataError(f"{path}:/{name} is {regions.dtype}, expected floating point")
-    boxes = None if box_key is None else open_rows(path, box_key)
-    if boxes is not None:
-        _check_boxes(boxes, shape, swapped, f"{path}:/{box_key}")
-    arrays = _Arrays(regions, boxes, ranges, swapped, None if box_key in _SPATIAL_KEYS else sizes)
+        ids = _ids(file, images)
+        arrays = _Arrays(
+            regions=open_rows(path, features.name[1:]),
+            boxes=None if boxes is None else open_rows(path, boxes.name[1:]),
+            ranges=ranges,
+            swapped=swapped,
+            sizes=None if boxes is None or boxes is spatial else sizes,
+        )
     width = shape[1] if swapped else shape[-1]
-    for row in range(count):
-        place, number = f"{path}:/{name}, row {row}", int(counts[row])
-        read = partial(_read, arrays, row, number, place)
-        yield Image(
-            "" if ids is None else ids[row], place, number, width, regions.dtype, bool(boxes), read
-        )
+    for row in range(images):
+        count, image_id = int(counts[row]), "" if ids is None else ids[row]
+        read = partial(arrays.read, row, count)
+        has_boxes = arrays.boxes is not None
+        yield Image(image_id, f"{place}, row {row}", count, width, dtype, has_boxes, read)
 
 
-def _read(arrays: _Arrays, row: int, count: int, place: str, part: Part) -> np.ndarray:
-    array = getattr(arrays, part)
-    if arrays.ranges is not None:
-        values = array[np.arange(*arrays.ranges[row])]
-    else:
-        values = array[np.array([row])][0]
-        values = (values.T if arrays.swapped else values)[:count]
-    if part == "boxes":
-        values = np.asarray(values[:, :4], np.float32)
-        if arrays.sizes is not None:
-            values = values / np.tile(arrays.sizes[row], 2)
-    finite = np.isfinite(values)
-    if not finite.all():
-        region, column = np.argwhere(~finite)[0]
-        what = "boxes" if part == "boxes" else "features"
-        raise DataError(
-            f"{place}: {what} of region {region} hold {values[region, column]} in column {column}, "
-            "expected finite numbers"
-        )
-    return values
+def _find(file: h5py.File, keys: Sequence[str]) -> h5py.Dataset | None:
+    """The first dataset that is there, checked by `dataset_at`."""
+    for key in keys:
+        # Not `file.get`: it takes what is damaged for what is not there. A link to another file is
+        # not followed; `dataset_at` refuses it.
+        if key in file and (
+            isinstance(file.get(key, getlink=True), h5py.ExternalLink)
+            or isinstance(file[key], h5py.Dataset)
+        ):
+            return dataset_at(file, key)
+    return None
 
 
-def _key(file: h5py.File, keys: tuple[str, ...]) -> str | None:
-    # Not `file.get`: it takes what is damaged for what is not there.
-    there = (key for key in keys if key in file)
-    return next((key for key in there if _is_dataset(file, key)), None)
+def _described(dataset: h5py.Dataset) -> str:
+    return f"{dataset.file.filename}:{dataset.name} is {dataset.dtype} of shape {dataset.shape}"
 
 
-def _is_dataset(file: h5py.File, key: str) -> bool:
-    # Links to other files are not followed; `dataset_at` refuses them.
-    external = isinstance(file.get(key, getlink=True), h5py.ExternalLink)
-    return external or isinstance(file[key], h5py.Dataset)
-
-
-def _required(file: h5py.File, path: Path) -> str:
-    key = _key(file, _FEATURE_KEYS)
-    if key is None:
-        raise DataError(
-            f"{path} has none of {', '.join(_FEATURE_KEYS)} at its root; it holds "
-            f"{', '.join(file) or 'nothing'}"
-        )
-    return key
-
-
-def _ranges(file: h5py.File, path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    key = _key(file, _RANGE_KEYS)
-    if key is None or len(shape) != 2:
-        if len(shape) != 3 or 0 in shape:
+def _ranges(file: h5py.File, shape: tuple[int, ...]) -> np.ndarray | None:
+    values = _find(file, _RANGE_KEYS)
+    if values is None or len(shape) != 2:
+        if len(shape) != 3:
             raise DataError(
-                f"{path}: the features have shape {shape}, expected [images, regions, features], "
-                "or two axes and the ranges of the images in pos_boxes"
+                f"{file.filename}: the features have shape {shape}, expected [images, regions, "
+                "features], or two axes and the ranges of the images in pos_boxes"
             )
         return None
-    if 0 in shape:
-        raise DataError(f"{path}: the features have shape {shape}: it is empty")
-    values = dataset_at(file, key)
     if values.dtype.kind not in "iu" or values.ndim != 2 or values.shape[1] != 2:
-        raise DataError(f"{path}:/{key} is {values.dtype} of shape {values.shape}, expected [n, 2]")
+        raise DataError(f"{_described(values)}, expected [n, 2]")
+    place = f"{file.filename}:{values.name}"
     ranges = values[()].astype(np.int64)
-    most = max(1, _LARGEST // (8 * shape[1]))
-    counts = ranges[:, 1] - ranges[:, 0]
-    wrong = np.flatnonzero(
-        (ranges[:, 0] < 0) | (counts < 1) | (ranges[:, 1] > shape[0]) | (counts > most)
-    )
-    if wrong.size or not len(ranges):
-        found = f"row {wrong[0]} is {ranges[wrong[0]].tolist()}" if wrong.size else "it is empty"
-        raise DataError(f"{path}:/{key}: {found}, expected ranges of the {shape[0]} rows")
+    if not len(ranges):
+        raise DataError(f"{place}: it is empty, expected ranges of the {shape[0]} rows")
+    first, last = ranges.T
+    longest = max(1, _LARGEST // (8 * shape[1]))
+    bad = (first < 0) | (last <= first) | (last > shape[0]) | (last - first > longest)
+    if bad.any():
+        row = np.argmax(bad)
+        raise DataError(
+            f"{place}: row {row} is {ranges[row].tolist()}, expected ranges of the {shape[0]} rows"
+        )
     return ranges
 
 
-def _numbers(file: h5py.File, keys: tuple[str, ...], path: Path, count: int) -> np.ndarray | None:
-    key = _key(file, keys)
-    if key is None:
+def _numbers(file: h5py.File, keys: Sequence[str], images: int) -> np.ndarray | None:
+    values = _find(file, keys)
+    if values is None:
         return None
-    values = dataset_at(file, key)
-    if values.dtype.kind not in "iuf" or values.size != count:
+    if values.dtype.kind not in "iuf" or values.size != images:
+        raise DataError(f"{_described(values)}, expected a number for each of the {images} images")
+    return values[()].reshape(images)
+
+
+def _counts(file: h5py.File, images: int, longest: int) -> np.ndarray:
+    counts = _numbers(file, _COUNT_KEYS, images)
+    if counts is None:
+        return np.full(images, longest)
+    bad = ~((counts >= 1) & (counts <= longest) & (counts % 1 == 0))
+    if bad.any():
+        row = np.argmax(bad)
         raise DataError(
-            f"{path}:/{key} is {values.dtype} of shape {values.shape}, expected a number for each "
-            f"of the {count} images"
+            f"{file.filename}, row {row}: {counts[row]} regions, expected 1 to {longest}"
         )
-    return values[()].reshape(count)
+    return counts
 
 
-def _counts(file: h5py.File, path: Path, count: int, longest: int) -> np.ndarray:
-    numbers = _numbers(file, _COUNT_KEYS, path, count)
-    if numbers is None:
-        return np.full(count, longest)
-    wrong = np.flatnonzero(~((numbers >= 1) & (numbers <= longest) & (numbers % 1 == 0)))
-    if wrong.size:
-        raise DataError(
-            f"{path}, row {wrong[0]}: {numbers[wrong[0]]} regions, expected 1 to {longest}"
-        )
-    return numbers
-
-
-def _sizes(file: h5py.File, path: Path, count: int) -> np.ndarray | None:
-    sides = [_numbers(file, keys, path, count) for keys in (_WIDTH_KEYS, _HEIGHT_KEYS)]
+def _sizes(file: h5py.File, images: int) -> np.ndarray | None:
+    sides = [_numbers(file, keys, images) for keys in (_WIDTH_KEYS, _HEIGHT_KEYS)]
     if any(side is None for side in sides):
         return None
     sizes = np.stack(sides, axis=1).astype(np.float32)
-    wrong = np.flatnonzero(~((sizes > 0) & np.isfinite(sizes)).all(axis=1))
-    if wrong.size:
-        width, height = sizes[wrong[0]]
-        raise DataError(f"{path}, row {wrong[0]}: the image is {width:g} x {height:g}")
+    bad = ~((sizes > 0) & np.isfinite(sizes)).all(axis=1)
+    if bad.any():
+        row = np.argmax(bad)
+        width, height = sizes[row]
+        raise DataError(f"{file.filename}, row {row}: the image is {width:g} x {height:g}")
     return sizes
 
 
-def _box_key(file: h5py.File, sizes: np.ndarray | None) -> str | None:
-    orders = (_BOX_KEYS, _SPATIAL_KEYS) if sizes is not None else (_SPATIAL_KEYS, _BOX_KEYS)
-    return _key(file, orders[0]) or _key(file, orders[1])
-
-
-def _is_swapped(file: h5py.File, shape: tuple[int, ...], box_key: str | None) -> bool:
-    boxes = None if box_key is None else dataset_at(file, box_key).shape
-    if boxes is not None and len(boxes) == 3 and shape[1] != shape[2]:
-        return boxes[2] == shape[2] and boxes[1] != shape[1]
+def _is_swapped(shape: tuple[int, ...], boxes: h5py.Dataset | None) -> bool:
+    if boxes is not None and boxes.ndim == 3 and shape[1] != shape[2]:
+        return boxes.shape[2] == shape[2] and boxes.shape[1] != shape[1]
     return shape[2] <= _MOST_REGIONS < shape[1]
 
 
-def _check_boxes(boxes: Any, shape: tuple[int, ...], swapped: bool, place: str) -> None:
-    if len(boxes.shape) != len(shape):
-        raise DataError(
-            f"{place} is {boxes.dtype} of shape {boxes.shape}, expected 4 numbers for each box of "
-            f"features of shape {shape}"
-        )
-    *regions, numbers = np.array(boxes.shape)[[0, 2, 1]] if swapped else boxes.shape
-    *expected, _ = np.array(shape)[[0, 2, 1]] if swapped else shape
-    if boxes.dtype.kind not in "iuf" or regions != expected or numbers < 4:
-        raise DataError(
-            f"{place} is {boxes.dtype} of shape {boxes.shape}, expected 4 numbers for each box of "
-            f"features of shape {shape}"
-        )
+def _check_boxes(boxes: h5py.Dataset, shape: tuple[int, ...], swapped: bool) -> None:
+    # The axis of the numbers, four in place of the features.
+    axis = 1 if swapped else -1
+    regions, expected = list(boxes.shape), list(shape)
+    if boxes.dtype.kind in "iuf" and len(regions) == len(expected):
+        numbers = regions.pop(axis)
+        expected.pop(axis)
+        if regions == expected and numbers >= 4:
+            return
+    raise DataError(
+        f"{_described(boxes)}, expected 4 numbers for each box of features of shape {shape}"
+    )
 
 
-def _ids(file: h5py.File, path: Path, count: int) -> Sequence[str] | None:
-    key = _key(file, _ID_KEYS)
+def _ids(file: h5py.File, images: int) -> Sequence[str] | None:
+    path = Path(file.filename)
     beside = path.with_name(f"{path.stem}_ids.txt")
-    if key is not None:
-        values = dataset_at(file, key)
+    values = _find(file, _ID_KEYS)
+    if values is not None:
+        place = f"{path}:{values.name}"
         if values.dtype.kind in "iu" and values.ndim == 1:
             ids = [str(value) for value in values[()]]
         else:
-            ids = read_strings(values, f"{path}:/{key}")
-        place = f"{path}:/{key}"
+            ids = read_strings(values, place)
     elif beside.is_file():
         ids, place = read_lines(beside), str(beside)
     else:
         return None
-    if len(ids) != count or len(set(ids)) < count or not all(ids):
+    if len(ids) != images or len(set(ids)) < images or not all(ids):
         raise DataError(
-            f"{place} has {len(ids)} ids, {len(set(ids))} of them different, expected {count}"
+            f"{place} has {len(ids)} ids, {len(set(ids))} of them different, expected {images}"
         )
     return ids
 
 
 def advice_on_ids(path: Path) -> str:
-    """What to do where a file has no ids."""
+    """How ids get to a file that has none, with a command for a pickle of ids beside it."""
     target = path.with_name(f"{path.stem}_ids.txt")
     pickles = sorted(path.parent.glob(f"{path.stem}*imgid2idx.pkl"))
     advice = f"write them to {target}, one a line in the order of the rows"

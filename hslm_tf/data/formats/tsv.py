@@ -7,9 +7,10 @@ the features.
 
 import binascii
 import codecs
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,10 +24,17 @@ LXMERT_FIELDS = (
     *("img_id", "img_h", "img_w", "objects_id", "objects_conf", "attrs_id", "attrs_conf"),
     *("num_boxes", "boxes", "features"),
 )
-_OSCAR_FIELDS = ("image_id", "num_boxes", "features")
-_VINVL_FIELDS = ("image_id", "json")
 # LXMERT's other names.
 _SAME = {"img_id": "image_id", "img_w": "image_w", "img_h": "image_h"}
+_COLUMNS = (
+    FIELDS,
+    tuple(_SAME.get(name, name) for name in LXMERT_FIELDS),
+    ("image_id", "num_boxes", "features"),
+    ("image_id", "json"),
+)
+_EXPECTED = (
+    f"{len(FIELDS)}: {', '.join(FIELDS)}, or {len(LXMERT_FIELDS)}: {', '.join(LXMERT_FIELDS)}"
+)
 _FLOAT = np.dtype("<f4")
 _LONGEST_HEADER = 1000
 # The largest detectors give 100 regions of 2,054 numbers, in base64 one megabyte.
@@ -45,57 +53,52 @@ class _Record(NamedTuple):
 
 def is_tsv(path: Path) -> bool:
     """Whether a name is that of a TSV file, or of a part of one (`.tsv.0`)."""
-    stem = path.name.lower()
-    part = stem.rpartition(".")[2]
-    return stem.endswith(".tsv") or (part.isdigit() and stem.endswith(f".tsv.{part}"))
+    return re.search(r"\.tsv(\.\d+)?\Z", path.name, re.IGNORECASE) is not None
 
 
 def read_tsv(path: Path) -> Iterator[Image]:
-    """Reads a file of bottom-up attention, LXMERT, VinVL or Oscar, line by line."""
+    """Reads a file line by line; lines that are the header are skipped."""
     columns: tuple[str, ...] | None = None
-    found = False
+    empty = True
     with open(path, "rb") as file:
         number, offset = 0, 0
-        while content := _read_line(file, path, number):
+        while content := file.readline(_LONGEST_LINE):
             place = line_place(path, number)
+            if len(content) == _LONGEST_LINE:
+                raise DataError(f"{place} is longer than {_LONGEST_LINE} bytes")
             fields = _fields(content)
             names = _names(fields) if len(content) < _LONGEST_HEADER else ()
             if columns is None:
                 columns = _columns(path, fields, names)
             if names != columns:
-                found = True
+                empty = False
                 yield _image(path, place, offset, columns, _record(place, fields, columns))
             number, offset = number + 1, file.tell()
-    if not found:
+    if empty:
         raise DataError(f"{path} has no line of an image")
 
 
 def _image(path: Path, place: str, offset: int, columns: tuple[str, ...], record: _Record) -> Image:
-    count, width = record.regions.shape
+    # The record itself must not stay in memory.
+    image_id, shape = record.id, record.regions.shape
 
     def read(part: Part) -> np.ndarray:
         with open(path, "rb") as file:
             file.seek(offset)
             fields = _fields(file.readline(_LONGEST_LINE))
         now = _record(f"{place} was whole when the file was opened", fields, columns)
-        if (now.id, now.regions.shape) != (image_id, (count, width)):
+        if (now.id, now.regions.shape) != (image_id, shape):
             raise DataError(f"{place} is not what it was when the file was opened")
         return getattr(now, part)
 
-    image_id = record.id
-    return Image(image_id, place, count, width, _FLOAT, record.boxes is not None, read)
-
-
-def _read_line(file: BinaryIO, path: Path, number: int) -> bytes:
-    content = file.readline(_LONGEST_LINE)
-    if len(content) == _LONGEST_LINE:
-        raise DataError(f"{line_place(path, number)} is longer than {_LONGEST_LINE} bytes")
-    return content
+    return Image(image_id, place, *shape, _FLOAT, record.boxes is not None, read)
 
 
 def _fields(content: bytes) -> list[bytes]:
     """Splits a line into bare fields."""
     fields = content.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n").split(b"\t")
+    # Only where the features are wrapped, by `csv` or by Python 3's text of bytes, other fields of
+    # the line are, too.
     if fields[-1].startswith(b'"'):
         fields = [_unwrapped(field, b'"').replace(b'""', b'"') for field in fields]
     if fields[-1].startswith(b"b'"):
@@ -109,38 +112,33 @@ def _unwrapped(field: bytes, opening: bytes) -> bytes:
     return field
 
 
-def _names(fields: Iterable[bytes]) -> tuple[str, ...]:
+def _names(fields: list[bytes]) -> tuple[str, ...]:
     names = (field.decode(errors="replace").strip()[:40] for field in fields)
     return tuple(_SAME.get(name, name) for name in names)
 
 
 def _columns(path: Path, fields: list[bytes], names: tuple[str, ...]) -> tuple[str, ...]:
-    known = (FIELDS, tuple(_SAME.get(name, name) for name in LXMERT_FIELDS))
-    expected = (
-        f"{len(FIELDS)}: {', '.join(FIELDS)}, or {len(LXMERT_FIELDS)}: {', '.join(LXMERT_FIELDS)}"
-    )
+    """The columns of a file, by its first line."""
     if len(set(names) & {*FIELDS, *LXMERT_FIELDS}) > 1:
         if set(FIELDS) - set(names) or len(set(names)) < len(names):
             raise DataError(
                 f"{line_place(path, 0)}: the header names other columns, {', '.join(names)}; "
-                f"expected {expected}"
+                f"expected {_EXPECTED}"
             )
         return names
-    for columns in (*known, _OSCAR_FIELDS, _VINVL_FIELDS):
+    for columns in _COLUMNS:
         if len(fields) == len(columns):
             return columns
-    raise DataError(
-        f"{path} has no line of an image"
-        if fields == [b""] and path.stat().st_size < 8
-        else f"{line_place(path, 0)}: {_wrong_number(fields, expected)}"
-    )
+    if fields == [b""] and path.stat().st_size < 8:
+        raise DataError(f"{path} has no line of an image")
+    raise DataError(f"{line_place(path, 0)}: {_wrong_number(fields, _EXPECTED)}")
 
 
 def _wrong_number(fields: list[bytes], expected: str) -> str:
-    found = f"{len(fields)} fields, expected {expected}, with tabs between them"
+    message = f"{len(fields)} fields, expected {expected}, with tabs between them"
     if fields[-1].startswith(b'"'):
-        found += "; the last one opens a quotation mark and does not close it on its line"
-    return found
+        message += "; the last one opens a quotation mark and does not close it on its line"
+    return message
 
 
 def _record(place: str, fields: list[bytes], columns: tuple[str, ...]) -> _Record:
@@ -152,25 +150,25 @@ def _record(place: str, fields: list[bytes], columns: tuple[str, ...]) -> _Recor
         if not image_id or len(image_id.splitlines()) > 1 or "\0" in image_id:
             raise ValueError(f"image_id is {image_id!r}, expected one line of text")
         text = line.get("json", line.get("features", b""))
-        if not (text.startswith(b"{") or "json" in line):
-            return _of_fields(image_id, line)
-        found = parse_object(text, place)
-        if "objects" in found:
-            return _of_objects(image_id, found)
-        count = int(line.get("num_boxes", found["num_boxes"]))
-        if type(found["num_boxes"]) is not int or found["num_boxes"] != count:
-            raise ValueError(f"num_boxes is {found['num_boxes']!r}, expected a whole number")
-        return _of_fields(image_id, found)
-    except DataError as error:
-        raise error if str(error).startswith(place) else DataError(f"{place}: {error}") from error
+        if "json" in line or text.startswith(b"{"):
+            content = parse_object(text, place)
+            if "objects" in content:
+                return _Record(image_id, *_of_objects(content))
+            count = content["num_boxes"]
+            if type(count) is not int or count != int(line.get("num_boxes", count)):
+                raise ValueError(f"num_boxes is {count!r}, expected a whole number")
+            line = content
+        return _Record(image_id, *_of_arrays(line))
+    except DataError:
+        raise
     except KeyError as error:
         raise DataError(f"{place}: {error} is missing") from error
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{place}: {error}") from error
 
 
-def _of_fields(image_id: str, line: dict[str, Any]) -> _Record:
-    """A record of one array of features, and perhaps one of boxes."""
+def _of_arrays(line: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Regions and boxes of one array of features, and perhaps one of boxes."""
     count, size = int(line["num_boxes"]), _size(line)
     if count < 1:
         raise ValueError(f"num_boxes is {count}, expected at least 1")
@@ -180,14 +178,13 @@ def _of_fields(image_id: str, line: dict[str, Any]) -> _Record:
         corners = _numbers("boxes", boxes, count)
         if corners.shape[1] != 4:
             raise ValueError(f"boxes hold {len(boxes)} bytes, expected {count * 16}")
-        return _Record(image_id, regions, corners if size is None else corners / np.tile(size, 2))
-    from_features = regions[:, 2048:2052] if regions.shape[1] == _VINVL_WIDTH else None
-    return _Record(image_id, regions, from_features)
+        return regions, corners if size is None else corners / size
+    return regions, regions[:, 2048:2052] if regions.shape[1] == _VINVL_WIDTH else None
 
 
-def _of_objects(image_id: str, line: dict[str, Any]) -> _Record:
-    """A record of VinVL's predictions: every object has its own box and its own feature."""
-    objects, size = line["objects"], _size(line)
+def _of_objects(content: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Regions and boxes of VinVL's predictions, where every object has a feature and a box."""
+    objects, size = content["objects"], _size(content)
     if not isinstance(objects, list) or not objects:
         raise ValueError(f"objects is {str(objects)[:40]}, expected a list of at least one")
     features = [_base64("feature", each["feature"]) for each in objects]
@@ -195,22 +192,22 @@ def _of_objects(image_id: str, line: dict[str, Any]) -> _Record:
         raise ValueError("features of the objects differ in length")
     regions = _numbers("feature", b"".join(features), len(objects))
     if size is None:
-        return _Record(image_id, regions, None)
+        return regions, None
     corners = np.array([each["rect"] for each in objects], _FLOAT)
     if corners.shape != (len(objects), 4) or not np.isfinite(corners).all():
         raise ValueError("rect of the objects is not four finite numbers each")
-    return _Record(image_id, regions, corners / np.tile(size, 2))
+    return regions, corners / size
 
 
 def _size(line: dict[str, Any]) -> np.ndarray | None:
-    """Width and height that boxes are divided by, where the line says them."""
+    """Width and height, twice, which boxes are divided by; None where the line has none."""
     if line.get("image_w") is None:
         return None
     with np.errstate(over="ignore"):
         size = np.array([float(line["image_w"]), float(line["image_h"])]).astype(_FLOAT)
     if not (np.isfinite(size).all() and (size > 0).all()):
         raise ValueError(f"the image is {size[0]} x {size[1]}, expected a positive size")
-    return size
+    return np.tile(size, 2)
 
 
 def _base64(field: str, text: str | bytes) -> bytes:

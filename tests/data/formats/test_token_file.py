@@ -2,7 +2,7 @@ import pytest
 
 from hslm_tf.data import DataError, load_dataset
 from hslm_tf.data.convert import convert, open_source
-from hslm_tf.data.formats.token_file import is_token_file, read_token_file
+from hslm_tf.data.formats.captions import is_token_file, read_token_file
 from tests.data import field_files as field
 from tests.data.field_files import CAPTIONS, NAMES, assert_holds, opened
 
