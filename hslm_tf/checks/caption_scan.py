@@ -1,15 +1,14 @@
 """Looks at the captions of a split, split into words as a model sees them."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from hslm_tf.checks.digests import Digests, digests_of, repeated
-from hslm_tf.checks.occurrences import Occurrences
+from hslm_tf.checks.finding import Occurrences
+from hslm_tf.checks.fingerprints import Fingerprints, fingerprints_of, repeated
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.text.split_captions import SplitCaptions, split_captions
+from hslm_tf.text.split_captions import split_captions
 from hslm_tf.text.vocabulary import SPECIAL_WORDS, Vocabulary
 
 _SHOWN = 60
@@ -19,102 +18,91 @@ _SHOWN = 60
 class UnknownWords:
     """Words outside the vocabulary, which a model reads as `<unk>`."""
 
+    # Of all words.
     share: float
     distinct: int
+    # Captions with such a word, and captions of such words alone.
     captions: int
     whole_captions: Occurrences
     commonest: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass
 class CaptionReport:
-    """What the captions of a split hold."""
+    """The captions of a split."""
 
     captions: int
+    # Captions of an image.
     fewest: int
     most: int
     words: int
     distinct_words: int
+    # From a number of tokens, <start> and <end> included, to the captions that have it, rising.
     lengths: dict[int, int]
-    repeated: Occurrences
-    empty: Occurrences
-    too_long: Occurrences
     unknown: UnknownWords | None
+    repeated: Occurrences = field(default_factory=Occurrences)
+    empty: Occurrences = field(default_factory=Occurrences)
+    too_long: Occurrences = field(default_factory=Occurrences)
 
 
 class CaptionScan:
-    """Splits the captions of a split into words, and tells what they hold."""
+    """The captions of a split, split into words."""
 
     def __init__(self, dataset: RetrievalDataset) -> None:
         self._dataset = dataset
-        self._split = split_captions(dataset.captions)
-        words, split = self._split.words, self._split
-        self.digests = Digests(
+        self.split = split = split_captions(dataset.captions)
+        self.fingerprints = Fingerprints(
             np.arange(len(split)),
-            digests_of(
-                " ".join(words[place] for place in split.places[first:last]).encode()
+            fingerprints_of(
+                " ".join(split.words[place] for place in split.places[first:last]).encode()
                 for first, last in zip(split.offsets[:-1], split.offsets[1:], strict=True)
             ),
         )
 
-    def counts(self) -> dict[str, int]:
-        """How often every word occurs, what a vocabulary is built from."""
-        return self._split.counts()
-
     def place(self, caption: int) -> str:
         """Names a caption in a message."""
         text = self._dataset.captions[caption]
-        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-        return f"caption {caption} {shown!r}"
+        return f"caption {caption} {text if len(text) <= _SHOWN else f'{text[:_SHOWN]}...'!r}"
 
     def report(self, max_tokens: int, vocabulary: Vocabulary | None) -> CaptionReport:
-        """Tells what the captions hold."""
-        dataset, split = self._dataset, self._split
-        again, empty, too_long = Occurrences(), Occurrences(), Occurrences()
-        pairs = repeated(self.digests)
-        again.add(
-            pairs.items,
-            lambda caption: f"{self.place(caption)}, as caption {pairs.others[0]}",
-        )
-        empty.add(_without_letters(dataset.captions), self.place)
+        """Counts what a training with this vocabulary would read."""
+        dataset, split = self._dataset, self.split
         tokens = np.diff(split.offsets) + 2
-        too_long.add(
-            np.flatnonzero(tokens > max_tokens),
-            lambda caption: f"{self.place(caption)} of {tokens[caption]} tokens",
-        )
         per_image = np.bincount(dataset.caption_to_image, minlength=dataset.num_images)
-        return CaptionReport(
+        report = CaptionReport(
             captions=len(split),
             fewest=int(per_image.min()),
             most=int(per_image.max()),
             words=len(split.places),
             distinct_words=len(split.words),
             lengths=dict(sorted(Counter(tokens.tolist()).items())),
-            repeated=again,
-            empty=empty,
-            too_long=too_long,
-            unknown=None if vocabulary is None else self._unknown(split, vocabulary),
+            unknown=None if vocabulary is None else self._unknown(vocabulary),
         )
+        pairs = repeated(self.fingerprints)
+        report.repeated.add(
+            pairs.items, lambda caption: f"{self.place(caption)}, as caption {pairs.others[0]}"
+        )
+        empty = [not any(map(str.isalnum, caption)) for caption in dataset.captions]
+        report.empty.add(np.flatnonzero(empty), self.place)
+        report.too_long.add(
+            np.flatnonzero(tokens > max_tokens),
+            lambda caption: f"{self.place(caption)} of {tokens[caption]} tokens",
+        )
+        return report
 
-    def _unknown(self, split: SplitCaptions, vocabulary: Vocabulary) -> UnknownWords:
-        known_words = set(vocabulary.words) - set(SPECIAL_WORDS)
-        unknown = np.array([word not in known_words for word in split.words], bool)
-        missed = unknown[split.places]
-        caption = np.repeat(np.arange(len(split)), np.diff(split.offsets))
-        misses = np.bincount(caption, missed, len(split))
+    def _unknown(self, vocabulary: Vocabulary) -> UnknownWords:
+        split, known = self.split, set(vocabulary.words) - set(SPECIAL_WORDS)
+        is_unknown = np.array([word not in known for word in split.words], bool)
+        missed = is_unknown[split.places]
+        lengths = np.diff(split.offsets)
+        misses = np.bincount(np.repeat(np.arange(len(split)), lengths), missed, len(split))
         whole = Occurrences()
-        whole.add(np.flatnonzero(misses == np.diff(split.offsets)), self.place)
-        counts = Counter({w: n for w, n in self.counts().items() if w not in known_words})
+        whole.add(np.flatnonzero(misses == lengths), self.place)
+        counts = Counter({word: n for word, n in split.counts().items() if word not in known})
         return UnknownWords(
             share=float(missed.mean()) if missed.size else 0.0,
-            distinct=int(unknown.sum()),
+            distinct=int(is_unknown.sum()),
             captions=int(np.count_nonzero(misses)),
             whole_captions=whole,
             commonest=tuple(word for word, _ in counts.most_common(10)),
         )
-
-
-def _without_letters(captions: Sequence[str]) -> np.ndarray:
-    return np.array(
-        [row for row, text in enumerate(captions) if not any(map(str.isalnum, text))], np.int64
-    )

@@ -1,20 +1,56 @@
 """Smallest, largest, mean and deviation of every column of a matrix that is seen in pieces."""
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 
-@dataclass(frozen=True, eq=False)
 class ColumnStatistics:
-    """Numbers about each of F columns; NaN where a column has no finite value."""
+    """Numbers about each column, float64, of finite values; NaN where a column has none."""
 
-    count: np.ndarray
-    smallest: np.ndarray
-    largest: np.ndarray
-    mean: np.ndarray
-    deviation: np.ndarray
-    zeros: np.ndarray
+    def __init__(self, width: int) -> None:
+        self.count = np.zeros(width, np.int64)
+        self.smallest = np.full(width, np.nan)
+        self.largest = np.full(width, np.nan)
+        self._zeros = np.zeros(width, np.int64)
+        self._mean = np.zeros(width)
+        self._squares = np.zeros(width)
+
+    def add(self, rows: np.ndarray) -> None:
+        """Adds more rows."""
+        if not len(rows):
+            return
+        values = rows.astype(np.float64)
+        values[~np.isfinite(values)] = np.nan
+        count = len(values) - np.isnan(values).sum(axis=0)
+        self.smallest = np.fmin(self.smallest, np.fmin.reduce(values))
+        self.largest = np.fmax(self.largest, np.fmax.reduce(values))
+        self._zeros += (values == 0).sum(axis=0)
+        mean = np.nansum(values, axis=0) / np.maximum(count, 1)
+        values -= mean
+        squares = np.nansum(np.square(values, out=values), axis=0)
+        # Deviations from the mean of the piece are joined, as by Chan, Golub and LeVeque: sums of
+        # squares would lose the deviation of columns far from zero.
+        total = np.maximum(self.count + count, 1)
+        step = mean - self._mean
+        self._squares += squares + step**2 * self.count * count / total
+        self._mean += step * count / total
+        self.count += count
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean of every column."""
+        return np.where(self.count, self._mean, np.nan)
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of every column."""
+        return (self._squares / np.where(self.count, self.count, np.nan)) ** 0.5
+
+    @property
+    def zeros(self) -> np.ndarray:
+        """Share of zeros in every column."""
+        return self._zeros / np.where(self.count, self.count, np.nan)
 
     @property
     def constant(self) -> np.ndarray:
@@ -28,7 +64,7 @@ class ColumnStatistics:
         return np.argsort(-np.nan_to_num(magnitude), kind="stable")
 
     def overall(self) -> dict[str, float | None]:
-        """The same numbers over all columns together."""
+        """The same numbers over all columns together; None where nothing is finite."""
         total = self.count.sum()
         if not total:
             return dict.fromkeys(("smallest", "largest", "mean", "deviation", "zeros"))
@@ -44,47 +80,7 @@ class ColumnStatistics:
             "zeros": float(weights @ self.zeros[seen]),
         }
 
-
-class ColumnMoments:
-    """Gathers `ColumnStatistics` from pieces, in float64, of finite values."""
-
-    def __init__(self, width: int) -> None:
-        self._count = np.zeros(width, np.int64)
-        self._zeros = np.zeros(width, np.int64)
-        self._smallest = np.full(width, np.nan)
-        self._largest = np.full(width, np.nan)
-        self._mean = np.zeros(width)
-        self._squares = np.zeros(width)
-
-    def add(self, rows: np.ndarray) -> None:
-        """Takes in more rows."""
-        if not len(rows):
-            return
-        values = rows.astype(np.float64)
-        values[~np.isfinite(values)] = np.nan
-        count = len(values) - np.isnan(values).sum(axis=0)
-        self._smallest = np.fmin(self._smallest, np.fmin.reduce(values))
-        self._largest = np.fmax(self._largest, np.fmax.reduce(values))
-        self._zeros += (values == 0).sum(axis=0)
-        mean = np.nansum(values, axis=0) / np.maximum(count, 1)
-        values -= mean
-        squares = np.nansum(np.square(values, out=values), axis=0)
-        # Deviations from the piece's own mean are joined, as by Chan, Golub and LeVeque: sums of
-        # squares would lose the deviation of columns far from zero.
-        total = np.maximum(self._count + count, 1)
-        step = mean - self._mean
-        self._squares += squares + step**2 * self._count * count / total
-        self._mean += step * count / total
-        self._count += count
-
-    def statistics(self) -> ColumnStatistics:
-        """Returns the statistics of all rows so far."""
-        count = np.where(self._count, self._count, np.nan)
-        return ColumnStatistics(
-            self._count.copy(),
-            self._smallest.copy(),
-            self._largest.copy(),
-            self._mean * (count / count),
-            (self._squares / count) ** 0.5,
-            self._zeros / count,
-        )
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers by name."""
+        names = ("constant", "count", "smallest", "largest", "mean", "deviation", "zeros")
+        return {"overall": self.overall()} | {name: getattr(self, name) for name in names}

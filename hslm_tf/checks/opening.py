@@ -1,54 +1,55 @@
-"""Opens the splits of a data set, and goes on where one of them is broken."""
+"""Opens what a training would read, and goes on where a part of it is broken."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from hslm_tf.checks.caption_scan import CaptionScan
 from hslm_tf.checks.finding import Finding, Severity
 from hslm_tf.config import DataConfig
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.loading import find_splits, load_dataset
 from hslm_tf.images.extraction_config import check_same
+from hslm_tf.text.vocabulary import SPECIAL_WORDS, Vocabulary
 
 
 @dataclass(frozen=True)
 class OpenedSplits:
-    """The splits of a data set."""
+    """The splits that could be opened, and why others could not, or not as training opens them."""
 
     datasets: Mapping[str, RetrievalDataset]
     needed: frozenset[str]
-    findings: tuple[Finding, ...]
+    errors: Mapping[str, Exception]
 
     def severity(self, split: str) -> Severity:
         """Severity of what makes a split useless."""
         return "error" if split in self.needed else "warning"
 
+    def findings(self) -> Iterator[Finding]:
+        """What was refused."""
+        for name, error in self.errors.items():
+            yield Finding(self.severity(name), "split_refused", name, str(error))
+
 
 def open_splits(
     path: str | os.PathLike[str], data: DataConfig, splits: Sequence[str]
 ) -> OpenedSplits:
-    """Opens splits as training does."""
+    """Opens these splits, or else all that there are and those that training needs."""
     names = splits or [data.train_split, data.dev_split, *find_splits(path)]
     needed = frozenset([data.train_split, data.dev_split, data.test_split, *splits])
     datasets, errors = {}, {}
     for name in dict.fromkeys(names):
-        wanted = {"captions_optional": name not in needed}
-        for options in (wanted, {"captions_optional": True, "float64": True}):
+        as_in_training = {"captions_optional": name not in needed}
+        # A split that lacks captions, or is float64, is opened all the same: the rest is checked.
+        for options in (as_in_training, {"captions_optional": True, "float64": True}):
             try:
                 datasets[name] = load_dataset(path, name, **options)
                 break
             except (ValueError, OSError) as error:
                 errors.setdefault(name, error)
-    opened = OpenedSplits(datasets, needed, ())
-    return replace(
-        opened,
-        findings=tuple(
-            Finding(opened.severity(name), "split_refused", name, str(error))
-            for name, error in errors.items()
-        ),
-    )
+    return OpenedSplits(datasets, needed, errors)
 
 
 def compare_splits(opened: OpenedSplits, data: DataConfig) -> Iterator[Finding]:
@@ -59,24 +60,50 @@ def compare_splits(opened: OpenedSplits, data: DataConfig) -> Iterator[Finding]:
     first = datasets.get(data.train_split) or next(iter(datasets.values()))
     for name, dataset in datasets.items():
         if dataset.region_dim != first.region_dim:
-            yield Finding(
-                opened.severity(name),
-                "other_width",
-                name,
+            message = (
                 f"{dataset.source}: region features are {dataset.region_dim} wide, those of "
-                f"{first.source} {first.region_dim}; expected the same",
+                f"{first.source} {first.region_dim}; expected the same"
             )
+            yield Finding(opened.severity(name), "other_width", name, message)
         try:
             check_same(first.extraction, dataset.extraction, first.source, dataset.source)
         except ValueError as error:
-            # Training asks only of dev how it was made.
+            # Training compares dev alone.
             severity: Severity = "error" if name == data.dev_split else "warning"
             yield Finding(severity, "other_extraction", name, str(error))
     if first.name == data.train_split and len(np.unique(first.caption_to_image)) == 1:
-        yield Finding(
-            "warning",
-            "one_image",
-            first.name,
+        message = (
             f"{first.source}: one image has captions, expected two at least: without another image "
-            "no pair has a negative",
+            "no pair has a negative"
         )
+        yield Finding("warning", "one_image", first.name, message)
+
+
+@dataclass(frozen=True)
+class KnownWords:
+    """The vocabulary of a training, and where it comes from."""
+
+    vocabulary: Vocabulary | None = None
+    source: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def known_words(train: CaptionScan | None, data: DataConfig) -> KnownWords:
+    """Reads or builds the vocabulary, as training does."""
+    if data.vocabulary is not None:
+        try:
+            return KnownWords(Vocabulary.load(data.vocabulary), f"words of {data.vocabulary}")
+        except (ValueError, OSError) as error:
+            finding = Finding("error", "broken_vocabulary", data.train_split, str(error))
+            return KnownWords(findings=(finding,))
+    if train is None:
+        return KnownWords()
+    vocabulary, findings = Vocabulary.build(train.split.counts(), data.min_count), ()
+    if len(vocabulary) == len(SPECIAL_WORDS):
+        message = (
+            f"no word occurs {data.min_count} times (--min-count), expected some: a model would "
+            "read all words as <unk>"
+        )
+        findings = (Finding("warning", "empty_vocabulary", data.train_split, message),)
+    source = f"words that occur at least {data.min_count} times in {data.train_split}"
+    return KnownWords(vocabulary, source, findings)

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from hslm_tf.checks.box_scan import BoxReport
 from hslm_tf.checks.caption_scan import CaptionReport
 from hslm_tf.checks.column_statistics import ColumnStatistics
-from hslm_tf.checks.feature_scan import FeatureReport
 from hslm_tf.checks.finding import Finding
 from hslm_tf.checks.overlap import Overlap
+from hslm_tf.checks.region_scan import BoxReport, FeatureReport
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,14 @@ class DatasetReport:
     """What a data set holds."""
 
     source: str
+    # The splits that could be opened.
     splits: Mapping[str, SplitReport]
     overlaps: tuple[Overlap, ...]
+    # Where the vocabulary comes from, and its number of words without the special ones.
     vocabulary: str | None
     vocabulary_size: int | None
     max_tokens: int
+    # Errors first.
     findings: tuple[Finding, ...]
 
     @property
@@ -44,21 +46,19 @@ class DatasetReport:
         return [finding for finding in self.findings if finding.severity == "error"]
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON holds it."""
+        """The report as JSON holds it; None stands for what is not finite."""
         return {"stops_training": bool(self.errors)} | _plain(self)
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value)]
-        plain = {name: _plain(getattr(value, name)) for name in names}
-        if isinstance(value, ColumnStatistics):
-            return {"overall": value.overall(), "constant": _plain(value.constant)} | plain
-        return plain
+    if isinstance(value, ColumnStatistics):
+        value = value.to_dict()
+    elif dataclasses.is_dataclass(value):
+        value = {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
+    elif isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,23 +1,21 @@
 """A report on a data set as tables for people."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from hslm_tf.checks.box_scan import BoxReport
 from hslm_tf.checks.caption_scan import CaptionReport
-from hslm_tf.checks.feature_scan import FeatureReport
-from hslm_tf.checks.occurrences import Occurrences
+from hslm_tf.checks.finding import Occurrences
+from hslm_tf.checks.region_scan import BoxReport, FeatureReport
 from hslm_tf.checks.report import DatasetReport, SplitReport
 from hslm_tf.command_line import printable
 
 _COLUMNS_SHOWN = 3
-# Bins of the histogram of lengths, at most.
-_BINS = 12
-_BAR = 30
+# Bins of the histogram of lengths, at most, and the length of its longest bar.
+_BINS, _BAR = 12, 30
 
 
 def report_tables(report: DatasetReport) -> list[Table]:
@@ -32,23 +30,22 @@ def report_tables(report: DatasetReport) -> list[Table]:
     return tables
 
 
-def _table(title: str, headings: Iterable[str]) -> Table:
+def _table(title: str, headings: Sequence[str]) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
     for number, heading in enumerate(headings):
-        justify = "right" if number else "left"
-        table.add_column(_name(heading), justify=justify, no_wrap=True)
+        table.add_column(_name(heading), justify="right" if number else "left", no_wrap=True)
     return table
 
 
 def _splits(report: DatasetReport) -> Table:
     table = _table("What the splits hold", ["", *report.splits])
-    parts = (
-        [_sizes(split) for split in report.splits.values()],
-        [_features(split.features) for split in report.splits.values()],
-        [_captions(split.captions, report.max_tokens) for split in report.splits.values()],
-        [_boxes(split.boxes) for split in report.splits.values()],
-    )
-    for cells in parts:
+    splits = report.splits.values()
+    for cells in (
+        [_sizes(split) for split in splits],
+        [_features(split.features) for split in splits],
+        [_captions(split.captions, report.max_tokens) for split in splits],
+        [_boxes(split.boxes) for split in splits],
+    ):
         for name in dict.fromkeys(name for each in cells for name in each):
             table.add_row(name, *(each.get(name, "-") for each in cells))
         table.add_section()
@@ -118,14 +115,11 @@ def _columns(report: DatasetReport) -> Table:
     table = _table("Columns with the largest values", headings)
     for name, split in report.splits.items():
         columns = split.features.columns
+        measures = (columns.smallest, columns.largest, columns.mean, columns.deviation)
         for row, column in enumerate(columns.by_magnitude[:_COLUMNS_SHOWN]):
-            measures = (columns.smallest, columns.largest, columns.mean, columns.deviation)
-            table.add_row(
-                "" if row else _name(name),
-                str(column),
-                *(_number(measure[column]) for measure in measures),
-                _share(columns.zeros[column]),
-            )
+            numbers = [_number(measure[column]) for measure in measures]
+            first = "" if row else _name(name)
+            table.add_row(first, str(column), *numbers, _share(columns.zeros[column]))
         table.add_section()
     return table
 
@@ -162,7 +156,7 @@ def _overlaps(report: DatasetReport) -> Table:
 
 
 def _name(split: str) -> str:
-    # Names of splits are those of files.
+    # A split is named after a file, whose name may hold anything.
     return escape(printable(split))
 
 

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from hslm_tf.checks.column_statistics import ColumnMoments
+from hslm_tf.checks.column_statistics import ColumnStatistics
 
 
 def statistics_of(rows, sizes):
-    moments = ColumnMoments(rows.shape[1])
+    statistics = ColumnStatistics(rows.shape[1])
     for piece in np.split(rows, np.cumsum(sizes)):
-        moments.add(piece)
-    return moments.statistics()
+        statistics.add(piece)
+    return statistics
 
 
 @pytest.mark.parametrize("sizes", [(), (1, 1, 7), (40, 0, 30)])
@@ -46,5 +46,5 @@ def test_what_is_not_finite_does_not_count():
 
 
 def test_nothing_at_all():
-    found = ColumnMoments(2).statistics()
+    found = ColumnStatistics(2)
     assert set(found.overall().values()) == {None}
