@@ -240,7 +240,7 @@ def measure_tokens(captions: list[str]) -> dict[str, float]:
     Returns:
         Seconds by what was done.
     """
-    from hslm_tf.text.caption_cache import cached_split
+    from hslm_tf.text.split_captions import cached_split
     from hslm_tf.text.tokenizer import CaptionTokenizer
     from hslm_tf.text.vocabulary import SPECIAL_WORDS
 

@@ -33,7 +33,7 @@ from hslm_tf.runs.splits import Splits
 from hslm_tf.runs.tensorboard_log import TensorBoardLog
 from hslm_tf.runs.training_state import TrainingState
 from hslm_tf.runs.validation import DevRecall
-from hslm_tf.text.caption_cache import cached_split
+from hslm_tf.text.split_captions import cached_split
 from hslm_tf.text.tokenizer import TokenizedCaptions
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.training.averaging import TrainedWeights

@@ -59,7 +59,8 @@ class Vocabulary:
 
     @classmethod
     def build(cls, counts: Mapping[str, int], min_count: int = 4) -> "Vocabulary":
-        """Collects the words that occur at least `min_count` times."""
+        """Collects the words that occur at least `min_count` times, the most frequent first."""
+        # Equal counts in alphabetical order: the ids do not depend on the order of the captions.
         kept = (
             (-count, word)
             for word, count in counts.items()
@@ -137,14 +138,13 @@ def _read_json(path: str | os.PathLike[str]) -> Any:
 def _words_in_order(content: Any) -> list[str]:
     if not isinstance(content, dict):
         raise ValueError(
-            "found " + type(content).__name__ + ", expected an object with word2idx, idx2word, idx"
+            f"found {type(content).__name__}, expected an object with word2idx, idx2word, idx"
         )
-    for key, kind in (("word2idx", dict), ("idx2word", dict), ("idx", int)):
+    for key, kind in {"word2idx": dict, "idx2word": dict, "idx": int}.items():
         if key not in content:
             raise ValueError(f"found the keys {sorted(content)}, expected {key!r} among them")
-        if not isinstance(content[key], kind) or isinstance(content[key], bool):
+        if type(content[key]) is not kind:
             raise ValueError(f"{key!r} is {type(content[key]).__name__}, expected {kind.__name__}")
-
     word_to_id, id_to_word = content["word2idx"], content["idx2word"]
     word_of: dict[int, str] = {}
     for word, index in word_to_id.items():
@@ -155,18 +155,19 @@ def _words_in_order(content: Any) -> list[str]:
                 f"word2idx gives id {index} to {word_of[index]!r} and {word!r}, expected one word"
             )
         word_of[index] = word
-    for index in range(len(word_of)):
+    count = len(word_of)
+    for index in range(count):
         if index not in word_of:
             raise ValueError(
-                f"word2idx has no word with id {index}, expected ids 0 to {len(word_of) - 1} "
-                f"without gaps for its {len(word_of)} words"
+                f"word2idx has no word with id {index}, expected ids 0 to {count - 1} without gaps "
+                f"for its {count} words"
             )
-        if id_to_word.get(str(index)) != word_of[index]:
+        word = id_to_word.get(str(index))
+        if word != word_of[index]:
             raise ValueError(
-                f"idx2word[{str(index)!r}] is {id_to_word.get(str(index))!r}, expected "
-                f"{word_of[index]!r} as in word2idx"
+                f"idx2word['{index}'] is {word!r}, expected {word_of[index]!r} as in word2idx"
             )
-    for key, found in (("idx2word", len(id_to_word)), ("idx", content["idx"])):
-        if found != len(word_of):
-            raise ValueError(f"{key} counts {found} words, expected {len(word_of)} as in word2idx")
-    return [word_of[index] for index in range(len(word_of))]
+    for key, number in (("idx2word", len(id_to_word)), ("idx", content["idx"])):
+        if number != count:
+            raise ValueError(f"{key} counts {number} words, expected {count} as in word2idx")
+    return [word_of[index] for index in range(count)]

@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,6 +14,8 @@ from hslm_tf.data.npy import BROKEN_NPZ, read_member
 # Words without a vector start uniform in +-0.1, as the whole embedding does without a file.
 LARGEST_RANDOM = 0.1
 RANDOM_DEVIATION = LARGEST_RANDOM / 3**0.5
+# word2vec and gensim write the number of vectors and their width.
+_HEADER = re.compile(rb"(\d{1,18}) (\d{1,18})")
 
 
 def load_word_vectors(
@@ -24,11 +27,12 @@ def load_word_vectors(
     """Makes an embedding of a vocabulary from pretrained vectors.
 
     Published vectors are long (GloVe's have a norm near 6), and the self-attention of Eq. 6 is
-    cubic in its input: unchanged, they make a model collapse. So all found values are scaled by one
-    factor to the standard deviation of the random start.
+    cubic in its input: unchanged, they make a model collapse. So one factor scales all
+    values of the file to the standard deviation of the random start.
 
     Args:
-        path: a file that `read_word_vectors` reads.
+        path: text with a word and its numbers on each line (GloVe, word2vec), or a `.npz` with
+            the arrays `words`, strings `[n]`, and `vectors` `[n, width]`.
         words: the V words of the vocabulary, in the order of their ids.
         dim: width of the embedding. Narrower vectors fill its first columns, and the others start
             random.
@@ -40,7 +44,8 @@ def load_word_vectors(
 
     Raises:
         OSError: if the file cannot be read.
-        DataError: if `read_word_vectors` finds a mistake in it.
+        DataError: if vectors are too wide, differ in width or hold values that are not finite, or
+            if their number is not that of the header.
     """
     rng = np.random.default_rng(seed)
     matrix = rng.uniform(-LARGEST_RANDOM, LARGEST_RANDOM, (len(words), dim)).astype(np.float32)
@@ -60,12 +65,11 @@ def load_word_vectors(
 def read_word_vectors(
     path: str | os.PathLike[str], words: Sequence[str], largest_width: int
 ) -> Mapping[int, np.ndarray]:
-    """Looks up the vectors of a vocabulary in a file."""
+    """Looks up the vectors of words, by id, in a text file (GloVe, word2vec) or a `.npz`."""
     name = os.fspath(path)
     wanted = {word.encode(): row for row, word in enumerate(words)}
     vectors: dict[int, np.ndarray] = {}
-    entries = _of_npz(name) if name.endswith(".npz") else _of_text(name)
-    for place, word, values in entries:
+    for place, word, values in _of_npz(name) if name.endswith(".npz") else _of_text(name):
         if len(values) > largest_width:
             raise DataError(
                 f"{place}: vectors of width {len(values)}, expected at most {largest_width} "
@@ -78,32 +82,31 @@ def read_word_vectors(
 
 def _of_text(name: str) -> Iterator[tuple[str, bytes, Sequence[bytes]]]:
     announced = width = None
-    vectors = 0
+    count = 0
     with open(name, "rb") as lines:
         for number, line in enumerate(lines, start=1):
             place = f"{name}, line {number}"
             line = line.rstrip()
             if number == 1:
                 line = line.removeprefix(codecs.BOM_UTF8)
-                if header := _header(line):
-                    announced, width = header
+                if header := _HEADER.fullmatch(line):
+                    announced, width = map(int, header.groups())
                     continue
-            vectors += 1
+            count += 1
             width = width or _width(line)
             if not width:
                 raise DataError(f"{place}: no values, expected a word and its values")
-            if line.count(b" ") != width:
-                # The GloVe files contain words with spaces, such as ". . ."; no token does.
-                if _has_spaced_word(line, width):
-                    continue
+            word, *values = line.rsplit(b" ", width)
+            if len(values) < width or (b" " in word and _is_number(word.split(b" ")[-1])):
                 raise DataError(
                     f"{place}: {line.count(b' ')} values, expected a word and {width} values"
                 )
-            word, *values = line.split(b" ")
-            yield place, word, values
-    if announced not in (None, vectors):
-        raise DataError(f"{name}: {vectors} vectors, expected {announced} as in its first line")
-    if not vectors:
+            # The GloVe files contain words with spaces, such as ". . ."; no token does.
+            if b" " not in word:
+                yield place, word, values
+    if announced not in (None, count):
+        raise DataError(f"{name}: {count} vectors, expected {announced} as in its first line")
+    if not count:
         raise DataError(f"{name}: no vectors, expected lines of a word and its values")
 
 
@@ -128,13 +131,6 @@ def _of_npz(name: str) -> Iterator[tuple[str, bytes, np.ndarray]]:
         yield f"{name}, row {row}", word.encode(), vector
 
 
-def _header(line: bytes) -> tuple[int, int] | None:
-    fields = line.split(b" ")
-    if len(fields) == 2 and all(field.isdigit() and len(field) < 19 for field in fields):
-        return int(fields[0]), int(fields[1])
-    return None
-
-
 def _width(line: bytes) -> int:
     """Number of values on a line whose word may have spaces, or be a number itself."""
     fields = line.split(b" ")[1:]
@@ -143,11 +139,6 @@ def _width(line: bytes) -> int:
         numbers += 1
     # Where there is no number at all, the error names the number of fields.
     return numbers or len(fields)
-
-
-def _has_spaced_word(line: bytes, width: int) -> bool:
-    word = line.rsplit(b" ", width)[0].split(b" ")
-    return len(word) > 1 and not _is_number(word[-1])
 
 
 def _is_number(field: bytes) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from hslm_tf.data import DataError, load_dataset
 from hslm_tf.data.convert import convert
 from hslm_tf.images.listing import list_photographs
-from hslm_tf.text.caption_cache import cache_folder, cached_split
+from hslm_tf.text.split_captions import cache_folder, cached_split
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.text.word_vectors import load_word_vectors
 from tests.data import field_files as field

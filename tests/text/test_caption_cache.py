@@ -3,8 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hslm_tf.text.caption_cache import cache_folder, cached_split
-from hslm_tf.text.split_captions import split_captions
+from hslm_tf.text.split_captions import cache_folder, cached_split, split_captions
 from tests.mutants import mutants
 
 CAPTIONS = ["A dog runs.", "a CAT", "a a a a a a", ""]
@@ -25,7 +24,7 @@ def calls(monkeypatch):
         calls.append(captions)
         return split_captions(captions)
 
-    monkeypatch.setattr("hslm_tf.text.caption_cache.split_captions", counting)
+    monkeypatch.setattr("hslm_tf.text.split_captions.split_captions", counting)
     return calls
 
 
