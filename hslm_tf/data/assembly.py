@@ -1,8 +1,8 @@
 """Makes a dataset of the parts of a split, for every format, and checks that they fit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -11,55 +11,38 @@ from hslm_tf.data.errors import DataError
 from hslm_tf.data.repeated_rows import rows_per_image
 
 Layout = Literal["auto", "per_image", "per_caption"]
-
-
-class Label(Protocol):
-    """Names a part of a split, such as `ims`, in error messages."""
-
-    def __call__(self, part: str, row: int | None = None) -> str:
-        """Names a part, or a row of it."""
+# Names a part of a split, such as `ims`, or a row of the part, in error messages.
+Label = Callable[..., str]
 
 
 def assemble(
-    split: str,
-    regions: Any,
-    captions: list[str] | None,
-    *,
-    label: Label,
-    image_ids: list[str] | None = None,
-    boxes: Any = None,
-    num_regions: Any = None,
-    layout: Layout = "auto",
-    float64: bool = False,
+    split: str, parts: Mapping[str, Any], label: Label, layout: Layout, float64: bool
 ) -> RetrievalDataset:
-    """Builds a dataset; without captions, every row is an image."""
+    """Builds a dataset of `ims` and perhaps `caps`, `ids`, `boxes`, `num_regions`, `features`."""
     if layout not in get_args(Layout):
         raise ValueError(f"layout is one of {get_args(Layout)}. Received: layout={layout!r}")
+    regions, captions = parts["ims"], parts.get("caps", [])
+    ids, boxes, num_regions = (parts.get(part) for part in ("ids", "boxes", "num_regions"))
     _check_regions(regions, label("ims"), float64)
-    rows = regions.shape[0]
-    if captions is None:
-        captions, layout = [], "per_image"
-    else:
+    if "caps" in parts:
         _check_captions(captions, label)
-    repeats = 1
+    else:
+        layout = "per_image"
+    rows, repeats = regions.shape[0], 1
     if layout == "per_caption" and rows != len(captions):
         raise DataError(
             f"{label('ims')} has {rows} rows and {label('caps')} {len(captions)} captions: "
             "the layout per_caption needs one row per caption"
         )
     if layout != "per_image" and rows == len(captions):
-        repeats = rows_per_image(
-            regions, image_ids, source=label("ims"), repeated=layout == "per_caption"
-        )
+        repeats = rows_per_image(regions, ids, label("ims"), repeated=layout == "per_caption")
     image_rows = np.arange(0, rows, repeats)
     images = len(image_rows)
-    counts = _captions_per_image(len(captions), images, image_ids, label)
-    if image_ids is not None:
+    counts = _captions_per_image(len(captions), images, ids, label)
+    if ids is not None:
         if len(set(counts)) > 1:
-            image_ids = [image_ids[end - 1] for end in np.cumsum(counts)]
-        image_ids = _ids_per_image(
-            image_ids, {images, rows, len(captions) or images}, images, label
-        )
+            ids = [ids[end - 1] for end in np.cumsum(counts)]
+        ids = _ids_per_image(ids, {images, rows, len(captions) or images}, images, label)
     if boxes is not None and (boxes.shape != (*regions.shape[:2], 4) or boxes.dtype.kind != "f"):
         raise DataError(
             f"{label('boxes')} is {boxes.dtype} of shape {boxes.shape}, expected floating point "
@@ -74,10 +57,11 @@ def assemble(
         region_features=regions,
         captions=captions,
         caption_to_image=np.repeat(np.arange(images, dtype=np.int32), counts),
-        image_ids=image_ids,
+        image_ids=ids,
         boxes=boxes,
         num_regions=num_regions,
         image_rows=image_rows,
+        extraction=parts.get("features"),
     )
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,35 +38,21 @@ def load_hdf5(
                 f"{path}:/{split} lacks {', '.join(missing)}; it holds "
                 f"{', '.join(group) or 'nothing'}"
             )
-        texts = {
-            part: read_strings(dataset_at(file, f"{split}/{part}"), label(part))
-            for part in ("caps", "ids", "features")
-            if part in group
-        }
-        num_regions = None
-        if "num_regions" in group:
-            counts = dataset_at(file, f"{split}/num_regions")
-            if counts.ndim != 1:
-                raise DataError(
-                    f"{label('num_regions')} has shape {counts.shape}, expected one axis"
-                )
-            num_regions = counts[()]
-        has_boxes = "boxes" in group
-    dataset = assemble(
-        split,
-        open_rows(path, f"{split}/ims"),
-        texts.get("caps"),
-        label=label,
-        image_ids=texts.get("ids"),
-        boxes=open_rows(path, f"{split}/boxes") if has_boxes else None,
-        num_regions=num_regions,
-        layout=layout,
-        float64=float64,
-    )
-    if "features" in texts:
-        extraction = parse_object("\n".join(texts["features"]), label("features"))
-        return replace(dataset, extraction=extraction)
-    return dataset
+        parts = {}
+        for part in group:
+            key = f"{split}/{part}"
+            if part in ("ims", "boxes"):
+                parts[part] = open_rows(path, key)
+            elif part in ("caps", "ids", "features"):
+                parts[part] = read_strings(dataset_at(file, key), label(part))
+            elif part == "num_regions":
+                counts = dataset_at(file, key)
+                if counts.ndim != 1:
+                    raise DataError(f"{label(part)} has shape {counts.shape}, expected one axis")
+                parts[part] = counts[()]
+    if "features" in parts:
+        parts["features"] = parse_object("\n".join(parts["features"]), label("features"))
+    return assemble(split, parts, label, layout, float64)
 
 
 def hdf5_splits(path: str | os.PathLike[str]) -> list[str]:

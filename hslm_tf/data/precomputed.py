@@ -1,7 +1,6 @@
 """The field's precomputed format: one folder, `{split}_ims.npy` and text files beside it."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +14,21 @@ from hslm_tf.data.json_object import read_object, write_object
 from hslm_tf.data.npy import map_array, open_rows, write_array
 from hslm_tf.data.text_lines import line_place, read_captions, read_lines, write_captions
 
-_EXTENSIONS = {
-    "caps": "txt",
-    "ids": "txt",
-    "boxes": "npy",
-    "num_regions": "npy",
-    "features": "json",
-    "ims": "npy",
+# Endings and readers of the parts. The features come last, here and wherever files are moved: a
+# split is there when its features are.
+_PARTS = {
+    "caps": ("txt", read_captions),
+    "ids": ("txt", read_lines),
+    "boxes": ("npy", open_rows),
+    "num_regions": ("npy", map_array),
+    "features": ("json", read_object),
+    "ims": ("npy", open_rows),
 }
 
 
 def precomputed_paths(folder: str | os.PathLike[str], split: str) -> dict[str, Path]:
     """The files of a split, optional ones included."""
-    return {
-        part: Path(folder) / f"{split}_{part}.{extension}"
-        for part, extension in _EXTENSIONS.items()
-    }
+    return {part: Path(folder) / f"{split}_{part}.{end}" for part, (end, _) in _PARTS.items()}
 
 
 def precomputed_splits(folder: str | os.PathLike[str]) -> list[str]:
@@ -47,7 +45,7 @@ def load_precomputed(
 ) -> RetrievalDataset:
     """Opens a split in the precomputed format of VSE++, SCAN and SGRAF."""
     paths = precomputed_paths(folder, split)
-    there = {part: path for part, path in paths.items() if path.is_file()}
+    there = [part for part, path in paths.items() if path.is_file()]
     required = ("ims",) if captions_optional else ("ims", "caps")
     if missing := [paths[part].name for part in required if part not in there]:
         raise DataError(f"{folder} lacks {', '.join(missing)}; it holds {folder_listing(folder)}")
@@ -58,20 +56,8 @@ def load_precomputed(
             return str(path)
         return line_place(path, row) if path.suffix == ".txt" else f"{path}, row {row}"
 
-    dataset = assemble(
-        split,
-        open_rows(paths["ims"]),
-        read_captions(paths["caps"]) if "caps" in there else None,
-        label=label,
-        image_ids=read_lines(paths["ids"]) if "ids" in there else None,
-        boxes=open_rows(paths["boxes"]) if "boxes" in there else None,
-        num_regions=map_array(paths["num_regions"]) if "num_regions" in there else None,
-        layout=layout,
-        float64=float64,
-    )
-    if "features" in there:
-        return replace(dataset, extraction=read_object(paths["features"]))
-    return dataset
+    parts = {part: _PARTS[part][1](paths[part]) for part in there}
+    return assemble(split, parts, label, layout, float64)
 
 
 def write_precomputed(

@@ -15,9 +15,7 @@ _PLACES = 16
 _RARE = 8
 
 
-def rows_per_image(
-    regions: Any, ids: list[str] | None, *, source: str, repeated: bool = False
-) -> int:
+def rows_per_image(regions: Any, ids: list[str] | None, source: str, repeated: bool = False) -> int:
     """Finds how often the row of every image is repeated; `repeated` says that it is."""
     rows = regions.shape[0]
     by_ids = _rows_per_id(ids, rows)

@@ -159,7 +159,7 @@ def test_few_rows_are_read(repeats):
     regions = Numbered(145_000 // repeats * repeats, repeats)
     if repeats == 145_000:
         with pytest.raises(DataError, match="all 145000 rows"):
-            rows_per_image(regions, None, source="file")
+            rows_per_image(regions, None, "file")
     else:
-        assert rows_per_image(regions, None, source="file") == repeats
+        assert rows_per_image(regions, None, "file") == repeats
     assert regions.read < 250

@@ -78,10 +78,12 @@ def read_root_hdf5(path: Path) -> Iterator[Image]:
         swapped = ranges is None and _is_swapped(shape, boxes)
         if boxes is not None:
             _check_boxes(boxes, shape, swapped)
-        if ranges is None:
-            counts = _counts(file, images, longest=shape[2] if swapped else shape[1])
-        else:
+        if ranges is not None:
             counts = ranges[:, 1] - ranges[:, 0]
+        else:
+            longest = shape[2] if swapped else shape[1]
+            counts = _numbers(file, _COUNT_KEYS, images, longest, whole=True)
+            counts = np.full(images, longest) if counts is None else counts
         ids = _ids(file, images)
         arrays = _Arrays(
             regions=open_rows(path, features.name[1:]),
@@ -141,39 +143,32 @@ def _ranges(file: h5py.File, shape: tuple[int, ...]) -> np.ndarray | None:
     return ranges
 
 
-def _numbers(file: h5py.File, keys: Sequence[str], images: int) -> np.ndarray | None:
+def _numbers(
+    file: h5py.File, keys: Sequence[str], images: int, largest: float, whole: bool = False
+) -> np.ndarray | None:
+    """One number per image, more than 0."""
     values = _find(file, keys)
     if values is None:
         return None
     if values.dtype.kind not in "iuf" or values.size != images:
         raise DataError(f"{_described(values)}, expected a number for each of the {images} images")
-    return values[()].reshape(images)
-
-
-def _counts(file: h5py.File, images: int, longest: int) -> np.ndarray:
-    counts = _numbers(file, _COUNT_KEYS, images)
-    if counts is None:
-        return np.full(images, longest)
-    bad = ~((counts >= 1) & (counts <= longest) & (counts % 1 == 0))
-    if bad.any():
-        row = np.argmax(bad)
+    numbers = values[()].reshape(images)
+    good = (numbers > 0) & (numbers <= largest) & ((numbers % 1 == 0) | (not whole))
+    if not good.all():
+        row = np.argmin(good)
+        expected = f"1 to {largest}" if whole else "a positive number"
         raise DataError(
-            f"{file.filename}, row {row}: {counts[row]} regions, expected 1 to {longest}"
+            f"{file.filename}:{values.name}, row {row}: {numbers[row]}, expected {expected}"
         )
-    return counts
+    return numbers
 
 
 def _sizes(file: h5py.File, images: int) -> np.ndarray | None:
-    sides = [_numbers(file, keys, images) for keys in (_WIDTH_KEYS, _HEIGHT_KEYS)]
+    largest = np.finfo(np.float32).max
+    sides = [_numbers(file, keys, images, largest) for keys in (_WIDTH_KEYS, _HEIGHT_KEYS)]
     if any(side is None for side in sides):
         return None
-    sizes = np.stack(sides, axis=1).astype(np.float32)
-    bad = ~((sizes > 0) & np.isfinite(sizes)).all(axis=1)
-    if bad.any():
-        row = np.argmax(bad)
-        width, height = sizes[row]
-        raise DataError(f"{file.filename}, row {row}: the image is {width:g} x {height:g}")
-    return sizes
+    return np.stack(sides, axis=1).astype(np.float32)
 
 
 def _is_swapped(shape: tuple[int, ...], boxes: h5py.Dataset | None) -> bool:

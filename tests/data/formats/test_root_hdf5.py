@@ -124,11 +124,11 @@ BROKEN = {
     ),
     "no size": (
         {"image_features": FEATURES, "widths": [1, 0, 1], "heights": [1, 2, 1]},
-        "train36.hdf5, row 1: the image is 0 x 2",
+        "train36.hdf5:/widths, row 1: 0, expected a positive number",
     ),
     "too many regions": (
         {"image_features": FEATURES, "num_boxes": [1, 2, 6]},
-        "train36.hdf5, row 2: 6 regions, expected 1 to 5",
+        "train36.hdf5:/num_boxes, row 2: 6, expected 1 to 5",
     ),
 }
 
