@@ -18,6 +18,11 @@ def npy(descr="<f4", shape="(3, 2, 4)", order="False", version=1, size=FEATURES.
 
 HEADERS = {
     "more than it says": (npy("'<f4'", "(3, 2, 3)"), "has a damaged header or a foreign end"),
+    "something behind": (npy("'<f4'") + b"more", "damaged header or a foreign end: .* expected"),
+    "cut": (npy("'<f4'")[:-8], "is truncated: .* bytes, expected"),
+    "nothing": (b"", "is not a .npy array"),
+    "a beginning": (b"\x93NUMPY\x01\x00", "is not a .npy array"),
+    "text": (b"not an array at all", "is not a .npy array"),
     "negative": (npy("'<f4'", "(3, -2, 4)"), "is not a .npy array: its shape is"),
     "huge": (npy("'<f4'", "(4611686018427387904, 4, 4)"), "is truncated: .* bytes, expected 295"),
     "beyond 64 bits": (npy("'<f4'", f"({10**30}, 2, 4)"), "is truncated"),
@@ -96,7 +101,14 @@ def endless(key, shape, dtype="f4"):
     return write
 
 
+def a_group(file):
+    whole(file)
+    del file["train/ims"]
+    file.create_group("train/ims")
+
+
 PARTS = {
+    "a group": (a_group, "/train/ims is a group"),
     "empty features": (replaced("train/ims", h5py.Empty("f4")), "/train/ims is empty: it has no"),
     "empty captions": (replaced("train/caps", h5py.Empty("f4")), "/train/caps is empty"),
     "one caption": (replaced("train/caps", "text"), "/train/caps is object of shape"),

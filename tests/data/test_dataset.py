@@ -33,14 +33,6 @@ def test_padding_is_neither_checked_nor_returned(tmp_path):
     np.testing.assert_array_equal(mask[0], [True, True, False, False])
 
 
-def test_non_finite_boxes_are_named(tmp_path):
-    boxes = np.zeros((IMAGES, REGIONS, 4), np.float32)
-    boxes[3, 0, 2] = np.nan
-    dataset = load_dataset(write_split(tmp_path, boxes=boxes), "train")
-    with pytest.raises(DataError, match=r"row 3: boxes of region 0 hold nan in column 2"):
-        dataset.read_boxes(np.array([3]))
-
-
 def test_subset(tmp_path):
     dataset = load_dataset(write_split(tmp_path), "train")
     part = dataset.subset(2, 4)

@@ -33,15 +33,6 @@ def test_reads_what_the_precomputed_format_holds(path):
         np.testing.assert_array_equal(ours.read_boxes(images), theirs.read_boxes(images))
 
 
-def test_rows_repeated_per_caption_are_recognized(path):
-    replace_part(path, "ims", np.repeat(np.random.rand(6, 2, 3).astype("f4"), 5, axis=0))
-    replace_part(path, "boxes", None)
-    replace_part(path, "num_regions", None)
-    assert load_dataset(path, "train").num_images == 6
-    replace_part(path, "ids", None)
-    assert load_dataset(path, "train", "per_image").num_images == 30
-
-
 def test_many_threads_and_a_forked_child(path):
     dataset = load_dataset(path, "train")
     expected = dataset.read_images(np.arange(IMAGES))[0]
@@ -77,22 +68,6 @@ def test_broken_parts(path, case):
     replace_part(path, part, value)
     with pytest.raises(DataError, match=message):
         load_dataset(path, "train")
-
-
-def test_part_that_is_a_group(path):
-    replace_part(path, "ims", None)
-    with h5py.File(path, "a") as file:
-        file["train"].create_group("ims")
-    with pytest.raises(DataError, match="/train/ims is a group"):
-        load_dataset(path, "train")
-
-
-def test_non_finite_features_are_named_when_read(path):
-    regions = np.zeros((6, 4, 3), np.float32)
-    regions[5, 0, 2] = np.nan
-    replace_part(path, "ims", regions)
-    with pytest.raises(DataError, match=r"data.h5:/train/ims, row 5: features of region 0"):
-        load_dataset(path, "train").read_images(np.array([5, 1]))
 
 
 def test_unreadable_files(path):

@@ -71,15 +71,6 @@ def test_values_compress_as_far_as_gzip_can(tmp_path):
         load_dataset(path, "train")
 
 
-def test_features_that_were_never_written(tmp_path):
-    path = tmp_path / "a.h5"
-    with h5py.File(path, "w") as file:
-        file["train/caps"] = ["a"] * 100
-        file.create_dataset("train/ims", (100, 36, 2048), "f4")
-    with pytest.raises(DataError, match="a.h5:/train/ims has shape .*, more than a file of"):
-        load_dataset(path, "train")
-
-
 def test_a_chunk_that_no_memory_holds(tmp_path):
     """One row is asked for, but a chunk is unpacked as a whole."""
     path = tmp_path / "a.h5"
@@ -103,14 +94,6 @@ def test_groups_of_the_newest_form_are_read(tmp_path):
     with h5py.File(path, "w", libver="latest") as file:
         file["train/ims"], file["train/caps"] = FEATURES, captions_of()
     assert load_dataset(path, "train").captions == captions_of()
-
-
-def test_a_file_behind_a_user_block_is_read(tmp_path):
-    path = tmp_path / "a.h5"
-    with h5py.File(path, "w", userblock_size=512) as file:
-        file["train/ims"], file["train/caps"] = FEATURES, captions_of()
-    dataset = load_dataset(path, "train")
-    np.testing.assert_array_equal(dataset.read_images(np.arange(6))[0], FEATURES)
 
 
 def test_a_link_to_another_file_is_not_even_opened(tmp_path):

@@ -42,13 +42,6 @@ def test_captions_per_image_and_types(tmp_path, per_image, dtype):
     assert dataset.read_boxes(np.arange(5)) is None
 
 
-def test_windows_line_endings_and_no_last_newline(tmp_path):
-    write_split(tmp_path)
-    text = b"\xef\xbb\xbf" + "\r\n".join(captions_of()).encode()
-    (tmp_path / "train_caps.txt").write_bytes(text)
-    assert load_dataset(tmp_path, "train").captions == captions_of()
-
-
 def test_line_separators_of_unicode_stay_in_the_caption(tmp_path):
     captions = captions_of()
     captions[2] = "one\u2028line\x85still\x0cone"
@@ -98,24 +91,10 @@ def test_broken_parts(tmp_path, case):
         load_dataset(write_split(tmp_path, **parts), "train")
 
 
-def test_wrong_utf8(tmp_path):
-    write_split(tmp_path)
-    (tmp_path / "train_caps.txt").write_bytes(b"fine\ncaf\xe9\n")
-    with pytest.raises(DataError, match=r"train_caps.txt, line 2: byte 0xe9 at column 4"):
-        load_dataset(tmp_path, "train")
-
-
 def test_empty_caption_file(tmp_path):
     write_split(tmp_path)
     (tmp_path / "train_caps.txt").write_bytes(b"")
     with pytest.raises(DataError, match="train_caps.txt has no captions"):
-        load_dataset(tmp_path, "train")
-
-
-def test_truncated_array(tmp_path):
-    path = write_split(tmp_path) / "train_ims.npy"
-    path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(DataError, match=r"train_ims.npy is truncated: 408 bytes, expected 416"):
         load_dataset(tmp_path, "train")
 
 
@@ -128,26 +107,6 @@ def test_a_header_whose_length_is_damaged(tmp_path, length):
     content[8] = length
     path.write_bytes(content)
     with pytest.raises(DataError, match="train_ims.npy (has a damaged header|is not a .npy)"):
-        load_dataset(tmp_path, "train")
-
-
-def test_an_array_with_something_behind_it(tmp_path):
-    path = write_split(tmp_path) / "train_ims.npy"
-    path.write_bytes(path.read_bytes() + b"more")
-    with pytest.raises(DataError, match=r"has a damaged header or a foreign end: 420 bytes, expe"):
-        load_dataset(tmp_path, "train")
-
-
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"not an array at all"])
-def test_not_an_array(tmp_path, content):
-    (write_split(tmp_path) / "train_ims.npy").write_bytes(content)
-    with pytest.raises(DataError, match="train_ims.npy is not a .npy array"):
-        load_dataset(tmp_path, "train")
-
-
-def test_array_of_objects(tmp_path):
-    write_split(tmp_path, ims=np.array([None, 1]))
-    with pytest.raises(DataError, match="train_ims.npy holds Python objects"):
         load_dataset(tmp_path, "train")
 
 

@@ -41,19 +41,6 @@ def test_npz_equals_text(tmp_path):
         np.testing.assert_array_equal(actual, expected)
 
 
-def test_found_vectors_get_the_deviation_of_the_random_start(tmp_path):
-    rng = np.random.default_rng(0)
-    published = 5 * rng.normal(size=(2, 50))
-    text = "\n".join(
-        f"{word} {' '.join(map(str, vector))}"
-        for word, vector in zip(("dog", "cat"), published, strict=True)
-    )
-    matrix, found = load_word_vectors(written(tmp_path, text), WORDS, dim=50)
-    assert matrix[found].std() == pytest.approx(0.1 / 3**0.5, rel=1e-4)
-    assert_scaled(matrix[found], published)
-    assert np.abs(matrix[~found]).max() <= 0.1
-
-
 def test_narrower_vectors_fill_the_first_columns(tmp_path):
     path = written(tmp_path, "dog 1 2\ncat 3 4\n")
     matrix, found = load_word_vectors(path, WORDS, dim=5)

@@ -85,6 +85,7 @@ BROKEN = {
     "no box": ({"x": X, "num_bbox": 0}, "b.npz: num_bbox is 0, expected 1 to 2"),
     "a list of counts": ({"x": X, "num_bbox": [1, 2]}, r"num_bbox is int64 of shape \(2,\)"),
     "no size": ({"x": X, "image_w": 0, "image_h": 5}, "b.npz: the image is 0 x 5"),
+    "an endless size": ({"x": X, "image_w": 1e300, "image_h": 5}, "b.npz: the image is inf x 5"),
     "another width": ({"x": X[:, :2]}, "b.npz has 2 numbers a region without boxes, but .*a.npz 3"),
     "boxes of some": ({"x": X, "bbox": X}, "b.npz has 3 numbers a region with boxes, but .*a.npz"),
 }

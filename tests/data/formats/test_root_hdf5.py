@@ -97,6 +97,14 @@ BROKEN = {
         {"image_features": FEATURES, "image_bb": FEATURES[0]},
         r"/image_bb is float32 of shape \(5, 8\), expected 4 numbers for each box",
     ),
+    "a number for boxes": (
+        {"image_features": FEATURES, "image_bb": np.float32(3)},
+        "/image_bb is float32 .* expected 4 numbers for each box",
+    ),
+    "no columns": (
+        {"image_features": FEATURES[0, :, :0], "pos_boxes": [[0, 2], [2, 5]]},
+        r"train36.hdf5: the features have shape \(5, 0\): it is empty",
+    ),
     "a range that leaves": (
         {"image_features": FEATURES[0], "pos_boxes": [[0, 2], [2, 6]]},
         r"pos_boxes: row 1 is \[2, 6\], expected ranges of the 5 rows",
