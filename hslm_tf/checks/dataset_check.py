@@ -4,16 +4,18 @@ import os
 from collections.abc import Sequence
 from itertools import combinations
 
+import numpy as np
 from tqdm import tqdm
 
 from hslm_tf.checks.caption_scan import CaptionScan
 from hslm_tf.checks.finding import Finding
 from hslm_tf.checks.findings import overlap_findings, split_findings
+from hslm_tf.checks.fingerprints import Fingerprints, shared
 from hslm_tf.checks.opening import compare_splits, known_words, open_splits
-from hslm_tf.checks.overlap import ScannedSplit, overlap_of
 from hslm_tf.checks.region_scan import scan_boxes, scan_features
-from hslm_tf.checks.report import DatasetReport, SplitReport
+from hslm_tf.checks.report import DatasetReport, Overlap, SplitReport
 from hslm_tf.config import DataConfig, ModelConfig
+from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.text.vocabulary import SPECIAL_WORDS
 
 
@@ -33,21 +35,21 @@ def check_dataset(
     }
     known = known_words(scans.get(data.train_split), data)
     reports: dict[str, SplitReport] = {}
-    scanned: list[ScannedSplit] = []
+    scanned: list[tuple[RetrievalDataset, Fingerprints, CaptionScan | None]] = []
     total = sum(dataset.num_images for dataset in opened.datasets.values())
     with tqdm(total=total, unit=" images", disable=None if progress else True) as bar:
         for name, dataset in opened.datasets.items():
             bar.set_description(name)
             features, images = scan_features(dataset, bar.update)
             scan = scans.get(name)
-            scanned.append(ScannedSplit(dataset, images, scan))
+            scanned.append((dataset, images, scan))
             reports[name] = SplitReport(
                 source=dataset.source,
                 features=features,
                 captions=scan and scan.report(max_tokens, known.vocabulary),
                 boxes=None if dataset.boxes is None else scan_boxes(dataset),
             )
-    overlaps = tuple(overlap_of(later, earlier) for earlier, later in combinations(scanned, 2))
+    overlaps = tuple(_overlap(*later, *earlier) for earlier, later in combinations(scanned, 2))
     findings: list[Finding] = [*opened.findings(), *compare_splits(opened, data), *known.findings]
     for name, report in reports.items():
         findings += split_findings(name, report, opened.severity(name), max_tokens)
@@ -62,3 +64,30 @@ def check_dataset(
         max_tokens=max_tokens,
         findings=tuple(sorted(findings, key=lambda finding: finding.severity)),
     )
+
+
+def _overlap(
+    split: RetrievalDataset,
+    images: Fingerprints,
+    captions: CaptionScan | None,
+    other: RetrievalDataset,
+    other_images: Fingerprints,
+    other_captions: CaptionScan | None,
+) -> Overlap:
+    overlap = Overlap(split.name, other.name)
+    if captions is not None and other_captions is not None:
+        pairs = shared(captions.fingerprints, other_captions.fingerprints)
+        overlap.captions.add(
+            pairs.items,
+            lambda caption: f"{captions.place(caption)}, as caption {pairs.others[0]}",
+        )
+    if split.image_ids is not None and other.image_ids is not None:
+        ids = set(other.image_ids)
+        same = np.flatnonzero([image_id in ids for image_id in split.image_ids])
+        overlap.ids.add(same, lambda image: f"image {split.image_ids[image]!r}")
+    twins = shared(images, other_images)
+    overlap.images.add(
+        twins.items,
+        lambda image: f"{split.place_of(image)}, as {other.place_of(int(twins.others[0]))}",
+    )
+    return overlap

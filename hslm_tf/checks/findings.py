@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from hslm_tf.checks.finding import Finding, Severity
-from hslm_tf.checks.overlap import Overlap
 from hslm_tf.checks.region_scan import FeatureReport
-from hslm_tf.checks.report import SplitReport
+from hslm_tf.checks.report import Overlap, SplitReport
 
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 # By the kind of the finding: the field that counts it, what is counted, and what is expected.
@@ -22,7 +21,7 @@ _FEATURES: _Counted = {
     "zero_regions": (
         "zero_regions",
         "regions of zeros",
-        "features, and padding that num_regions tells",
+        "features; num_regions says which regions are padding",
     ),
     "repeated_images": (
         "repeated_images",

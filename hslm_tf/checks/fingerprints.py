@@ -23,8 +23,8 @@ class Pairs(NamedTuple):
 
 def fingerprints_of(contents: Iterable[bytes]) -> np.ndarray:
     """Fingerprints of byte strings, uint64."""
-    # 64 bits: among the four million regions of MS-COCO, the chance that any two different ones are
-    # taken for the same is one in two million.
+    # 64 bits: the chance that any two different regions among the four million of MS-COCO have the
+    # same fingerprint is one in two million.
     hashes = (hashlib.blake2b(content, digest_size=8).digest() for content in contents)
     return np.frombuffer(b"".join(hashes), np.uint64)
 

@@ -3,15 +3,14 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from hslm_tf.checks.caption_scan import CaptionReport
 from hslm_tf.checks.column_statistics import ColumnStatistics
-from hslm_tf.checks.finding import Finding
-from hslm_tf.checks.overlap import Overlap
+from hslm_tf.checks.finding import Finding, Occurrences
 from hslm_tf.checks.region_scan import BoxReport, FeatureReport
 
 
@@ -23,6 +22,17 @@ class SplitReport:
     features: FeatureReport
     captions: CaptionReport | None
     boxes: BoxReport | None
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Captions and images of a split that are in another, which comes before it."""
+
+    split: str
+    other: str
+    captions: Occurrences = field(default_factory=Occurrences)
+    ids: Occurrences = field(default_factory=Occurrences)
+    images: Occurrences = field(default_factory=Occurrences)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Gives a draft to write to, which becomes the file when the block ends without an error."""
+    """A draft of a file or a folder, which takes its place when the block ends without an error."""
     # Nobody can guess the name and put a link there that would be written through.
     draft = path.with_name(f"draft-{os.getpid()}-{secrets.token_hex(8)}-{path.name}")
     with naming(path, draft):
@@ -27,12 +27,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: str | os.PathLike[str], draft: Path | None = None) -> Iterator[None]:
-    """Names the file that is written in errors of the system, such as that the disk is full."""
+    """Names the file, not its draft, in errors of the system such as a full disk."""
     try:
         yield
     except OSError as error:
-        named = error.filename
-        if named is not None and (draft is None or str(draft) not in str(named)):
+        name = error.filename
+        if name is not None and (draft is None or str(draft) not in str(name)):
             raise
         if error.errno is None:
             # NumPy counts what it could not write.

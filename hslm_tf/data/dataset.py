@@ -150,7 +150,7 @@ class RetrievalDataset:
 
     def _read(self, array: Any, images: np.ndarray, mask: np.ndarray, what: str) -> np.ndarray:
         rows = self.image_rows[images]
-        # A float64 that float32 cannot hold becomes infinity, and is told below.
+        # A float64 that float32 cannot hold becomes infinity, an error below.
         with np.errstate(over="ignore"):
             values = np.asarray(array[rows], np.float32)
         if self.num_regions is not None:

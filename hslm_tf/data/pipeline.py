@@ -112,13 +112,13 @@ def training_batches(
         order = tf.numpy_function(next_order, [], tf.int64, stateful=True)
         return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, [None]))
 
-    # Batches are large, so only one is made while another is ready. Without `num_parallel_calls`
-    # tf.data would make as many at once as there are cores.
+    # Batches are large: one is read while another waits. Without `num_parallel_calls` tf.data would
+    # read one on every core.
     batches = (
         tf.data.Dataset.range(1)
         .flat_map(captions_of_next_epoch)
         .batch(batch_size)
         .map(batch, num_parallel_calls=1, deterministic=True)
     )
-    made = steps_per_epoch(dataset, batch_size) - start_step
-    return batches.apply(tf.data.experimental.assert_cardinality(made)).prefetch(1)
+    count = steps_per_epoch(dataset, batch_size) - start_step
+    return batches.apply(tf.data.experimental.assert_cardinality(count)).prefetch(1)

@@ -29,7 +29,7 @@ def rows_per_image(regions: Any, ids: list[str] | None, source: str, repeated: b
             return by_ids
         raise DataError(
             f"{source}: all {rows} rows are identical, so it is unclear how many images they are; "
-            "ids would tell, or the layout per_image"
+            "ids would say so, or the layout per_image"
         )
     # The largest number at whose multiples every run begins and ends. Ids may say a smaller one:
     # neighbouring images may show the same photograph.
@@ -48,7 +48,7 @@ def _usual_length(runs: list[range], rows: int, source: str, repeated: bool) -> 
     if repeated and usual == 1:
         raise DataError(
             f"{source}: most rows differ from the next one, as row {one[0]} does: the layout "
-            "per_caption needs identical rows for every image, or ids that tell them"
+            "per_caption needs identical rows for every image, or ids"
         )
     if repeated and rows % usual == 0:
         return usual

@@ -78,7 +78,7 @@ def _apply(rules: tuple[tuple[str, str], ...], text: tf.Tensor) -> tf.Tensor:
 
 
 def string_tensor(captions: Sequence[str | bytes] | tf.Tensor) -> tf.Tensor:
-    """Makes a tensor of captions, whatever is in them."""
+    """Makes a tensor of captions; a lone surrogate becomes bytes that are not UTF-8."""
     if not tf.is_tensor(captions) and not isinstance(captions, str | bytes):
         captions = [
             caption.encode("utf-8", "surrogatepass") if isinstance(caption, str) else caption

@@ -24,7 +24,7 @@ class TokenizedCaptions:
         return len(self.offsets) - 1
 
     def padded(self, rows: np.ndarray) -> np.ndarray:
-        """Token ids of some captions as a matrix."""
+        """Token ids of some captions as a matrix, 0 (`<pad>`) after the last token."""
         rows = np.asarray(rows, np.int64)
         starts = self.offsets[rows]
         lengths = self.offsets[rows + 1] - starts

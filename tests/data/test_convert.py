@@ -1,5 +1,6 @@
 import threading
 
+import h5py
 import numpy as np
 import pytest
 
@@ -84,6 +85,27 @@ def test_feature_types(tmp_path):
     write_split(source, full=False, ims=regions / 10)
     convert_to("hdf5", source, tmp_path, dtype="float16")
     assert load_dataset(tmp_path / "data.h5", "train").region_features.dtype == np.float16
+
+
+def test_float64(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(3, 2, 4))
+    np.save(tmp_path / "train_ims.npy", rows)
+    (tmp_path / "train_caps.txt").write_text("a\nb\nc\n")
+    with pytest.raises(DataError, match="is float64, .*`python -m hslm_tf.convert SOURCE TARGET`"):
+        load_dataset(tmp_path, "train")
+    convert(tmp_path, tmp_path / "out", progress=False)
+    converted = np.load(tmp_path / "out" / "train_ims.npy")
+    assert converted.dtype == np.float32
+    np.testing.assert_array_equal(converted, rows.astype(np.float32))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["train/ims"], file["train/caps"] = rows, ["a", "b", "c"]
+    convert(tmp_path / "a.h5", tmp_path / "b.h5", progress=False, dtype="float16")
+    with h5py.File(tmp_path / "b.h5") as file:
+        np.testing.assert_array_equal(file["train/ims"][()], rows.astype(np.float16))
+    rows[1, 0, 2] = 1e300
+    np.save(tmp_path / "train_ims.npy", rows)
+    with pytest.raises(DataError, match="train_ims.npy, row 1: features of region 0 hold inf"):
+        convert(tmp_path, tmp_path / "out", overwrite=True, progress=False)
 
 
 @pytest.mark.parametrize("kind", PLACES)

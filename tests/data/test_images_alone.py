@@ -31,11 +31,3 @@ def test_images_alone_open_where_captions_are_optional(tmp_path, target, layout)
     images = np.arange(alone.num_images)
     for found, wanted in zip(alone.read_images(images), expected.read_images(images), strict=True):
         np.testing.assert_array_equal(found, wanted)
-
-
-def test_an_empty_file_of_ids_is_named(tmp_path):
-    folder = write_split(tmp_path)
-    (folder / "train_caps.txt").unlink()
-    (folder / "train_ids.txt").write_text("")
-    with pytest.raises(DataError, match="train_ids.txt has 0 ids, expected 6"):
-        load_dataset(folder, "train", captions_optional=True)

@@ -19,7 +19,7 @@ from hslm_tf.images.photographs import ImageError, decode_photograph
 from hslm_tf.report.training_log import read_log
 from hslm_tf.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from hslm_tf.text.word_vectors import load_word_vectors
-from tests.fuzz.kinds import Kind
+from tests.fuzz.kinds import DATASETS, Kind
 from tests.images import pictures
 
 WORDS = (*SPECIAL_WORDS, "dog", "naïve", "cat", "runs")
@@ -210,3 +210,4 @@ OTHERS = (
     Kind("plan of Beam", _write_plan, ("plan.json",), _read_plan, checked=True),
     Kind("state of an extraction", _write_state, ("state.json",), _read_state),
 )
+KINDS = {kind.name: kind for kind in (*DATASETS, *OTHERS)}

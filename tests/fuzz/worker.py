@@ -16,9 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.all_kinds import KINDS
-from tests.fuzz.kinds import Kind
-from tests.fuzz.whole import same
+from tests.fuzz.kinds import Kind, same
+from tests.fuzz.other_kinds import KINDS
 from tests.mutants import mutants, spliced
 
 LARGEST = 1 << 30

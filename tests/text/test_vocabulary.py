@@ -117,12 +117,6 @@ def test_a_file_that_is_not_utf8(tmp_path):
         Vocabulary.load(path)
 
 
-def test_a_byte_order_mark(tmp_path):
-    path = tmp_path / "vocab.json"
-    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(content("dog")).encode())
-    assert Vocabulary.load(path).words == (*SPECIAL_WORDS, "dog")
-
-
 def released_class(module: str, words: dict) -> object:
     """What SCAN pickles: an object of a class `Vocabulary` that this package does not have."""
     released = type("Vocabulary", (), {"__module__": module})

@@ -107,7 +107,7 @@ class Foreign:
         return self._captions.read(split)
 
     def _files(self, split: str) -> list[FeatureFile]:
-        # Features called as the split belong to it alone, whatever else lies beside.
+        # Features called as the split belong to it alone, even where others lie beside.
         places = [self._path / f"{split}{end}" for end in (".tsv", ".hdf5", ".h5", "")]
         by_split = [files for path in places if (files := list(feature_files(path)))]
         if len(by_split) > 1:

@@ -91,10 +91,10 @@ def read_karpathy(path: Path) -> KarpathyFile:
     content = parse_json(path.read_bytes(), str(path))
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list) or not images:
-        found = ", ".join(content) if isinstance(content, dict) else type(content).__name__
+        held = ", ".join(content) if isinstance(content, dict) else type(content).__name__
         raise DataError(
             f'{path} has no list "images" with an image in it, as Karpathy\'s files have; it holds '
-            f"{found[:200]}"
+            f"{held[:200]}"
         )
     images = tuple(_image(f"{path}, image {row}", image) for row, image in enumerate(images))
     first_with: dict[str, int] = {}

@@ -1,7 +1,5 @@
-import json
 import shutil
 
-import h5py
 import numpy as np
 import pytest
 
@@ -109,60 +107,6 @@ def test_precomputed_features_with_ids_and_a_json(tmp_path):
     assert_holds(dataset, OURS["train"], boxes=False)
 
 
-def test_restval_is_added_on_request(tmp_path):
-    field.write_npz(tmp_path / "features")
-    path = field.write_karpathy(tmp_path, splits=("restval", "val", "train", "test"))
-    assert splits_of(path) == ["dev", "restval", "test", "train"]
-    assert opened(path, "train").image_ids == [NAMES[2]]
-    assert opened(path, "train", restval=True).image_ids == [NAMES[2], NAMES[0]]
-    assert splits_of(path, restval=True) == ["dev", "test", "train"]
-
-
-@pytest.mark.parametrize(
-    ("dataset", "asked", "expected"),
-    [("own", None, [5, 7]), ("coco", None, [5, 5]), ("coco", 0, [5, 7]), ("own", 2, [2, 2])],
-)
-def test_captions_per_image(tmp_path, dataset, asked, expected):
-    field.write_npz(tmp_path / "features")
-    path = field.write_karpathy(tmp_path, dataset=dataset)
-    found = opened(path, "train", captions_per_image=asked)
-    np.testing.assert_array_equal(np.bincount(found.caption_to_image), expected)
-    assert found.captions == [
-        text for i, kept in zip(OURS["train"], expected, strict=True) for text in CAPTIONS[i][:kept]
-    ]
-
-
-def test_a_negative_number_of_captions(tmp_path):
-    with pytest.raises(ValueError, match="at least 0, which keeps all. Received: captions_per_im"):
-        open_source(tmp_path, captions_per_image=-1)
-
-
-def test_a_cocoid_is_not_taken_for_a_name(tmp_path):
-    """With names that are numbers, and ids of MS-COCO that are the names of others."""
-    images = [
-        {"filename": f"{i}.jpg", "cocoid": 3 - i, "split": "train", "sentences": [{"raw": "a"}]}
-        for i in range(4)
-    ]
-    path = tmp_path / "dataset.json"
-    path.write_text(json.dumps({"images": images}))
-    field.write_npz(tmp_path / "features", "0123")
-    assert_holds(opened(path, "train"), range(4))
-
-
-def test_names_that_differ_in_their_ending_alone(tmp_path):
-    images = [
-        {"filename": name, "split": "train", "sentences": [{"raw": "a"}]}
-        for name in ("a.png", "a.jpg")
-    ]
-    path = tmp_path / "dataset.json"
-    path.write_text(json.dumps({"images": images}))
-    field.write_npz(tmp_path / "features", ["a"])
-    with pytest.raises(DataError, match="has no image 'a.png'; it lacks 2 of 2, looked up by name"):
-        opened(path, "train")
-    field.write_npz(tmp_path / "features", ["a.jpg", "a.png"])
-    assert_holds(opened(path, "train"), [1, 0])
-
-
 def test_images_without_features_are_counted(tmp_path):
     path = field.write_karpathy(tmp_path)
     field.write_lxmert(tmp_path / "one.tsv", images=[0])
@@ -172,22 +116,6 @@ def test_images_without_features_are_counted(tmp_path):
     )
     with pytest.raises(DataError, match=message):
         opened(path, "train")
-
-
-def test_captions_that_are_missing(tmp_path):
-    field.write_npz(tmp_path / "features")
-    path = field.write_karpathy(tmp_path)
-    content = json.loads(path.read_text())
-    content["images"][2]["sentences"] = []
-    path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=f"split train: the image '{NAMES[2]}' has no caption"):
-        opened(path, "train")
-    content["images"][0]["sentences"] = []
-    path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match="dataset_own.json has no captions in the split train"):
-        opened(path, "train")
-    alone = opened(path, "train", images_alone=True)
-    assert alone.captions == [] and alone.image_ids == [NAMES[0], NAMES[2]]
 
 
 # Layouts with a file or folder for each split, captions and ids beside.
@@ -224,12 +152,14 @@ def test_features_named_after_the_split(tmp_path, case):
 
 def test_lists_beside_the_features_of_a_whole_collection(tmp_path):
     field.write_bottom_up(tmp_path / "trainval_36.tsv")
+    assert splits_of(tmp_path) == ["all"]
     folder = tmp_path / "split"
     folder.mkdir()
-    (folder / "dev_ids.txt").write_text("25\n391895")
-    (folder / "dev_caps.txt").write_text("a\nb\n")
-    dataset = opened(folder, "dev", features=tmp_path / "trainval_36.tsv")
-    assert_holds(dataset, [1, 2])
+    for place, options in ((tmp_path, {}), (folder, {"features": tmp_path / "trainval_36.tsv"})):
+        (place / "dev_ids.txt").write_text("25\n391895")
+        (place / "dev_caps.txt").write_text("a\nb\n")
+        assert splits_of(place, **options) == ["dev"]
+        assert_holds(opened(place, "dev", **options), [1, 2])
     (folder / "dev_ids.txt").write_text("25\n25\n391895\n")
     (folder / "dev_caps.txt").write_text("a\nb\nc\n")
     dataset = opened(folder, "dev", features=tmp_path)
@@ -244,15 +174,6 @@ def test_ids_of_a_file_of_features_are_no_split_beside_captions(tmp_path):
     field.write_karpathy(tmp_path)
     assert splits_of(tmp_path) == ["dev", "test", "train"]
     assert_holds(opened(tmp_path, "train"), OURS["train"])
-
-
-def test_lists_beside_a_tsv_of_another_name(tmp_path):
-    field.write_bottom_up(tmp_path / "trainval_36.tsv")
-    assert splits_of(tmp_path) == ["all"]
-    (tmp_path / "dev_ids.txt").write_text("25\n391895")
-    (tmp_path / "dev_caps.txt").write_text("a\nb\n")
-    assert splits_of(tmp_path) == ["dev"]
-    assert_holds(opened(tmp_path, "dev"), [1, 2])
 
 
 @pytest.mark.parametrize(
@@ -328,24 +249,3 @@ def test_features_twice_for_a_split(tmp_path):
     (tmp_path / "train_ids.txt").write_text("a")
     with pytest.raises(DataError, match="train.tsv and .*train: keep one of them"):
         opened(tmp_path, "train", images_alone=True)
-
-
-def test_float64(tmp_path):
-    rows = np.random.default_rng(0).normal(size=(3, 2, 4))
-    np.save(tmp_path / "train_ims.npy", rows)
-    (tmp_path / "train_caps.txt").write_text("a\nb\nc\n")
-    with pytest.raises(DataError, match="is float64, .*`python -m hslm_tf.convert SOURCE TARGET`"):
-        load_dataset(tmp_path, "train")
-    convert(tmp_path, tmp_path / "out", progress=False)
-    converted = np.load(tmp_path / "out" / "train_ims.npy")
-    assert converted.dtype == np.float32
-    np.testing.assert_array_equal(converted, rows.astype(np.float32))
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["train/ims"], file["train/caps"] = rows, ["a", "b", "c"]
-    convert(tmp_path / "a.h5", tmp_path / "b.h5", progress=False, dtype="float16")
-    with h5py.File(tmp_path / "b.h5") as file:
-        np.testing.assert_array_equal(file["train/ims"][()], rows.astype(np.float16))
-    rows[1, 0, 2] = 1e300
-    np.save(tmp_path / "train_ims.npy", rows)
-    with pytest.raises(DataError, match="train_ims.npy, row 1: features of region 0 hold inf"):
-        convert(tmp_path, tmp_path / "out", overwrite=True, progress=False)

@@ -58,23 +58,6 @@ def test_npy(tmp_path, order):
     assert mask.sum(axis=1).tolist() == [3, 2]
 
 
-def test_the_pickle_in_a_detectors_file_is_not_opened(tmp_path):
-    """bottom-up-attention.pytorch writes `info`, a dict, beside the arrays."""
-
-    class Bomb:
-        def __reduce__(self):
-            return (pytest.fail, ("the pickle was opened",))
-
-    bomb = np.empty((), object)
-    bomb[()] = Bomb()
-    np.savez(tmp_path / "a.npz", x=np.ones((2, 3), "f4"), info=bomb)
-    assert opened(tmp_path).read_images(np.array([0]))[0].sum() == 6
-    np.save(tmp_path / "b.npy", bomb)
-    message = r"b.npy holds Python objects, expected numbers. They are not opened .*numpy.savez"
-    with pytest.raises(DataError, match=message):
-        opened(tmp_path)
-
-
 X = np.ones((2, 3), np.float32)
 BROKEN = {
     "other arrays": ({"y": X}, "b.npz holds y, expected one of x, features, feat"),

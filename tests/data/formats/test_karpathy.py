@@ -1,9 +1,13 @@
 import json
 
+import numpy as np
 import pytest
 
 from hslm_tf.data import DataError
+from hslm_tf.data.convert import open_source
 from hslm_tf.data.formats.karpathy import is_karpathy, read_karpathy
+from tests.data import field_files as field
+from tests.data.field_files import CAPTIONS, NAMES, OURS, assert_holds, opened
 
 
 def entry(name, split="train", captions=("A dog .", "A cat ."), **more):
@@ -49,12 +53,6 @@ def test_reads_names_splits_captions_and_ids(tmp_path):
     assert [image.file_name for image in both] == ["a.jpg", "d.jpg"]
     with pytest.raises(DataError, match="no image of the split 'eval'; it has dev, restval, test"):
         read_karpathy(path).split("eval")
-
-
-def test_a_byte_order_mark(tmp_path):
-    path = write(tmp_path, [entry("a.jpg")])
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert read_karpathy(path).images[0].file_name == "a.jpg"
 
 
 OFFICIAL = {
@@ -143,22 +141,10 @@ def test_broken_files(tmp_path, case):
         read_karpathy(path)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "is not JSON"),
-        (b'{"images": [', "is not JSON"),
-        (b'{"images": "\xff"}', "is not JSON: 'utf-8' codec"),
-        (b'{"images": ' + b"9" * 5000 + b"}", "is not JSON: Exceeds the limit"),
-        (b"[" * 100_000, "nested too deep"),
-        (b"[1, 2]", 'has no list "images".*; it holds list'),
-    ],
-)
-def test_not_json(tmp_path, content, message):
-    path = tmp_path / "dataset.json"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        read_karpathy(path)
+def test_another_encoding(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'{"images": "\xff"}')
+    with pytest.raises(DataError, match="a.json is not JSON: 'utf-8' codec"):
+        read_karpathy(tmp_path / "a.json")
 
 
 def test_what_looks_like_it(tmp_path):
@@ -166,3 +152,75 @@ def test_what_looks_like_it(tmp_path):
     assert not is_karpathy(tmp_path / "boxes.json")
     assert not is_karpathy(tmp_path / "none.json")
     assert not is_karpathy(tmp_path)
+
+
+def test_restval_is_added_on_request(tmp_path):
+    field.write_npz(tmp_path / "features")
+    path = field.write_karpathy(tmp_path, splits=("restval", "val", "train", "test"))
+    assert list(open_source(path).splits) == ["dev", "restval", "test", "train"]
+    assert opened(path, "train").image_ids == [NAMES[2]]
+    assert opened(path, "train", restval=True).image_ids == [NAMES[2], NAMES[0]]
+    assert list(open_source(path, restval=True).splits) == ["dev", "test", "train"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kept", "expected"),
+    [("own", None, [5, 7]), ("coco", None, [5, 5]), ("coco", 0, [5, 7]), ("own", 2, [2, 2])],
+)
+def test_captions_per_image(tmp_path, dataset, kept, expected):
+    field.write_npz(tmp_path / "features")
+    path = field.write_karpathy(tmp_path, dataset=dataset)
+    found = opened(path, "train", captions_per_image=kept)
+    np.testing.assert_array_equal(np.bincount(found.caption_to_image), expected)
+    assert found.captions == [
+        text
+        for i, count in zip(OURS["train"], expected, strict=True)
+        for text in CAPTIONS[i][:count]
+    ]
+
+
+def test_a_negative_number_of_captions(tmp_path):
+    with pytest.raises(ValueError, match="at least 0, which keeps all. Received: captions_per_im"):
+        open_source(tmp_path, captions_per_image=-1)
+
+
+def test_a_cocoid_is_not_taken_for_a_name(tmp_path):
+    """With names that are numbers, and ids of MS-COCO that are the names of others."""
+    images = [
+        {"filename": f"{i}.jpg", "cocoid": 3 - i, "split": "train", "sentences": [{"raw": "a"}]}
+        for i in range(4)
+    ]
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps({"images": images}))
+    field.write_npz(tmp_path / "features", "0123")
+    assert_holds(opened(path, "train"), range(4))
+
+
+def test_names_that_differ_in_their_ending_alone(tmp_path):
+    images = [
+        {"filename": name, "split": "train", "sentences": [{"raw": "a"}]}
+        for name in ("a.png", "a.jpg")
+    ]
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps({"images": images}))
+    field.write_npz(tmp_path / "features", ["a"])
+    with pytest.raises(DataError, match="has no image 'a.png'; it lacks 2 of 2, looked up by name"):
+        opened(path, "train")
+    field.write_npz(tmp_path / "features", ["a.jpg", "a.png"])
+    assert_holds(opened(path, "train"), [1, 0])
+
+
+def test_captions_that_are_missing(tmp_path):
+    field.write_npz(tmp_path / "features")
+    path = field.write_karpathy(tmp_path)
+    content = json.loads(path.read_text())
+    content["images"][2]["sentences"] = []
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=f"split train: the image '{NAMES[2]}' has no caption"):
+        opened(path, "train")
+    content["images"][0]["sentences"] = []
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="dataset_own.json has no captions in the split train"):
+        opened(path, "train")
+    alone = opened(path, "train", images_alone=True)
+    assert alone.captions == [] and alone.image_ids == [NAMES[0], NAMES[2]]

@@ -41,9 +41,8 @@ def decoded(image, field):
     return np.frombuffer(values, np.float32).reshape(NUM_BOXES[image], -1)
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_decodes_and_pads(tmp_path, end):
-    dataset = opened(write(tmp_path, end=end), "train")
+def test_decodes_and_pads(tmp_path):
+    dataset = opened(write(tmp_path), "train")
     assert dataset.image_ids == ["100", "101", "102"]
     np.testing.assert_array_equal(dataset.num_regions, NUM_BOXES)
     assert (dataset.max_regions, dataset.region_dim) == (3, WIDTH)
@@ -115,14 +114,6 @@ def test_quotation_marks_of_an_id(tmp_path):
     assert opened(write(tmp_path, lines), "train").image_ids == ids
 
 
-def test_equal_counts_need_no_mask_and_boxes_may_be_empty(tmp_path):
-    first = image_fields(0)
-    first[4] = ""
-    lines = [[str(image), *first[1:]] for image in range(3)]
-    dataset = opened(write(tmp_path, lines), "train")
-    assert dataset.num_regions is None and dataset.boxes is None
-
-
 BROKEN = {
     "five fields": (
         [image_fields(0), image_fields(1)[:5], image_fields(2)],
@@ -138,27 +129,14 @@ BROKEN = {
         r"line 2 has 4 numbers a region with boxes, but .*train.tsv, line 1 5 numbers",
     ),
     "num_boxes of another image": (changed(2, 3, "3"), "line 3: features hold 40 bytes"),
-    "num_boxes does not divide": (changed(0, 3, "7"), "line 1: features hold 60 bytes"),
-    "float64 features": (
-        changed(1, 5, encode(np.zeros(WIDTH), np.float64)),
-        "line 2 has 10 numbers a region with boxes, but .*train.tsv, line 1 5 numbers",
-    ),
     "fewer boxes": (
         changed(0, 4, encode(np.zeros((2, 4)))),
         "line 1: boxes hold 32 bytes, which",
-    ),
-    "boxes of some images": (
-        changed(1, 4, ""),
-        "line 2 has 5 .* without boxes, but .*line 1 5 ",
     ),
     "no boxes": (changed(1, 3, "0"), "line 2: num_boxes is 0, expected at least 1"),
     "num_boxes not a number": (changed(1, 3, "many"), "line 2: invalid literal for int"),
     "empty image": (changed(1, 1, "0"), r"line 2: the image is 0.0 x 400.0"),
     "no id": (changed(1, 0, ""), "line 2: image_id is '', expected one line"),
-    "repeated id": (
-        changed(2, 0, "100"),
-        "line 3: the image '100' stands .*train.tsv, line 1",
-    ),
     "no lines": ([], "train.tsv has no line of an image"),
     "the header alone": ([FIELDS], "train.tsv has no line of an image"),
     "columns that lack one": (
@@ -175,10 +153,6 @@ BROKEN = {
         "line 1: 5 fields, expected 6: .*; the last one opens a quotation mark and does not close",
     ),
     "half a quotation": (changed(1, 5, '"' + image_fields(1)[5]), 'line 2: features begins with "'),
-    "half of Python's bytes": (
-        changed(1, 5, "b'AAAA"),
-        "line 2: features begins with b'AAAA, and is not base64",
-    ),
     "bytes in one field": (
         changed(1, 4, "b'AAAA'"),
         "line 2: boxes begins with b'AAAA', and is not base64",

@@ -1,4 +1,4 @@
-"""Files that could be read as something that they are not: each is refused, and named."""
+"""Files that could be read as something else: each is refused, and named."""
 
 import os
 
