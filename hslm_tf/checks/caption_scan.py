@@ -1,11 +1,11 @@
 """Looks at the captions of a split, split into words as a model sees them."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from hslm_tf.checks.finding import Occurrences
+from hslm_tf.checks.finding import Occurrences, counted
 from hslm_tf.checks.fingerprints import Fingerprints, fingerprints_of, repeated
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.text.split_captions import split_captions
@@ -21,10 +21,12 @@ class UnknownWords:
     # Of all words.
     share: float
     distinct: int
-    # Captions with such a word, and captions of such words alone.
+    # Captions with such a word.
     captions: int
-    whole_captions: Occurrences
     commonest: tuple[str, ...]
+    whole_captions: Occurrences = counted(
+        "unknown_captions", "captions of unknown words alone", "words of the vocabulary"
+    )
 
 
 @dataclass
@@ -40,9 +42,13 @@ class CaptionReport:
     # From a number of tokens, <start> and <end> included, to the captions that have it, rising.
     lengths: dict[int, int]
     unknown: UnknownWords | None
-    repeated: Occurrences = field(default_factory=Occurrences)
-    empty: Occurrences = field(default_factory=Occurrences)
-    too_long: Occurrences = field(default_factory=Occurrences)
+    empty: Occurrences = counted(
+        "empty_captions", "captions without a letter or a digit", "sentences"
+    )
+    repeated: Occurrences = counted(
+        "repeated_captions", "captions with the words of an earlier one", "different ones"
+    )
+    too_long: Occurrences = counted("long_captions", "captions that training truncates")
 
 
 class CaptionScan:
@@ -84,6 +90,9 @@ class CaptionScan:
         )
         empty = [not any(map(str.isalnum, caption)) for caption in dataset.captions]
         report.empty.add(np.flatnonzero(empty), self.place)
+        report.too_long.expected = (
+            f"{max_tokens} tokens at most, <start> and <end> included (--max-tokens)"
+        )
         report.too_long.add(
             np.flatnonzero(tokens > max_tokens),
             lambda caption: f"{self.place(caption)} of {tokens[caption]} tokens",
@@ -96,13 +105,12 @@ class CaptionScan:
         missed = is_unknown[split.places]
         lengths = np.diff(split.offsets)
         misses = np.bincount(np.repeat(np.arange(len(split)), lengths), missed, len(split))
-        whole = Occurrences()
-        whole.add(np.flatnonzero(misses == lengths), self.place)
         counts = Counter({word: n for word, n in split.counts().items() if word not in known})
-        return UnknownWords(
+        unknown = UnknownWords(
             share=float(missed.mean()) if missed.size else 0.0,
             distinct=int(is_unknown.sum()),
             captions=int(np.count_nonzero(misses)),
-            whole_captions=whole,
             commonest=tuple(word for word, _ in counts.most_common(10)),
         )
+        unknown.whole_captions.add(np.flatnonzero(misses == lengths), self.place)
+        return unknown

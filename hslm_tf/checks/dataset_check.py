@@ -8,8 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hslm_tf.checks.caption_scan import CaptionScan
-from hslm_tf.checks.finding import Finding
-from hslm_tf.checks.findings import overlap_findings, split_findings
+from hslm_tf.checks.finding import Finding, Occurrences, counted_findings
 from hslm_tf.checks.fingerprints import Fingerprints, shared
 from hslm_tf.checks.opening import compare_splits, known_words, open_splits
 from hslm_tf.checks.region_scan import scan_boxes, scan_features
@@ -52,9 +51,9 @@ def check_dataset(
     overlaps = tuple(_overlap(*later, *earlier) for earlier, later in combinations(scanned, 2))
     findings: list[Finding] = [*opened.findings(), *compare_splits(opened, data), *known.findings]
     for name, report in reports.items():
-        findings += split_findings(name, report, opened.severity(name), max_tokens)
+        findings += report.findings(name, opened.severity(name))
     for overlap in overlaps:
-        findings += overlap_findings(overlap)
+        findings += counted_findings(overlap.split, overlap)
     return DatasetReport(
         source=os.fspath(path),
         splits=reports,
@@ -74,7 +73,16 @@ def _overlap(
     other_images: Fingerprints,
     other_captions: CaptionScan | None,
 ) -> Overlap:
-    overlap = Overlap(split.name, other.name)
+    nothing, name = "splits that share nothing", other.name
+    overlap = Overlap(
+        split.name,
+        name,
+        ids=Occurrences("shared_ids", f"images with the id of one of {name}", nothing),
+        images=Occurrences("shared_images", f"images with the features of one of {name}", nothing),
+        captions=Occurrences(
+            "shared_captions", f"captions with the words of one of {name}", nothing
+        ),
+    )
     if captions is not None and other_captions is not None:
         pairs = shared(captions.fingerprints, other_captions.fingerprints)
         overlap.captions.add(

@@ -1,8 +1,8 @@
 """What a check finds: how often something occurs, and what the owner of the data should know."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,9 +22,13 @@ class Finding:
 
 @dataclass
 class Occurrences:
-    """How often something occurs, and the place where it does so first."""
+    """Something odd that is counted: a name for programs, words for it, and what is expected."""
 
+    kind: str
+    what: str
+    expected: str | None = None
     count: int = 0
+    # The place where it occurs first.
     first: str | None = None
 
     def add(self, items: np.ndarray, place: Callable[[int], str]) -> None:
@@ -32,3 +36,19 @@ class Occurrences:
         if self.first is None and len(items):
             self.first = place(int(items[0]))
         self.count += len(items)
+
+
+def counted(kind: str, what: str, expected: str | None = None) -> Occurrences:
+    """A field of a report."""
+    return field(default_factory=lambda: Occurrences(kind, what, expected))
+
+
+def counted_findings(split: str, report: Any, stops: Severity = "warning") -> Iterator[Finding]:
+    """What a report has counted; `stops` is the severity of what makes a split useless."""
+    for part in fields(report):
+        seen = getattr(report, part.name)
+        if isinstance(seen, Occurrences) and seen.count:
+            message = f"{seen.what}: {seen.count:,}, the first is {seen.first}"
+            message += f"; expected {seen.expected}" if seen.expected else ""
+            severity = stops if part.name in ("unreadable", "non_finite") else "warning"
+            yield Finding(severity, seen.kind, split, message)

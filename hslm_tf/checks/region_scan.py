@@ -1,13 +1,13 @@
 """Reads all region features and boxes of a split, block by block, and counts what is odd."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from hslm_tf.checks.column_statistics import ColumnStatistics
-from hslm_tf.checks.finding import Occurrences
+from hslm_tf.checks.finding import Finding, Occurrences, Severity, counted, counted_findings
 from hslm_tf.checks.fingerprints import Fingerprints, fingerprints_of, repeated
 from hslm_tf.data.blocks import Advance, image_blocks
 from hslm_tf.data.dataset import RetrievalDataset
@@ -17,6 +17,7 @@ from hslm_tf.data.errors import DataError
 _TOLERANCE = 1e-3
 # Above it a corner is in pixels, as in `hslm_tf.report.regions`.
 _LARGEST_PART = 1.5
+_LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 @dataclass
@@ -30,12 +31,42 @@ class FeatureReport:
     min_regions: int
     columns: ColumnStatistics
     regions: int = 0
-    unreadable: Occurrences = field(default_factory=Occurrences)
-    non_finite: Occurrences = field(default_factory=Occurrences)
-    zero_regions: Occurrences = field(default_factory=Occurrences)
-    zero_images: Occurrences = field(default_factory=Occurrences)
-    repeated_regions: Occurrences = field(default_factory=Occurrences)
-    repeated_images: Occurrences = field(default_factory=Occurrences)
+    unreadable: Occurrences = counted("unreadable_images", "images that cannot be read")
+    non_finite: Occurrences = counted(
+        "non_finite_features", "regions with NaN or infinity", "finite numbers"
+    )
+    zero_images: Occurrences = counted(
+        "zero_images", "images of zeros alone", "features of what is seen"
+    )
+    zero_regions: Occurrences = counted(
+        "zero_regions", "regions of zeros", "features; num_regions says which regions are padding"
+    )
+    repeated_images: Occurrences = counted(
+        "repeated_images", "images with the features of an earlier one", "every image once"
+    )
+    repeated_regions: Occurrences = counted(
+        "repeated_regions", "regions with the features of an earlier one", "different ones"
+    )
+
+    def findings(self, split: str, stops: Severity) -> Iterator[Finding]:
+        """What is odd; `stops` is the severity of what makes the split useless."""
+        yield from counted_findings(split, self, stops)
+        columns = self.columns
+        constant, column = columns.constant, columns.by_magnitude[0]
+        if len(constant):
+            message = (
+                f"{len(constant):,} of {self.region_dim:,} columns hold one value, such as column "
+                f"{constant[0]}: {columns.smallest[constant[0]]:g}; expected numbers that tell "
+                "regions apart"
+            )
+            yield Finding("warning", "constant_columns", split, message)
+        largest = max(columns.smallest[column], columns.largest[column], key=abs)
+        if abs(largest) > _LARGEST_FLOAT16:
+            message = (
+                f"column {column} reaches {largest:g}, more than the {_LARGEST_FLOAT16:g} that "
+                "float16 can hold: `convert --dtype float16` would refuse it"
+            )
+            yield Finding("warning", "too_large_for_float16", split, message)
 
 
 @dataclass
@@ -45,11 +76,15 @@ class BoxReport:
     in_pixels: bool = False
     smallest: float | None = None
     largest: float | None = None
-    unreadable: Occurrences = field(default_factory=Occurrences)
-    non_finite: Occurrences = field(default_factory=Occurrences)
-    empty: Occurrences = field(default_factory=Occurrences)
+    unreadable: Occurrences = counted("unreadable_boxes", "images whose boxes cannot be read")
+    non_finite: Occurrences = counted(
+        "non_finite_boxes", "boxes with NaN or infinity", "finite numbers"
+    )
+    empty: Occurrences = counted("empty_boxes", "empty boxes", "x0 < x1 and y0 < y1")
     # In pixels, whose number is not known, to the left or above alone.
-    outside: Occurrences = field(default_factory=Occurrences)
+    outside: Occurrences = counted(
+        "boxes_outside", "boxes that leave the image", "parts of the image, 0 to 1"
+    )
 
 
 def scan_features(
@@ -112,7 +147,7 @@ def scan_features(
 def scan_boxes(dataset: RetrievalDataset) -> BoxReport:
     """Reports on the boxes."""
     report = BoxReport()
-    before, beyond = Occurrences(), Occurrences()
+    negatives = Occurrences("boxes_outside", "boxes that leave the image", "pixels from 0")
     smallest, largest, finite_boxes, large_boxes = np.inf, -np.inf, 0, 0
 
     def add(block: _Block) -> None:
@@ -131,14 +166,15 @@ def scan_boxes(dataset: RetrievalDataset) -> BoxReport:
         largest = max(largest, float(corners.max(initial=-np.inf)))
         report.empty.add(items[(corners[:, 2:] <= corners[:, :2]).any(axis=1)], place)
         negative = (corners < -_TOLERANCE).any(axis=1)
-        before.add(items[negative], place)
-        beyond.add(items[negative | (corners > 1 + _TOLERANCE).any(axis=1)], place)
+        negatives.add(items[negative], place)
+        report.outside.add(items[negative | (corners > 1 + _TOLERANCE).any(axis=1)], place)
 
     for images in image_blocks(dataset):
         _read(dataset, dataset.boxes, images, report.unreadable, add)
     # Only the whole split tells whether corners are pixels: most boxes are large then.
     report.in_pixels = 2 * large_boxes > finite_boxes
-    report.outside = before if report.in_pixels else beyond
+    if report.in_pixels:
+        report.outside = negatives
     if finite_boxes:
         report.smallest, report.largest = smallest, largest
     return report

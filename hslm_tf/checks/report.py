@@ -2,15 +2,15 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from hslm_tf.checks.caption_scan import CaptionReport
 from hslm_tf.checks.column_statistics import ColumnStatistics
-from hslm_tf.checks.finding import Finding, Occurrences
+from hslm_tf.checks.finding import Finding, Occurrences, Severity, counted_findings
 from hslm_tf.checks.region_scan import BoxReport, FeatureReport
 
 
@@ -23,6 +23,16 @@ class SplitReport:
     captions: CaptionReport | None
     boxes: BoxReport | None
 
+    def findings(self, split: str, stops: Severity) -> Iterator[Finding]:
+        """What is odd in the split; `stops` is the severity of what makes it useless."""
+        yield from self.features.findings(split, stops)
+        if self.captions is not None:
+            yield from counted_findings(split, self.captions)
+            if self.captions.unknown is not None:
+                yield from counted_findings(split, self.captions.unknown)
+        if self.boxes is not None:
+            yield from counted_findings(split, self.boxes)
+
 
 @dataclass(frozen=True)
 class Overlap:
@@ -30,9 +40,9 @@ class Overlap:
 
     split: str
     other: str
-    captions: Occurrences = field(default_factory=Occurrences)
-    ids: Occurrences = field(default_factory=Occurrences)
-    images: Occurrences = field(default_factory=Occurrences)
+    ids: Occurrences
+    images: Occurrences
+    captions: Occurrences
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,8 @@ class DatasetReport:
 def _plain(value: Any) -> Any:
     if isinstance(value, ColumnStatistics):
         value = value.to_dict()
+    elif isinstance(value, Occurrences):
+        value = {"count": value.count, "first": value.first}
     elif dataclasses.is_dataclass(value):
         value = {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
     elif isinstance(value, np.ndarray | np.generic):

@@ -151,12 +151,7 @@ def _token_file(folder: Path) -> None:
 
 _PARTS = ("ims.npy", "boxes.npy", "num_regions.npy", "caps.txt", "ids.txt", "features.json")
 DATASETS = (
-    Kind(
-        "precomputed",
-        _precomputed,
-        tuple(f"train_{part}" for part in _PARTS),
-        _dataset("data"),
-    ),
+    Kind("precomputed", _precomputed, tuple(f"train_{part}" for part in _PARTS), _dataset("data")),
     Kind(
         "HDF5 by splits",
         _converted(name="data/a.h5"),

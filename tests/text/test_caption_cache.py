@@ -49,20 +49,6 @@ def test_other_captions_are_another_file(folder):
     assert len(list(folder.iterdir())) == 3
 
 
-def empty(path):
-    path.write_bytes(b"")
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def flip(path):
-    content = bytearray(path.read_bytes())
-    content[200] ^= 1
-    path.write_bytes(bytes(content))
-
-
 def pickled(path):
     np.savez(path, words=np.array([{}]), places=np.zeros(1, np.int32), offsets=np.zeros(5, int))
 
@@ -77,9 +63,8 @@ def rewritten(**changes):
 
 
 DAMAGES = {
-    "empty": empty,
-    "cut": cut,
-    "flipped": flip,
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-100]),
     "pickled": pickled,
     "other captions": rewritten(offsets=np.array([0, 4, 6, 12], np.int64)),
     "falling offsets": rewritten(offsets=np.array([0, 4, 3, 12, 12], np.int64)),

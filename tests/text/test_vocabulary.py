@@ -91,10 +91,7 @@ def test_save_and_load(tmp_path):
         (changed(idx2word={"6": "cow"}), "idx2word counts 7 words, expected 6"),
         (changed(idx=7), "idx counts 7 words, expected 6"),
         (
-            changed(
-                word2idx={"<unk>": None, "UNK": 3},
-                idx2word={"3": "UNK"},
-            ),
+            changed(word2idx={"<unk>": None, "UNK": 3}, idx2word={"3": "UNK"}),
             r"Ids 0 to 3 must be <pad>, <start>, <end>, <unk>. Received: .*'UNK'",
         ),
         (

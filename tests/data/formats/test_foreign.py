@@ -141,10 +141,7 @@ def test_features_named_after_the_split(tmp_path, case):
     (tmp_path / "train_ids.txt").unlink()
     (tmp_path / "train_caps.txt").write_text("\n".join("abcd"))
     if case == "npz":
-        with pytest.raises(
-            DataError,
-            match="has captions without ids, and .*train has no order",
-        ):
+        with pytest.raises(DataError, match="has captions without ids, and .*train has no order"):
             opened(tmp_path, "train")
     else:
         assert_holds(opened(tmp_path, "train"), range(4))

@@ -129,10 +129,7 @@ BROKEN = {
         r"line 2 has 4 numbers a region with boxes, but .*train.tsv, line 1 5 numbers",
     ),
     "num_boxes of another image": (changed(2, 3, "3"), "line 3: features hold 40 bytes"),
-    "fewer boxes": (
-        changed(0, 4, encode(np.zeros((2, 4)))),
-        "line 1: boxes hold 32 bytes, which",
-    ),
+    "fewer boxes": (changed(0, 4, encode(np.zeros((2, 4)))), "line 1: boxes hold 32 bytes, which"),
     "no boxes": (changed(1, 3, "0"), "line 2: num_boxes is 0, expected at least 1"),
     "num_boxes not a number": (changed(1, 3, "many"), "line 2: invalid literal for int"),
     "empty image": (changed(1, 1, "0"), r"line 2: the image is 0.0 x 400.0"),
