@@ -28,7 +28,7 @@ def report_of(captions=CAPTIONS, max_tokens=10, vocabulary=VOCABULARY):
     return CaptionScan(dataset).report(max_tokens, vocabulary)
 
 
-def test_what_is_counted():
+def test_counts_and_first_places():
     report = report_of()
     assert (report.captions, report.fewest, report.most) == (12, 2, 2)
     assert report.repeated.count == 3

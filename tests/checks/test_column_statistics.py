@@ -33,7 +33,7 @@ def test_pieces_give_what_the_whole_gives(sizes):
     assert overall["deviation"] == pytest.approx(exact.std(), rel=1e-12)
 
 
-def test_what_is_not_finite_does_not_count():
+def test_values_that_are_not_finite_do_not_count():
     rows = np.array([[1, np.nan, np.inf], [3, 5, -np.inf], [np.nan, 7, np.nan]], np.float32)
     for sizes in ((), (1, 1)):
         found = statistics_of(rows, sizes)

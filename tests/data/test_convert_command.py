@@ -17,7 +17,7 @@ def seen(text):
     return found
 
 
-def test_what_is_seen_in_captions_and_features(tmp_path, capsys):
+def test_dry_run_describes_captions_and_features(tmp_path, capsys):
     field.write_lxmert(tmp_path / "obj36.tsv")
     source = field.write_karpathy(tmp_path, dataset="coco")
     main([str(source), "--dry-run", "--splits", "train"])
@@ -38,7 +38,7 @@ def test_what_is_seen_in_captions_and_features(tmp_path, capsys):
     assert seen(capsys.readouterr().out)["train"]["captions"] == "12, 5 to 7 an image"
 
 
-def test_the_command_says_it_and_writes_nothing(tmp_path, capsys):
+def test_dry_run_writes_nothing(tmp_path, capsys):
     features = field.write_root_hdf5(tmp_path / "train36.hdf5", "ranges")
     write_split(tmp_path / "split", full=False)
     before = sorted(tmp_path.rglob("*"))
@@ -71,7 +71,7 @@ def test_the_command_converts_captions_here_and_features_there(tmp_path, capsys)
     assert len((every / "dev_caps.txt").read_text().splitlines()) == 6
 
 
-def test_what_the_command_needs(tmp_path):
+def test_the_command_needs_a_target_and_captions(tmp_path):
     features = field.write_npz(tmp_path / "features")
     with pytest.raises(SystemExit, match="error: a TARGET is needed to convert"):
         main([str(features)])

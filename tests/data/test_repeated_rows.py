@@ -1,4 +1,4 @@
-"""Rows that stand once per caption, whatever the number of captions an image has."""
+"""Rows that stand once per caption, for any number of captions per image."""
 
 import numpy as np
 import pytest
@@ -79,7 +79,7 @@ def test_rows_are_as_the_layout_says(tmp_path):
 
 
 @pytest.mark.parametrize("ids_per_image", [1, 4])
-def test_ids_tell_what_rows_do_not(tmp_path, ids_per_image):
+def test_ids_decide_where_rows_are_unclear(tmp_path, ids_per_image):
     ids = list(np.repeat(["x", "y", "z"], ids_per_image))
     assert opened(tmp_path, images(12), "per_caption", ids=ids).image_ids == ["x", "y", "z"]
     # Neighbours are the same photograph everywhere: two rows an image, not four.

@@ -10,8 +10,8 @@ import pytest
 
 from tests.data.split_files import write_split
 
-# Files may have so many bytes, or as many as a writer's name ends with; more is an error, as on a
-# full disk.
+# Files may not grow beyond this number of bytes, or the number that a writer's name ends with: more
+# is an error, as on a full disk.
 SCRIPT = """
 import json, os, resource, sys
 from pathlib import Path

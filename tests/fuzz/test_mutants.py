@@ -69,12 +69,12 @@ def _worker(tally: Tally, arguments: list) -> int:
                     tally.add(begun)
                     begun = {}
         errors.seek(0)
-        told = errors.read().decode(errors="replace")
+        output = errors.read().decode(errors="replace")
     if not begun and worker.returncode == 0:
         return count
-    assert begun, f"the worker of {kind} ended outside of a mutant: {told[-2000:]}"
-    place = told.partition("(most recent call first):\n")[2].strip() or told
-    tally.add({**begun, "what": "hung" if "Timeout" in told else "crashed", "text": place[:500]})
+    assert begun, f"the worker of {kind} ended outside of a mutant: {output[-2000:]}"
+    place = output.partition("(most recent call first):\n")[2].strip() or output
+    tally.add({**begun, "what": "hung" if "Timeout" in output else "crashed", "text": place[:500]})
     return begun["number"] + 1
 
 
@@ -131,7 +131,7 @@ print(json.dumps({
 """
 
 
-def test_the_worker_sees_what_it_should_not_see(tmp_path):
+def test_the_worker_sees_forbidden_acts(tmp_path):
     found = subprocess.run(
         [sys.executable, "-c", WATCHED, str(tmp_path)],
         capture_output=True,

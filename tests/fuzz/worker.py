@@ -1,7 +1,7 @@
-"""Reads mutants of one kind of file in a process of its own, and says of each what came of it.
+"""Reads mutants of one kind of file in a process of its own, and reports the outcome of each.
 
 `python -m tests.fuzz.worker KIND COUNT SEED FIRST FOLDER` prints a JSON line before and after every
-mutant. Who started it sees from the last line at which mutant it hung, which ends it, or crashed.
+mutant. The last line shows the mutant at which it hung, which ends it, or crashed.
 """
 
 import faulthandler
@@ -23,7 +23,7 @@ from tests.mutants import mutants, spliced
 LARGEST = 1 << 30
 # A valid example is read in milliseconds.
 PATIENCE = 20.0
-# Beyond what is a fault, so that a fault is seen and told from a crash of the machine.
+# More than a fault takes, so that a fault is seen and is no crash of the machine.
 _ADDRESS_SPACE = 4 << 30
 _NEVER = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "os.fork")
 _FORBIDDEN = (*_NEVER, "pickle.find_class", "socket.connect")

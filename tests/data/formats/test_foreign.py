@@ -202,7 +202,7 @@ def test_split_files_come_before_captions_that_name_images(tmp_path):
     assert load_dataset(tmp_path, "train").num_images == 1
 
 
-def test_what_is_not_recognised(tmp_path):
+def test_nothing_is_recognised(tmp_path):
     (tmp_path / "model.pth").write_bytes(b"")
     (tmp_path / "notes.txt").write_text("hello")
     for call in (open_source, find_splits):

@@ -121,13 +121,13 @@ def test_an_image_twice(tmp_path):
         opened(tmp_path)
 
 
-def test_what_is_no_image_file(tmp_path):
+def test_a_precomputed_split_is_no_folder_of_image_files(tmp_path):
     np.save(tmp_path / "train_ims.npy", X[None])
     np.savez(tmp_path / "a.npz", x=X)
     assert image_files(tmp_path) == {}
 
 
-def test_what_is_left_of_a_precomputed_split_is_not_a_file_per_image(tmp_path):
+def test_boxes_of_a_precomputed_split_are_no_image_files(tmp_path):
     np.save(tmp_path / "mine_boxes.npy", np.zeros((2, 3, 4), np.float32))
     np.save(tmp_path / "mine_num_regions.npy", np.ones(2, int))
     (tmp_path / "mine_ids.txt").write_text("a\nb\n", "utf-8")

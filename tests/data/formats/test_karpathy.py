@@ -147,7 +147,7 @@ def test_another_encoding(tmp_path):
         read_karpathy(tmp_path / "a.json")
 
 
-def test_what_looks_like_it(tmp_path):
+def test_is_karpathy(tmp_path):
     (tmp_path / "boxes.json").write_text('{"a.jpg": [[0, 0, 1, 1]]}')
     assert not is_karpathy(tmp_path / "boxes.json")
     assert not is_karpathy(tmp_path / "none.json")

@@ -69,7 +69,7 @@ def test_which_axis_is_the_regions(tmp_path):
     for features in (wide, wide.swapaxes(1, 2)):
         found = opened(write(tmp_path, image_features=features))
         np.testing.assert_array_equal(found.read_images(np.arange(2))[0], wide)
-    # Narrow features are told by their boxes.
+    # Boxes show which axis is the regions where features are narrow.
     boxes = np.ones((3, 4, 8), np.float32)
     found = opened(write(tmp_path, image_features=FEATURES, image_bb=boxes))
     np.testing.assert_array_equal(found.read_images(np.arange(3))[0], FEATURES.swapaxes(1, 2))
