@@ -12,7 +12,7 @@ from hslm_tf.config import DataConfig
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.loading import find_splits, load_dataset
 from hslm_tf.images.extraction_config import check_same
-from hslm_tf.text.vocabulary import SPECIAL_WORDS, Vocabulary
+from hslm_tf.text.vocabulary import Vocabulary, training_vocabulary
 
 
 @dataclass(frozen=True)
@@ -90,20 +90,18 @@ class KnownWords:
 
 def known_words(train: CaptionScan | None, data: DataConfig) -> KnownWords:
     """Reads or builds the vocabulary, as training does."""
-    if data.vocabulary is not None:
-        try:
-            return KnownWords(Vocabulary.load(data.vocabulary), f"words of {data.vocabulary}")
-        except (ValueError, OSError) as error:
-            finding = Finding("error", "broken_vocabulary", data.train_split, str(error))
-            return KnownWords(findings=(finding,))
-    if train is None:
+    if train is None and data.vocabulary is None:
         return KnownWords()
-    vocabulary, findings = Vocabulary.build(train.split.counts(), data.min_count), ()
-    if len(vocabulary) == len(SPECIAL_WORDS):
-        message = (
-            f"no word occurs {data.min_count} times (--min-count), expected some: a model would "
-            "read all words as <unk>"
-        )
-        findings = (Finding("warning", "empty_vocabulary", data.train_split, message),)
+    try:
+        if train is None:
+            vocabulary = Vocabulary.load(data.vocabulary)
+        else:
+            counts = train.split.counts()
+            vocabulary = training_vocabulary(counts, data.vocabulary, data.min_count)
+    except (ValueError, OSError) as error:
+        finding = Finding("error", "broken_vocabulary", data.train_split, str(error))
+        return KnownWords(findings=(finding,))
+    if data.vocabulary is not None:
+        return KnownWords(vocabulary, f"words of {data.vocabulary}")
     source = f"words that occur at least {data.min_count} times in {data.train_split}"
-    return KnownWords(vocabulary, source, findings)
+    return KnownWords(vocabulary, source)

@@ -10,7 +10,7 @@ from hslm_tf.config import ModelConfig, RunConfig, TrainingConfig
 from hslm_tf.data.sample import sample_word_vectors
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.text.split_captions import SplitCaptions
-from hslm_tf.text.vocabulary import SPECIAL_WORDS, Vocabulary
+from hslm_tf.text.vocabulary import training_vocabulary
 from hslm_tf.text.word_vectors import load_word_vectors
 from hslm_tf.training import (
     ContrastiveLoss,
@@ -29,11 +29,9 @@ _ALIGNMENT_EPOCHS = 4
 
 def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
     """Builds an untrained model with its vocabulary and, if configured, word vectors."""
-    if config.data.vocabulary is None:
-        vocabulary = Vocabulary.build(captions.counts(), config.data.min_count)
-    else:
-        vocabulary = Vocabulary.load(config.data.vocabulary)
-    _check_vocabulary(vocabulary, captions)
+    vocabulary = training_vocabulary(
+        captions.counts(), config.data.vocabulary, config.data.min_count
+    )
     policy = keras.config.dtype_policy().name
     if policy not in ("float32", config.training.precision):
         logger.warning(
@@ -61,17 +59,6 @@ def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
             " ".join(missing[:10]) + (" ..." if len(missing) > 10 else ""),
         )
     return model
-
-
-def _check_vocabulary(vocabulary: Vocabulary, captions: SplitCaptions) -> None:
-    """Refuses a vocabulary that knows no word of the captions."""
-    counts = captions.counts()
-    if not counts.keys() & set(vocabulary.words[len(SPECIAL_WORDS) :]):
-        raise ValueError(
-            f"None of the {len(counts)} different words of the training captions is in the "
-            f"vocabulary, which has {len(vocabulary) - len(SPECIAL_WORDS)} words: lower "
-            "--min-count, name another --vocabulary, or put spaces between the words"
-        )
 
 
 def optimizer_of(training: TrainingConfig, steps: int) -> keras.Optimizer:

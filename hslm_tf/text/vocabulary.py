@@ -111,6 +111,20 @@ class Vocabulary:
         return len(self.words)
 
 
+def training_vocabulary(
+    counts: Mapping[str, int], path: str | os.PathLike[str] | None, min_count: int
+) -> Vocabulary:
+    """Reads or builds the vocabulary of a training, which must know a word of its captions."""
+    vocabulary = Vocabulary.build(counts, min_count) if path is None else Vocabulary.load(path)
+    if not counts.keys() & set(vocabulary.words[len(SPECIAL_WORDS) :]):
+        raise ValueError(
+            f"None of the {len(counts)} different words of the training captions is in the "
+            f"vocabulary, which has {len(vocabulary) - len(SPECIAL_WORDS)} words: lower "
+            "--min-count, name another --vocabulary, or put spaces between the words"
+        )
+    return vocabulary
+
+
 def _read_json(path: str | os.PathLike[str]) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         # A repeated key would otherwise vanish and show up as a gap, far from its cause.

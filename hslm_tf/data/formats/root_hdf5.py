@@ -153,7 +153,8 @@ def _numbers(
     if values.dtype.kind not in "iuf" or values.size != images:
         raise DataError(f"{_described(values)}, expected a number for each of the {images} images")
     numbers = values[()].reshape(images)
-    good = (numbers > 0) & (numbers <= largest) & ((numbers % 1 == 0) | (not whole))
+    smallest = 1 if whole else np.finfo(np.float32).tiny
+    good = (numbers >= smallest) & (numbers <= largest) & ((numbers % 1 == 0) | (not whole))
     if not good.all():
         row = np.argmin(good)
         expected = f"1 to {largest}" if whole else "a positive number"
