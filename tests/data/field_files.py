@@ -39,7 +39,7 @@ def padded(values, width):
     return array
 
 
-def write_karpathy(folder, name="dataset_own.json", dataset="own", splits=SPLITS, counts=None):
+def write_karpathy(folder, name="dataset_own.json", dataset="own", splits=SPLITS):
     images = [
         {
             "filepath": "val2014",

@@ -1,4 +1,4 @@
-"""Files that could be read as something else: each is refused, and named."""
+"""Several files that are one collection, and files that could be read as something else."""
 
 import os
 
@@ -9,7 +9,7 @@ from hslm_tf.convert import main
 from hslm_tf.data import DataError
 from hslm_tf.data.convert import convert
 from tests.data import field_files as field
-from tests.data.field_files import encode, opened
+from tests.data.field_files import STEMS, assert_holds, encode, opened
 
 
 def test_captions_without_ids_need_features_of_their_own(tmp_path):
@@ -69,3 +69,35 @@ def test_the_line_of_a_value_that_float16_cannot_hold(tmp_path):
     (tmp_path / "a.tsv").write_text("\n".join([content[0], "\t".join(fields)]) + "\n")
     with pytest.raises(DataError, match="a.tsv, line 2: the largest feature 1000000.0 does"):
         convert(tmp_path, tmp_path / "out", dtype="float16", images_alone=True, progress=False)
+
+
+def test_several_kinds_are_one_store(tmp_path):
+    field.write_lxmert(tmp_path / "some.tsv", images=[0, 3])
+    field.write_root_hdf5(tmp_path / "others.hdf5", "ranges", ids=STEMS, images=[2, 1])
+    dataset = opened(field.write_karpathy(tmp_path), "train")
+    assert_holds(dataset, field.OURS["train"])
+    rows = np.array([1, 0, 1])
+    np.testing.assert_array_equal(dataset.read_images(rows)[0][0, :17], field.FEATURES[2])
+
+
+def test_an_image_in_two_files(tmp_path):
+    field.write_lxmert(tmp_path / "a.tsv", images=[0, 1])
+    field.write_lxmert(tmp_path / "b.tsv", images=[1, 2])
+    with pytest.raises(
+        DataError, match="b.tsv, line 1: the image .* stands already in .*a.tsv, line 2"
+    ):
+        opened(field.write_karpathy(tmp_path), "train")
+
+
+def test_files_that_do_not_fit(tmp_path):
+    field.write_lxmert(tmp_path / "a.tsv", images=[0])
+    path = field.write_karpathy(tmp_path)
+    (tmp_path / "b").mkdir()
+    values = {"x": np.ones((3, 7), np.float32), "bbox": np.ones((3, 4), np.float32)}
+    np.savez(tmp_path / "b" / f"{STEMS[2]}.npz", **values)
+    message = "npz has 7 numbers a region with boxes, but .*a.tsv, line 1 120 numbers a region with"
+    with pytest.raises(DataError, match=message):
+        opened(path, "train")
+    np.savez(tmp_path / "b" / f"{STEMS[2]}.npz", x=field.FEATURES[2])
+    with pytest.raises(DataError, match="120 numbers a region without boxes, but .*line 1 120 nu"):
+        opened(path, "train")
