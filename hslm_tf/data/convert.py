@@ -96,6 +96,7 @@ def convert(
         raise DataError(f"{', '.join(map(str, old))} already there: overwrite was not asked for")
     datasets = [opened.open(split) for split in splits]
     folder.mkdir(parents=True, exist_ok=True)
+    # No file appears under its name before all of them are complete.
     with naming(target), tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as staging:
         staged = Path(staging) / target.name if is_hdf5(target) else Path(staging)
         total = sum(dataset.num_images for dataset in datasets)
