@@ -104,8 +104,8 @@ def main(args: list[str] | None = None) -> None:
             seconds = time.perf_counter() - started
             points = ""
             if detections is not None and changed.config.cross_attention:
-                hits = measure_pointing(changed, data, detections).hits
-                points = f", pointing {100 * hits.mean():.1f}%"
+                right = measure_pointing(changed, data, detections).right
+                points = f", pointing {100 * right.mean():.1f}%"
             print(f"{name}: rsum {reports[name].rsum:.1f}, {seconds:.0f} s{points}", flush=True)
         print_table(report_table(reports, title=f"{arguments.run}, {data.name}"))
 

@@ -69,7 +69,7 @@ def run(arguments: AblateArguments) -> None:
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     import rich
 
-    from hslm_tf.report.ablation_tables import ablation_table, ordering_table
+    from hslm_tf.report.ablation_section import ablation_table, ordering_table
     from hslm_tf.runs.ablation import row_config, run_row
     from hslm_tf.runs.splits import Splits, load_split, measured_split
 

@@ -44,14 +44,13 @@ def run(arguments: DemoArguments) -> None:
         load_extra(package, "demo")
     _check_port(arguments.host, arguments.port)
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
-    from hslm_tf.report.asked_collection import AskedCollection
-    from hslm_tf.report.demo_page import demo_page, serve
+    from hslm_tf.report.demo_page import DemoSearch, demo_page, serve
     from hslm_tf.runs.opening import searched_collection
 
     print(f"Opening {where}", flush=True)
-    asked = AskedCollection(searched_collection(where), arguments.images)
-    asked.warm_up()
-    page = demo_page(asked)
+    demo = DemoSearch(searched_collection(where), arguments.images)
+    demo.warm_up()
+    page = demo_page(demo)
     print(f"{serve(page, arguments.host, arguments.port)} (Ctrl-C ends it)", flush=True)
     page.block_thread()
 

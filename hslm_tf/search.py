@@ -15,7 +15,7 @@ from hslm_tf.retrieval.indexes import Backend, open_index
 
 if TYPE_CHECKING:
     from hslm_tf.images.extractor import RegionFeatures
-    from hslm_tf.report.gallery import Answer
+    from hslm_tf.report.explanation import ExplainedHit
     from hslm_tf.retrieval.collection import Collection, Hit
 
 
@@ -171,10 +171,12 @@ def _photographs(
         if any(moved):
             raise ValueError("--backbone, --weights and --boxes are for photographs")
         return {}
-    from hslm_tf.images.asking import PhotographReader
+    from hslm_tf.images.extraction_config import remembered_config
+    from hslm_tf.images.extractor import RegionExtractor
 
-    reader = PhotographReader(collection.encoded.extraction, str(arguments.where), *moved)
-    return {file: reader.read(Path(file)) for file in files}
+    config = remembered_config(collection.encoded.extraction, str(arguments.where), *moved)
+    extractor = RegionExtractor(config)
+    return {file: extractor.extract_file(Path(file)) for file in files}
 
 
 def _show(
@@ -236,24 +238,21 @@ def _write_html(
     found: list[tuple[str, list["Hit"]]],
     photographs: dict[str, "RegionFeatures"],
 ) -> None:
-    from hslm_tf.report.explanation import UNTRAINED, words_look
-    from hslm_tf.report.found_answers import FoundAnswers
+    from hslm_tf.report.explanation import HitExplainer, untrained_note
     from hslm_tf.report.gallery import write_gallery
 
-    answers = FoundAnswers(collection)
+    explainer = HitExplainer(collection)
 
-    def explained(query: str, hits: list["Hit"]) -> list["Answer"]:
+    def explained(query: str, hits: list["Hit"]) -> list["ExplainedHit"]:
         if isinstance(arguments, ByCaptionArguments):
-            return answers.images(query, hits)
+            return explainer.images(query, hits)
         if query in photographs:
-            return answers.captions_of_photograph(Path(query), photographs[query], hits)
-        return answers.captions(query, hits)
+            return explainer.captions_of_photograph(Path(query), photographs[query], hits)
+        return explainer.captions(query, hits)
 
-    pages = [(query, explained(query, hits)) for query, hits in found]
-    model = collection.model
-    untrained = model.config.cross_attention and not words_look(model)
+    queries = [(query, explained(query, hits)) for query, hits in found]
     folder = arguments.images or collection.image_folder
-    write_gallery(arguments.html, pages, folder, UNTRAINED if untrained else "")
+    write_gallery(arguments.html, queries, folder, untrained_note(collection.model))
 
 
 main = command("search", by_caption, by_image)

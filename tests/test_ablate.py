@@ -6,8 +6,8 @@ import pytest
 from hslm_tf import ablate
 from hslm_tf.evaluation.ranks import DirectionReport, RecallReport
 from hslm_tf.presets import ABLATION_PARTS, preset
-from hslm_tf.report.ablation_tables import ablation_table, ordering_table
-from hslm_tf.report.table4 import ORDERINGS, TABLE_4
+from hslm_tf.report.ablation_section import ablation_table, ordering_table
+from hslm_tf.report.published import ORDERINGS, TABLE_4
 from hslm_tf.runs import ablation
 from hslm_tf.runs.ablation import read_recall
 from hslm_tf.runs.run_directory import RunDirectory

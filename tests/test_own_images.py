@@ -17,7 +17,7 @@ from PIL import Image
 from hslm_tf import index, search
 from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.loading import load_dataset
-from hslm_tf.report.asked_collection import AskedCollection
+from hslm_tf.report.demo_page import DemoSearch
 from hslm_tf.runs.opening import open_collection
 from tests.images.efficientnet_lite import build
 
@@ -162,15 +162,15 @@ def test_questions_without_an_answer(folder, capsys, tmp_path):
 
 
 def test_an_uploaded_photograph_in_the_demo(folder, tmp_path):
-    asked = AskedCollection(open_collection(folder / "captioned.h5"))
-    assert asked.takes_photographs
-    page = str(asked.captions_of_photograph(str(folder / "photos/3.jpg"), 4))
+    demo = DemoSearch(open_collection(folder / "captioned.h5"))
+    assert demo.takes_photographs
+    page = str(demo.captions_of_photograph(str(folder / "photos/3.jpg"), 4))
     assert "Captions for 3.jpg" in page and page.count("data:image/jpeg") >= 1
-    assert "Choose a photograph first." in str(asked.captions_of_photograph(None, 4))
+    assert "Choose a photograph first." in str(demo.captions_of_photograph(None, 4))
     (tmp_path / "bad.jpg").write_bytes(b"no photograph")
-    page = str(asked.captions_of_photograph(str(tmp_path / "bad.jpg"), 4))
+    page = str(demo.captions_of_photograph(str(tmp_path / "bad.jpg"), 4))
     assert "bad.jpg: it is no photograph" in page and str(tmp_path) not in page
-    assert not AskedCollection(open_collection(folder / "photos.h5")).takes_photographs
+    assert not DemoSearch(open_collection(folder / "photos.h5")).takes_photographs
 
 
 def test_beam_encodes_photographs_as_the_commands_do(folder, tmp_path, capsys):

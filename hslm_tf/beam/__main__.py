@@ -152,13 +152,13 @@ def _photographs(
     from hslm_tf.beam.photograph_list import PhotographList
     from hslm_tf.beam.photograph_source import PhotographSource
     from hslm_tf.beam.work_folder import Plan, WorkFolder
-    from hslm_tf.images.asking import extraction_again
+    from hslm_tf.images.extraction_config import remembered_config
     from hslm_tf.images.extractor import RegionExtractor
 
     load_extra("PIL", "images")
     made = run.extraction()
     moved = arguments.backbone, arguments.weights, arguments.boxes
-    extraction = extraction_again(made, str(run.path), *moved)
+    extraction = remembered_config(made, str(run.path), *moved)
     # Made here once, so that what is wrong is known before any worker begins.
     regions = RegionExtractor(extraction).max_regions
     work = WorkFolder(arguments.out)

@@ -1,4 +1,4 @@
-"""Networks that make a convolutional map of a photograph."""
+"""Networks that make a convolutional map of a photograph, and their weights."""
 
 import difflib
 import hashlib
@@ -19,24 +19,24 @@ _BATCH = 2
 
 
 class Backbone:
-    """A network and what it wants done with pixels first."""
+    """A network, and the function that prepares pixels from 0 to 255 for it."""
 
     def __init__(
         self,
         name: str,
         network: Callable[..., Any],
-        prepared: Callable[[tf.Tensor], tf.Tensor],
+        prepare: Callable[[tf.Tensor], tf.Tensor],
         size: int,
     ) -> None:
-        self._network, self._prepared = network, prepared
+        self._network, self._prepare = network, prepare
         try:
-            made = network(prepared(tf.zeros((_BATCH, size, size, 3))), training=False)
+            output = network(prepare(tf.zeros((_BATCH, size, size, 3))), training=False)
         except (ValueError, tf.errors.InvalidArgumentError) as error:
             raise ValueError(
                 f"{name} takes no photographs of {size} x {size} pixels: {_first_line(error)}"
             ) from error
-        shapes = [tuple(part.shape) for part in keras.tree.flatten(made)]
-        if not tf.is_tensor(made) or len(shapes[0]) != 4 or shapes[0][0] != _BATCH:
+        shapes = [tuple(part.shape) for part in keras.tree.flatten(output)]
+        if not tf.is_tensor(output) or len(shapes[0]) != 4 or shapes[0][0] != _BATCH:
             shown = ", ".join(str(list(shape[1:])) for shape in shapes)
             raise ValueError(
                 f"{name} makes {shown} of a photograph, expected a map [height, width, features], "
@@ -46,14 +46,14 @@ class Backbone:
 
     def __call__(self, pixels: tf.Tensor) -> tf.Tensor:
         """Makes maps."""
-        maps = self._network(self._prepared(tf.cast(pixels, tf.float32)), training=False)
+        maps = self._network(self._prepare(tf.cast(pixels, tf.float32)), training=False)
         return tf.cast(maps, tf.float32)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all weights and of what is done with pixels first: 64 hexadecimal digits."""
+        """Hash of all weights and of how pixels are prepared: 64 hexadecimal digits."""
         pixels = tf.reshape(tf.linspace(0.0, 255.0, 18), (1, 2, 3, 3))
-        prepared = " ".join(f"{value:.3e}" for value in np.ravel(self._prepared(pixels)))
+        prepared = " ".join(f"{value:.3e}" for value in np.ravel(self._prepare(pixels)))
         weights = weights_fingerprint(self._network.weights)
         return hashlib.sha256(f"{weights} {prepared}".encode()).hexdigest()
 
@@ -85,7 +85,7 @@ def _application(build: Any, name: str, size: int, weights: Path | None) -> Back
         raise ValueError(
             f"{name} cannot be made for {size} x {size} pixels: {_first_line(error)}"
         ) from error
-    # Keras tells of a failed download by a bare Exception.
+    # Keras raises a bare Exception after a failed download.
     except Exception as error:
         cache = os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), "models")
         raise OSError(
@@ -102,8 +102,8 @@ def _application(build: Any, name: str, size: int, weights: Path | None) -> Back
                 f"{weights} does not hold the weights of {name} without its top: "
                 f"{_first_line(error)}"
             ) from error
-    prepared = sys.modules[build.__module__].preprocess_input
-    return Backbone(name, network, prepared, size)
+    prepare = sys.modules[build.__module__].preprocess_input
+    return Backbone(name, network, prepare, size)
 
 
 def _saved_model(path: Path) -> Any:

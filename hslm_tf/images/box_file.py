@@ -1,7 +1,6 @@
-"""Boxes that somebody else found, in a JSON."""
+"""A JSON file of boxes by the id of a photograph."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +18,23 @@ _EXPECTED = (
 
 
 class BoxFile:
-    """Boxes by the id of a photograph."""
+    """A detector that looks boxes up: `{"dog.jpg": [[0.1, 0.2, 0.5, 0.9, 0.87], ...], ...}`."""
 
-    # The file says nothing about what found them.
+    # The file does not say which detector found the boxes.
     fingerprint = ""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._found = {
+        self._detections = {
             image_id: _detections(f"{path}, {image_id!r}", boxes)
             for image_id, boxes in read_object(path).items()
         }
 
-    def detect(self, images: Sequence[np.ndarray], ids: Sequence[str]) -> list[Detections]:
-        """Looks boxes up."""
-        for image_id in ids:
-            if image_id not in self._found:
-                raise ImageError(f"{self._path} has no boxes for it")
-        return [self._found[image_id] for image_id in ids]
+    def detect(self, image: np.ndarray, image_id: str) -> Detections:
+        """Looks the boxes of a photograph up."""
+        if image_id not in self._detections:
+            raise ImageError(f"{self._path} has no boxes for it")
+        return self._detections[image_id]
 
 
 def _detections(place: str, boxes: Any) -> Detections:

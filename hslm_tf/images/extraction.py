@@ -1,15 +1,16 @@
-"""Photographs become a split in the precomputed format, in pieces that can be continued."""
+"""Photographs become a split in the precomputed format. What was interrupted continues."""
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from hslm_tf.data.atomic_write import atomic_write, naming
 from hslm_tf.data.dataset import RetrievalDataset
@@ -18,25 +19,18 @@ from hslm_tf.data.json_object import read_object, write_object
 from hslm_tf.data.npy import open_rows
 from hslm_tf.data.precomputed import precomputed_paths
 from hslm_tf.data.text_lines import write_captions, write_lines
-from hslm_tf.images.decoding import decoded
 from hslm_tf.images.extraction_config import check_same
 from hslm_tf.images.extractor import RegionExtractor, RegionFeatures, extract_good
 from hslm_tf.images.listing import Photograph
+from hslm_tf.images.photographs import ImageError, decode_photograph
 from hslm_tf.images.row_file import RowFile
 
-# Photographs between two moments that can be continued from.
+# Photographs between two states that are saved.
 _BLOCK = 64
 
 
-class Skipped(NamedTuple):
-    """A photograph without features."""
-
-    id: str
-    reason: str
-
-
 class Extraction:
-    """Makes a split of photographs; what was interrupted continues."""
+    """Extracts one split into a hidden folder and moves its files to their places at the end."""
 
     def __init__(
         self,
@@ -51,21 +45,22 @@ class Extraction:
         self._target, self._work = target, target / f".partial-{split}"
         self._dtype = np.dtype(dtype)
         paths = precomputed_paths(target, split)
+        # The region features come first, and `_move` goes backwards.
         self.files = {
             "ims": paths.pop("ims"),
             **paths,
             "skipped": target / f"{split}_skipped.txt",
         }
-        self._staged = {part: self._work / path.name for part, path in self.files.items()}
-        self._check_others()
+        self._drafts = {part: self._work / path.name for part, path in self.files.items()}
+        self._check_other_splits()
         if self.files["ims"].exists() and not overwrite and not self._work.exists():
             raise DataError(f"{self.files['ims']} is there already: overwrite was not asked for")
-        self._begin(overwrite)
+        self._open_work(overwrite)
 
     @property
-    def skipped(self) -> list[Skipped]:
-        """Photographs without features, so far."""
-        return [Skipped(*pair) for pair in self._state["skipped"]]
+    def skipped(self) -> dict[str, str]:
+        """Why photographs have no features, by their ids; so far."""
+        return dict(self._state["skipped"])
 
     @property
     def total(self) -> int:
@@ -85,7 +80,13 @@ class Extraction:
                 self._complete()
             self._move()
 
-    def _begin(self, overwrite: bool) -> None:
+    def _check_other_splits(self) -> None:
+        for file in sorted(self._target.glob("?*_features.json")):
+            if file != self.files["features"]:
+                settings = self._extractor.config.to_dict()
+                check_same(settings, read_object(file), f"the split {self.split}", str(file))
+
+    def _open_work(self, overwrite: bool) -> None:
         names = [[photograph.id, list(photograph.captions)] for photograph in self._photographs]
         plan = {
             "features": self._extractor.config.to_dict(),
@@ -93,32 +94,25 @@ class Extraction:
             "photographs": hashlib.sha256(json.dumps(names).encode()).hexdigest(),
         }
         if self._work.is_symlink():
-            raise DataError(f"{self._work} is a link, expected a folder that was begun, or none")
+            raise DataError(f"{self._work} is a link, expected a folder of work, or none")
         file = self._work / "plan.json"
-        if file.exists():
-            if read_object(file) != plan:
-                if not overwrite:
-                    raise DataError(
-                        f"{file}: begun with other photographs or settings: go on with the same, "
-                        "or replace what was begun (overwrite)"
-                    )
-                shutil.rmtree(self._work)
+        if file.exists() and read_object(file) != plan:
+            if not overwrite:
+                raise DataError(
+                    f"{file}: begun with other photographs or settings: go on with the same, "
+                    "or replace what was begun (overwrite)"
+                )
+            shutil.rmtree(self._work)
         self._work.mkdir(parents=True, exist_ok=True)
         if not file.exists():
             _write(file, plan)
         self._state = _read_state(self._work / "state.json")
 
-    def _check_others(self) -> None:
-        for file in sorted(self._target.glob("?*_features.json")):
-            if file != self.files["features"]:
-                mine = self._extractor.config.to_dict()
-                check_same(mine, read_object(file), f"the split {self.split}", str(file))
-
     def _extract(self, advance: Callable[[int], object]) -> None:
-        extractor, rows = self._extractor, self._state["rows"]
-        regions, staged = extractor.max_regions, self._staged
+        extractor, state = self._extractor, self._state
+        regions = extractor.max_regions
         files = [
-            RowFile(staged[part], shape, dtype, rows)
+            RowFile(self._drafts[part], shape, dtype, state["rows"])
             for part, shape, dtype in (
                 ("ims", (regions, extractor.region_dim), self._dtype),
                 ("boxes", (regions, 4), np.dtype(np.float32)),
@@ -126,22 +120,31 @@ class Extraction:
             )
         ]
         left = self._photographs[self.done :]
-        images = decoded(left, _BLOCK)
-        while block := left[:_BLOCK]:
-            left = left[_BLOCK:]
+        images = _decoded(left)
+        for start in range(0, len(left), _BLOCK):
+            block = left[start : start + _BLOCK]
             features, reasons = self._features(block, list(islice(images, len(block))))
             self._check_size(features.region_features)
             for file, part in zip(files, features, strict=True):
                 file.append(part)
-            self._state["skipped"] += [
-                [block[place].id, reason] for place, reason in sorted(reasons.items())
-            ]
-            self._state["photographs"] += len(block)
-            self._state["rows"] = files[0].rows
+            state["skipped"] += [[block[row].id, reasons[row]] for row in sorted(reasons)]
+            state["photographs"] += len(block)
+            state["rows"] = files[0].rows
             self._save_state()
             advance(len(block))
         for file in files:
             file.close()
+
+    def _features(
+        self, block: Sequence[Photograph], images: Sequence[tuple[np.ndarray, str]]
+    ) -> tuple[RegionFeatures, dict[int, str]]:
+        """Features of the good photographs, and by row why the others have none."""
+        reasons = {row: reason for row, (_, reason) in enumerate(images) if reason}
+        good = [row for row in range(len(block)) if row not in reasons]
+        features, bad = extract_good(
+            self._extractor, [images[row][0] for row in good], [block[row].id for row in good]
+        )
+        return features, reasons | {good[row]: reason for row, reason in bad.items()}
 
     def _check_size(self, features: np.ndarray) -> None:
         largest = np.abs(features).max(initial=0)
@@ -151,26 +154,14 @@ class Extraction:
                 f"{self._dtype} cannot hold: begin anew with float32"
             )
 
-    def _features(
-        self, block: Sequence[Photograph], images: Sequence[tuple[np.ndarray, str]]
-    ) -> tuple[RegionFeatures, dict[int, str]]:
-        """Features of the good ones, and why the others have none."""
-        reasons = {place: reason for place, (_, reason) in enumerate(images) if reason}
-        good = [place for place in range(len(block)) if place not in reasons]
-        features, bad = extract_good(
-            self._extractor, [images[place][0] for place in good], [block[p].id for p in good]
-        )
-        reasons |= {good[place]: reason for place, reason in bad.items()}
-        return features, reasons
-
     def _complete(self) -> None:
-        """Writes what belongs to the features."""
-        skipped = {name for name, _ in self._state["skipped"]}
+        """Writes the files beside the features."""
+        skipped = self.skipped
         kept = [photograph for photograph in self._photographs if photograph.id not in skipped]
         if not kept:
-            first = self.skipped[0]
-            raise DataError(f"no photograph has features; {first.id}: {first.reason}")
-        paths = self._staged
+            name, reason = next(iter(skipped.items()))
+            raise DataError(f"no photograph has features; {name}: {reason}")
+        paths = self._drafts
         counts = [len(photograph.captions) for photograph in kept]
         dataset = RetrievalDataset(
             name=self.split,
@@ -182,19 +173,19 @@ class Extraction:
         )
         write_captions(dataset, paths["caps"], paths["ids"])
         write_object(paths["features"], self._extractor.config.to_dict())
-        if self.skipped:
-            lines = [f"{name}\t{' '.join(reason.split())}" for name, reason in self.skipped]
+        if skipped:
+            lines = [f"{name}\t{' '.join(reason.split())}" for name, reason in skipped.items()]
             write_lines(paths["skipped"], lines)
         self._state["written"] = [part for part, path in paths.items() if path.exists()]
         self._save_state()
 
     def _move(self) -> None:
         # A split is there when its features are: those of an older one go first, the new come last.
-        if self._staged["ims"].exists():
+        if self._drafts["ims"].exists():
             self.files["ims"].unlink(missing_ok=True)
         for part in reversed(self.files):
-            if self._staged[part].exists():
-                os.replace(self._staged[part], self.files[part])
+            if self._drafts[part].exists():
+                os.replace(self._drafts[part], self.files[part])
             elif part not in self._state["written"]:
                 self.files[part].unlink(missing_ok=True)
         shutil.rmtree(self._work)
@@ -203,8 +194,32 @@ class Extraction:
         _write(self._work / "state.json", self._state)
 
 
+def _decoded(photographs: Sequence[Photograph]) -> Iterator[tuple[np.ndarray, str]]:
+    """Pixels and an empty reason, or no pixels and why not; decoded ahead on all cores."""
+    paths = tf.constant([os.fsencode(photograph.path) for photograph in photographs], tf.string)
+
+    def read(path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.numpy_function(_decode, [path], [tf.uint8, tf.string])
+
+    dataset = tf.data.Dataset.from_tensor_slices(paths)
+    dataset = dataset.map(read, tf.data.AUTOTUNE, deterministic=True).prefetch(_BLOCK)
+    for image, reason in dataset.as_numpy_iterator():
+        yield image, reason.decode()
+
+
+def _decode(path: bytes) -> tuple[np.ndarray, bytes]:
+    try:
+        with open(path, "rb") as file:
+            return decode_photograph(file.read()), b""
+    except ImageError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    return np.zeros((0, 0, 3), np.uint8), reason.encode()
+
+
 def _read_state(path: Path) -> dict[str, Any]:
-    """What was done before, or that it is nothing."""
+    """The state that was saved, or an empty one."""
     empty: dict[str, Any] = {"photographs": 0, "rows": 0, "skipped": [], "written": []}
     if not path.exists():
         return empty

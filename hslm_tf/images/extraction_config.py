@@ -1,4 +1,4 @@
-"""How region features are made of photographs."""
+"""The settings that region features of photographs are made with."""
 
 import dataclasses
 import json
@@ -59,11 +59,7 @@ class ExtractionConfig:
         return suffix if suffix in ("json", "onnx") else "preset"
 
     def with_full_paths(self) -> "ExtractionConfig":
-        """The same with paths that mean the same from everywhere.
-
-        Returns:
-            The configuration; names of networks stay.
-        """
+        """The same with absolute paths; names of networks stay."""
         paths = {
             name: os.path.abspath(getattr(self, name))
             for name in ("backbone", "weights", "boxes")
@@ -72,11 +68,7 @@ class ExtractionConfig:
         return dataclasses.replace(self, **paths)
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration as JSON holds it.
-
-        Returns:
-            Values by name.
-        """
+        """The values by name, as JSON holds them."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -105,19 +97,38 @@ class ExtractionConfig:
             raise DataError(f"{place}: {error}") from error
 
 
+def remembered_config(
+    extraction: Mapping[str, Any] | None,
+    place: str,
+    backbone: str | None = None,
+    weights: str | None = None,
+    boxes: str | None = None,
+) -> ExtractionConfig:
+    """The configuration that features were made with, and where its files are now."""
+    if extraction is None:
+        raise ValueError(
+            f"{place} does not know how its features were made: photographs can be read where "
+            "`python -m hslm_tf.extract` made them"
+        )
+    moved = {"backbone": backbone, "weights": weights, "boxes": boxes}
+    config = ExtractionConfig.from_dict(extraction, place)
+    config = dataclasses.replace(config, **{name: value for name, value in moved.items() if value})
+    return config.with_full_paths()
+
+
 def check_same(
-    mine: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None, place: str, other_place: str
+    first: Mapping[str, Any] | None, second: Mapping[str, Any] | None, place: str, other_place: str
 ) -> None:
     """Checks that features were made alike: paths may differ, networks and regions may not."""
-    if mine is None or theirs is None:
+    if first is None or second is None:
         return
-    first = ExtractionConfig.from_dict(mine, place)
-    second = ExtractionConfig.from_dict(theirs, other_place)
+    config = ExtractionConfig.from_dict(first, place)
+    other = ExtractionConfig.from_dict(second, other_place)
     for name in ("fingerprint", "size", "box_source", "max_regions", "fill"):
-        if getattr(first, name) != getattr(second, name):
+        if getattr(config, name) != getattr(other, name):
             raise ValueError(
-                f"{other_place}: its features were made with {_shown(second, name)}, those of "
-                f"{place} with {_shown(first, name)}: they do not compare"
+                f"{other_place}: its features were made with {_shown(other, name)}, those of "
+                f"{place} with {_shown(config, name)}: they do not compare"
             )
 
 

@@ -14,16 +14,15 @@ from hslm_tf.images.backbones import load_backbone
 from hslm_tf.images.box_file import BoxFile
 from hslm_tf.images.detections import Detections
 from hslm_tf.images.extraction_config import GRID, ExtractionConfig
-from hslm_tf.images.grid import grid_boxes
-from hslm_tf.images.photographs import ImageError
-from hslm_tf.images.roi_align import roi_align
+from hslm_tf.images.photographs import ImageError, decode_photograph
+from hslm_tf.images.regions import grid_boxes, roi_align
 
 # Photographs that go through the network together.
 PHOTOGRAPHS_AT_ONCE = 16
 
 
 class RegionFeatures(NamedTuple):
-    """Regions of photographs."""
+    """Regions of photographs; what lies beyond `num_regions` is zero."""
 
     region_features: np.ndarray
     boxes: np.ndarray
@@ -36,12 +35,12 @@ class RegionFeatures(NamedTuple):
 
 
 class Detector(Protocol):
-    """Finds boxes in photographs."""
+    """Finds boxes in a photograph."""
 
     fingerprint: str
 
-    def detect(self, images: Sequence[np.ndarray], ids: Sequence[str]) -> list[Detections]:
-        """Finds boxes."""
+    def detect(self, image: np.ndarray, image_id: str) -> Detections:
+        """Finds the boxes of a photograph."""
 
 
 class RegionExtractor:
@@ -79,34 +78,39 @@ class RegionExtractor:
         self, images: Sequence[np.ndarray], ids: Sequence[str] | None = None
     ) -> RegionFeatures:
         """Makes region features."""
-        made = RegionFeatures(
+        result = RegionFeatures(
             np.zeros((len(images), self.max_regions, self.region_dim), np.float32),
             np.zeros((len(images), self.max_regions, 4), np.float32),
             np.zeros(len(images), np.int32),
         )
-        features, boxes, counts = made
-        for row, found in enumerate(self._regions(images, ids)):
-            boxes[row, : len(found)], counts[row] = found, len(found)
+        features, boxes, counts = result
+        for row, image in enumerate(images):
+            regions = self._regions(image, ids[row] if ids else "")
+            boxes[row, : len(regions)], counts[row] = regions, len(regions)
         for rows in row_blocks(len(images), PHOTOGRAPHS_AT_ONCE):
             pixels = np.stack([_resized(images[row], self.config.size) for row in rows])
             features[rows] = self._pool(tf.constant(pixels), tf.constant(boxes[rows]))
-        features[~made.mask] = 0
+        features[~result.mask] = 0
         if not np.isfinite(features).all():
             raise ImageError(f"{self.config.backbone} makes features that are not finite of it")
-        return made
+        return result
 
-    def _regions(self, images: Sequence[np.ndarray], ids: Sequence[str] | None) -> list[np.ndarray]:
-        """Boxes of every photograph, the most confident first."""
+    def extract_file(self, path: Path) -> RegionFeatures:
+        """Makes the region features of one photograph."""
+        try:
+            return self.extract([decode_photograph(path.read_bytes())], [path.name])
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from error
+
+    def _regions(self, image: np.ndarray, image_id: str) -> np.ndarray:
+        """Boxes of a photograph, the most confident first."""
         if self._detector is None:
-            return [self._grid[: self.max_regions]] * len(images)
-        detections = self._detector.detect(images, ids or [""] * len(images))
-        # Without any box a photograph is one region: itself.
-        return [
-            np.concatenate([found.boxes, self._grid])[: self.max_regions]
-            if self.config.fill
-            else (found.boxes if len(found.boxes) else self._grid[:1])[: self.max_regions]
-            for found in detections
-        ]
+            return self._grid[: self.max_regions]
+        boxes = self._detector.detect(image, image_id).boxes
+        if self.config.fill:
+            boxes = np.concatenate([boxes, self._grid])
+        # A photograph without boxes is one region: itself.
+        return (boxes if len(boxes) else self._grid[:1])[: self.max_regions]
 
     def _pooled(self, pixels: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
         return roi_align(self._backbone(pixels), boxes)
@@ -115,7 +119,7 @@ class RegionExtractor:
 def extract_good(
     extractor: RegionExtractor, images: Sequence[np.ndarray], ids: Sequence[str]
 ) -> tuple[RegionFeatures, dict[int, str]]:
-    """Makes region features of those photographs that have some."""
+    """Makes region features of the good photographs; says by row why others have none."""
     try:
         return extractor.extract(images, ids), {}
     except ImageError:
@@ -136,10 +140,10 @@ def _open_detector(config: ExtractionConfig) -> Detector | None:
     if config.box_source == "json":
         return BoxFile(Path(config.boxes))
     if config.box_source == "onnx":
-        from hslm_tf.images.detectors.onnx_detector import OnnxDetector
+        from hslm_tf.images.onnx_detector import OnnxDetector
 
         return OnnxDetector(Path(config.boxes))
-    from hslm_tf.images.detectors.keras_hub_detector import KerasHubDetector
+    from hslm_tf.images.keras_hub_detector import KerasHubDetector
 
     return KerasHubDetector(config.boxes)
 

@@ -1,8 +1,9 @@
-"""Which photographs there are: of a folder, of a list, or of a file of captions."""
+"""Lists the photographs of a folder, of a text file, or of a file of captions."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from hslm_tf.data.errors import DataError
@@ -20,7 +21,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph that is to get region features."""
+    """A photograph that gets region features; its file need not exist."""
 
     id: str
     path: Path
@@ -49,25 +50,25 @@ def list_photographs(
     captioned = find_captions(where, restval, captions_per_image)
     if captioned is None:
         return {check_split(split, "--split"): _of_list(where, folder)}
-    named = read_karpathy(where).images if is_karpathy(where) else ()
-    folders = {image.file_name: image.folder for image in named if image.folder}
+    entries = read_karpathy(where).images if is_karpathy(where) else ()
+    folders = {image.file_name: image.folder for image in entries if image.folder}
     for place in {*folders.values()}:
         _checked_path(place, str(where))
-    below = _Below(folder, folders)
+    finder = _Finder(folder, folders)
     return {
-        check_split(name, str(where)): _of_captions(captioned.read(name), below)
+        check_split(name, str(where)): _of_captions(captioned.read(name), finder)
         for name in captioned.splits
     }
 
 
-def _of_captions(images: CaptionedImages, below: "_Below") -> list[Photograph]:
+def _of_captions(images: CaptionedImages, finder: "_Finder") -> list[Photograph]:
     captions: Sequence[Sequence[str]] = images.captions or [()] * len(images.names)
     photographs = []
-    for row, (name, own) in enumerate(zip(images.names, captions, strict=True)):
+    for row, (name, of_image) in enumerate(zip(images.names, captions, strict=True)):
         _checked_path(name, images.place(row))
-        if images.captions and not own:
+        if images.captions and not of_image:
             raise DataError(f"{images.place(row)}: {name!r} has no caption, though others have")
-        photographs.append(Photograph(name, below.path(name), tuple(own)))
+        photographs.append(Photograph(name, finder.path(name), tuple(of_image)))
     return photographs
 
 
@@ -121,26 +122,28 @@ def _checked_path(name: str, place: str) -> str:
     return name
 
 
-class _Below:
-    """Photographs by name: in a folder, in the one below it that is named, or anywhere below."""
+class _Finder:
+    """Finds photographs by name: in a folder, in the one that a JSON names, or below."""
 
-    def __init__(self, folder: Path, named: Mapping[str, str]) -> None:
-        self._folder, self._named = folder, named
-        self._paths: dict[str, list[Path]] | None = None
+    def __init__(self, folder: Path, folders: Mapping[str, str]) -> None:
+        self._folder, self._folders = folder, folders
 
     def path(self, name: str) -> Path:
         direct = self._folder / name
-        for path in (direct, self._folder / self._named.get(name, "") / name):
+        for path in (direct, self._folder / self._folders.get(name, "") / name):
             # Unlike `Path.exists`, this takes names that are too long for a file.
             if os.path.exists(path):
                 return path
-        if self._paths is None:
-            self._paths = {}
-            for path in _files(self._folder):
-                self._paths.setdefault(path.name, []).append(path)
-        found = self._paths.get(name, [])
-        if len(found) > 1:
+        paths = self._paths.get(name, [])
+        if len(paths) > 1:
             raise DataError(
-                f"{self._folder} holds {name!r} more than once: {found[0]} and {found[1]}"
+                f"{self._folder} holds {name!r} more than once: {paths[0]} and {paths[1]}"
             )
-        return found[0] if found else direct
+        return paths[0] if paths else direct
+
+    @cached_property
+    def _paths(self) -> dict[str, list[Path]]:
+        paths: dict[str, list[Path]] = {}
+        for path in _files(self._folder):
+            paths.setdefault(path.name, []).append(path)
+        return paths

@@ -1,4 +1,4 @@
-"""Files of photographs become pixels."""
+"""Decodes photographs."""
 
 import functools
 import io
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Formats that photographs come in. Pillow knows more, and hands some to other programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
-# The largest cameras of telephones make 200 million. Pillow needs up to 4 bytes for each.
+# The largest cameras of telephones have 200 million. Pillow needs up to 4 bytes for each.
 _MOST_PIXELS = 250_000_000
 _ORIENTATION = 0x0112
 # Greatest values of grey levels that are not 8 bits wide, as programs write them.
@@ -33,7 +33,7 @@ class ImageError(ValueError):
 def decode_photograph(content: bytes, max_side: int = 1024) -> np.ndarray:
     """Decodes a photograph as people see it: upright, in colour, without transparency."""
     load_extra("PIL", "images")
-    # Filters are those of the process: to set one each time would show others' warnings again.
+    # Filters belong to the process. Setting one again would show the warnings of others again.
     if warnings.filters[:1] != [_NO_WARNINGS]:
         warnings.filterwarnings("ignore", module=_NO_WARNINGS[3].pattern)
     try:
@@ -48,7 +48,13 @@ def decode_photograph(content: bytes, max_side: int = 1024) -> np.ndarray:
 def _pixels(content: bytes, max_side: int) -> np.ndarray:
     from PIL.Image import Resampling
 
-    image = _loaded(content, max_side)
+    image = _opened(content)
+    pixels = image.width * image.height
+    if not 0 < pixels <= _MOST_PIXELS:
+        raise ImageError(f"it has {pixels:,} pixels, expected 1 to {_MOST_PIXELS:,}")
+    # A JPEG is decoded at a fraction of its size where that is enough.
+    image.draft(None, (max_side, max_side))
+    image.load()
     orientation = _orientation(image)
     small = _eight_bits(image)
     small.thumbnail((max_side, max_side), Resampling.BICUBIC)
@@ -60,14 +66,14 @@ def _openers() -> dict:
     """Pillow's openers of the formats; which ones a build of Pillow has differs."""
     from PIL import Image
 
-    # Without any handler, Python prints what Pillow logs.
+    # Python prints what Pillow logs unless there is a handler.
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     Image.init()
     return {name: Image.OPEN[name] for name in _FORMATS if name in Image.OPEN}
 
 
 def _opened(content: bytes) -> "ImageFile":
-    """Opens a file as `Image.open` does, whose limit is the process's and below large cameras'."""
+    """Opens a file as `Image.open` does, without its limit, which large cameras exceed."""
     if not content:
         raise ImageError("the file is empty")
     for make, accepts in _openers().values():
@@ -78,17 +84,6 @@ def _opened(content: bytes) -> "ImageFile":
         f"it is no photograph that can be read ({', '.join(_openers())}); it begins with "
         f"{content[:8]!r}"
     )
-
-
-def _loaded(content: bytes, max_side: int) -> "ImageFile":
-    image = _opened(content)
-    pixels = image.width * image.height
-    if not 0 < pixels <= _MOST_PIXELS:
-        raise ImageError(f"it has {pixels:,} pixels, expected 1 to {_MOST_PIXELS:,}")
-    # A JPEG is decoded at a fraction of its size where that is enough.
-    image.draft(None, (max_side, max_side))
-    image.load()
-    return image
 
 
 def _eight_bits(image: "Image") -> "Image":

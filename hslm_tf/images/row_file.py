@@ -7,7 +7,7 @@ import numpy as np
 
 
 class RowFile:
-    """A `.npy` file whose number of rows is not known before the end, and that can be continued."""
+    """Writes a `.npy` file row by row; a file that was begun continues after `rows` rows."""
 
     def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: np.dtype, rows: int) -> None:
         self._row_shape, self._dtype, self.rows = row_shape, np.dtype(dtype), rows
@@ -15,9 +15,9 @@ class RowFile:
         end = len(start) + rows * self._dtype.itemsize * int(np.prod(row_shape, dtype=np.int64))
         path.touch()
         self._file = open(path, "r+b")
-        found = self._file.seek(0, 2)
-        if rows and found < end:
-            raise OSError(f"{path} has {found} bytes, expected {end} for {rows} rows")
+        size = self._file.seek(0, 2)
+        if rows and size < end:
+            raise OSError(f"{path} has {size} bytes, expected {end} for {rows} rows")
         self._file.seek(0)
         self._file.write(start)
         self._file.truncate(end)

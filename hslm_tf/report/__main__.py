@@ -1,4 +1,4 @@
-"""`python -m hslm_tf.report`: a page on runs, what they learnt and where they fail."""
+"""`python -m hslm_tf.report`: a page on runs, on what they learnt and where they fail."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,7 @@ import tyro
 from hslm_tf.command_line import command
 from hslm_tf.evaluation.protocols import Protocol
 from hslm_tf.extras import load_extra
-from hslm_tf.report.measured_run import MeasuredRun
-from hslm_tf.report.training_log import read_log
+from hslm_tf.report.run_sections import MeasuredRun, read_log
 from hslm_tf.runs.ablation import finished_runs, read_recall, row_of
 from hslm_tf.runs.run_directory import RunDirectory
 
@@ -28,9 +27,9 @@ _MOST_FAILURES = 1000
 class ReportArguments:
     """Write a page on runs: configuration, learning curves, recall, ranks, scores and failures.
 
-    Of several runs recall is that of each, with mean and standard deviation; ranks, scores and
-    failures are those of the first. Of an ablation's directory recall is what its runs came to, and
-    the best of them is looked at closely. Needs the extra `report`.
+    With several runs, the page has the recall of each, with mean and standard deviation; ranks,
+    scores and failures are those of the first. With an ablation's directory, recall is read from
+    its runs, and the rest is that of the best of them. Needs the extra `report`.
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -41,11 +40,11 @@ class ReportArguments:
     """split to measure on; by default the run's test split"""
     protocol: Protocol = "all"
     """1k: 1,000 images; 5k: 5,000 images; coco-1k: mean of five folds of 1,000 of 5,000 images;
-    all: whatever there is"""
+    all: all images of the split"""
     dataset: str | None = None
     """folder or HDF5 file to measure on; by default the one that the run was trained on"""
     failures: int = 20
-    """failures to list of each direction, at most 1,000"""
+    """failures to list in each direction, at most 1,000"""
     images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """folder with the image files, for small pictures"""
 
@@ -105,7 +104,7 @@ def run(arguments: ReportArguments) -> None:
 
 
 def _check(arguments: ReportArguments) -> None:
-    """Refuses before anything long is begun."""
+    """Refuses wrong arguments before anything slow begins."""
     if not arguments.runs:
         raise ValueError("name at least one run")
     if not 1 <= arguments.failures <= _MOST_FAILURES:
@@ -133,7 +132,7 @@ def _score(run: RunDirectory, dataset: "RetrievalDataset") -> "tuple[HSLM, np.nd
 
 
 def _names(runs: Sequence[RunDirectory]) -> list[str]:
-    """What the runs are called: by their directories alone where that is enough."""
+    """The names of the directories, or the paths if names are equal."""
     names = [run.path.resolve().name for run in runs]
     return names if len(set(names)) == len(names) else [str(run.path) for run in runs]
 

@@ -15,14 +15,14 @@ from rich.table import Table
 class DataTable:
     """Cells with headings."""
 
-    name: str
+    name: str  # of its files
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    marked: frozenset[int] = field(default_factory=frozenset)
+    marked: frozenset[int] = frozenset()  # rows in bold
     note: str = ""
-    text_columns: frozenset[int] = frozenset({0})
-    pictures: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    text_columns: frozenset[int] = frozenset({0})  # the others hold numbers
+    pictures: Mapping[tuple[int, int], str] = field(default_factory=dict)  # by row and column
 
     def markdown(self) -> str:
         """The table as Markdown, rows that stand out in bold."""
@@ -70,5 +70,5 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text in one line, in which nothing is taken for Markdown or HTML."""
+    """Text in one line that Markdown shows as it is."""
     return re.sub(r"([\\`*_\[\]<>|&~$])", r"\\\1", " ".join(text.split()))

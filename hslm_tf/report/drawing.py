@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Colours that people with any colour vision tell apart (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
-# Where there are more lines than colours.
+# For more lines than colours.
 _DASHES = ((), (4, 1.5), (1, 1), (4, 1, 1, 1), (8, 2), (2, 2))
 
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -29,11 +29,11 @@ class Plot(NamedTuple):
 
 
 class Line(NamedTuple):
-    """How a line is drawn."""
+    """The name, colour and dashes of a line in a plot."""
 
     name: str
     colour: str
-    dashes: tuple[float, ...]
+    dashes: tuple[float, ...]  # none for a solid line
 
 
 def lines_for(names: Sequence[str]) -> list[Line]:
@@ -45,7 +45,7 @@ def lines_for(names: Sequence[str]) -> list[Line]:
 
 
 def new_figure(width: float = 6.4, height: float = 3.2) -> "Figure":
-    """Makes a figure that belongs to no window."""
+    """Makes a figure without a window."""
     load_extra("matplotlib", "report")
     from matplotlib.figure import Figure
 
@@ -53,7 +53,7 @@ def new_figure(width: float = 6.4, height: float = 3.2) -> "Figure":
 
 
 def svg_of(figure: "Figure", description: str) -> "Markup":
-    """Draws a figure."""
+    """Draws a figure as an `svg` element with a description for screen readers."""
     import matplotlib
     from markupsafe import Markup, escape
 
@@ -63,7 +63,7 @@ def svg_of(figure: "Figure", description: str) -> "Markup":
         figure.savefig(text, format="svg", metadata=_NO_METADATA)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
-    # Several figures stand in one page: what one refers to must not be found in another.
+    # Several figures stand in one page: an id of one must not be found in another.
     prefix = hashlib.sha256(description.encode()).hexdigest()[:8]
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1))

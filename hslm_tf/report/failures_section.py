@@ -1,15 +1,15 @@
-"""The queries whose right answer is found last."""
+"""The queries whose right item is found last."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.report.answers import DIRECTIONS, Answers
 from hslm_tf.report.data_table import DataTable
-from hslm_tf.report.pictures import picture_of
-from hslm_tf.report.section import Section, plain_section
+from hslm_tf.report.pages import Section, plain_section
+from hslm_tf.report.pictures import find_image, picture_of
+from hslm_tf.report.query_results import DIRECTIONS, QueryResults
 
 # A page with the pictures of a thousand failures would be too large.
 _PICTURED = 50
@@ -17,27 +17,27 @@ _LONGEST_SIDE = 120
 
 
 def failures_section(
-    answers: Mapping[str, Answers],
+    results: Mapping[str, QueryResults],
     dataset: RetrievalDataset,
     count: int,
     image_folder: str | os.PathLike[str] | None = None,
 ) -> Section:
     """Lists the hardest failures of both directions: those of the worst rank."""
-    failing = {side: np.count_nonzero(found.ranks) for side, found in answers.items()}
+    failing = {side: np.count_nonzero(found.ranks) for side, found in results.items()}
     text = [
-        f"Of {len(found.ranks)} {DIRECTIONS[side]}, {failing[side]} find something else first."
-        for side, found in answers.items()
+        f"{failing[side]} of {len(found.ranks)} {DIRECTIONS[side]} find something else first."
+        for side, found in results.items()
     ]
     tables = [
         _table(side, found, dataset, count, image_folder)
-        for side, found in answers.items()
+        for side, found in results.items()
         if failing[side]
     ]
     return plain_section("failures", "Hardest failures", text, tables)
 
 
-def hardest_failures(found: Answers, count: int) -> np.ndarray:
-    """Chooses the queries whose first right answer has the worst rank."""
+def hardest_failures(found: QueryResults, count: int) -> np.ndarray:
+    """Chooses the queries of the worst rank; of equal ranks the largest margin comes first."""
     margin = found.wrong_scores - found.right_scores
     order = np.lexsort([-margin, -found.ranks])[:count]
     return order[found.ranks[order] > 0]
@@ -45,7 +45,7 @@ def hardest_failures(found: Answers, count: int) -> np.ndarray:
 
 def _table(
     side: str,
-    found: Answers,
+    found: QueryResults,
     dataset: RetrievalDataset,
     count: int,
     folder: str | os.PathLike[str] | None,
@@ -54,30 +54,30 @@ def _table(
     captions, image_of = dataset.captions, dataset.caption_to_image
     failed = hardest_failures(found, count)
     right, wrong = found.right[failed], found.wrong[failed]
-    ranks = [str(rank + 1) for rank in found.ranks[failed]]
-    right_scores = [f"{score:.4f}" for score in found.right_scores[failed]]
-    wrong_scores = [f"{score:.4f}" for score in found.wrong_scores[failed]]
+    rank = [str(rank + 1) for rank in found.ranks[failed]]
+    right_score = [f"{score:.4f}" for score in found.right_scores[failed]]
+    wrong_score = [f"{score:.4f}" for score in found.wrong_scores[failed]]
     if side == "i2t":
         columns = {
-            "image": _at(ids, failed),
-            "rank": ranks,
-            "its best caption": _at(captions, right),
-            "its score": right_scores,
-            "found instead": _at(captions, wrong),
-            "which is of": _at(ids, image_of[wrong]),
-            "score of that": wrong_scores,
+            "image": [ids[row] for row in failed],
+            "rank": rank,
+            "its best caption": [captions[row] for row in right],
+            "its score": right_score,
+            "found instead": [captions[row] for row in wrong],
+            "which is of": [ids[row] for row in image_of[wrong]],
+            "score of that": wrong_score,
         }
         images = {0: failed, 5: image_of[wrong]}
     else:
         first_caption = np.unique(image_of, return_index=True)[1]
         columns = {
-            "caption": _at(captions, failed),
-            "rank": ranks,
-            "its image": _at(ids, right),
-            "its score": right_scores,
-            "found instead": _at(ids, wrong),
-            "whose first caption is": _at(captions, first_caption[wrong]),
-            "score of that": wrong_scores,
+            "caption": [captions[row] for row in failed],
+            "rank": rank,
+            "its image": [ids[row] for row in right],
+            "its score": right_score,
+            "found instead": [ids[row] for row in wrong],
+            "whose first caption is": [captions[row] for row in first_caption[wrong]],
+            "score of that": wrong_score,
         }
         images = {2: right, 4: wrong}
     return DataTable(
@@ -90,10 +90,6 @@ def _table(
             (number, column): data
             for column, rows in images.items()
             for number, row in enumerate(rows[:_PICTURED])
-            if (data := picture_of(folder, ids[row], _LONGEST_SIDE).data)
+            if (data := picture_of(find_image(folder, ids[row]), _LONGEST_SIDE).data)
         },
     )
-
-
-def _at(texts: Sequence[str], rows: np.ndarray) -> list[str]:
-    return [texts[row] for row in rows]

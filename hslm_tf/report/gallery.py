@@ -1,4 +1,4 @@
-"""Answers as HTML: photographs, the regions that each word attends to, right and wrong."""
+"""Hits as HTML: photographs, the regions that each word attends to, right and wrong."""
 
 import hashlib
 import itertools
@@ -9,16 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hslm_tf.report.explanation import Explanation
-from hslm_tf.report.pictures import Picture, find_image, picture_of_file
-from hslm_tf.report.regions import (
-    Region,
-    height_of,
-    rectangles_of,
-    strongest_regions,
-    word_regions,
-)
-from hslm_tf.report.rendering import render, write_page
+from hslm_tf.report.explanation import ExplainedHit, Explanation
+from hslm_tf.report.pages import render, write_page
+from hslm_tf.report.pictures import find_image, picture_of, rectangles_of
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -33,57 +26,39 @@ _LONGEST_SIDE = 320
 _FULL_PICTURES = 100
 
 
-class Answer(NamedTuple):
-    """An image and a caption that were compared."""
-
-    image_id: str
-    caption: str
-    score: float
-    explanation: Explanation | None = None
-    boxes: np.ndarray | None = None
-    right: bool | None = None
-    owner: str | None = None
-    beside: "Markup | str" = ""
-    file: Path | None = None
-
-
 class Gallery:
-    """Answers of one page: they share photographs, and more answers have smaller ones."""
+    """The hits of one page, which share photographs."""
 
     def __init__(
-        self, answers: Sequence[Answer], image_folder: str | os.PathLike[str] | None
+        self, hits: Sequence[ExplainedHit], image_folder: str | os.PathLike[str] | None
     ) -> None:
-        words = sum(len(answer.explanation.words) for answer in answers if answer.explanation)
-        self._regions = max(1, min(_REGIONS, _REGIONS_OF_A_PAGE // max(1, words)))
-        files = {
-            answer.image_id: answer.file or find_image(image_folder, answer.image_id)
-            for answer in answers
-        }
+        words = sum(len(hit.explanation.words) for hit in hits if hit.explanation)
+        self._num_regions = max(1, min(_REGIONS, _REGIONS_OF_A_PAGE // max(1, words)))
+        files = {hit.image_id: hit.file or find_image(image_folder, hit.image_id) for hit in hits}
         side = round(_LONGEST_SIDE * min(1.0, (_FULL_PICTURES / max(1, len(files))) ** 0.5))
-        self._pictures = {id_: picture_of_file(file, side) for id_, file in files.items()}
+        self._pictures = {image_id: picture_of(file, side) for image_id, file in files.items()}
         self._shown: set[str] = set()
 
-    def html(self, answers: Sequence[Answer]) -> "Markup":
-        """Shows some of the answers, as `answers_html` does."""
-        groups = itertools.groupby(answers, key=lambda answer: answer.image_id)
-        of_images = [list(group) for _, group in groups]
+    def html(self, hits: Sequence[ExplainedHit]) -> "Markup":
+        """Shows some of the hits; `gallery.css` belongs to them."""
+        groups = [list(group) for _, group in itertools.groupby(hits, lambda hit: hit.image_id)]
         figures = [
             self._figure(group[first : first + _CAPTIONS])
-            for group in of_images
+            for group in groups
             for first in range(0, len(group), _CAPTIONS)
         ]
-        return render("answers.html", figures=figures)
+        return render("hits.html", figures=figures)
 
-    def _figure(self, answers: Sequence[Answer]) -> dict[str, Any]:
-        """What the template shows of one image and the captions compared with it."""
-        best = answers[0]
+    def _figure(self, hits: Sequence[ExplainedHit]) -> dict[str, Any]:
+        """Values for the template: one image and the captions compared with it."""
+        best = hits[0]
         picture = self._pictures[best.image_id]
         rectangles = rectangles_of(best.boxes, picture)
         strongest = []
         if rectangles is not None and best.explanation is not None:
-            strongest = strongest_regions(best.explanation, rectangles, self._regions)
+            strongest = _strongest_regions(best.explanation, rectangles, self._num_regions)
         # A photograph is in the page once; later figures refer to it.
-        name = _name(picture)
+        name = "picture-" + hashlib.sha256((picture.data or "").encode()).hexdigest()[:12]
         first = name not in self._shown
         self._shown.add(name)
         return {
@@ -92,45 +67,69 @@ class Gallery:
             "picture": picture,
             "picture_name": name,
             "is_first": first,
-            "height": height_of(picture),
             "has_frame": picture.data is not None or rectangles is not None,
             "strongest": strongest,
-            "answers": [(answer, list(self._words(answer, rectangles))) for answer in answers],
+            "hits": [(hit, list(self._words(hit, rectangles))) for hit in hits],
         }
 
     def _words(
-        self, answer: Answer, rectangles: np.ndarray | None
-    ) -> Iterator[tuple[str, float, float, list[Region]]]:
-        """Words with their gates, these as shares of the largest, and the words' regions."""
-        if answer.explanation is None:
+        self, hit: ExplainedHit, rectangles: np.ndarray | None
+    ) -> Iterator[tuple[str, float, float, list["_Region"]]]:
+        """Each word with its gate, the gate as a share of the largest, and its regions."""
+        if hit.explanation is None:
             return
-        words, gates = answer.explanation.words[1:-1], answer.explanation.word_weights[1:-1]
-        regions = [[] for _ in words]
-        if rectangles is not None:
-            regions = word_regions(answer.explanation, rectangles, self._regions)
+        words, gates = hit.explanation.words[1:-1], hit.explanation.word_weights[1:-1]
         shades = gates / max(gates.max(initial=0), 1e-12)
-        yield from zip(words, gates.tolist(), shades.tolist(), regions, strict=True)
-
-
-def answers_html(
-    answers: Sequence[Answer], image_folder: str | os.PathLike[str] | None = None
-) -> "Markup":
-    """Shows answers; `gallery.css` belongs to them."""
-    return Gallery(answers, image_folder).html(answers)
+        attention = hit.explanation.attention[1:-1]
+        for word, gate, shade, row in zip(words, gates, shades, attention, strict=True):
+            regions = [] if rectangles is None else _regions(row, rectangles, self._num_regions)
+            yield word, float(gate), float(shade), regions
 
 
 def write_gallery(
     path: Path,
-    answers: Sequence[tuple[str, Sequence[Answer]]],
+    queries: Sequence[tuple[str, Sequence[ExplainedHit]]],
     image_folder: str | os.PathLike[str] | None = None,
     note: str = "",
 ) -> None:
-    """Writes a page that needs no other file and runs no script."""
-    gallery = Gallery([answer for _, found in answers for answer in found], image_folder)
-    queries = [(query, gallery.html(found)) for query, found in answers]
-    write_page(path, "Answers", render("gallery.html", queries=queries, note=note))
+    """Writes a page of queries and their hits that needs no other file and runs no script."""
+    gallery = Gallery([hit for _, hits in queries for hit in hits], image_folder)
+    shown = [(query, gallery.html(hits)) for query, hits in queries]
+    write_page(path, "Search results", render("gallery.html", queries=shown, note=note))
 
 
-def _name(picture: Picture) -> str:
-    """Name of a picture within a page, the same for the same picture only."""
-    return "picture-" + hashlib.sha256((picture.data or "").encode()).hexdigest()[:12]
+class _Region(NamedTuple):
+    x: int
+    y: int
+    width: int
+    height: int
+    opacity: float
+    word: str
+
+
+def _strongest_regions(
+    explanation: Explanation, rectangles: np.ndarray, count: int
+) -> list[_Region]:
+    """The regions that a caption attends to most, each with the word that does."""
+    strength = explanation.attention[1:-1] * explanation.word_weights[1:-1, None]
+    if not len(strength):
+        return []
+    words = [explanation.words[1 + row] for row in strength.argmax(axis=0)]
+    return _regions(strength.max(axis=0), rectangles, count, words)
+
+
+def _regions(
+    strength: np.ndarray, rectangles: np.ndarray, count: int, words: list[str] | None = None
+) -> list[_Region]:
+    """The strongest regions; larger ones come first, so that they lie below smaller ones."""
+    strongest = np.argsort(-strength, kind="stable")[:count]
+    strongest = strongest[strength[strongest] > 0]
+    sizes = rectangles[:, 2] * rectangles[:, 3]
+    return [
+        _Region(
+            *rectangles[region].tolist(),
+            opacity=round(float(strength[region] / strength.max()), 2),
+            word=words[region] if words else "",
+        )
+        for region in sorted(strongest, key=lambda region: -sizes[region])
+    ]

@@ -11,20 +11,15 @@ from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.evaluation.protocols import Protocol
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.report.ablation_section import ablation_section
-from hslm_tf.report.answers import answers_of
-from hslm_tf.report.configuration_section import configuration_section
 from hslm_tf.report.data_table import markdown_text
 from hslm_tf.report.failures_section import failures_section
-from hslm_tf.report.learning_curves import learning_curves_section
-from hslm_tf.report.levels import levels_section
-from hslm_tf.report.measured_run import MeasuredRun
+from hslm_tf.report.mgcn_layers import mgcn_section
+from hslm_tf.report.pages import Section, render, write_page
 from hslm_tf.report.pointing import pointing_section
-from hslm_tf.report.rank_section import rank_section
+from hslm_tf.report.query_results import query_results, rank_section, score_section
 from hslm_tf.report.recall_section import recall_section
-from hslm_tf.report.rendering import render, write_page
 from hslm_tf.report.retrieval_examples import retrieval_examples_section
-from hslm_tf.report.score_section import score_section
-from hslm_tf.report.section import Section
+from hslm_tf.report.run_sections import MeasuredRun, configuration_section, learning_curves_section
 from hslm_tf.report.word_correlation import word_correlation_section
 from hslm_tf.report.word_order import word_order_section
 
@@ -34,25 +29,25 @@ def report_sections(
     model: HSLM,
     dataset: RetrievalDataset,
     scores: np.ndarray,
-    protocol: Protocol = "all",
-    failures: int = 20,
-    image_folder: str | os.PathLike[str] | None = None,
+    protocol: Protocol,
+    failures: int,
+    image_folder: str | os.PathLike[str] | None,
 ) -> list[Section]:
-    """Makes all sections of a report."""
-    answers = answers_of(scores, dataset.caption_to_image)
+    """Makes all sections; the model and its scores are those of one of the runs."""
+    results = query_results(scores, dataset.caption_to_image)
     sections = (
         configuration_section(runs),
         learning_curves_section(runs),
         recall_section(runs, dataset, protocol),
         ablation_section(runs, dataset),
-        rank_section(answers),
-        score_section(answers),
-        failures_section(answers, dataset, failures, image_folder),
+        rank_section(results),
+        score_section(results),
+        failures_section(results, dataset, failures, image_folder),
         retrieval_examples_section(model, dataset, scores, image_folder),
         pointing_section(model, dataset),
         word_order_section(model, dataset),
         word_correlation_section(model, dataset),
-        levels_section(model, dataset, image_folder),
+        mgcn_section(model, dataset, image_folder),
     )
     return [section for section in sections if section is not None]
 

@@ -1,4 +1,4 @@
-"""Do words point at what they name? Where nouns look that name a detected object."""
+"""Whether words point at what they name: the regions of nouns that name a detected object."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from hslm_tf.data.errors import DataError
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.report.data_table import DataTable
 from hslm_tf.report.explanation import Explainer
-from hslm_tf.report.section import Section, plain_section
+from hslm_tf.report.pages import Section, plain_section
 
 # COCO's class of nouns that name one, counted from 0 among its 80 classes.
 CLASS_OF_NOUN = {
@@ -28,18 +28,18 @@ _MAX_IMAGES = 220
 
 
 class Detections(NamedTuple):
-    """What a detector saw in the regions of each image."""
+    """A detector's findings in the regions of each image, `[images, N]`."""
 
-    classes: np.ndarray
+    classes: np.ndarray  # COCO's, negative for a fixed box
     confidences: np.ndarray
 
 
 class Pointing(NamedTuple):
-    """Where nouns point, one entry a noun of a caption."""
+    """Where nouns point, one entry for each noun of a caption."""
 
     words: list[str]
-    hits: np.ndarray
-    chances: np.ndarray
+    right: np.ndarray  # whether the most attended region lies on an object of the noun's class
+    chances: np.ndarray  # the share of the image's regions that do
 
 
 def read_detections(dataset: RetrievalDataset) -> Detections | None:
@@ -48,22 +48,21 @@ def read_detections(dataset: RetrievalDataset) -> Detections | None:
     files = [features.with_name(f"{dataset.name}_box_{part}.npy") for part in ("class", "score")]
     if dataset.boxes is None or not all(file.exists() for file in files):
         return None
-    found = []
+    parts, expected = [], dataset.region_features.shape[:2]
     for file in files:
         values = np.load(file, mmap_mode="r")
-        expected = dataset.region_features.shape[:2]
         if values.shape != expected:
             raise DataError(f"{file} has shape {values.shape}, expected {expected}")
-        found.append(np.asarray(values[dataset.image_rows]))
-    return Detections(*found)
+        parts.append(np.asarray(values[dataset.image_rows]))
+    return Detections(*parts)
 
 
 def measure_pointing(
     model: HSLM, dataset: RetrievalDataset, detections: Detections, max_images: int = _MAX_IMAGES
 ) -> Pointing:
-    """Asks where nouns point that name an object which the detector saw, beside another class."""
+    """Finds where nouns point that name a detected object beside one of another class."""
     explainer = Explainer(model)
-    found: list[tuple[str, bool, float]] = []
+    entries: list[tuple[str, bool, float]] = []
     for image in np.random.RandomState(0).permutation(dataset.num_images)[:max_images]:
         classes, confidences = (values[image] for values in detections)
         seen = (confidences > _CONFIDENT) & (classes >= 0)
@@ -81,13 +80,13 @@ def measure_pointing(
                     continue
                 right = _lies_on(boxes, boxes[seen & (classes == CLASS_OF_NOUN[noun])])
                 most = explained.attention[explained.words.index(noun)].argmax()
-                found.append((noun, bool(right[most]), float(right.mean())))
-    words, hits, chances = zip(*found, strict=True) if found else ((), (), ())
-    return Pointing(list(words), np.array(hits, bool), np.array(chances, float))
+                entries.append((noun, bool(right[most]), float(right.mean())))
+    words, right, chances = zip(*entries, strict=True) if entries else ((), (), ())
+    return Pointing(list(words), np.array(right, bool), np.array(chances, float))
 
 
 def _lies_on(regions: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """Which regions `[N, 4]` have their middle on one of the objects `[n, 4]`, bool `[N]`."""
+    """Whether the middle of each region `[N, 4]` lies on one of the objects `[n, 4]`."""
     x, y = regions[:, None, 0::2].mean(axis=-1), regions[:, None, 1::2].mean(axis=-1)
     within = (objects[:, 0] < x) & (x < objects[:, 2]) & (objects[:, 1] < y) & (y < objects[:, 3])
     sizes = (regions[:, 2] - regions[:, 0]) * (regions[:, 3] - regions[:, 1])
@@ -103,14 +102,14 @@ def pointing_table(pointing: Pointing, model: str = "") -> DataTable:
         (
             name,
             str(np.count_nonzero(chosen)),
-            f"{100 * pointing.hits[chosen].mean():.1f}",
+            f"{100 * pointing.right[chosen].mean():.1f}",
             f"{100 * pointing.chances[chosen].mean():.1f}",
         )
         for name, chosen in (*groups, ("all", np.ones(len(words), bool)))
     ]
     return DataTable(
         "pointing",
-        f"Do words point at what they name? {model}".strip(),
+        f"Words that point at what they name {model}".strip(),
         ("noun", "times", "points right %", "chance %"),
         rows,
         frozenset({len(rows) - 1}),
@@ -120,14 +119,14 @@ def pointing_table(pointing: Pointing, model: str = "") -> DataTable:
 
 
 def pointing_section(model: HSLM, dataset: RetrievalDataset) -> Section | None:
-    """Shows where nouns point."""
+    """Shows where nouns point, if there are detections and cross-attention."""
     detections = read_detections(dataset) if model.config.cross_attention else None
     pointing = detections and measure_pointing(model, dataset, detections)
     if not pointing or not pointing.words:
         return None
     text = [
         f"{len(pointing.words)} nouns of {_MAX_IMAGES} images at most: "
-        f"{100 * pointing.hits.mean():.1f}% point right, by chance "
+        f"{100 * pointing.right.mean():.1f}% point right, by chance "
         f"{100 * pointing.chances.mean():.1f}% would."
     ]
     return plain_section("pointing", "Where words point", text, [pointing_table(pointing)])

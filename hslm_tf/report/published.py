@@ -1,4 +1,4 @@
-"""The recalls of the paper's Tables 1 to 3, and which of them a measurement may stand beside."""
+"""The recalls of the paper's Tables 1 to 4, and the measurements that may stand beside them."""
 
 import functools
 import json
@@ -11,11 +11,11 @@ from hslm_tf.evaluation.protocols import Protocol
 
 
 class PublishedRow(NamedTuple):
-    """A method as a table of the paper reports it."""
+    """A row of a table: a method, or a row of the ablation by its number."""
 
     method: str
     recalls: tuple[float | None, ...]
-    rsum: float
+    rsum: float  # as printed, not always the sum of the recalls
 
 
 class PublishedTable(NamedTuple):
@@ -26,8 +26,30 @@ class PublishedTable(NamedTuple):
     rows: tuple[PublishedRow, ...]
 
 
+@functools.cache
+def published_table(number: int) -> PublishedTable:
+    """Reads a table, 1 to 4."""
+    file = resources.files("hslm_tf.report") / "published_recalls.json"
+    table = json.loads(file.read_text("utf-8"))["tables"][str(number)]
+    rows = (PublishedRow(row[0], tuple(row[1:-1]), row[-1]) for row in table["rows"])
+    return PublishedTable(number, table["title"], tuple(rows))
+
+
+# The parts of each row are in `hslm_tf.presets.ABLATION_PARTS`.
+TABLE_4 = {int(row.method): row for row in published_table(4).rows}
+
+# Claims of Table 4: the first row of each pair is better than the second.
+ORDERINGS = (
+    ("12 > 11 > 9 > 5 > 1", ((12, 11), (11, 9), (9, 5), (5, 1))),
+    ("self-attention adds", ((2, 1), (4, 3), (6, 5), (8, 7), (10, 9), (12, 11))),
+    ("MGCN adds", ((3, 1), (4, 2), (7, 5), (8, 6), (11, 9), (12, 10))),
+    ("cross-attention and local add to global", ((9, 1), (10, 2), (11, 3), (12, 4))),
+    ("global adds to local", ((9, 5), (10, 6), (11, 7), (12, 8))),
+)
+
+
 class _TestSplit(NamedTuple):
-    """What the test split of a benchmark is known by."""
+    """A benchmark's test split, recognised by its size and by captions in it."""
 
     images: int
     captions: range
@@ -51,7 +73,7 @@ _TEST_SPLITS = (
     ),
     _TestSplit(
         images=5000,
-        # Karpathy's split has 25,010; the field's files keep five an image.
+        # Karpathy's split has 25,010; the field's files keep five for every image.
         captions=range(25000, 25011),
         known=("A man with a red helmet on a small moped on a dirt road",),
         tables={"coco-1k": 2, "5k": 3, "all": 3},
@@ -59,17 +81,8 @@ _TEST_SPLITS = (
 )
 
 
-@functools.cache
-def published_table(number: int) -> PublishedTable:
-    """Reads a table."""
-    file = resources.files("hslm_tf.report") / "published_recalls.json"
-    table = json.loads(file.read_text("utf-8"))["tables"][str(number)]
-    rows = (PublishedRow(row[0], tuple(row[1:-1]), row[-1]) for row in table["rows"])
-    return PublishedTable(number, table["title"], tuple(rows))
-
-
 def table_beside(dataset: RetrievalDataset, protocol: Protocol) -> PublishedTable | None:
-    """Finds the table that a measurement may stand beside."""
+    """Finds the table that was measured on the same split in the same way."""
     for split in _TEST_SPLITS:
         if dataset.num_images == split.images and dataset.num_captions in split.captions:
             captions = {_words(caption) for caption in dataset.captions}

@@ -1,4 +1,4 @@
-"""The recalls of the runs in the layout of the paper's tables, beside what others published."""
+"""The recalls of the runs in the layout of the paper's tables, beside published ones."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,19 @@ import numpy as np
 
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.evaluation.protocols import Protocol
+from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.report.data_table import DataTable
-from hslm_tf.report.measured_run import MeasuredRun
-from hslm_tf.report.published import PublishedRow, PublishedTable, published_table, table_beside
-from hslm_tf.report.recall_cells import RECALL_COLUMNS, mean_cell, recalls_of
-from hslm_tf.report.section import Section, plain_section
-from hslm_tf.report.table4 import TABLE_4
+from hslm_tf.report.pages import Section, plain_section
+from hslm_tf.report.published import (
+    TABLE_4,
+    PublishedRow,
+    PublishedTable,
+    published_table,
+    table_beside,
+)
+from hslm_tf.report.run_sections import MeasuredRun
 
+RECALL_COLUMNS = tuple(f"{side} R@{k}" for side in ("i2t", "t2i") for k in (1, 5, 10))
 _LAYOUT = (
     "Recall in percent: i2t are images looking for captions, t2i captions looking for images; rsum "
     "is the sum, at most 600."
@@ -28,6 +34,17 @@ _OTHER_INPUTS = (
 )
 
 
+def recalls_of(report: RecallReport) -> list[float]:
+    """The numbers of `RECALL_COLUMNS`."""
+    return [recall for side in (report.i2t, report.t2i) for recall in (side.r1, side.r5, side.r10)]
+
+
+def mean_cell(values: Sequence[float]) -> str:
+    """Mean and, of several values, sample standard deviation."""
+    deviation = f"±{np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{deviation}"
+
+
 def recall_section(
     runs: Sequence[MeasuredRun], dataset: RetrievalDataset, protocol: Protocol
 ) -> Section:
@@ -36,8 +53,8 @@ def recall_section(
     configs = [run.config.data for run in runs]
     if any(dataset.name in (data.train_split, data.dev_split) for data in configs):
         text.append(
-            f"The split {dataset.name!r} is one that the runs learnt from or chose the epoch by: "
-            "these recalls flatter. No published rows stand beside them."
+            f"The runs learnt from the split {dataset.name!r} or chose the epoch by it: these "
+            "recalls flatter. No published rows stand beside them."
         )
     elif published := table_beside(dataset, protocol):
         text.append(
@@ -57,21 +74,17 @@ def _table(
     protocol: Protocol,
     published: PublishedTable | None,
 ) -> DataTable:
-    others = [_published_cells(row) for row in published.rows] if published else []
-    rows = [*others, *([run.name, *map(mean_cell, _columns([run]))] for run in runs)]
+    title, note, rows = f"{dataset.name}, {dataset.num_images} images, protocol {protocol}", "", []
+    if published:
+        title, note = published.title, _note(published.rows)
+        rows = [_published_cells(row) for row in published.rows]
+    first = len(rows)
+    rows += [[run.name, *map(mean_cell, _columns([run]))] for run in runs]
     # The rows of an ablation are different models, of which there is no mean.
     if len(runs) > 1 and any(run.row is None for run in runs):
         rows.append([f"mean of {len(runs)} runs", *map(mean_cell, _columns(runs))])
-    return DataTable(
-        "recall",
-        published.title
-        if published
-        else f"{dataset.name}, {dataset.num_images} images, protocol {protocol}",
-        ("method", *RECALL_COLUMNS, "rsum"),
-        rows,
-        marked=frozenset(range(len(others), len(rows))),
-        note=_note(published.rows) if published else "",
-    )
+    columns, marked = ("method", *RECALL_COLUMNS, "rsum"), frozenset(range(first, len(rows)))
+    return DataTable("recall", title, columns, rows, marked, note)
 
 
 def _columns(runs: Sequence[MeasuredRun]) -> list[list[float]]:
@@ -94,7 +107,7 @@ def _note(rows: Sequence[PublishedRow]) -> str:
                 f"† The rsum of {row.method} is the sum of {len(recalls)} recalls, not to be "
                 "compared with the others."
             )
-        # Beyond what rounding explains.
+        # The difference is larger than rounding explains.
         if abs(sum(recalls) - row.rsum) > 0.15:
             notes.append(
                 f"The recalls of {row.method} add up to {sum(recalls):.1f}, not to the rsum that "

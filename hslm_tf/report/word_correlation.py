@@ -1,4 +1,4 @@
-"""Which words self-attention strengthens and which it weakens, the paper's Figure 3."""
+"""The weight of words before and after self-attention, the paper's Figure 3."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,9 +11,8 @@ from hslm_tf.data.blocks import row_blocks
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.report.data_table import DataTable
-from hslm_tf.report.rendering import render
-from hslm_tf.report.section import Section
-from hslm_tf.text.tokenization import tokenize
+from hslm_tf.report.explanation import words_of
+from hslm_tf.report.pages import Section, render
 
 FUNCTION_WORDS = (
     "a an the is are was were be been being am in on of at to and with from by for as it its there "
@@ -27,10 +26,10 @@ _LEAST_COUNT = 10
 
 
 class WordCorrelations(NamedTuple):
-    """The correlation of every word of a split with its caption, one word after the other."""
+    """The correlation of every word of a split with its caption, `[words]` each."""
 
     ids: np.ndarray
-    captions: np.ndarray
+    captions: np.ndarray  # the row of the word's caption
     before: np.ndarray
     after: np.ndarray
 
@@ -79,7 +78,7 @@ def word_correlations(model: HSLM, captions: Sequence[str]) -> WordCorrelations:
 
 
 def word_shares(words: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Shares of the words of each caption in its similarity matrix."""
+    """Share of each word in its caption's similarity matrix, summed along the columns."""
     words = words * mask[..., None]
     # The sum along a column is the product of the word with the sum of all words.
     sums = np.abs(np.einsum("cmd,cd->cm", words, words.sum(axis=1)))
@@ -90,8 +89,8 @@ def function_word_ratios(
     correlations: WordCorrelations, vocabulary: Sequence[str]
 ) -> tuple[float, float] | None:
     """Mean share of a function word over that of any other word, before and after."""
-    wanted = [row for row, word in enumerate(vocabulary) if word in FUNCTION_WORDS]
-    chosen = np.isin(correlations.ids, wanted)
+    function_ids = [row for row, word in enumerate(vocabulary) if word in FUNCTION_WORDS]
+    chosen = np.isin(correlations.ids, function_ids)
     if chosen.all() or not chosen.any():
         return None
     before, after = (
@@ -121,12 +120,12 @@ def _word_tables(correlations: WordCorrelations, vocabulary: Sequence[str]) -> l
         DataTable(
             f"words_{which}",
             f"Words that weigh {which} after self-attention",
-            ("word", "occurrences", "before", "after"),
+            ("word", "occurrences", *means),
             [
                 (
                     vocabulary[ids[place]],
                     str(counts[place]),
-                    *(f"{means[name][place]:.2f}" for name in ("before", "after")),
+                    *(f"{values[place]:.2f}" for values in means.values()),
                 )
                 for place in places
             ],
@@ -140,15 +139,12 @@ def _word_tables(correlations: WordCorrelations, vocabulary: Sequence[str]) -> l
 def _strip(dataset: RetrievalDataset, correlations: WordCorrelations, row: int) -> dict[str, Any]:
     """One caption with the shares of its words."""
     caption = dataset.captions[row]
-    own = correlations.captions == row
-    words = [
-        word.decode("utf-8", "replace") for word in tokenize(tf.constant([caption]))[0].numpy()
-    ]
-    shares = {"before": correlations.before[own], "after": correlations.after[own]}
+    of_caption = correlations.captions == row
+    shares = {"before": correlations.before[of_caption], "after": correlations.after[of_caption]}
     return {
         "caption": caption,
         # The model truncates long captions.
-        "words": words[: own.sum()],
+        "words": words_of(caption)[: of_caption.sum()],
         "shares": {name: values.tolist() for name, values in shares.items()},
         "largest": max((values.max(initial=0) for values in shares.values()), default=0) or 1,
     }

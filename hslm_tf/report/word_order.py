@@ -1,4 +1,4 @@
-"""Does the order of words count? Captions against the same with two words exchanged."""
+"""Whether the order of words counts: captions against the same with two words exchanged."""
 
 import csv
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ import numpy as np
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.report.data_table import DataTable
-from hslm_tf.report.section import Section, plain_section
+from hslm_tf.report.pages import Section, plain_section
 
 _BLOCK_SIZE = 100
 
 
 class Exchange(NamedTuple):
-    """A caption and two of its words, with which it says something else when they change places."""
+    """A caption, and two of its words that change its meaning when they change places."""
 
     caption: int
     first: int
@@ -25,16 +25,16 @@ class Exchange(NamedTuple):
 
 
 def read_exchanges(dataset: RetrievalDataset) -> list[Exchange]:
-    """Reads the exchanges of Flickr8k's dev captions that come with the package."""
+    """Reads the exchanges of Flickr8k's dev captions; none for the captions of other data."""
     text = (files("hslm_tf.report") / "exchanged_words.tsv").read_text("utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
-    found = []
+    exchanges = []
     for caption, first, second, *words, kind in csv.reader(lines, delimiter="\t"):
         exchange = Exchange(int(caption), int(first), int(second), kind)
         if not _fits(exchange, words, dataset.captions):
             return []
-        found.append(exchange)
-    return found
+        exchanges.append(exchange)
+    return exchanges
 
 
 def _fits(exchange: Exchange, words: Sequence[str], captions: Sequence[str]) -> bool:
@@ -56,8 +56,8 @@ def exchanged_caption(caption: str, exchange: Exchange) -> str:
 def measure_word_order(
     model: HSLM, dataset: RetrievalDataset, exchanges: Sequence[Exchange]
 ) -> np.ndarray:
-    """Asks whether an image's caption scores above the same with two words exchanged."""
-    found = []
+    """Says for every exchange whether the right caption scores higher, bool `[exchanges]`."""
+    preferred = []
     for start in range(0, len(exchanges), _BLOCK_SIZE):
         block = exchanges[start : start + _BLOCK_SIZE]
         rows = np.array([exchange.caption for exchange in block])
@@ -65,8 +65,8 @@ def measure_word_order(
         exchanged = list(map(exchanged_caption, right, block))
         regions, mask = dataset.read_images(dataset.caption_to_image[rows])
         scores = [model.score(regions, captions, mask).numpy() for captions in (right, exchanged)]
-        found.append(scores[0] > scores[1])
-    return np.concatenate(found)
+        preferred.append(scores[0] > scores[1])
+    return np.concatenate(preferred)
 
 
 def word_order_table(exchanges: Sequence[Exchange], right: np.ndarray) -> DataTable:
@@ -100,9 +100,5 @@ def word_order_section(model: HSLM, dataset: RetrievalDataset) -> Section | None
         f"{len(exchanges)} captions of the split, checked by eye, say something else when two of "
         f"their words change places: “{caption}” and “{exchanged_caption(caption, example)}”."
     ]
-    return plain_section(
-        "word_order",
-        "Whether the order of words counts",
-        text,
-        [word_order_table(exchanges, right)],
-    )
+    table = word_order_table(exchanges, right)
+    return plain_section("word_order", "Whether the order of words counts", text, [table])

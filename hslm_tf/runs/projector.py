@@ -13,7 +13,7 @@ from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
 from hslm_tf.models.encoding import encoded_blocks
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.report.drawing import COLOURS
-from hslm_tf.report.tiles import mosaic, photo_tile
+from hslm_tf.report.pictures import mosaic, photo_tile
 from hslm_tf.retrieval.projection_heads import ProjectionHeads, heads_of
 from hslm_tf.runs.run_directory import RunDirectory
 

@@ -27,7 +27,7 @@ def ask(page, sentence):
 def note_after(page, act):
     """What the page says after something was done."""
     act()
-    note = page.locator(".asked [role=alert]")
+    note = page.locator(".results [role=alert]")
     note.wait_for()
     return note.inner_text()
 
@@ -35,7 +35,7 @@ def note_after(page, act):
 def test_a_sentence_finds_images(opened, page_checks):
     ask(opened, SENTENCE)
     opened.get_by_role("heading", name=f"Images for “{SENTENCE}”").wait_for()
-    answers = opened.locator(".answer")
+    answers = opened.locator(".hit")
     assert answers.count() == 10
     scores = [float(text) for text in answers.locator(".score").all_inner_texts()]
     assert scores == sorted(scores, reverse=True)
@@ -44,7 +44,7 @@ def test_a_sentence_finds_images(opened, page_checks):
 
 def test_a_word_shows_its_regions(opened):
     ask(opened, SENTENCE)
-    first = opened.locator(".answer").first
+    first = opened.locator(".hit").first
     word, other = (first.locator(".word", has_text=text) for text in ("photo", "thing3"))
     strongest = first.locator(".strongest")
     word.hover()
@@ -62,19 +62,19 @@ def test_number_of_answers(opened):
     opened.get_by_role("spinbutton").fill("3")
     opened.get_by_label("Sentence").fill(SENTENCE)
     opened.get_by_role("button", name="Find images").click()
-    opened.locator(".answer").first.wait_for()
-    assert opened.locator(".answer").count() == 3
+    opened.locator(".hit").first.wait_for()
+    assert opened.locator(".hit").count() == 3
 
 
 def test_a_clicked_image_finds_captions(opened, page_checks):
     ask(opened, SENTENCE)
-    answer = opened.locator(".answer", has_text="photo of thing1 ").first
+    answer = opened.locator(".hit", has_text="photo of thing1 ").first
     image_id = answer.locator(".id").first.inner_text()
     answer.locator(".picture").click()
     heading = opened.get_by_role("heading", name=f"Captions for {image_id}")
     heading.wait_for()
     assert opened.get_by_label("Image").input_value() == image_id
-    assert opened.locator(".answer p").count() == 10
+    assert opened.locator(".hit p").count() == 10
     page_checks(opened)
 
 
@@ -99,7 +99,7 @@ def test_what_looks_like_html_is_text(opened, page_checks):
     opened.get_by_role("option", name=NASTY).click()
     opened.get_by_role("button", name="Find captions", exact=True).click()
     opened.get_by_role("heading", name=f"Captions for {NASTY}").wait_for()
-    assert opened.locator(".asked script, .asked img").count() == 0
+    assert opened.locator(".results script, .results img").count() == 0
     page_checks(opened)
 
 
@@ -112,7 +112,7 @@ def test_why_there_is_no_answer(opened, page_checks):
     )
     page_checks(opened)
     opened.reload()
-    assert "Of the 100 words only the first 62" in note_after(
+    assert "Only the first 62 of the 100 words" in note_after(
         opened, lambda: ask(opened, "photo " * 100)
     )
     opened.reload()
@@ -128,5 +128,5 @@ def test_dark(page, demo, page_checks):
     page.goto(demo)
     page.get_by_label("Sentence").wait_for()
     ask(page, SENTENCE)
-    page.locator(".answer").first.wait_for()
+    page.locator(".hit").first.wait_for()
     page_checks(page)

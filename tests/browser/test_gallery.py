@@ -6,7 +6,7 @@ def test_gallery(page, page_checks, shown, tmp_path):
     file = tmp_path / "out.html"
     search.main([str(shown), "A photo of thing3 again.", NASTY, "--html", str(file)])
     page.goto(file.as_uri())
-    first = page.locator(".answer").first
+    first = page.locator(".hit").first
     word, others = first.locator(".word", has_text="thing3"), first.locator(".strongest")
     regions = word.locator("svg")
     assert not regions.is_visible() and others.is_visible()

@@ -39,16 +39,16 @@ def upload(page, demo, file):
 def test_a_photograph_is_described(page, demo, tmp_path, page_checks):
     upload(page, demo, write(tmp_path / "holiday.jpg"))
     page.get_by_role("heading", name="Captions for holiday.jpg").wait_for()
-    scores = [float(text) for text in page.locator(".answer .score").all_inner_texts()]
+    scores = [float(text) for text in page.locator(".hit .score").all_inner_texts()]
     assert len(scores) == 10
     assert scores == sorted(scores, reverse=True)
-    assert page.locator(".asked").first.inner_html().count("data:image/jpeg;base64,") == 1
+    assert page.locator(".results").first.inner_html().count("data:image/jpeg;base64,") == 1
     page_checks(page)
 
 
 def test_a_file_that_is_no_photograph(page, demo, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no photograph")
     upload(page, demo, tmp_path / "bad.jpg")
-    note = page.locator(".asked [role=alert]")
+    note = page.locator(".results [role=alert]")
     note.wait_for()
     assert note.inner_text().startswith("bad.jpg: it is no photograph that can be read")

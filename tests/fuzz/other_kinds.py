@@ -16,7 +16,7 @@ from hslm_tf.data.json_object import read_object
 from hslm_tf.images.box_file import BoxFile
 from hslm_tf.images.extraction_config import ExtractionConfig
 from hslm_tf.images.photographs import ImageError, decode_photograph
-from hslm_tf.report.training_log import read_log
+from hslm_tf.report.run_sections import read_log
 from hslm_tf.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from hslm_tf.text.word_vectors import load_word_vectors
 from tests.fuzz.kinds import DATASETS, Kind
@@ -50,7 +50,7 @@ def _write_boxes(folder: Path) -> None:
 
 def _read_boxes(folder: Path) -> Any:
     file = BoxFile(folder / "data" / "boxes.json")
-    return {name: tuple(found) for name, found in file._found.items()}
+    return {name: tuple(found) for name, found in file._detections.items()}
 
 
 def _write_features(folder: Path) -> None:
@@ -81,7 +81,7 @@ def _read_photographs(folder: Path) -> Any:
         try:
             found[path.name] = decode_photograph(path.read_bytes())
         except ImageError as error:
-            # As who reads photographs of others says it: `PhotographReader`.
+            # As `RegionExtractor.extract_file` names it.
             raise ImageError(f"{path}: {error}") from error
     return found
 

@@ -40,7 +40,8 @@ def data_writers(folder: Path) -> dict[str, Writer]:
 def model_writers(folder: Path) -> dict[str, Writer]:
     """What writes what models make."""
     from hslm_tf.beam.files import write_file
-    from hslm_tf.report.gallery import Answer, write_gallery
+    from hslm_tf.report.explanation import ExplainedHit
+    from hslm_tf.report.gallery import write_gallery
     from hslm_tf.report.html_report import write_report
     from hslm_tf.retrieval.collection import Collection
     from hslm_tf.retrieval.projection_heads import new_heads
@@ -49,7 +50,7 @@ def model_writers(folder: Path) -> dict[str, Writer]:
 
     model, dataset = make_model(), make_dataset(200)
     collection = build(model, dataset)
-    answers = [("a dog", [Answer("im1", "a dog runs", 0.5)])]
+    queries = [("a dog", [ExplainedHit("im1", "a dog runs", 0.5)])]
 
     def replaced(place: Path) -> Callable[[], object]:
         collection.save(place / "a.h5")
@@ -61,7 +62,7 @@ def model_writers(folder: Path) -> dict[str, Writer]:
         "features beside": lambda place: lambda: _build(Collection, model, dataset, place),
         "projection heads": lambda place: lambda: new_heads(8, 4).save(place / "heads.keras"),
         "model server": lambda place: lambda: export_model(model, place),
-        "gallery": lambda place: lambda: write_gallery(place / "a.html", answers),
+        "gallery": lambda place: lambda: write_gallery(place / "a.html", queries),
         "report": lambda place: lambda: write_report(place / "report", "A title", [], []),
         "shard": lambda place: lambda: write_file(str(place / "a.npz"), bytes(5000)),
     }

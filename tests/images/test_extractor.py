@@ -7,8 +7,8 @@ from PIL import Image
 
 from hslm_tf.images.extraction_config import ExtractionConfig
 from hslm_tf.images.extractor import RegionExtractor, extract_good
-from hslm_tf.images.grid import grid_boxes
 from hslm_tf.images.photographs import ImageError
+from hslm_tf.images.regions import grid_boxes
 from tests.images.pictures import corners
 from tests.oracles.roi_align import roi_align as oracle
 

@@ -7,7 +7,7 @@ import numpy as np
 from hslm_tf.config import RunConfig, TrainingConfig
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.evaluation.ranks import DirectionReport, RecallReport
-from hslm_tf.report.measured_run import MeasuredRun
+from hslm_tf.report.run_sections import MeasuredRun
 
 
 def recall(*recalls: float) -> RecallReport:

@@ -4,7 +4,7 @@ import io
 import pytest
 
 from hslm_tf.report.data_table import DataTable
-from hslm_tf.report.rendering import render
+from hslm_tf.report.pages import render
 from tests.report.pages import HOSTILE, Page
 
 

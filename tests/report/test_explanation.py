@@ -3,7 +3,7 @@ import pytest
 
 from hslm_tf.config import ModelConfig
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.report.explanation import UNTRAINED, explainer_of, words_look
+from hslm_tf.report.explanation import attention_is_trained, explainer_of, untrained_note
 from hslm_tf.report.retrieval_examples import retrieval_examples_section
 from hslm_tf.training import ContrastiveLoss
 from hslm_tf.training.averaging import averaged_weights
@@ -30,19 +30,19 @@ def trained(on: str) -> HSLM:
 def test_words_are_taught_where_to_look_by_what_compares_them(on, taught):
     model = trained(on)
     with averaged_weights(model):
-        assert words_look(model) == taught
         assert (explainer_of(model) is not None) == taught
         page = retrieval_examples_section(model, DATASET, SCORES, num_queries=2).body
-    assert (UNTRAINED in page) == (not taught)
+        assert ("never taught where to look" in untrained_note(model)) == (not taught)
+    assert ("never taught where to look" in page) == (not taught)
     assert ("Point at a word" in page) == taught
     # Regions of words are drawn as rectangles.
     assert ("<rect" in page) == taught
 
 
-def test_a_model_without_cross_attention_looks_nowhere():
+def test_without_cross_attention_nothing_is_trained():
     config = ModelConfig(**SIZES, cross_attention=False, local_alignment=False)
-    assert not words_look(HSLM(config, WORDS))
+    assert not attention_is_trained(HSLM(config, WORDS))
 
 
 def test_attention_without_a_scale_counts_as_taught():
-    assert words_look(HSLM(ModelConfig(**SIZES, attention="hard"), WORDS))
+    assert attention_is_trained(HSLM(ModelConfig(**SIZES, attention="hard"), WORDS))

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 from hslm_tf.report import gallery
-from hslm_tf.report.explanation import Explanation
-from hslm_tf.report.gallery import Answer, answers_html, write_gallery
-from hslm_tf.report.rendering import render
+from hslm_tf.report.explanation import ExplainedHit, Explanation
+from hslm_tf.report.gallery import Gallery, write_gallery
+from hslm_tf.report.pages import render
 
 EXPLANATION = Explanation(
     ["<start>", "dog", "cat", "<end>"],
@@ -19,9 +19,13 @@ EXPLANATION = Explanation(
 BOXES = [[0, 0, 1, 1], [0.5, 0.25, 1, 0.75]]
 
 
-def answer(boxes=BOXES, **changes):
-    given = Answer("a.jpg", "dog cat", 0.5, EXPLANATION, np.array(boxes, np.float32))
-    return given._replace(**changes)
+def hit(boxes=BOXES, **changes):
+    shown = ExplainedHit("a.jpg", "dog cat", 0.5, EXPLANATION, np.array(boxes, np.float32))
+    return shown._replace(**changes)
+
+
+def html_of(hits, folder=None):
+    return str(Gallery(hits, folder).html(hits))
 
 
 def elements(html):
@@ -39,11 +43,11 @@ def write_photograph(folder):
 
 
 def test_boxes_in_pixels_are_drawn_where_the_size_of_the_image_is_known(tmp_path):
-    in_pixels = answer([[0, 0, 100, 50], [50, 25, 100, 50]])
-    page = str(answers_html([in_pixels]))
+    in_pixels = hit([[0, 0, 100, 50], [50, 25, 100, 50]])
+    page = html_of([in_pixels])
     assert "<rect" not in page and "<svg" not in page and "tabindex" not in page
     write_photograph(tmp_path)
-    strongest = str(answers_html([in_pixels], tmp_path)).split("</g>")[0]
+    strongest = html_of([in_pixels], tmp_path).split("</g>")[0]
     # A thousand units are the width; the larger box comes first, under the smaller one.
     first, second = strongest.split("<rect")[1:]
     assert ' x="0" y="0" width="1000" height="500" opacity="0.5"' in first
@@ -52,7 +56,7 @@ def test_boxes_in_pixels_are_drawn_where_the_size_of_the_image_is_known(tmp_path
 
 
 def test_every_word_has_the_regions_that_it_attends_to():
-    page = str(answers_html([answer()]))
+    page = html_of([hit()])
     words = re.findall('<span class="word".*?</span>', page, re.DOTALL)
     assert [re.search(">([a-z]+)<svg", word)[1] for word in words] == ["dog", "cat"]
     found = [[attrs for tag, attrs in elements(word)[0] if tag == "rect"] for word in words]
@@ -72,11 +76,11 @@ def test_every_word_has_the_regions_that_it_attends_to():
 def test_at_most_five_regions_of_a_word():
     corners = np.random.default_rng(0).uniform(0, 0.5, (9, 2))
     attention = np.random.default_rng(1).uniform(0.1, 1, (3, 9))
-    shown = answer(
+    shown = hit(
         np.concatenate([corners, corners + 0.3], axis=1),
         explanation=Explanation(["<start>", "dog", "<end>"], np.ones(3), attention),
     )
-    page = str(answers_html([shown]))
+    page = html_of([shown])
     assert page.count("<rect") == 5 + 5
     opacities = [float(value) for value in re.findall('opacity="(.*?)"', page.split("</g>")[1])]
     expected = np.sort(attention[1])[-5:-1] / attention[1].max()
@@ -85,7 +89,7 @@ def test_at_most_five_regions_of_a_word():
 
 @pytest.mark.parametrize(("right", "mark"), [(True, "✓"), (False, "✗"), (None, "")])
 def test_right_and_wrong_are_marked_by_more_than_colour(right, mark):
-    tags, text = elements(answers_html([answer(right=right)._replace(boxes=None)]))
+    tags, text = elements(html_of([hit(right=right)._replace(boxes=None)]))
     name = {True: "right", False: "wrong", None: "unknown"}[right]
     assert ("p", {"class": name}) in tags
     marks = [attrs for _, attrs in tags if attrs.get("class") == "mark"]
@@ -98,8 +102,8 @@ def test_right_and_wrong_are_marked_by_more_than_colour(right, mark):
 
 def test_a_photograph_is_in_the_page_once_and_in_sight_of_its_captions(tmp_path):
     write_photograph(tmp_path)
-    answers = [answer(caption=f"caption {i}", owner="b.jpg") for i in range(7)]
-    tags, text = elements(answers_html(answers, tmp_path))
+    hits = [hit(caption=f"caption {i}", caption_of="b.jpg") for i in range(7)]
+    tags, text = elements(html_of(hits, tmp_path))
     names = [tag for tag, _ in tags]
     assert (names.count("figure"), names.count("image"), names.count("use")) == (2, 1, 1)
     (image,) = [attrs for tag, attrs in tags if tag == "image"]
@@ -108,18 +112,18 @@ def test_a_photograph_is_in_the_page_once_and_in_sight_of_its_captions(tmp_path)
 
 
 def test_without_weights_the_caption_stands_as_it_is_written():
-    _, text = elements(answers_html([answer(caption="A Dog.", explanation=None)]))
+    _, text = elements(html_of([hit(caption="A Dog.", explanation=None)]))
     assert text == "a.jpg 0.5000 A Dog."
 
 
 def test_what_came_from_data_is_shown_as_text(tmp_path):
     nasty = "<script>alert(1)</script>\"><img src=x onerror='alert(2)'>{{ 7 * 7 }}"
     explanation = EXPLANATION._replace(words=["<start>", nasty, nasty, "<end>"])
-    answers = [
-        answer(image_id=nasty, caption=nasty, owner=nasty, explanation=explanation),
-        answer(image_id=nasty, caption=nasty, owner=nasty, explanation=None),
+    hits = [
+        hit(image_id=nasty, caption=nasty, caption_of=nasty, explanation=explanation),
+        hit(image_id=nasty, caption=nasty, caption_of=nasty, explanation=None),
     ]
-    write_gallery(tmp_path / "a.html", [(nasty, answers)])
+    write_gallery(tmp_path / "a.html", [(nasty, hits)])
     page = (tmp_path / "a.html").read_text("utf-8")
     tags, text = elements(page)
     assert not {"script", "img"} & {tag for tag, _ in tags}
@@ -129,12 +133,12 @@ def test_what_came_from_data_is_shown_as_text(tmp_path):
     assert "http" not in page
 
 
-def test_large_pages_show_less_of_each_answer(tmp_path, monkeypatch):
+def test_large_pages_show_less_of_each_hit(tmp_path, monkeypatch):
     write_photograph(tmp_path)
-    small = str(answers_html([answer()], tmp_path))
+    small = html_of([hit()], tmp_path)
     monkeypatch.setattr(gallery, "_REGIONS_OF_A_PAGE", 4)
     monkeypatch.setattr(gallery, "_LONGEST_SIDE", 40)
-    large = str(answers_html([answer()], tmp_path))
+    large = html_of([hit()], tmp_path)
     assert small.count("<rect") == 2 + 2 + 1 and large.count("<rect") == 1 + 1 + 1
     assert len(large) < len(small)
 
@@ -146,20 +150,20 @@ def test_five_thousand_captions_stay_small(tmp_path):
     boxes = np.concatenate([corners, corners + 0.4], axis=1)
     words = ["<start>", *("a girl in a red dress runs on the beach .".split()), "<end>"]
     explanation = Explanation(words, rng.uniform(size=13), rng.uniform(size=(13, 36)))
-    answers = [answer(boxes, explanation=explanation, owner="another.jpg")] * 5000
-    write_gallery(tmp_path / "a.html", [("a.jpg", answers)], tmp_path)
+    hits = [hit(boxes, explanation=explanation, caption_of="another.jpg")] * 5000
+    write_gallery(tmp_path / "a.html", [("a.jpg", hits)], tmp_path)
     assert 1e6 < (tmp_path / "a.html").stat().st_size < 20e6
 
 
 def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path):
     (tmp_path / "out.html").mkdir()
     with pytest.raises(OSError):
-        write_gallery(tmp_path / "out.html", [("dog", [answer()])])
+        write_gallery(tmp_path / "out.html", [("dog", [hit()])])
     assert os.listdir(tmp_path) == ["out.html"]
 
 
 def test_ids_and_captions_that_are_half_a_character_or_endless(tmp_path):
-    answers = [Answer("x" * 300, "a \ud800 dog", 0.5), Answer("\udfff", "a\0b", 0.4)]
-    write_gallery(tmp_path / "a.html", [("\ud83d", answers)], tmp_path)
+    hits = [ExplainedHit("x" * 300, "a \ud800 dog", 0.5), ExplainedHit("\udfff", "a\0b", 0.4)]
+    write_gallery(tmp_path / "a.html", [("\ud83d", hits)], tmp_path)
     page = (tmp_path / "a.html").read_text("utf-8")
     assert "a ? dog" in page and "x" * 300 in page

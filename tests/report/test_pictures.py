@@ -1,8 +1,16 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
-from hslm_tf.report.pictures import NO_PICTURE, find_image, picture_of, read_image
+from hslm_tf.report.pictures import (
+    NO_PICTURE,
+    find_image,
+    mosaic,
+    photo_tile,
+    picture_of,
+    read_image,
+)
 from tests.images.pictures import corners, write
 
 
@@ -35,7 +43,7 @@ def test_nothing_outside_of_the_folder_is_shown(folder, tmp_path):
 @pytest.mark.parametrize("image_id", ["", "x" * 300, "x" * 5000, "a\0b", "\ud800", ".", "trip"])
 def test_ids_that_no_file_has(folder, image_id):
     assert find_image(folder, image_id) is None
-    assert picture_of(folder, image_id) == NO_PICTURE
+    assert picture_of(find_image(folder, image_id)) == NO_PICTURE
 
 
 def test_photographs_are_upright(folder):
@@ -46,7 +54,7 @@ def test_photographs_are_upright(folder):
     found = read_image(folder / "turned.jpg")
     assert found.shape == (40, 60, 3)
     np.testing.assert_allclose(found[5, 5], corners()[5, 5], atol=25)
-    picture = picture_of(folder, "turned")
+    picture = picture_of(folder / "turned.jpg")
     assert (picture.width, picture.height) == (60, 40)
     assert picture.data.startswith("data:image/jpeg;base64,")
 
@@ -54,11 +62,39 @@ def test_photographs_are_upright(folder):
 def test_the_size_is_that_of_the_whole_photograph(folder):
     """Boxes may be in pixels of it, however small the picture is."""
     write(folder / "large.png", size=(1500, 2200))
-    picture = picture_of(folder, "large")
+    picture = picture_of(folder / "large.png")
     assert (picture.width, picture.height) == (2200, 1500)
 
 
 def test_a_file_that_is_no_photograph(folder):
     (folder / "bad.jpg").write_bytes(b"no photograph")
     assert read_image(folder / "bad.jpg") is None and read_image(None) is None
-    assert picture_of(folder, "bad.jpg") == NO_PICTURE
+    assert picture_of(folder / "bad.jpg") == NO_PICTURE
+
+
+def test_a_photograph_is_fitted_into_the_square(tmp_path):
+    red = np.zeros((20, 40, 3), np.uint8)
+    red[..., 0] = 250
+    tf.io.write_file(str(tmp_path / "a.png"), tf.io.encode_png(red))
+    tile = photo_tile(tmp_path, "a", 40)
+    assert tile.shape == (40, 40, 3) and tile.dtype == np.uint8
+    np.testing.assert_array_equal(tile[12:28], np.broadcast_to([250, 0, 0], (16, 40, 3)))
+    assert not tile[:8].any() and not tile[-8:].any()
+    framed = photo_tile(tmp_path, "a", 40, "#0072b2")
+    np.testing.assert_array_equal(framed[2:-2, 2:-2], tile[2:-2, 2:-2])
+    for edge in (framed[:2], framed[-2:], framed[:, :2], framed[:, -2:]):
+        assert (edge == [0x00, 0x72, 0xB2]).all()
+
+
+def test_where_there_is_no_photograph_the_tile_is_grey(tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    for folder, image in ((tmp_path, "missing"), (None, "a"), (tmp_path, "broken")):
+        assert (photo_tile(folder, image, 8) == 200).all()
+
+
+def test_mosaic_is_read_from_left_to_right():
+    tiles = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    picture = mosaic(tiles, rows=2, columns=3)
+    assert picture.shape == (4, 6, 3)
+    np.testing.assert_array_equal(picture[::2, ::2, 0], [[0, 1, 2], [3, 4, 255]])
+    np.testing.assert_array_equal(picture[1::2, 1::2, 2], [[0, 1, 2], [3, 4, 255]])

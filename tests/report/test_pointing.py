@@ -52,7 +52,7 @@ def test_middles_on_an_object_of_the_class_are_right(tmp_path, model, monkeypatc
     looking_at(monkeypatch, {"dog": 3, "boy": 0})
     found = measured(tmp_path, model)
     # The dog of both captions of the first image; the boy looks at the dog. Cats are not asked for.
-    assert sorted(zip(found.words, found.hits, strict=True)) == [
+    assert sorted(zip(found.words, found.right, strict=True)) == [
         ("boy", False),
         ("dog", True),
         ("dog", True),
@@ -64,7 +64,7 @@ def test_middles_on_an_object_of_the_class_are_right(tmp_path, model, monkeypatc
 
 def test_the_whole_image_points_at_nothing(tmp_path, model, monkeypatch):
     looking_at(monkeypatch, {"dog": 2, "boy": 2})
-    assert not measured(tmp_path, model).hits.any()
+    assert not measured(tmp_path, model).right.any()
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,9 @@ from importlib import resources
 
 import pytest
 
-from hslm_tf.report.published import published_table, table_beside
-from hslm_tf.report.recall_cells import RECALL_COLUMNS
-from hslm_tf.report.recall_section import recall_section
-from hslm_tf.report.table4 import TABLE_4
+from hslm_tf.report.ablation_section import ablation_section
+from hslm_tf.report.published import TABLE_4, published_table, table_beside
+from hslm_tf.report.recall_section import RECALL_COLUMNS, recall_section
 from tests.report.measured import dataset_of, measured_run
 
 FLICKR30K = (
@@ -112,10 +111,28 @@ def test_what_a_table_prints_wrongly_is_said():
 def test_a_split_that_chose_the_epoch_stands_alone():
     section = recall_section([measured_run()], with_captions(1000, FLICKR30K, name="dev"), "1k")
     assert len(section.tables[0].rows) == 1
-    assert "&#39;dev&#39; is one that the runs learnt from or chose the epoch by" in section.body
+    assert "learnt from the split &#39;dev&#39; or chose the epoch by it" in section.body
 
 
 def test_rows_of_an_ablation_have_no_mean():
     runs = [measured_run("row-1-seed-0", row=1), measured_run("row-9-seed-0", row=9)]
     (table,) = recall_section(runs, dataset_of(3), "all").tables
     assert [row[0] for row in table.rows] == ["row-1-seed-0", "row-9-seed-0"]
+
+
+def test_ablation_needs_rows():
+    assert ablation_section([measured_run(row=1), measured_run()], dataset_of(3)) is None
+    runs = [
+        measured_run(recalls=(10, 20, 30, 1, 2, 3), row=1),
+        measured_run(recalls=(14, 20, 30, 1, 2, 3), row=1),
+        measured_run(recalls=(50, 60, 70, 40, 50, 60), row=9),
+    ]
+    table, orderings = ablation_section(runs, dataset_of(3)).tables
+    assert table.rows[0] == [
+        *("1", "", "", "", "x", ""),
+        *("12.0", "20.0", "30.0", "1.0", "2.0", "3.0", "68.0±2.8", "431.0"),
+    ]
+    assert table.rows[1][-2:] == ["330.0", "484.6"]
+    assert ["cross-attention and local add to global", "1 of 1", "9 > 1: +262.0 (+53.6)"] in (
+        orderings.rows
+    )

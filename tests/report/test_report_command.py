@@ -12,14 +12,11 @@ import tensorflow as tf
 
 from hslm_tf.evaluation.exact_recall import evaluate
 from hslm_tf.evaluation.protocols import evaluate_scores
-from hslm_tf.report.answers import answers_of
 from hslm_tf.report.failures_section import failures_section
 from hslm_tf.report.html_report import write_report
-from hslm_tf.report.learning_curves import learning_curves_section
-from hslm_tf.report.rank_section import rank_section
-from hslm_tf.report.recall_cells import recalls_of
-from hslm_tf.report.recall_section import recall_section
-from hslm_tf.report.score_section import score_section
+from hslm_tf.report.query_results import query_results, rank_section, score_section
+from hslm_tf.report.recall_section import recall_section, recalls_of
+from hslm_tf.report.run_sections import learning_curves_section
 from hslm_tf.runs import splits
 from hslm_tf.runs.ablation import ablation_run, write_recall
 from hslm_tf.runs.run_directory import RunDirectory
@@ -30,7 +27,7 @@ from tests.tiny_run import run_with_other_weights, write_dataset
 report = importlib.import_module("hslm_tf.report.__main__")
 
 SECTIONS = ["configuration", "curves", "recall", "ranks", "scores", "failures"]
-SECTIONS += ["examples", "word-correlation", "levels"]
+SECTIONS += ["examples", "word-correlation", "mgcn-layers"]
 
 
 @pytest.fixture(scope="module")
@@ -246,13 +243,13 @@ def test_a_thousand_failures_of_five_thousand_captions(tmp_path):
     scores = rng.normal(size=(1000, 5000)).astype(np.float32)
     captions = [f"caption {number} of a photograph " * 4 for number in range(5000)]
     run = measured_run(log={"epoch": np.arange(40.0), "loss": rng.random(40)})
-    dataset, answers = dataset_of(1000, captions), answers_of(scores, owners)
+    dataset, results = dataset_of(1000, captions), query_results(scores, owners)
     sections = [
         learning_curves_section([run]),
         recall_section([run], dataset, "all"),
-        rank_section(answers),
-        score_section(answers),
-        failures_section(answers, dataset, 1000, None),
+        rank_section(results),
+        score_section(results),
+        failures_section(results, dataset, 1000, None),
     ]
     write_report(tmp_path / "report", "title", [], sections)
     assert np.count_nonzero(scores.argmax(axis=0) != owners) > 1000

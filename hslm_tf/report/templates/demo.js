@@ -1,7 +1,7 @@
-// A click on an answer's button, or on its picture, asks for the image's captions.
+// A click on the button of a hit, or on its picture, finds the captions of the image.
 element.addEventListener("click", event => {
-    const button = event.target.closest(".answer")?.querySelector(".ask");
-    if (button && event.target.closest(".ask, .picture")) {
+    const button = event.target.closest(".hit")?.querySelector(".find");
+    if (button && event.target.closest(".find, .picture")) {
         trigger("select", {image_id: button.value});
     }
 });

@@ -1,16 +1,13 @@
 """Detectors of KerasHub."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import tensorflow as tf
 
 from hslm_tf.extras import load_extra
 from hslm_tf.fingerprint import weights_fingerprint
-from hslm_tf.images.detections import Detections, cleaned
-from hslm_tf.images.detectors.fitting import fitted
+from hslm_tf.images.detections import Detections, cleaned, fitted
 
-# The most confident boxes are kept in any case, so that few are ruled out here.
+# Few boxes are ruled out here: the extractor keeps only the most confident.
 _LEAST_CONFIDENCE = 0.05
 # Side of a photograph where a preset takes any size.
 _SIDE = 640
@@ -38,29 +35,26 @@ class KerasHubDetector:
         fixed = self._detector.backbone.image_shape[:2]
         size = self._converter.image_size if None in fixed else fixed
         self._height, self._width = size or (_SIDE, _SIDE)
-        # Photographs are resized here, where it is known what of the result is the photograph.
+        # `fitted` resizes, so that it is known which part of the input is the photograph. Presets
+        # that would cut off its sides, as those of D-FINE, get it stretched: so D-FINE was trained.
         self._converter.image_size = None
-        # The weights serve any format of boxes. D-FINE's boxes have this one whatever it was made
-        # with, and so would be taken for another.
+        # The weights serve any format of boxes. D-FINE returns this one whatever its preset says.
         self._detector.bounding_box_format = "yxyx"
         decoder = self._detector.prediction_decoder
         decoder.bounding_box_format = "yxyx"
         decoder.confidence_threshold = _LEAST_CONFIDENCE
         self.fingerprint = weights_fingerprint(self._detector.weights)
-        self._find = tf.function(self._found)
+        self._predict = tf.function(self._predictions)
 
-    def detect(self, images: Sequence[np.ndarray], ids: Sequence[str]) -> list[Detections]:
-        """Finds boxes."""
-        return [self._detect(image) for image in images]
-
-    def _detect(self, image: np.ndarray) -> Detections:
+    def detect(self, image: np.ndarray, image_id: str) -> Detections:
+        """Finds the boxes of a photograph."""
         keep_aspect = self._converter.pad_to_aspect_ratio
         pixels, scale = fitted(image, self._height, self._width, keep_aspect)
-        found = self._find(tf.constant(pixels[None]))
-        count = int(found["num_detections"][0])
-        boxes = found["boxes"][0, :count].numpy()[:, [1, 0, 3, 2]]
-        return cleaned(boxes / scale, found["confidence"][0, :count].numpy())
+        predicted = self._predict(tf.constant(pixels[None]))
+        count = int(predicted["num_detections"][0])
+        boxes = predicted["boxes"][0, :count].numpy()[:, [1, 0, 3, 2]]
+        return cleaned(boxes / scale, predicted["confidence"][0, :count].numpy())
 
-    def _found(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _predictions(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         prepared = self._converter(tf.cast(pixels, tf.float32))
         return self._detector.decode_predictions(self._detector(prepared, training=False), prepared)

@@ -3,8 +3,11 @@ import math
 import numpy as np
 import pytest
 
-from hslm_tf.report.learning_curves import learning_curves_section
-from hslm_tf.report.training_log import read_log
+from hslm_tf.report.run_sections import (
+    configuration_section,
+    learning_curves_section,
+    read_log,
+)
 from tests.report.measured import measured_run
 from tests.report.pages import HOSTILE, Page
 
@@ -86,3 +89,18 @@ def test_a_run_may_be_called_anything(name, log):
 def test_runs_without_any_log():
     section = learning_curves_section([measured_run()])
     assert section.tables == [] and "There is no log of run." in section.body
+
+
+def test_configuration_shows_what_differs():
+    runs = [measured_run("a", seed=1), measured_run("b", seed=2, epochs=3)]
+    differences, whole = configuration_section(runs).tables
+    assert differences.columns == ("field", "a", "b")
+    assert sorted(differences.rows) == [["training.epochs", "40", "3"], ["training.seed", "1", "2"]]
+    assert dict(whole.rows)["training.seed"] == "1"
+    assert dict(whole.rows)["model.joint_dim"] == "1024"
+
+
+def test_one_configuration_has_no_differences():
+    assert len(configuration_section([measured_run()]).tables) == 1
+    section = configuration_section([measured_run("a"), measured_run("b")])
+    assert len(section.tables) == 1 and "have the same configuration, that of a" in section.body

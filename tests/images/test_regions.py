@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from hslm_tf.images.grid import grid_boxes
-from hslm_tf.images.roi_align import roi_align
+from hslm_tf.images.regions import grid_boxes, roi_align
 from tests.oracles.roi_align import roi_align as oracle
 
 

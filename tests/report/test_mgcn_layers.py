@@ -10,9 +10,14 @@ from hslm_tf.evaluation.exact_recall import evaluate
 from hslm_tf.evaluation.ranks import recall_report
 from hslm_tf.evaluation.scoring import score_matrix
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.report import levels
-from hslm_tf.report.levels import levels_section, with_layers
-from hslm_tf.report.relations import caption_relations, image_relations, strongest_lines
+from hslm_tf.report import mgcn_layers
+from hslm_tf.report.mgcn_layers import (
+    caption_relations,
+    image_relations,
+    mgcn_section,
+    strongest_lines,
+    with_layers,
+)
 from tests.layers.test_graph_conv import weights_of
 from tests.oracles.graph_conv import affinity_matrix, mgcn
 from tests.oracles.numerics import Affine, l2_normalize, l2_normalize_rows
@@ -119,7 +124,7 @@ def test_lines_join_the_centres_of_the_most_related_regions():
 
 @pytest.fixture(scope="module")
 def section(model):
-    return levels_section(model, DATASET, max_images=4)
+    return mgcn_section(model, DATASET, max_images=4)
 
 
 def test_recall_with_fewer_layers(model, section):
@@ -159,25 +164,25 @@ def test_relations_are_drawn(model, section):
 
 def test_names_and_words_are_shown_as_text(model, monkeypatch):
     report = recall_report(np.zeros(6), np.zeros(12))
-    monkeypatch.setattr(levels, "level_recalls", lambda *_: [report] * 3)
+    monkeypatch.setattr(mgcn_layers, "recalls_by_layers", lambda *_: [report] * 3)
     nasty = "<script>alert(1)</script>"
     dataset = dataclasses.replace(
         DATASET, captions=[nasty] * 12, image_ids=[f"{nasty}{i}" for i in range(6)]
     )
-    html = str(levels_section(model, dataset).body)
+    html = str(mgcn_section(model, dataset).body)
     assert "<script" not in html and "&lt;script&gt;alert(1)&lt;/script&gt;0" in html
     without_boxes = dataclasses.replace(DATASET, boxes=None)
-    assert "<svg" not in levels_section(model, without_boxes).body
+    assert "<svg" not in mgcn_section(model, without_boxes).body
 
 
 def test_only_with_mgcn():
-    assert levels_section(tiny_model(mgcn=False), DATASET) is None
+    assert mgcn_section(tiny_model(mgcn=False), DATASET) is None
 
 
 def test_on_the_sample():
     model = HSLM.from_preset(
         "sample", WORDS, mgcn=True, mgcn_layers=1, joint_dim=8, word_dim=8, similarity_dim=8
     )
-    html = str(levels_section(model, load_sample("test").subset(0, 3)).body)
+    html = str(mgcn_section(model, load_sample("test").subset(0, 3)).body)
     (drawing,) = re.findall("<svg.*?</svg>", html, re.DOTALL)
     assert drawing.count("<rect") == 36 and drawing.count("<line") == 10
