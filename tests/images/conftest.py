@@ -1,22 +1,6 @@
 import keras
+import keras_hub
 import pytest
-
-from tests.images.efficientnet_lite import build
-from tests.images.lite_preset import write_preset
-
-
-@pytest.fixture(scope="session")
-def lite0_preset(tmp_path_factory):
-    """EfficientNet-Lite0 with its weights for ImageNet, as a folder of KerasHub."""
-    return write_preset(0, tmp_path_factory.mktemp("backbone") / "lite0_preset")
-
-
-@pytest.fixture(scope="session")
-def lite0(tmp_path_factory):
-    """EfficientNet-Lite0 with its weights for ImageNet, as a `.keras` file."""
-    path = tmp_path_factory.mktemp("backbone") / "lite0.keras"
-    build(0)[0].save(path)
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +13,25 @@ def tiny_backbone(tmp_path_factory):
     path = tmp_path_factory.mktemp("backbone") / "tiny.keras"
     keras.Model(inputs, x).save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def preset(tmp_path_factory):
+    """A small network of KerasHub that is saved as a preset: the folder, and the network."""
+    keras.utils.set_random_seed(3)
+    network = keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64, 128],
+        stackwise_num_blocks=[1, 1],
+        stackwise_num_strides=[1, 2],
+        block_type="basic_block",
+        image_shape=(None, None, 3),
+    )
+    folder = tmp_path_factory.mktemp("preset") / "small"
+    converter = keras_hub.layers.ResNetImageConverter(
+        image_size=(32, 32), scale=[1 / 64, 1 / 32, 1 / 16], offset=[-2.0, 0.0, 1.0]
+    )
+    network.save_to_preset(folder)
+    converter.save_to_preset(folder)
+    return folder, network

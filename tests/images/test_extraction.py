@@ -62,6 +62,7 @@ def test_a_row_for_every_good_photograph(extracted, photographs, extractor):
         "test_skipped.txt",
     ]
     dataset = load_dataset(target, "test", captions_optional=True)
+    assert ExtractionConfig.from_dict(dataset.extraction, "here") == extractor.config
     assert dataset.num_images == 146
     good = [photograph for photograph in photographs if photograph.id in dataset.image_ids]
     assert [photograph.id for photograph in good] == dataset.image_ids
@@ -84,18 +85,12 @@ def test_what_is_skipped_is_named(extracted):
     assert skipped["gone.jpg"] == "No such file or directory"
 
 
-def test_the_split_remembers_how_it_was_made(extracted, extractor):
-    _, target = extracted
-    dataset = load_dataset(target, "test", captions_optional=True)
-    assert ExtractionConfig.from_dict(dataset.extraction, "here") == extractor.config
-
-
 class Killed(BaseException):
     """Stands for a process that ends here."""
 
 
-@pytest.mark.parametrize("after", [1, 2])
-def test_what_was_interrupted_continues(extracted, photographs, extractor, tmp_path, after):
+def kill(photographs, target, extractor, after=1):
+    """Extracts and is killed after some blocks."""
     blocks = []
 
     def killed(count):
@@ -103,9 +98,13 @@ def test_what_was_interrupted_continues(extracted, photographs, extractor, tmp_p
         if len(blocks) == after:
             raise Killed
 
-    begun = Extraction(photographs, "test", tmp_path, extractor)
     with pytest.raises(Killed):
-        begun.run(killed)
+        Extraction(photographs, "test", target, extractor).run(killed)
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_what_was_interrupted_continues(extracted, photographs, extractor, tmp_path, after):
+    kill(photographs, tmp_path, extractor, after)
     assert [path.name for path in tmp_path.iterdir()] == [".partial-test"], "nothing half-written"
     # Killed while it wrote: rows that nobody counts, and a draft.
     with open(tmp_path / ".partial-test/test_ims.npy", "ab") as file:
@@ -138,11 +137,7 @@ def test_killed_while_files_move(extracted, photographs, extractor, tmp_path, mo
 
 
 def test_other_settings_do_not_continue(photographs, extractor, tiny_backbone, tmp_path):
-    def killed(count):
-        raise Killed
-
-    with pytest.raises(Killed):
-        Extraction(photographs, "test", tmp_path, extractor).run(killed)
+    kill(photographs, tmp_path, extractor)
     larger = RegionExtractor(ExtractionConfig(str(tiny_backbone), size=96))
     for other in ((photographs, larger), (photographs[:-1], extractor)):
         with pytest.raises(DataError, match="plan.json: begun with other photographs or settings"):
@@ -161,9 +156,8 @@ def test_a_split_is_replaced_only_on_request(photographs, extractor, tmp_path):
     assert content(tmp_path) == before
     extract(photographs[:3], tmp_path, extractor, overwrite=True)
     after = content(tmp_path)
-    assert (
-        "test_skipped.txt" not in after and after["test_ids.txt"] == b"000.jpg\n001.png\n002.webp\n"
-    )
+    assert "test_skipped.txt" not in after
+    assert after["test_ids.txt"] == b"000.jpg\n001.png\n002.webp\n"
 
 
 def test_splits_of_a_folder_are_made_alike(photographs, extractor, tiny_backbone, tmp_path):
@@ -178,10 +172,8 @@ def test_splits_of_a_folder_are_made_alike(photographs, extractor, tiny_backbone
 def test_captions_of_skipped_photographs_are_left_out(photographs, extractor, tmp_path):
     some = [photographs[0], photographs[-1], photographs[1]]
     captioned = [
-        Photograph(
-            photograph.id, photograph.path, tuple(f"{photograph.id} {n}" for n in range(count))
-        )
-        for photograph, count in zip(some, (2, 4, 3), strict=True)
+        Photograph(one.id, one.path, tuple(f"{one.id} {n}" for n in range(count)))
+        for one, count in zip(some, (2, 4, 3), strict=True)
     ]
     extract(captioned, tmp_path, extractor)
     dataset = load_dataset(tmp_path, "test")
@@ -204,11 +196,7 @@ def test_float16(photographs, extractor, extracted, tmp_path):
 
 
 def test_a_damaged_state_is_named(photographs, extractor, tmp_path):
-    def killed(count):
-        raise Killed
-
-    with pytest.raises(Killed):
-        Extraction(photographs, "test", tmp_path, extractor).run(killed)
+    kill(photographs, tmp_path, extractor)
     (tmp_path / ".partial-test/test_ims.npy").write_bytes(b"short")
     with pytest.raises(OSError, match="test_ims.npy has 5 bytes, expected .* for .* rows"):
         extract(photographs, tmp_path, extractor)
@@ -238,9 +226,10 @@ def test_convert_keeps_how_features_were_made(extracted, tmp_path):
     _, source = extracted
     convert(source, tmp_path / "all.h5", images_alone=True, progress=False)
     convert(tmp_path / "all.h5", tmp_path / "back", images_alone=True, progress=False)
-    made = json.loads((source / "test_features.json").read_text())
-    assert load_dataset(tmp_path / "all.h5", "test", captions_optional=True).extraction == made
-    assert load_dataset(tmp_path / "back", "test", captions_optional=True).extraction == made
+    settings = json.loads((source / "test_features.json").read_text())
+    for place in ("all.h5", "back"):
+        dataset = load_dataset(tmp_path / place, "test", captions_optional=True)
+        assert dataset.extraction == settings
 
 
 def test_a_link_is_not_worked_in(photographs, extractor, tmp_path):

@@ -9,7 +9,6 @@ from hslm_tf.images.extraction_config import ExtractionConfig
 from hslm_tf.images.extractor import RegionExtractor, extract_good
 from hslm_tf.images.photographs import ImageError
 from hslm_tf.images.regions import grid_boxes
-from tests.images.pictures import corners
 from tests.oracles.roi_align import roi_align as oracle
 
 RNG = np.random.default_rng(0)
@@ -119,15 +118,3 @@ def test_features_that_are_not_finite(tmp_path):
     keras.Model(inputs, keras.ops.log(dark)).save(tmp_path / "log.keras")
     with pytest.raises(ImageError, match="not finite"):
         extractor(tmp_path / "log.keras").extract([np.zeros((9, 9, 3), np.uint8)])
-
-
-def test_a_real_network_tells_colours_apart(lite0):
-    made = extractor(lite0)
-    quarters = [corners()[:20, :30], corners()[20:, 30:], corners()]
-    features = made.extract(quarters).region_features
-    assert features.shape == (3, 30, 1280)
-    whole = features[:, 0] / np.linalg.norm(features[:, 0], axis=-1, keepdims=True)
-    likeness = whole @ whole.T
-    assert likeness[~np.eye(3, dtype=bool)].max() < 0.95
-    again = made.extract(quarters).region_features
-    np.testing.assert_array_equal(again, features)

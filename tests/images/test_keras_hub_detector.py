@@ -88,12 +88,12 @@ def test_a_preset_that_does_not_say_how_pixels_are_prepared(tmp_path):
         KerasHubDetector(save(original, tmp_path / "preset"))
 
 
-def test_what_is_no_preset_of_a_detector(lite0_preset, tmp_path):
+def test_what_is_no_preset_of_a_detector(preset, tmp_path):
     with pytest.raises(OSError, match="no_such is no KerasHub preset.*dfine_nano_coco") as error:
         KerasHubDetector("no_such")
     assert "\n" not in str(error.value)
-    with pytest.raises(OSError, match="lite0_preset is no KerasHub preset of a detector"):
-        KerasHubDetector(str(lite0_preset))
+    with pytest.raises(OSError, match="is no KerasHub preset of a detector"):
+        KerasHubDetector(str(preset[0]))
     with pytest.raises(OSError, match="config.json"):
         KerasHubDetector(str(tmp_path))
 

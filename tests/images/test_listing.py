@@ -83,25 +83,21 @@ def test_the_folder_that_the_json_names_comes_first(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "rows, error",
+    "name, split, error",
     [
-        (
-            [("a\nb.jpg", "test", "", ["a dog"])],
-            r"split test: the name 'a\\nb\.jpg' cannot be an id",
-        ),
-        ([("a\0.jpg", "test", "", ["a dog"])], "filename is .*, expected some text"),
-        (
-            [("a.jpg", "../x", "", ["a dog"])],
-            r"dataset\.json, image 0: the split '\.\./x' cannot be",
-        ),
-        (
-            [("a.jpg", "test", "", ["a dog"]), ("b.jpg", "test", "", [])],
-            "'b.jpg' has no caption, though others have",
-        ),
+        ("a\nb.jpg", "test", r"split test: the name 'a\\nb\.jpg' cannot be an id"),
+        ("a\0.jpg", "test", "filename is .*, expected some text"),
+        ("a.jpg", "../x", r"dataset\.json, image 0: the split '\.\./x' cannot be"),
     ],
 )
-def test_a_json_that_would_break_what_is_written(tmp_path, rows, error):
+def test_a_json_that_would_break_the_files_of_a_split(tmp_path, name, split, error):
     with pytest.raises(DataError, match=error):
+        listed(karpathy(tmp_path / "dataset.json", [(name, split, "", ["a dog"])]))
+
+
+def test_only_some_photographs_have_captions(tmp_path):
+    rows = [("a.jpg", "test", "", ["a dog"]), ("b.jpg", "test", "", [])]
+    with pytest.raises(DataError, match="'b.jpg' has no caption, though others have"):
         listed(karpathy(tmp_path / "dataset.json", rows))
 
 
@@ -152,9 +148,8 @@ def test_a_name_in_two_folders(tmp_path):
     for folder in ("x", "y"):
         write(tmp_path / folder / "a.jpg")
     (tmp_path / "mine.token").write_text("a.jpg#0\tone dog\n")
-    with pytest.raises(
-        DataError, match=r"holds 'a\.jpg' more than once: .*x.* and .*y|y.* and .*x"
-    ):
+    error = r"holds 'a\.jpg' more than once: .*x.* and .*y|y.* and .*x"
+    with pytest.raises(DataError, match=error):
         listed(tmp_path / "mine.token")
 
 

@@ -2,10 +2,8 @@ import re
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
-from onnx import TensorProto, helper
-from onnx.helper import make_node as node
-from onnx.helper import make_tensor as tensor
 
 from hslm_tf.data.errors import DataError
 from hslm_tf.images.extraction_config import ExtractionConfig
@@ -21,119 +19,97 @@ def picture(height: int = 60, width: int = 120) -> np.ndarray:
     return image
 
 
-def save(path, nodes, inputs, outputs, constants=()):
-    graph = helper.make_graph(
-        nodes,
-        "detector",
-        [helper.make_tensor_value_info(*value) for value in inputs],
-        [helper.make_tensor_value_info(*value) for value in outputs],
-        list(constants),
-    )
-    opset = [helper.make_opsetid("", 17)]
-    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+def save(path, inputs, outputs, steps, constants=""):
+    """Writes a graph in ONNX's own language."""
+    text = f"""<ir_version: 8, opset_import: ["": 17]>
+        detector ({inputs}) => ({outputs}) <{constants}> {{ {" ".join(steps)} }}"""
+    model = onnx.parser.parse_model(text)
     onnx.checker.check_model(model)
     onnx.save(model, path)
     return path
 
 
-def bright_box(path, shape, kind, dtype=TensorProto.FLOAT, asks_for_size=False, sixth=8):
+BRIGHT = """
+    grey = ReduceMax <axes = [CHANNEL], keepdims = 0> (floats)
+    x = ReduceMax <axes = [1], keepdims = 0> (grey)
+    y = ReduceMax <axes = [2], keepdims = 0> (grey)
+    most = ReduceMax <axes = [1, 2], keepdims = 0> (grey)
+    less = Mul (most, half)
+    confidence = Concat <axis = 0> (less, most)
+"""
+ENDS = """
+    SIDE_bright = Greater (SIDE, less)
+    SIDE_places = NonZero (SIDE_bright)
+    SIDE_all = Gather <axis = 0> (SIDE_places, one)
+    SIDE_first = ReduceMin <keepdims = 1> (SIDE_all)
+    SIDE_last = ReduceMax <keepdims = 1> (SIDE_all)
+    SIDE_end = Add (SIDE_last, one_more)
+"""
+BOXES = """
+    corners = Concat <axis = 0> (x_first, y_first, x_end, y_end)
+    row = Reshape (corners, a_row)
+    box = Cast <to = 1> (row)
+    nowhere = Mul (box, nothing)
+    two = Concat <axis = 0> (nowhere, box)
+"""
+# What changes nothing, but only where sides can be halved five times.
+HALVED = """
+    small = MaxPool <kernel_shape = [32, 32], strides = [32, 32]> (batched)
+    large = Resize <mode = "nearest"> (small, , scales)
+    floats = Min (batched, large)
+"""
+# As RT-DETR: boxes are made shares of the input, and those pixels of the size.
+SCALED = """
+    sizes = Cast <to = 1> (orig_target_sizes)
+    all_sizes = Concat <axis = 1> (sizes, sizes)
+    growth = Div (all_sizes, input_size)
+    boxes = Mul (two, growth)
+"""
+KINDS = {
+    "separate": (
+        "float[n, 4] boxes, float[n] scores",
+        "scores = Identity (confidence) boxes = Identity (two)",
+    ),
+    # Those of torchvision, without names.
+    "numbered": (
+        "int64[n] o11, float[n] o12, float[n, 4] o13",
+        "o11 = Identity (labels) o12 = Identity (confidence) o13 = Identity (two)",
+    ),
+    "rows": (
+        "float[1, 2, 6] output0",
+        "score = Reshape (confidence, column) rows = Concat <axis = 1> (two, score, classes) "
+        "output0 = Reshape (rows, batch)",
+    ),
+}
+
+
+def bright_box(path, shape, kind, dtype="float", takes_size=False, sixth=8):
     """A detector that finds the smallest box around all bright pixels, and one around nothing.
 
-    The scores are the brightness and its half. The kinds: `separate` has outputs with names,
-    `numbered` those of torchvision without, `rows` one output.
+    The scores are the brightness and its half.
     """
-    channel = 3 if shape[-1] == 3 else 1
-    floats = [node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT)]
-    constants = [tensor("first", TensorProto.INT64, [1], [0])]
-    if len(shape) == 3:
-        floats[0].output[0] = "one_image"
-        floats.append(node("Unsqueeze", ["one_image", "first"], ["floats"]))
-    if shape[-3:] == [3, "height", "width"]:
-        # What changes nothing, but only where sides can be halved five times.
-        floats[-1].output[0] = "all"
-        floats += [
-            node("MaxPool", ["all"], ["small"], kernel_shape=[32, 32], strides=[32, 32]),
-            node("Resize", ["small", "", "scales"], ["large"], mode="nearest"),
-            node("Min", ["all", "large"], ["floats"]),
-        ]
-        constants.append(tensor("scales", TensorProto.FLOAT, [4], [1, 1, 32, 32]))
-    bright = [
-        node("ReduceMax", ["floats"], ["grey"], axes=[channel], keepdims=0),
-        node("ReduceMax", ["grey"], ["in_rows"], axes=[2], keepdims=0),
-        node("ReduceMax", ["grey"], ["in_columns"], axes=[1], keepdims=0),
-        node("ReduceMax", ["grey"], ["most"], axes=[1, 2], keepdims=0),
-        node("Mul", ["most", "half"], ["limit"]),
+    inputs = f"{dtype}[{', '.join(map(str, shape))}] images"
+    outputs, last = KINDS[kind]
+    sides = [shape[-1], shape[-2]] if takes_size else [1, 1]
+    constants = f"""
+        int64[1] first = {{0}}, float[4] scales = {{1, 1, 32, 32}}, float[1] half = {{0.5}},
+        float[1] nothing = {{0}}, int64 one = {{1}}, int64[1] one_more = {{1}},
+        int64[2] a_row = {{1, 4}}, int64[2] labels = {{7, 8}}, int64[2] column = {{2, 1}},
+        int64[3] batch = {{1, 2, 6}}, float[2, 1] classes = {{7, {sixth}}},
+        float[4] input_size = {{{sides[0]}, {sides[1]}, {sides[0]}, {sides[1]}}}"""
+    if takes_size:
+        inputs += ", int64[1, 2] orig_target_sizes"
+        last = last.replace("boxes = Identity (two)", SCALED)
+    steps = [
+        "given = Cast <to = 1> (images)",
+        f"batched = {'Unsqueeze (given, first)' if len(shape) == 3 else 'Identity (given)'}",
+        HALVED if shape[-3:] == [3, "height", "width"] else "floats = Identity (batched)",
+        BRIGHT.replace("CHANNEL", "3" if shape[-1] == 3 else "1"),
+        *(ENDS.replace("SIDE", side) for side in "xy"),
+        BOXES,
+        last,
     ]
-    ends = []
-    for name, side in (("in_columns", "x"), ("in_rows", "y")):
-        ends += [
-            node("Greater", [name, "limit"], [f"{side}_bright"]),
-            node("NonZero", [f"{side}_bright"], [f"{side}_places"]),
-            node("Gather", [f"{side}_places", "one"], [f"{side}_all"], axis=0),
-            node("ReduceMin", [f"{side}_all"], [f"{side}_first"], keepdims=1),
-            node("ReduceMax", [f"{side}_all"], [f"{side}_last"], keepdims=1),
-            node("Add", [f"{side}_last", "one_more"], [f"{side}_end"]),
-        ]
-    sides = ["x_first", "y_first", "x_end", "y_end"]
-    ends += [
-        node("Concat", sides, ["corners"], axis=0),
-        node("Reshape", ["corners", "a_row"], ["row"]),
-        node("Cast", ["row"], ["box"], to=TensorProto.FLOAT),
-        node("Mul", ["box", "nothing"], ["nowhere"]),
-        node("Concat", ["nowhere", "box"], ["two"], axis=0),
-        node("Mul", ["most", "half"], ["less"]),
-        node("Concat", ["less", "most"], ["confidence"], axis=0),
-    ]
-    constants += [
-        tensor("half", TensorProto.FLOAT, [1], [0.5]),
-        tensor("nothing", TensorProto.FLOAT, [1], [0.0]),
-        tensor("one", TensorProto.INT64, [], [1]),
-        tensor("a_row", TensorProto.INT64, [2], [1, 4]),
-        tensor("one_more", TensorProto.INT64, [1], [1]),
-    ]
-    inputs = [("images", dtype, shape)]
-    if kind == "numbered":
-        constants.append(tensor("classes", TensorProto.INT64, [2], [7, 8]))
-        last = [
-            node("Identity", ["classes"], ["11"]),
-            node("Identity", ["confidence"], ["12"]),
-            node("Identity", ["two"], ["13"]),
-        ]
-        outputs = [
-            ("11", TensorProto.INT64, ["n"]),
-            ("12", TensorProto.FLOAT, ["n"]),
-            ("13", TensorProto.FLOAT, ["n", 4]),
-        ]
-    elif kind == "separate":
-        last = [
-            node("Identity", ["two"], ["boxes"]),
-            node("Identity", ["confidence"], ["scores"]),
-        ]
-        outputs = [("boxes", TensorProto.FLOAT, ["n", 4]), ("scores", TensorProto.FLOAT, ["n"])]
-    else:
-        constants += [
-            tensor("column", TensorProto.INT64, [2], [2, 1]),
-            tensor("batch", TensorProto.INT64, [3], [1, 2, 6]),
-            tensor("classes", TensorProto.FLOAT, [2, 1], [7, sixth]),
-        ]
-        last = [
-            node("Reshape", ["confidence", "column"], ["score"]),
-            node("Concat", ["two", "score", "classes"], ["rows"], axis=1),
-            node("Reshape", ["rows", "batch"], ["output0"]),
-        ]
-        outputs = [("output0", TensorProto.FLOAT, [1, 2, 6])]
-    if asks_for_size:
-        # As RT-DETR: boxes are made shares of the input, and those pixels of the size.
-        inputs.append(("orig_target_sizes", TensorProto.INT64, [1, 2]))
-        last[0] = node("Mul", ["two", "growth"], ["boxes"])
-        ends += [
-            node("Cast", ["orig_target_sizes"], ["sizes"], to=TensorProto.FLOAT),
-            node("Concat", ["sizes", "sizes"], ["all_sizes"], axis=1),
-            node("Div", ["all_sizes", "own_size"], ["growth"]),
-        ]
-        own = [shape[3], shape[2]] * 2
-        constants.append(tensor("own_size", TensorProto.FLOAT, [4], own))
-    return save(path, [*floats, *bright, *ends, *last], inputs, outputs, constants)
+    return save(path, inputs, outputs, steps, constants)
 
 
 LAYOUTS = {
@@ -159,7 +135,7 @@ def test_boxes_are_shares_of_the_photograph(tmp_path, layout, kind, size):
     np.testing.assert_allclose(found.scores, [1], atol=1e-3)
 
 
-@pytest.mark.parametrize("dtype, score", [(TensorProto.UINT8, 255), (TensorProto.FLOAT16, 1)])
+@pytest.mark.parametrize("dtype, score", [("uint8", 255), ("float16", 1)])
 def test_pixels_of_other_types(tmp_path, dtype, score):
     path = bright_box(tmp_path / "b.onnx", [1, 3, 80, 80], "rows", dtype)
     found = OnnxDetector(path).detect(picture(), "a")
@@ -188,8 +164,8 @@ def test_weights_beside_the_file_count(tmp_path):
     assert OnnxDetector(path).fingerprint != alone
 
 
-def test_a_detector_that_asks_for_the_size(tmp_path):
-    path = bright_box(tmp_path / "b.onnx", [1, 3, 60, 100], "separate", asks_for_size=True)
+def test_a_detector_that_takes_the_size(tmp_path):
+    path = bright_box(tmp_path / "b.onnx", [1, 3, 60, 100], "separate", takes_size=True)
     for size in ((60, 120), (200, 50)):
         found = OnnxDetector(path).detect(picture(*size), "a")
         np.testing.assert_allclose(found.boxes[0], [0.5, 0.5, 1, 1], atol=2 / 60)
@@ -211,30 +187,37 @@ def test_what_is_no_detector(tmp_path):
         ("raw", [1, 3, 80, 80], [1, 84, 8400]),
         ("classifier", [1, 3, 80, 80], [1, 1000]),
     ):
-        constant = node("ConstantOfShape", ["of"], ["y"])
-        of = tensor("of", TensorProto.INT64, [len(made)], made)
-        kinds = [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, made)]
-        path = save(tmp_path / f"{name}.onnx", [constant], *kinds, [of])
+        path = save(tmp_path / f"{name}.onnx", f"float{shape} x", f"float{made} y", *zeros(y=made))
         error = f"{name}.onnx takes x {shape} tensor(float) and makes y {made} tensor(float); read"
         with pytest.raises(DataError, match=re.escape(error)):
             OnnxDetector(path)
 
 
-def test_boxes_that_are_not_final(tmp_path):
-    """DETR's: boxes beside raw scores of every class, and boxes of another number than scores."""
-    shape = [1, 3, 80, 80]
-    sizes = {"logits": [1, 300, 92], "pred_boxes": [1, 300, 4], "boxes": [5, 4], "scores": [6]}
+def zeros(**shapes):
+    """Steps and constants that make outputs of zeros."""
+    steps = [f"{name} = ConstantOfShape (of_{name})" for name in shapes]
+    constants = [
+        f"int64[{len(shape)}] of_{name} = {{{str(shape)[1:-1]}}}" for name, shape in shapes.items()
+    ]
+    return steps, ", ".join(constants)
 
-    def detector(*names):
-        nodes = [node("ConstantOfShape", [f"of {n}"], [n]) for n in names]
-        tensors = [tensor(f"of {n}", TensorProto.INT64, [len(sizes[n])], sizes[n]) for n in names]
-        outputs = [(n, TensorProto.FLOAT, sizes[n]) for n in names]
-        return save(tmp_path / "d.onnx", nodes, [("x", TensorProto.FLOAT, shape)], outputs, tensors)
 
-    with pytest.raises(DataError, match="makes logits .* pred_boxes .*; readable"):
-        OnnxDetector(detector("logits", "pred_boxes"))
-    with pytest.raises(DataError, match=r"d.onnx makes outputs of \[5, 4\], \[6\]; readable"):
-        OnnxDetector(detector("boxes", "scores")).detect(picture(), "a")
+@pytest.mark.parametrize(
+    "shapes, error",
+    [
+        # DETR's: boxes beside raw scores of every class.
+        (
+            {"logits": [1, 300, 92], "pred_boxes": [1, 300, 4]},
+            "takes x .* and makes logits .* pred_boxes .*; readable",
+        ),
+        ({"boxes": [5, 4], "scores": [6]}, r"makes outputs of \[5, 4\], \[6\]; readable"),
+    ],
+)
+def test_boxes_that_are_not_final(tmp_path, shapes, error):
+    outputs = ", ".join(f"float{shape} {name}" for name, shape in shapes.items())
+    path = save(tmp_path / "d.onnx", "float[1, 3, 80, 80] x", outputs, *zeros(**shapes))
+    with pytest.raises(DataError, match=f"d.onnx {error}"):
+        OnnxDetector(path).detect(picture(), "a")
 
 
 def test_the_extractor_adds_the_grid_to_detections(tiny_backbone, tmp_path):

@@ -56,15 +56,9 @@ def test_formats(kind):
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_cmyk(kind):
-    image = Image.fromarray(corners()).convert("CMYK")
-    check_close(decode_photograph(encoded(image, kind)), corners(), 40)
-
-
-def test_adobe_cmyk_is_inverted_back():
-    content = encoded(Image.fromarray(corners()).convert("CMYK"), "JPEG", quality=95)
-    assert b"Adobe" in content, "Pillow writes the marker that says so"
-    red = decode_photograph(content)[5, 5]
-    assert red[0] > 180 and red[1:].max() < 80
+    content = encoded(Image.fromarray(corners()).convert("CMYK"), kind)
+    assert kind == "TIFF" or b"Adobe" in content, "the marker says that the inks are inverted"
+    check_close(decode_photograph(content), corners(), 40)
 
 
 def test_ycck():
@@ -80,21 +74,12 @@ def test_ycck():
     check_close(decode_photograph(bytes(content)), corners())
 
 
-def test_of_several_pictures_in_a_jpeg_the_first():
-    other = Image.new("RGB", (60, 40), "white")
-    content = encoded(corners(), "MPO", save_all=True, append_images=[other])
-    assert Image.open(io.BytesIO(content)).format == "MPO"
-    check_close(decode_photograph(content), corners(), 30)
-
-
-@pytest.mark.parametrize("mode", ["L", "1", "LA", "P", "HSV", "YCbCr"])
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "P", "YCbCr"])
 def test_modes(mode):
-    kind = {"HSV": "TIFF", "YCbCr": "JPEG"}.get(mode, "PNG")
     image = Image.fromarray(corners()).convert(mode)
-    if mode == "HSV":
-        image = image.convert("RGB")
     expected = np.asarray(image.convert("RGB"))
-    check_close(decode_photograph(encoded(image, kind)), expected, 30)
+    content = encoded(image, "JPEG" if mode == "YCbCr" else "PNG")
+    check_close(decode_photograph(content), expected, 30)
 
 
 def test_transparent_parts_become_white():
@@ -107,14 +92,11 @@ def test_transparent_parts_become_white():
     assert (decode_photograph(encoded(half, "PNG")) == 127).all()
 
 
-def test_transparent_grey():
+def test_transparent_grey_and_palettes():
     picture = np.full((4, 6, 2), (90, 255), np.uint8)
     picture[:, 3:, 1] = 0
     found = decode_photograph(encoded(Image.fromarray(picture, "LA"), "PNG"))
     assert (found[:, :3] == 90).all() and (found[:, 3:] == 255).all()
-
-
-def test_a_transparent_palette():
     image = Image.fromarray(corners()).quantize(4)
     index = np.asarray(image)[0, 0]
     found = decode_photograph(encoded(image, "PNG", transparency=int(index)))
@@ -134,10 +116,6 @@ def test_16_bit_grey_is_scaled(kind):
 def test_a_dark_photograph_of_16_bits_stays_dark(kind):
     found = decode_photograph(encoded(np.full((3, 4), 200, np.uint16), kind))
     assert (found == 1).all()
-
-
-def test_white_is_white_in_fractions_too():
-    assert (decode_photograph(encoded(np.ones((3, 4), np.float32), "TIFF")) == 255).all()
 
 
 def png(width: int, height: int, depth: int, content: bytes) -> bytes:
@@ -184,12 +162,12 @@ def test_levels_without_meaning(value):
         decode_photograph(encoded(levels, "TIFF"))
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
-def test_of_an_animation_the_first_picture(kind):
-    first, second = (Image.new("RGB", (20, 10), colour) for colour in ("red", "blue"))
-    options = {"lossless": True} if kind == "WEBP" else {}
-    content = encoded(first, kind, save_all=True, append_images=[second], duration=50, **options)
-    assert (decode_photograph(content) == (255, 0, 0)).all()
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "MPO"])
+def test_the_first_of_several_pictures_is_taken(kind):
+    other = Image.new("RGB", (60, 40), "white")
+    content = encoded(corners(), kind, save_all=True, append_images=[other])
+    assert Image.open(io.BytesIO(content)).n_frames == 2
+    check_close(decode_photograph(content), corners(), 30)
 
 
 @pytest.mark.parametrize("shape, expected", [((1, 1), (1, 1)), ((10, 20_000), (1, 1024))])

@@ -1,6 +1,7 @@
 import csv
 import importlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -122,13 +123,18 @@ def test_another_split_and_dataset_with_pictures(whole_run, tmp_path):
     assert page.all("img")
 
 
-def test_hostile_captions_do_nothing(whole_run, tmp_path):
+def test_hostile_captions_and_ids_do_nothing(whole_run, tmp_path):
     data = write_dataset(tmp_path / "data", images=4)
     captions = [text.replace("\n", " ") for text in HOSTILE] * 4
     (data / "test_caps.txt").write_text("\n".join(captions) + "\n", "utf-8")
-    page = report_on(whole_run.path, "--dataset", data, "--out", tmp_path / "report")
-    assert "<script>alert(1)</script>" in page.text
+    (data / "test_ids.txt").write_text("".join(f"{text}\n" for text in captions[:4]), "utf-8")
+    np.save(data / "test_boxes.npy", np.tile(np.float32([0, 0, 1, 1]), (4, 6, 1)))
+    out = tmp_path / "report"
+    page = report_on(whole_run.path, "--dataset", data, "--out", out)
+    assert page.text.count(captions[0]) > 3
     assert page.all("img") == []
+    for line in (out / "report.md").read_text("utf-8").splitlines():
+        assert not re.search(r"(?<!\\)[<`$]", line)
 
 
 @pytest.fixture

@@ -97,14 +97,3 @@ def test_without_cross_attention_boxes_and_ids(model):
     assert len(figures(html)) == 2 + 2 * 3
     assert "<rect" not in html and "tabindex" not in html and "Point at" not in html
     assert ">of 0<" in html or ">of 1<" in html
-
-
-def test_names_and_captions_are_shown_as_text(model):
-    nasty = "\"><img src=x onerror='alert(1)'>{{ 7 * 7 }}"
-    dataset = dataclasses.replace(
-        DATASET,
-        captions=[f"{nasty} {row}" for row in range(12)],
-        image_ids=[f"{nasty} {row}" for row in range(6)],
-    )
-    html = str(retrieval_examples_section(model, dataset, SCORES).body)
-    assert "<img" not in html and "{{ 7 * 7 }}" in html

@@ -121,13 +121,6 @@ def test_words_over_the_split(model, monkeypatch):
     assert [row[1] for row in shown.rows[6:8]] == ["the", "cat"]
 
 
-def test_words_are_shown_as_text(model):
-    nasty = "<script>alert(1)</script> $x$ {{ 7 * 7 }}"
-    html = str(word_correlation_section(model, dataset([nasty, "a dog", ""])).body)
-    assert "<script" not in html and "&lt;script&gt;" in html
-    assert "$x$ {{ 7 * 7 }}" in html
-
-
 def test_only_with_self_attention(model):
     plain = HSLM(dataclasses.replace(model.config, self_attention=False), WORDS)
     assert word_correlation_section(plain, dataset(CAPTIONS)) is None
