@@ -4,7 +4,8 @@ import difflib
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class Backbone:
                 f"{name} takes no photographs of {size} x {size} pixels: {_first_line(error)}"
             ) from error
         shapes = [tuple(part.shape) for part in keras.tree.flatten(output)]
+        # A transformer makes tokens; a network with a pyramid makes several maps.
         if not tf.is_tensor(output) or len(shapes[0]) != 4 or shapes[0][0] != _BATCH:
             shown = ", ".join(str(list(shape[1:])) for shape in shapes)
             raise ValueError(
@@ -94,14 +96,8 @@ def _application(build: Any, name: str, size: int, weights: Path | None) -> Back
             "name a file with the weights"
         ) from error
     if weights is not None:
-        try:
+        with _loading(f"{weights} does not hold the weights of {name} without its top"):
             network.load_weights(weights)
-        # A wrong file makes Keras or HDF5 raise anything.
-        except Exception as error:
-            raise OSError(
-                f"{weights} does not hold the weights of {name} without its top: "
-                f"{_first_line(error)}"
-            ) from error
     prepare = sys.modules[build.__module__].preprocess_input
     return Backbone(name, network, prepare, size)
 
@@ -109,11 +105,8 @@ def _application(build: Any, name: str, size: int, weights: Path | None) -> Back
 def _saved_model(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file")
-    try:
+    with _loading(f"{path} is no Keras model"):
         return keras.saving.load_model(path, compile=False)
-    # A wrong file makes Keras raise anything.
-    except Exception as error:
-        raise OSError(f"{path} is no Keras model: {_first_line(error)}") from error
 
 
 def _preset(name: str, size: int, applications: Any) -> Backbone:
@@ -131,19 +124,23 @@ def _preset(name: str, size: int, applications: Any) -> Backbone:
             f"{name} is no KerasHub preset that can be loaded: there is no such name or folder"
             + _near(name, [*known, *presets])
         )
-    try:
+    advice = (
+        ". Where it cannot be loaded from the internet, name a folder that holds it, as "
+        "~/.cache/kagglehub does where it was loaded"
+    )
+    with _loading(f"{name} is no KerasHub preset that can be loaded", "" if local else advice):
         network = keras_hub.models.Backbone.from_preset(name)
         converter = keras_hub.layers.ImageConverter.from_preset(name, image_size=None)
-    # KerasHub raises anything where a preset or its download is wrong.
-    except Exception as error:
-        reason = f"{name} is no KerasHub preset that can be loaded: {_first_line(error)}"
-        if not local:
-            reason += (
-                ". Where it cannot be loaded from the internet, name a folder that holds it, as "
-                "~/.cache/kagglehub does where it was loaded"
-            )
-        raise OSError(reason) from error
     return Backbone(name, network, converter, size)
+
+
+@contextmanager
+def _loading(reason: str, advice: str = "") -> Iterator[None]:
+    """Makes one line of any exception: Keras, KerasHub and HDF5 raise all kinds."""
+    try:
+        yield
+    except Exception as error:
+        raise OSError(f"{reason}: {_first_line(error)}{advice}") from error
 
 
 def _near(name: str, known: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from rich import box
 from rich.markup import escape
 from rich.table import Table
@@ -63,6 +64,17 @@ class DataTable:
         for row in self.rows:
             table.add_row(*map(escape, row))
         return table
+
+
+def group_rows(groups: Sequence[str], *values: np.ndarray) -> list[tuple[str, ...]]:
+    """Count of each group and means of its values in percent; the largest group first, all last."""
+    names, counts = np.unique(groups, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    chosen = [(str(name), np.array(groups) == name) for name in names[order]]
+    return [
+        (name, str(mask.sum()), *(f"{100 * part[mask].mean():.1f}" for part in values))
+        for name, mask in (*chosen, ("all", np.ones(len(groups), bool)))
+    ]
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from hslm_tf.extras import load_extra
 
 if TYPE_CHECKING:
     from markupsafe import Markup
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 # Colours that people with any colour vision tell apart (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -44,15 +44,17 @@ def lines_for(names: Sequence[str]) -> list[Line]:
     ]
 
 
-def new_figure(width: float = 6.4, height: float = 3.2) -> "Figure":
-    """Makes a figure without a window."""
+def new_axes(x: str, y: str = "") -> "Axes":
+    """Makes the axes of a figure without a window."""
     load_extra("matplotlib", "report")
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    axes = Figure(figsize=(4.4, 2.7), layout="constrained").add_subplot()
+    axes.set(xlabel=x, ylabel=y)
+    return axes
 
 
-def svg_of(figure: "Figure", description: str) -> "Markup":
+def plot_of(axes: "Axes", title: str, description: str) -> Plot:
     """Draws a figure as an `svg` element with a description for screen readers."""
     import matplotlib
     from markupsafe import Markup, escape
@@ -60,10 +62,11 @@ def svg_of(figure: "Figure", description: str) -> "Markup":
     text = io.StringIO()
     # Text stays text; equal figures give equal files.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hslm_tf"}):
-        figure.savefig(text, format="svg", metadata=_NO_METADATA)
+        axes.figure.savefig(text, format="svg", metadata=_NO_METADATA)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     # Several figures stand in one page: an id of one must not be found in another.
     prefix = hashlib.sha256(description.encode()).hexdigest()[:8]
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
-    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1))
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1)
+    return Plot(title, Markup(svg))

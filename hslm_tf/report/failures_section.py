@@ -54,37 +54,35 @@ def _table(
     captions, image_of = dataset.captions, dataset.caption_to_image
     failed = hardest_failures(found, count)
     right, wrong = found.right[failed], found.wrong[failed]
-    rank = [str(rank + 1) for rank in found.ranks[failed]]
-    right_score = [f"{score:.4f}" for score in found.right_scores[failed]]
-    wrong_score = [f"{score:.4f}" for score in found.wrong_scores[failed]]
+    # Beside a wrong item stands what tells it apart: its image, or the image's first caption.
     if side == "i2t":
-        columns = {
-            "image": [ids[row] for row in failed],
-            "rank": rank,
-            "its best caption": [captions[row] for row in right],
-            "its score": right_score,
-            "found instead": [captions[row] for row in wrong],
-            "which is of": [ids[row] for row in image_of[wrong]],
-            "score of that": wrong_score,
-        }
-        images = {0: failed, 5: image_of[wrong]}
+        columns = ("image", "its best caption", "which is of")
+        texts = (ids, captions, captions, ids)
+        beside = image_of[wrong]
+        images = {0: failed, 5: beside}
     else:
-        first_caption = np.unique(image_of, return_index=True)[1]
-        columns = {
-            "caption": [captions[row] for row in failed],
-            "rank": rank,
-            "its image": [ids[row] for row in right],
-            "its score": right_score,
-            "found instead": [ids[row] for row in wrong],
-            "whose first caption is": [captions[row] for row in first_caption[wrong]],
-            "score of that": wrong_score,
-        }
+        columns = ("caption", "its image", "whose first caption is")
+        texts = (captions, ids, ids, captions)
+        beside = np.unique(image_of, return_index=True)[1][wrong]
         images = {2: right, 4: wrong}
+    query, item, other, other_beside = (
+        [names[row] for row in rows]
+        for names, rows in zip(texts, (failed, right, wrong, beside), strict=True)
+    )
+    cells = {
+        columns[0]: query,
+        "rank": [str(rank + 1) for rank in found.ranks[failed]],
+        columns[1]: item,
+        "its score": [f"{score:.4f}" for score in found.right_scores[failed]],
+        "found instead": other,
+        columns[2]: other_beside,
+        "score of that": [f"{score:.4f}" for score in found.wrong_scores[failed]],
+    }
     return DataTable(
         f"failures-{side}",
         f"Hardest failures of {DIRECTIONS[side]}",
-        tuple(columns),
-        list(zip(*columns.values(), strict=True)),
+        tuple(cells),
+        list(zip(*cells.values(), strict=True)),
         text_columns=frozenset({0, 2, 4, 5}),
         pictures={
             (number, column): data

@@ -8,7 +8,7 @@ import numpy as np
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.report.data_table import DataTable
+from hslm_tf.report.data_table import DataTable, group_rows
 from hslm_tf.report.explanation import Explainer
 from hslm_tf.report.pages import Section, plain_section
 
@@ -94,19 +94,8 @@ def _lies_on(regions: np.ndarray, objects: np.ndarray) -> np.ndarray:
 
 
 def pointing_table(pointing: Pointing, model: str = "") -> DataTable:
-    """Shows where every noun points, and all of them together."""
-    words = np.array(pointing.words)
-    counts = {word: np.count_nonzero(words == word) for word in set(pointing.words)}
-    groups = [(word, words == word) for word in sorted(counts, key=lambda w: (-counts[w], w))]
-    rows = [
-        (
-            name,
-            str(np.count_nonzero(chosen)),
-            f"{100 * pointing.right[chosen].mean():.1f}",
-            f"{100 * pointing.chances[chosen].mean():.1f}",
-        )
-        for name, chosen in (*groups, ("all", np.ones(len(words), bool)))
-    ]
+    """Shows how often every noun points right, and all of them together."""
+    rows = group_rows(pointing.words, pointing.right, pointing.chances)
     return DataTable(
         "pointing",
         f"Words that point at what they name {model}".strip(),

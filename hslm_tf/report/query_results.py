@@ -7,7 +7,7 @@ import numpy as np
 
 from hslm_tf.evaluation.ranks import ranks, recall_report
 from hslm_tf.report.data_table import DataTable
-from hslm_tf.report.drawing import COLOURS, Plot, new_figure, svg_of
+from hslm_tf.report.drawing import COLOURS, Plot, new_axes, plot_of
 from hslm_tf.report.pages import Section, plain_section
 
 # The directions of the recalls, in words.
@@ -87,15 +87,12 @@ def rank_bins(num_items: int) -> list[tuple[int, int]]:
 
 
 def _rank_plot(side: str, names: list[str], shares: np.ndarray) -> Plot:
-    figure = new_figure(4.4, 2.8)
-    axes = figure.add_subplot()
+    axes = new_axes("rank", "% of the queries")
     axes.bar(names, shares, color=COLOURS[0])
     axes.tick_params("x", rotation=60)
-    axes.set_xlabel("rank")
-    axes.set_ylabel("% of the queries")
     bars = [f"{name}: {share:.1f}%" for name, share in zip(names, shares, strict=True) if share]
-    svg = svg_of(figure, f"Ranks of {DIRECTIONS[side]}. {', '.join(bars)}")
-    return Plot(f"Ranks, {DIRECTIONS[side]}", svg)
+    description = f"Ranks of {DIRECTIONS[side]}. {', '.join(bars)}"
+    return plot_of(axes, f"Ranks, {DIRECTIONS[side]}", description)
 
 
 def score_section(results: Mapping[str, QueryResults]) -> Section:
@@ -135,19 +132,16 @@ def _histograms(right: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def _score_plot(side: str, right: np.ndarray, wrong: np.ndarray) -> Plot:
     edges, *shares = _histograms(right, wrong)
-    figure = new_figure(4.4, 2.6)
-    axes = figure.add_subplot()
+    axes = new_axes("score", "% of the queries")
     looks = (("right", COLOURS[0], "-"), ("hardest wrong", COLOURS[1], "--"))
     for share, (name, colour, style) in zip(shares, looks, strict=True):
         axes.stairs(100 * share, edges, fill=True, alpha=0.25, color=colour)
         axes.stairs(100 * share, edges, label=name, color=colour, linestyle=style)
     axes.locator_params("x", nbins=5)
-    axes.set_xlabel("score")
-    axes.set_ylabel("% of the queries")
     axes.legend()
-    svg = svg_of(
-        figure,
+    return plot_of(
+        axes,
+        f"Scores, {DIRECTIONS[side]}",
         f"Scores of {DIRECTIONS[side]}: right items around {np.median(right):.4f}, hardest wrong "
         f"items around {np.median(wrong):.4f}, overlap {100 * np.minimum(*shares).sum():.1f}%",
     )
-    return Plot(f"Scores, {DIRECTIONS[side]}", svg)

@@ -11,7 +11,7 @@ from hslm_tf.config import RunConfig
 from hslm_tf.data.errors import DataError
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.report.data_table import DataTable
-from hslm_tf.report.drawing import Line, Plot, lines_for, new_figure, svg_of
+from hslm_tf.report.drawing import Line, Plot, lines_for, new_axes, plot_of
 from hslm_tf.report.pages import Section, plain_section
 from hslm_tf.report.query_results import DIRECTIONS
 
@@ -109,8 +109,7 @@ def learning_curves_section(runs: Sequence[MeasuredRun]) -> Section:
 
 
 def _plot(runs: Sequence[MeasuredRun], lines: Sequence[Line], name: str, title: str) -> Plot:
-    figure = new_figure(4.4, 2.6)
-    axes = figure.add_subplot()
+    axes = new_axes("epoch")
     described = []
     for run, line in zip(runs, lines, strict=True):
         epochs, values = _measured(run, name)
@@ -124,14 +123,13 @@ def _plot(runs: Sequence[MeasuredRun], lines: Sequence[Line], name: str, title: 
         )
     if name == "gradient_norm":
         axes.set_yscale("log")
-    axes.set_xlabel("epoch")
     # The same for all curves, also if few epochs were measured.
     last = max(len(run.log["epoch"]) for run in runs)
     axes.set_xlim(0.9, max(last, 2) + 0.1)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-    svg = svg_of(figure, f"{title} by epoch: {'; '.join(described) or 'never measured'}")
-    return Plot(title, svg)
+    description = f"{title} by epoch: {'; '.join(described) or 'never measured'}"
+    return plot_of(axes, title, description)
 
 
 def _best_epochs(runs: Sequence[MeasuredRun]) -> DataTable:

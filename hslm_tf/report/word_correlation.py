@@ -93,10 +93,8 @@ def function_word_ratios(
     chosen = np.isin(correlations.ids, function_ids)
     if chosen.all() or not chosen.any():
         return None
-    before, after = (
-        float(shares[chosen].mean() / shares[~chosen].mean())
-        for shares in (correlations.before, correlations.after)
-    )
+    parts = correlations.before, correlations.after
+    before, after = (float(part[chosen].mean() / part[~chosen].mean()) for part in parts)
     return before, after
 
 
@@ -104,35 +102,32 @@ def _word_tables(correlations: WordCorrelations, vocabulary: Sequence[str]) -> l
     """The words that weigh most and least, as shares relative to the caption's mean share."""
     ids, counts = np.unique(correlations.ids, return_counts=True)
     lengths = np.bincount(correlations.captions)[correlations.captions]
-    means = {
-        name: np.bincount(correlations.ids, weights=shares * lengths)[ids] / counts
-        for name, shares in (("before", correlations.before), ("after", correlations.after))
-    }
+    before, after = (
+        np.bincount(correlations.ids, weights=shares * lengths)[ids] / counts
+        for shares in (correlations.before, correlations.after)
+    )
     known = (counts >= _LEAST_COUNT) & (ids > vocabulary.index("<unk>"))
-    order = np.flatnonzero(known)[np.argsort(-means["after"][known], kind="stable")]
-    num_words = min(_WORDS, len(order) // 2)
+    order = np.flatnonzero(known)[np.argsort(-after[known], kind="stable")]
+    rows = [
+        (vocabulary[ids[place]], str(counts[place]), f"{before[place]:.2f}", f"{after[place]:.2f}")
+        for place in order
+    ]
+    num_words = min(_WORDS, len(rows) // 2)
+    columns = ("word", "occurrences", "before", "after")
     note = (
         "Mean share of the word, over the mean share of all words of its caption: 1 is average. "
         f"Words that occur at least {_LEAST_COUNT} times."
     )
-    chosen = {"most": order[:num_words], "least": order[::-1][:num_words]}
     return [
         DataTable(
             f"words_{which}",
             f"Words that weigh {which} after self-attention",
-            ("word", "occurrences", *means),
-            [
-                (
-                    vocabulary[ids[place]],
-                    str(counts[place]),
-                    *(f"{values[place]:.2f}" for values in means.values()),
-                )
-                for place in places
-            ],
+            columns,
+            words,
             note=note,
         )
-        for which, places in chosen.items()
-        if num_words
+        for which, words in (("most", rows[:num_words]), ("least", rows[::-1][:num_words]))
+        if words
     ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.report.data_table import DataTable
+from hslm_tf.report.data_table import DataTable, group_rows
 from hslm_tf.report.pages import Section, plain_section
 
 _BLOCK_SIZE = 100
@@ -71,13 +71,7 @@ def measure_word_order(
 
 def word_order_table(exchanges: Sequence[Exchange], right: np.ndarray) -> DataTable:
     """Shows how often the right caption is preferred."""
-    kinds = np.array([exchange.kind for exchange in exchanges])
-    groups = [(kind, kinds == kind) for kind in sorted(set(kinds))]
-    groups.append(("all", np.ones(len(kinds), bool)))
-    rows = [
-        (name, str(np.count_nonzero(chosen)), f"{100 * right[chosen].mean():.1f}")
-        for name, chosen in groups
-    ]
+    rows = group_rows([exchange.kind for exchange in exchanges], right)
     return DataTable(
         "word_order",
         "Captions preferred to the same with two words exchanged",

@@ -14,11 +14,7 @@ HOSTILE = (
 
 
 class Page(HTMLParser):
-    """The elements of a page and its text.
-
-    Args:
-        text: the page.
-    """
+    """The elements of a page and its text."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -42,6 +38,10 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text.append(data)
+
+    @property
+    def words(self) -> list[str]:
+        return "".join(self.text).split()
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]

@@ -28,21 +28,7 @@ def test_whatever_a_cell_holds_is_text(text):
     rows = list(csv.reader(io.StringIO(table.csv())))
     assert rows == [[text, "value"], [text, "1"]]
     page = Page(str(render("table.html", table=table)))
-    tags = [
-        "div",
-        "table",
-        "caption",
-        "span",
-        "thead",
-        "tr",
-        "th",
-        "th",
-        "tbody",
-        "tr",
-        "td",
-        "td",
-        "p",
-    ]
+    tags = "div table caption span thead tr th th tbody tr td td p".split()
     assert [tag for tag, _ in page.elements] == tags
     # Caption, heading, cell and note.
     assert [data for data in page.text if data.strip()].count(text) == 4

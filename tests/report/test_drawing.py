@@ -1,13 +1,13 @@
 import re
 
-from hslm_tf.report.drawing import lines_for, new_figure, svg_of
+from hslm_tf.report.drawing import lines_for, new_axes, plot_of
 from tests.report.pages import Page
 
 
 def drawn(description):
-    figure = new_figure(3, 2)
-    figure.add_subplot().plot([1, 2], [3, 4])
-    return svg_of(figure, description)
+    axes = new_axes("x")
+    axes.plot([1, 2], [3, 4])
+    return plot_of(axes, "title", description).svg
 
 
 def test_a_figure_is_one_element_with_a_text_alternative():

@@ -1,6 +1,5 @@
 import os
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from hslm_tf.report import gallery
 from hslm_tf.report.explanation import ExplainedHit, Explanation
 from hslm_tf.report.gallery import Gallery, write_gallery
 from hslm_tf.report.pages import render
+from tests.report.pages import Page, check_page
 
 EXPLANATION = Explanation(
     ["<start>", "dog", "cat", "<end>"],
@@ -26,15 +26,6 @@ def hit(boxes=BOXES, **changes):
 
 def html_of(hits, folder=None):
     return str(Gallery(hits, folder).html(hits))
-
-
-def elements(html):
-    """Tags with their attributes, and all text."""
-    tags, text, parser = [], [], HTMLParser()
-    parser.handle_starttag = lambda tag, attrs: tags.append((tag, dict(attrs)))
-    parser.handle_data = text.append
-    parser.feed(str(html))
-    return tags, " ".join("".join(text).split())
 
 
 def write_photograph(folder):
@@ -56,17 +47,16 @@ def test_boxes_in_pixels_are_drawn_where_the_size_of_the_image_is_known(tmp_path
 
 
 def test_every_word_has_the_regions_that_it_attends_to():
-    page = html_of([hit()])
-    words = re.findall('<span class="word".*?</span>', page, re.DOTALL)
+    words = re.findall('<span class="word".*?</span>', html_of([hit()]), re.DOTALL)
     assert [re.search(">([a-z]+)<svg", word)[1] for word in words] == ["dog", "cat"]
-    found = [[attrs for tag, attrs in elements(word)[0] if tag == "rect"] for word in words]
-    assert found[0] == [
+    found = [Page(word) for word in words]
+    assert found[0].all("rect") == [
         {"x": "0", "y": "0", "width": "1000", "height": "750", "opacity": "0.5"},
         {"x": "500", "y": "188", "width": "500", "height": "374"},
     ]
     # No attention, no region.
-    assert found[1] == [{"x": "0", "y": "0", "width": "1000", "height": "750"}]
-    attributes = [elements(word)[0][0][1] for word in words]
+    assert found[1].all("rect") == [{"x": "0", "y": "0", "width": "1000", "height": "750"}]
+    attributes = [page.all("span")[0] for page in found]
     assert [a["title"] for a in attributes] == ["0.90", "0.30"]
     assert [a["style"] for a in attributes] == ["--shade:1.00", "--shade:0.33"]
     assert all(a["tabindex"] == "0" for a in attributes)
@@ -89,13 +79,12 @@ def test_at_most_five_regions_of_a_word():
 
 @pytest.mark.parametrize(("right", "mark"), [(True, "✓"), (False, "✗"), (None, "")])
 def test_right_and_wrong_are_marked_by_more_than_colour(right, mark):
-    tags, text = elements(html_of([hit(right=right)._replace(boxes=None)]))
+    page = Page(html_of([hit(right=right)._replace(boxes=None)]))
     name = {True: "right", False: "wrong", None: "unknown"}[right]
-    assert ("p", {"class": name}) in tags
-    marks = [attrs for _, attrs in tags if attrs.get("class") == "mark"]
-    expected = [{"class": "mark", "role": "img", "aria-label": name}] if mark else []
-    assert marks == expected
-    assert text == f"a.jpg {mark} 0.5000 dog cat".replace("  ", " ")
+    assert page.all("p") == [{"class": name}]
+    marks = [span for span in page.all("span") if span.get("class") == "mark"]
+    assert marks == ([{"class": "mark", "role": "img", "aria-label": name}] if mark else [])
+    assert page.words == f"a.jpg {mark} 0.5000 dog cat".split()
     borders = re.findall(r"\.(right|wrong):only-of-type.*?3px (\w+)", render("gallery.css"))
     assert borders == [("right", "solid"), ("wrong", "dashed")]
 
@@ -103,17 +92,15 @@ def test_right_and_wrong_are_marked_by_more_than_colour(right, mark):
 def test_a_photograph_is_in_the_page_once_and_in_sight_of_its_captions(tmp_path):
     write_photograph(tmp_path)
     hits = [hit(caption=f"caption {i}", caption_of="b.jpg") for i in range(7)]
-    tags, text = elements(html_of(hits, tmp_path))
-    names = [tag for tag, _ in tags]
-    assert (names.count("figure"), names.count("image"), names.count("use")) == (2, 1, 1)
-    (image,) = [attrs for tag, attrs in tags if tag == "image"]
-    assert ("use", {"href": f"#{image['id']}"}) in tags
-    assert text.count("of b.jpg") == 7
+    page = Page(html_of(hits, tmp_path))
+    (image,), figures = page.all("image"), page.all("figure")
+    assert page.all("use") == [{"href": f"#{image['id']}"}] and len(figures) == 2
+    assert page.text.count("of b.jpg") == 7
 
 
 def test_without_weights_the_caption_stands_as_it_is_written():
-    _, text = elements(html_of([hit(caption="A Dog.", explanation=None)]))
-    assert text == "a.jpg 0.5000 A Dog."
+    page = Page(html_of([hit(caption="A Dog.", explanation=None)]))
+    assert page.words == ["a.jpg", "0.5000", "A", "Dog."]
 
 
 def test_what_came_from_data_is_shown_as_text(tmp_path):
@@ -124,13 +111,11 @@ def test_what_came_from_data_is_shown_as_text(tmp_path):
         hit(image_id=nasty, caption=nasty, caption_of=nasty, explanation=None),
     ]
     write_gallery(tmp_path / "a.html", [(nasty, hits)])
-    page = (tmp_path / "a.html").read_text("utf-8")
-    tags, text = elements(page)
-    assert not {"script", "img"} & {tag for tag, _ in tags}
-    assert not any(name.startswith("on") for _, attrs in tags for name in attrs)
-    assert any(attrs.get("aria-label") == nasty for _, attrs in tags)
-    assert nasty in text and "49" not in text
-    assert "http" not in page
+    text = (tmp_path / "a.html").read_text("utf-8")
+    page = check_page(text)
+    assert page.all("img") == [] and page.all("svg")[0]["aria-label"] == nasty
+    assert nasty in page.text and "49" not in page.words
+    assert "http" not in text
 
 
 def test_large_pages_show_less_of_each_hit(tmp_path, monkeypatch):

@@ -60,11 +60,8 @@ def test_middles_on_an_object_of_the_class_are_right(tmp_path, model, monkeypatc
     # Two of four regions lie on the dog: the one around both is too large.
     chances = dict(zip(found.words, found.chances, strict=True))
     assert chances == {"dog": 0.5, "boy": 0.25}
-
-
-def test_the_whole_image_points_at_nothing(tmp_path, model, monkeypatch):
     looking_at(monkeypatch, {"dog": 2, "boy": 2})
-    assert not measured(tmp_path, model).right.any()
+    assert not measured(tmp_path, model).right.any(), "the whole image points at nothing"
 
 
 @pytest.mark.parametrize(

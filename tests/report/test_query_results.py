@@ -24,31 +24,21 @@ SCORES = np.array(
 RESULTS = query_results(SCORES, IMAGE_OF)
 
 
-def test_images_looking_for_captions():
-    found = RESULTS["i2t"]
-    np.testing.assert_array_equal(found.ranks, [1, 1, 1])
-    np.testing.assert_array_equal(found.right, [3, 4, 1])
-    np.testing.assert_allclose(found.right_scores, [0.5, 0.7, 0.4])
-    np.testing.assert_array_equal(found.wrong, [1, 0, 2])
-    np.testing.assert_allclose(found.wrong_scores, [0.9, 0.8, 0.5])
-    assert found.num_items == 5
-
-
-def test_captions_looking_for_images():
-    found = RESULTS["t2i"]
-    # Ties count against the model.
-    np.testing.assert_array_equal(found.ranks, [2, 2, 0, 0, 0])
-    np.testing.assert_array_equal(found.right, IMAGE_OF)
-    np.testing.assert_allclose(found.right_scores, [0.1, 0.4, 0.6, 0.5, 0.7])
-    np.testing.assert_array_equal(found.wrong, [1, 0, 2, 2, 2])
-    np.testing.assert_allclose(found.wrong_scores, [0.8, 0.9, 0.5, 0.1, 0.3])
-    assert found.num_items == 3
-
-
-def test_scores_stay_as_they_are():
+def test_results_of_both_directions():
     scores = SCORES.copy()
-    query_results(scores, IMAGE_OF)
-    np.testing.assert_array_equal(scores, SCORES)
+    found = query_results(scores, IMAGE_OF)
+    np.testing.assert_array_equal(scores, SCORES, "they are used again")
+    # Ties count against the model.
+    expected = {
+        "i2t": ([1, 1, 1], [3, 4, 1], [0.5, 0.7, 0.4], [1, 0, 2], [0.9, 0.8, 0.5], 5),
+        "t2i": (
+            *([2, 2, 0, 0, 0], IMAGE_OF, [0.1, 0.4, 0.6, 0.5, 0.7]),
+            *([1, 0, 2, 2, 2], [0.8, 0.9, 0.5, 0.1, 0.3], 3),
+        ),
+    }
+    for side, parts in expected.items():
+        for part, values in zip(found[side], parts, strict=True):
+            np.testing.assert_allclose(part, values)
 
 
 def test_a_single_image_has_no_wrong_items():

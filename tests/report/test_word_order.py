@@ -51,8 +51,8 @@ def test_the_right_caption_must_score_above(dataset):
     assert right.tolist() == [True, False, False]
     table = word_order_table(EXCHANGES, right)
     assert list(table.rows) == [
-        ("adjectives", "1", "0.0"),
         ("nouns", "2", "50.0"),
+        ("adjectives", "1", "0.0"),
         ("all", "3", "33.3"),
     ]
 

@@ -1,3 +1,5 @@
+import importlib
+
 from hslm_tf import search
 from tests.browser.conftest import NASTY
 
@@ -17,4 +19,16 @@ def test_gallery(page, page_checks, shown, tmp_path):
     word.focus()
     assert regions.is_visible() and not others.is_visible()
     assert page.get_by_role("heading", name=NASTY).is_visible()
+    page_checks(page)
+
+
+def test_report(page, page_checks, whole_run, tmp_path):
+    report = importlib.import_module("hslm_tf.report.__main__")
+    report.main([str(whole_run.path), "--out", str(tmp_path / "report")])
+    page.goto((tmp_path / "report/index.html").as_uri())
+    links = page.locator("nav a").all()
+    assert links
+    for link in links:
+        link.click()
+        assert page.locator(":target").is_visible()
     page_checks(page)
