@@ -45,6 +45,7 @@ def _detections(place: str, boxes: Any) -> Detections:
             raise DataError(f"{place}, box {row}: {str(box)[:80]}, {_EXPECTED}")
         if len(box) != len(boxes[0]):
             raise DataError(f"{place}, box {row}: only some boxes have a score")
+    # Boxes without scores are in the order of their importance.
     numbers = np.array(boxes, np.float32).reshape(len(boxes), len(boxes[0]) if boxes else 4)
     if numbers.shape[1] < 5:
         return Detections(numbers, np.ones(len(boxes), np.float32))

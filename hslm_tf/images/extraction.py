@@ -1,4 +1,4 @@
-"""Photographs become a split in the precomputed format. What was interrupted continues."""
+"""Photographs become a split in the precomputed format. An interrupted extraction continues."""
 
 import hashlib
 import json
@@ -54,12 +54,12 @@ class Extraction:
         self._drafts = {part: self._work / path.name for part, path in self.files.items()}
         self._check_other_splits()
         if self.files["ims"].exists() and not overwrite and not self._work.exists():
-            raise DataError(f"{self.files['ims']} is there already: overwrite was not asked for")
+            raise DataError(f"{self.files['ims']} exists already: overwrite replaces it")
         self._open_work(overwrite)
 
     @property
     def skipped(self) -> dict[str, str]:
-        """Why photographs have no features, by their ids; so far."""
+        """The reasons of the photographs that have no features so far, by their ids."""
         return dict(self._state["skipped"])
 
     @property
@@ -99,8 +99,8 @@ class Extraction:
         if file.exists() and read_object(file) != plan:
             if not overwrite:
                 raise DataError(
-                    f"{file}: begun with other photographs or settings: go on with the same, "
-                    "or replace what was begun (overwrite)"
+                    f"{file}: the extraction was started with other photographs or settings: "
+                    "continue with the same, or replace it (overwrite)"
                 )
             shutil.rmtree(self._work)
         self._work.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ class Extraction:
         if largest > np.finfo(self._dtype).max:
             raise DataError(
                 f"{self._extractor.config.backbone} makes features as large as {largest:g}, which "
-                f"{self._dtype} cannot hold: begin anew with float32"
+                f"{self._dtype} cannot hold: start again with float32"
             )
 
     def _complete(self) -> None:
@@ -231,7 +231,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         or not all(isinstance(pair, list) and [*map(type, pair)] == [str, str] for pair in skipped)
         or not (type(done) is type(rows) is int and 0 <= rows == done - len(skipped))
     ):
-        raise DataError(f"{path} is damaged: replace what was begun (overwrite), or remove it")
+        raise DataError(f"{path} is damaged: start again (overwrite), or remove it")
     return state
 
 

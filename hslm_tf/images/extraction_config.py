@@ -88,7 +88,7 @@ class ExtractionConfig:
         fields = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(values, Mapping) or set(values) != set(fields):
             raise DataError(
-                f"{place}: {json.dumps(values)[:100]}, expected how features were made: "
+                f"{place}: {json.dumps(values)[:100]}, expected the settings of the features: "
                 f"{', '.join(fields)}"
             )
         try:
@@ -107,8 +107,8 @@ def remembered_config(
     """The configuration that features were made with, and where its files are now."""
     if extraction is None:
         raise ValueError(
-            f"{place} does not know how its features were made: photographs can be read where "
-            "`python -m hslm_tf.extract` made them"
+            f"{place} does not say how its features were extracted: it can take photographs if "
+            "`python -m hslm_tf.extract` made the features"
         )
     moved = {"backbone": backbone, "weights": weights, "boxes": boxes}
     config = ExtractionConfig.from_dict(extraction, place)

@@ -56,12 +56,16 @@ class RegionExtractor:
             fingerprint = f"{fingerprint} {self._detector.fingerprint}".strip()
         if config.fingerprint not in ("", fingerprint):
             raise ValueError(
-                f"{config.backbone} has other weights, {fingerprint[:12]}, than the features were "
-                f"made with, {config.fingerprint[:12]}"
+                f"{config.backbone} has the fingerprint {fingerprint[:12]}, but the features were "
+                f"made with weights of the fingerprint {config.fingerprint[:12]}"
             )
         self.config = replace(config, fingerprint=fingerprint)
         self._grid = grid_boxes()
-        self._pool = tf.function(self._pooled, reduce_retracing=True, autograph=False)
+        self._features = tf.function(
+            lambda pixels, boxes: roi_align(self._backbone(pixels), boxes),
+            reduce_retracing=True,
+            autograph=False,
+        )
 
     @property
     def max_regions(self) -> int:
@@ -88,8 +92,8 @@ class RegionExtractor:
             regions = self._regions(image, ids[row] if ids else "")
             boxes[row, : len(regions)], counts[row] = regions, len(regions)
         for rows in row_blocks(len(images), PHOTOGRAPHS_AT_ONCE):
-            pixels = np.stack([_resized(images[row], self.config.size) for row in rows])
-            features[rows] = self._pool(tf.constant(pixels), tf.constant(boxes[rows]))
+            pixels = np.stack([self._resized(images[row]) for row in rows])
+            features[rows] = self._features(tf.constant(pixels), tf.constant(boxes[rows]))
         features[~result.mask] = 0
         if not np.isfinite(features).all():
             raise ImageError(f"{self.config.backbone} makes features that are not finite of it")
@@ -102,6 +106,12 @@ class RegionExtractor:
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
 
+    def _resized(self, image: np.ndarray) -> np.ndarray:
+        from PIL import Image
+
+        sides = self.config.size, self.config.size
+        return np.asarray(Image.fromarray(image).resize(sides, Image.Resampling.BICUBIC))
+
     def _regions(self, image: np.ndarray, image_id: str) -> np.ndarray:
         """Boxes of a photograph, the most confident first."""
         if self._detector is None:
@@ -111,9 +121,6 @@ class RegionExtractor:
             boxes = np.concatenate([boxes, self._grid])
         # A photograph without boxes is one region: itself.
         return (boxes if len(boxes) else self._grid[:1])[: self.max_regions]
-
-    def _pooled(self, pixels: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
-        return roi_align(self._backbone(pixels), boxes)
 
 
 def extract_good(
@@ -146,10 +153,3 @@ def _open_detector(config: ExtractionConfig) -> Detector | None:
     from hslm_tf.images.keras_hub_detector import KerasHubDetector
 
     return KerasHubDetector(config.boxes)
-
-
-def _resized(image: np.ndarray, size: int) -> np.ndarray:
-    from PIL import Image
-
-    resized = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(resized)

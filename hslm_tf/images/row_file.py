@@ -7,7 +7,7 @@ import numpy as np
 
 
 class RowFile:
-    """Writes a `.npy` file row by row; a file that was begun continues after `rows` rows."""
+    """Writes a `.npy` file row by row; an interrupted file continues after `rows` rows."""
 
     def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: np.dtype, rows: int) -> None:
         self._row_shape, self._dtype, self.rows = row_shape, np.dtype(dtype), rows

@@ -111,7 +111,7 @@ def _check(arguments: ReportArguments) -> None:
         raise ValueError(f"--failures is 1 to {_MOST_FAILURES}. Received: {arguments.failures}")
     out = arguments.out
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise FileExistsError(f"{out} exists and is no empty folder: choose another --out")
+        raise FileExistsError(f"{out} exists and is not an empty folder: choose another --out")
     if arguments.images is not None and not arguments.images.is_dir():
         raise FileNotFoundError(f"{arguments.images}: there is no such folder")
     for package in ("jinja2", "matplotlib"):

@@ -37,7 +37,7 @@ class Line(NamedTuple):
 
 
 def lines_for(names: Sequence[str]) -> list[Line]:
-    """Chooses lines that can be told apart, up to 42."""
+    """Chooses a look for every line; up to 42 lines differ."""
     return [
         Line(name, COLOURS[number % len(COLOURS)], _DASHES[number // len(COLOURS) % len(_DASHES)])
         for number, name in enumerate(names)

@@ -56,12 +56,12 @@ def _table(
     right, wrong = found.right[failed], found.wrong[failed]
     # Beside a wrong item stands what tells it apart: its image, or the image's first caption.
     if side == "i2t":
-        columns = ("image", "its best caption", "which is of")
+        columns = ("image", "its best caption", "image of that")
         texts = (ids, captions, captions, ids)
         beside = image_of[wrong]
         images = {0: failed, 5: beside}
     else:
-        columns = ("caption", "its image", "whose first caption is")
+        columns = ("caption", "its image", "first caption of that")
         texts = (captions, ids, ids, captions)
         beside = np.unique(image_of, return_index=True)[1][wrong]
         images = {2: right, 4: wrong}

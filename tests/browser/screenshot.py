@@ -1,4 +1,4 @@
-"""`python -m tests.browser.screenshot RUN FILE.png`: the demo's answer to a sentence.
+"""`python -m tests.browser.screenshot RUN FILE.png`: the demo's results for a sentence.
 
 On the built-in sample it shows no photograph: the sample has none.
 """

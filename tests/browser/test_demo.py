@@ -35,9 +35,9 @@ def note_after(page, act):
 def test_a_sentence_finds_images(opened, page_checks):
     ask(opened, SENTENCE)
     opened.get_by_role("heading", name=f"Images for “{SENTENCE}”").wait_for()
-    answers = opened.locator(".hit")
-    assert answers.count() == 10
-    scores = [float(text) for text in answers.locator(".score").all_inner_texts()]
+    hits = opened.locator(".hit")
+    assert hits.count() == 10
+    scores = [float(text) for text in hits.locator(".score").all_inner_texts()]
     assert scores == sorted(scores, reverse=True)
     page_checks(opened)
 
@@ -58,7 +58,7 @@ def test_a_word_shows_its_regions(opened):
     assert not word.locator("svg").is_visible() and not strongest.is_visible()
 
 
-def test_number_of_answers(opened):
+def test_number_of_results(opened):
     opened.get_by_role("spinbutton").fill("3")
     opened.get_by_label("Sentence").fill(SENTENCE)
     opened.get_by_role("button", name="Find images").click()
@@ -68,9 +68,9 @@ def test_number_of_answers(opened):
 
 def test_a_clicked_image_finds_captions(opened, page_checks):
     ask(opened, SENTENCE)
-    answer = opened.locator(".hit", has_text="photo of thing1 ").first
-    image_id = answer.locator(".id").first.inner_text()
-    answer.locator(".picture").click()
+    hit = opened.locator(".hit", has_text="photo of thing1 ").first
+    image_id = hit.locator(".id").first.inner_text()
+    hit.locator(".picture").click()
     heading = opened.get_by_role("heading", name=f"Captions for {image_id}")
     heading.wait_for()
     assert opened.get_by_label("Image").input_value() == image_id
@@ -103,7 +103,7 @@ def test_what_looks_like_html_is_text(opened, page_checks):
     page_checks(opened)
 
 
-def test_why_there_is_no_answer(opened, page_checks):
+def test_notes_in_place_of_results(opened, page_checks):
     find_captions = opened.get_by_role("button", name="Find captions", exact=True).click
     assert note_after(opened, lambda: ask(opened, " ")) == "Write a sentence first."
     opened.reload()

@@ -140,7 +140,7 @@ def test_other_settings_do_not_continue(photographs, extractor, tiny_backbone, t
     kill(photographs, tmp_path, extractor)
     larger = RegionExtractor(ExtractionConfig(str(tiny_backbone), size=96))
     for other in ((photographs, larger), (photographs[:-1], extractor)):
-        with pytest.raises(DataError, match="plan.json: begun with other photographs or settings"):
+        with pytest.raises(DataError, match="plan.json: the extraction was started with other"):
             Extraction(other[0], "test", tmp_path, other[1])
     extract(photographs[:70], tmp_path, larger, overwrite=True)
     dataset = load_dataset(tmp_path, "test", captions_optional=True)
@@ -151,7 +151,7 @@ def test_a_split_is_replaced_only_on_request(photographs, extractor, tmp_path):
     extract(photographs[-5:], tmp_path, extractor)
     before = content(tmp_path)
     assert "test_skipped.txt" in before
-    with pytest.raises(DataError, match="test_ims.npy is there already"):
+    with pytest.raises(DataError, match="test_ims.npy exists already"):
         extract(photographs[:3], tmp_path, extractor)
     assert content(tmp_path) == before
     extract(photographs[:3], tmp_path, extractor, overwrite=True)
@@ -208,8 +208,8 @@ def test_a_damaged_state_is_named(photographs, extractor, tmp_path):
 @pytest.mark.parametrize(
     "values, error",
     [
-        ([1], r"here: \[1\], expected how features were made: backbone, weights"),
-        ({"size": 3}, "expected how features were made"),
+        ([1], r"here: \[1\], expected the settings of the features: backbone"),
+        ({"size": 3}, "expected the settings of the features"),
         ({"max_regions": "36"}, "here: `max_regions` must be int"),
         ({"fill": 1}, "here: `fill` must be bool"),
         ({"size": 8}, "here: size is at least 32"),

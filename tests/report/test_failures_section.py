@@ -34,7 +34,7 @@ def test_failures_say_what_was_found_instead():
     section = failures()
     images, captions = section.tables
     assert images.columns[:4] == ("image", "rank", "its best caption", "its score")
-    assert images.columns[4:] == ("found instead", "which is of", "score of that")
+    assert images.columns[4:] == ("found instead", "image of that", "score of that")
     # All of rank 2: the largest margin comes first.
     assert images.rows == [
         ("i0.jpg", "2", "the dog", "0.5000", "a cat", "i2.jpg", "0.9000"),

@@ -51,7 +51,7 @@ def measured(folder, model, **changes):
 def test_middles_on_an_object_of_the_class_are_right(tmp_path, model, monkeypatch):
     looking_at(monkeypatch, {"dog": 3, "boy": 0})
     found = measured(tmp_path, model)
-    # The dog of both captions of the first image; the boy looks at the dog. Cats are not asked for.
+    # The dog of both captions of the first image; the boy looks at the dog. No object is a cat.
     assert sorted(zip(found.words, found.right, strict=True)) == [
         ("boy", False),
         ("dog", True),

@@ -211,7 +211,7 @@ def test_what_is_there_is_not_destroyed(occupied, finished_run, tmp_path):
     kept = out / "index.html" if occupied == "folder" else out
     kept.write_text("mine")
     message = fails([finished_run.path, "--out", out])
-    assert "mine exists and is no empty folder: choose another --out" in message
+    assert "mine exists and is not an empty folder: choose another --out" in message
     assert kept.read_text() == "mine"
     # Nor if it came while the report was being made.
     with pytest.raises(OSError):

@@ -28,7 +28,7 @@ def figures(html):
     return re.findall("<figure.*?</figure>", str(html), re.DOTALL)
 
 
-def test_half_of_the_queries_are_answered_right():
+def test_half_of_the_queries_have_a_right_hit_first():
     ranks = np.array([0, 3, 0, 1, 0, 0, 9, 0, 2])
     assert chosen_queries(ranks, 4).tolist() == [0, 7, 1, 8]
     assert chosen_queries(ranks, 5).tolist() == [0, 4, 7, 1, 8]
