@@ -127,7 +127,7 @@ def test_table_and_gallery(run, searched_split, tmp_path, capsys):
     tags, parser = [], HTMLParser()
     parser.handle_starttag = lambda tag, attrs: tags.append((tag, dict(attrs)))
     parser.feed(page)
-    figures = [tag for tag, attrs in tags if (tag, attrs.get("class")) == ("figure", "answer")]
+    figures = [tag for tag, attrs in tags if (tag, attrs.get("class")) == ("figure", "hit")]
     assert len(figures) == 12
     thumbnails = [attrs["href"] for tag, attrs in tags if tag == "image"]
     assert len(thumbnails) == 2
