@@ -8,7 +8,7 @@ from hslm_tf.evaluation.ranks import DirectionReport, RecallReport
 from hslm_tf.presets import ABLATION_PARTS, preset
 from hslm_tf.report.ablation_section import ablation_table, ordering_table
 from hslm_tf.report.published import ORDERINGS, TABLE_4
-from hslm_tf.runs import ablation
+from hslm_tf.runs import ablation, experiment
 from hslm_tf.runs.ablation import read_recall
 from hslm_tf.runs.run_directory import RunDirectory
 
@@ -109,7 +109,7 @@ def test_command_trains_rows_and_continues(run_flags, tmp_path, capsys, monkeypa
         [session] = json.loads(run.provenance_file.read_text("utf-8"))["sessions"]
         assert session["data"]["measured"]["split"] == "test"
     # What is done is read, not trained again.
-    monkeypatch.setattr(ablation, "train", None)
+    monkeypatch.setattr(experiment, "train", None)
     ablate.main([*flags, "--rows", "1,9"])
     assert capsys.readouterr().out == table
     with pytest.raises(SystemExit, match="row-1-seed-0 holds a run with another configuration"):

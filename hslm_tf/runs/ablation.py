@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hslm_tf.config import RunConfig
 from hslm_tf.data.dataset import RetrievalDataset
@@ -10,7 +11,9 @@ from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.presets import ABLATION_PARTS
 from hslm_tf.runs.results import keep_recall, known_recall
 from hslm_tf.runs.run_directory import RunDirectory
-from hslm_tf.runs.splits import Splits
+
+if TYPE_CHECKING:
+    from hslm_tf.runs.splits import Splits
 
 # A row has one result, whatever else its run is measured on.
 _RESULT = {"measured by": "ablate"}
@@ -68,7 +71,7 @@ def row_config(config: RunConfig, row: int, seed: int) -> RunConfig:
 
 
 def run_row(
-    config: RunConfig, run: RunDirectory, splits: Splits, measured: RetrievalDataset
+    config: RunConfig, run: RunDirectory, splits: "Splits", measured: RetrievalDataset
 ) -> RecallReport:
     """Trains one row with one seed, or continues its run, or reads the result of a complete one."""
     if run.config_file.exists() and run.config() != config:
