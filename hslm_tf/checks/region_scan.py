@@ -15,7 +15,7 @@ from hslm_tf.data.errors import DataError
 
 # Rounding puts the right edge of a box this far beyond that of the image.
 _TOLERANCE = 1e-3
-# Above it a corner is in pixels, as in `hslm_tf.report.regions`.
+# Above it a corner is in pixels, as in `hslm_tf.report.pictures`.
 _LARGEST_PART = 1.5
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
