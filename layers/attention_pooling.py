@@ -4,12 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from hslm_tf.layers.numerics import (
-    l2_normalize,
-    masked_softmax,
-    num_valid,
-    wide_dtype,
-)
+from hslm_tf.layers.numerics import l2_normalize, masked_softmax, num_valid, wide_dtype
 from hslm_tf.layers.packed_words import (
     num_captions,
     softmax_by_caption,
@@ -52,7 +47,7 @@ class AttentionPooling(keras.layers.Layer):
         # Keras would cast the float32 attention weights to the compute dtype, and round them.
         self.autocast = False
 
-    def compute_mask(self, vectors: keras.KerasTensor, mask: keras.KerasTensor | None) -> None:
+    def compute_mask(self, vectors: tf.Tensor, mask: tf.Tensor | None) -> None:
         """Returns no mask: the output has one row, which is never padding."""
 
     def build(self, vectors_shape: tuple) -> None:
@@ -64,13 +59,13 @@ class AttentionPooling(keras.layers.Layer):
 
     def call(
         self,
-        vectors: keras.KerasTensor,
-        mask: keras.KerasTensor | None = None,
-        weights: keras.KerasTensor | None = None,
-        segment_ids: keras.KerasTensor | None = None,
-        region_products: keras.KerasTensor | None = None,
-        attended: keras.KerasTensor | None = None,
-    ) -> keras.KerasTensor:
+        vectors: tf.Tensor,
+        mask: tf.Tensor | None = None,
+        weights: tf.Tensor | None = None,
+        segment_ids: tf.Tensor | None = None,
+        region_products: tf.Tensor | None = None,
+        attended: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         vectors = ops.cast(vectors, self.compute_dtype)
         if weights is not None:
             if segment_ids is None:
@@ -90,24 +85,16 @@ class AttentionPooling(keras.layers.Layer):
         pooled = ops.matmul(ops.cast(weights, vectors.dtype)[..., None, :], vectors)
         return l2_normalize(pooled[..., 0, :])
 
-    def _key_queries(self, means: keras.KerasTensor) -> keras.KerasTensor:
+    def _key_queries(self, means: tf.Tensor) -> tf.Tensor:
         """`W_K^T q`: `q . W_K x = (W_K^T q) . x`, so that keys need not be formed."""
         queries = self.query(means)
         return ops.tensordot(queries, ops.transpose(ops.cast(self.key.kernel, queries.dtype)), 1)
 
     def region_products(self, regions: tf.Tensor) -> tf.Tensor:
-        """Query-key products of an image's regions: what pooling needs, whatever the caption.
-
-        Attended vectors and their mean are weighted sums of an image's regions R. With the weights
-        `m` of the mean and `a_j` of word j,
-        `q . k_j = (m R W_Q + b_Q) . (a_j R W_K) = [m, 1] P a_j` with `P` `[regions + 1, regions]`.
-
-        Args:
-            regions: `[images, regions, width]`, local image features R.
-
-        Returns:
-            P, `[images, regions + 1, regions]`, in the layer's compute dtype.
-        """
+        """Query-key products P of an image's regions, `[images, regions + 1, regions]`."""
+        # Attended vectors and their mean are weighted sums of an image's regions R. With the
+        # weights m of the mean and a_j of word j,
+        # `q . k_j = (m R W_Q + b_Q) . (a_j R W_K) = [m, 1] P a_j`, whatever the caption.
         regions = tf.cast(regions, self.compute_dtype)
         key = tf.cast(self.key.kernel, self.compute_dtype)
         query = tf.cast(self.query.kernel, self.compute_dtype)
@@ -147,7 +134,7 @@ class AttentionPooling(keras.layers.Layer):
         weights = masked_softmax(self._scaled(logits, vectors.shape[-1]), real)
         return l2_normalize(tf.matmul(tf.cast(weights, vectors.dtype), vectors))
 
-    def _scaled(self, logits: keras.KerasTensor, width: int) -> keras.KerasTensor:
+    def _scaled(self, logits: tf.Tensor, width: int) -> tf.Tensor:
         return ops.cast(logits, wide_dtype(logits)) * width**-0.5
 
     def get_config(self) -> dict:

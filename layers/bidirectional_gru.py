@@ -105,8 +105,4 @@ class BidirectionalGRU(keras.layers.Layer):
         return (*input_shape[:-1], self.units)
 
     def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "implementation": self.implementation,
-        }
+        return {**super().get_config(), "units": self.units, "implementation": self.implementation}

@@ -1,6 +1,7 @@
 """Unit length as a layer."""
 
 import keras
+import tensorflow as tf
 
 from hslm_tf.layers.numerics import l2_normalize, mask_rows
 
@@ -24,9 +25,7 @@ class L2Normalization(keras.layers.Layer):
         super().__init__(**kwargs)
         self.supports_masking = True
 
-    def call(
-        self, vectors: keras.KerasTensor, mask: keras.KerasTensor | None = None
-    ) -> keras.KerasTensor:
+    def call(self, vectors: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         # Masked first: the unit vectors are then the only copy that the gradient keeps.
         return l2_normalize(mask_rows(vectors, mask))
 

@@ -1,6 +1,7 @@
 """The multi-layer graph convolutional network (HSLM Eq. 9-11)."""
 
 import keras
+import tensorflow as tf
 
 from hslm_tf.layers.graph_conv import GraphConv
 from hslm_tf.layers.numerics import l2_normalize, mask_rows
@@ -67,37 +68,21 @@ class MGCN(keras.layers.Layer):
         for layer in [*self.convolutions, *self.norms]:
             layer.build(input_shape)
 
-    def call(
-        self,
-        nodes: keras.KerasTensor,
-        mask: keras.KerasTensor | None = None,
-    ) -> keras.KerasTensor:
+    def call(self, nodes: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         # Padding nodes do not change the real ones, so masking once, at the end, is enough.
         for i in range(self.num_layers):
             nodes = self._step(i, nodes, mask)
         return mask_rows(nodes, mask) if self.normalization == "layer" else nodes
 
-    def relations(
-        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None = None
-    ) -> list[keras.KerasTensor]:
-        """The relation matrix of every layer, as `GraphConv.relations`.
-
-        Args:
-            nodes: `[batch, nodes, width]`, region or word features.
-            mask: boolean `[batch, nodes]`, True for real nodes; None where all are real.
-
-        Returns:
-            `num_layers` times `[batch, nodes, nodes]`.
-        """
-        found = []
+    def relations(self, nodes: tf.Tensor, mask: tf.Tensor | None = None) -> list[tf.Tensor]:
+        """The relation matrix of every layer, see `GraphConv.relations`."""
+        matrices = []
         for i in range(self.num_layers):
-            found.append(self.convolutions[i].relations(nodes, mask))
+            matrices.append(self.convolutions[i].relations(nodes, mask))
             nodes = self._step(i, nodes, mask)
-        return found
+        return matrices
 
-    def _step(
-        self, i: int, nodes: keras.KerasTensor, mask: keras.KerasTensor | None
-    ) -> keras.KerasTensor:
+    def _step(self, i: int, nodes: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
         nodes = self.convolutions[i].convolve(nodes, mask)
         if i + 1 == self.num_layers and self.normalization != "layer":
             nodes = mask_rows(nodes, mask)

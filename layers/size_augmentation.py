@@ -1,6 +1,7 @@
 """Random dropping of whole regions and words while training (VSE-infinity, size augmentation)."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 
@@ -15,7 +16,7 @@ class _SizeAugmentation(keras.layers.Layer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def _kept(self, mask: keras.KerasTensor) -> keras.KerasTensor:
+    def _kept(self, mask: tf.Tensor) -> tf.Tensor:
         """Boolean like `mask`: the real entries that stay; always the first of each row."""
         noise = keras.random.uniform(ops.shape(mask), dtype="float32", seed=self.seed_generator)
         first = ops.arange(ops.shape(mask)[-1]) == 0
@@ -42,7 +43,7 @@ class RegionDropping(_SizeAugmentation):
         Boolean `[batch, regions]`.
     """
 
-    def call(self, region_mask: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
+    def call(self, region_mask: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self._kept(region_mask) if training and self.rate else region_mask
 
 
@@ -65,7 +66,7 @@ class WordDropping(_SizeAugmentation):
         `[batch, tokens]` like `token_ids`.
     """
 
-    def call(self, token_ids: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
+    def call(self, token_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training or not self.rate:
             return token_ids
         kept = self._kept(token_ids != 0)

@@ -107,8 +107,11 @@ def evaluate_models(
 
     for number, (fold, stream) in enumerate(zip(folds, streams, strict=True), start=1):
         try:
-            done = stream.num_captions
-            _score(models, fold, done, stream.add, state, arrays, progress, watch, blocks)
+            for captions, scores in _blocks_left(models, fold, stream.num_captions, blocks):
+                stream.add(scores, captions)
+                if watch is not None:
+                    watch(scores, captions)
+                _note(len(captions), arrays, state, progress)
         except ValueError as error:
             if len(folds) == 1:
                 raise
@@ -127,6 +130,7 @@ def evaluate_to_file(
     progress: Progress | None = None,
 ) -> RecallReport:
     """Measures recall and leaves the matrix of scores in a file, through a memory map."""
+    # The file appears when it is complete; until then the scores are in a draft beside it.
     _check(dataset, protocol)
     draft = file.with_name(f"draft-{file.name}")
     if draft.is_symlink():
@@ -138,18 +142,16 @@ def evaluate_to_file(
     scores = np.lib.format.open_memmap(draft, mode, np.float32, shape)
     _report_start(done, dataset, progress)
 
-    def add(block: np.ndarray, captions: np.ndarray) -> None:
-        nonlocal done
-        check_numbers(block, captions)
-        scores[:, captions] = block
-        done += len(captions)
-
     def arrays() -> Arrays:
         scores.flush()
         return {"captions": np.array(done)}
 
     try:
-        _score(models, dataset, done, add, state, arrays, progress)
+        for captions, block in _blocks_left(models, dataset, done):
+            check_numbers(block, captions)
+            scores[:, captions] = block
+            done += len(captions)
+            _note(len(captions), arrays, state, progress)
     except BaseException:
         if state is None or not state.path.exists():
             draft.unlink()
@@ -174,26 +176,26 @@ def _report_start(done: int, dataset: RetrievalDataset, progress: Progress | Non
             progress(done)
 
 
-def _score(
+def _blocks_left(
     models: Sequence[HSLM],
     dataset: RetrievalDataset,
     done: int,
-    add: Callable[[np.ndarray, np.ndarray], None],
-    state: EvaluationState | None,
-    arrays: Callable[[], Arrays],
-    progress: Progress | None,
-    watch: Watch | None = None,
     blocks: ScoreBlocks | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Captions that are left, block by block, and their scores."""
+    # Nothing is encoded where nothing is left.
+    if done < dataset.num_captions:
+        left = caption_order(models[0], dataset)[done:]
+        yield from (blocks or score_blocks)(models, dataset, left)
+
+
+def _note(
+    count: int,
+    arrays: Callable[[], Arrays],
+    state: EvaluationState | None,
+    progress: Progress | None,
 ) -> None:
-    """Scores the captions that are left, block by block."""
-    if done == dataset.num_captions:
-        return
-    left = caption_order(models[0], dataset)[done:]
-    for captions, scores in (blocks or score_blocks)(models, dataset, left):
-        add(scores, captions)
-        if watch is not None:
-            watch(scores, captions)
-        if progress is not None:
-            progress(len(captions))
-        if state is not None:
-            state.save_if_due(arrays)
+    if progress is not None:
+        progress(count)
+    if state is not None:
+        state.save_if_due(arrays)

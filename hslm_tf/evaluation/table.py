@@ -8,13 +8,7 @@ from rich.table import Table
 
 from hslm_tf.evaluation.ranks import RecallReport
 
-_COLUMNS = {
-    "r1": "R@1",
-    "r5": "R@5",
-    "r10": "R@10",
-    "median_rank": "median",
-    "mean_rank": "mean",
-}
+_COLUMNS = {"r1": "R@1", "r5": "R@5", "r10": "R@10", "median_rank": "median", "mean_rank": "mean"}
 
 
 def report_table(

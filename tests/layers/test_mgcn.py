@@ -74,16 +74,3 @@ def test_relations_of_every_layer():
             expected = affinity_matrix(inputs, weights[i], "mean")
             assert_close(np.asarray(matrix)[:real, :real], expected, 1e-10)
             assert not np.any(np.asarray(matrix)[:, real:])
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"num_layers": 0}, r"`num_layers`.*Received: num_layers=0$"),
-        ({"affinity": "cosine"}, r"`affinity`.*Received: affinity=cosine$"),
-        ({"normalization": "batch"}, r"`normalization`.*Received: normalization=batch$"),
-    ],
-)
-def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        MGCN(**arguments)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hslm_tf.training.hardest_negatives import admissible_negatives, draw_candidates, hardest
+from hslm_tf.training.retrieval_loss import admissible_negatives
+from hslm_tf.training.triplet_loss import draw_candidates, hardest
 from tests.oracles import triplet_loss as oracle
 
 IMAGE_INDEX = np.random.default_rng(0).integers(0, 20, 50).astype("int32")
@@ -16,22 +17,9 @@ def drawn(admissible: np.ndarray, candidate_fraction: float, seed: int = 0) -> n
     return candidates.numpy()
 
 
-def test_captions_of_the_same_image_are_no_negatives():
-    admissible = admissible_negatives(tf.constant([4, 9, 4]))
-    np.testing.assert_array_equal(admissible, [[0, 1, 0], [1, 0, 1], [0, 1, 0]])
-
-
-def test_captions_of_the_same_image_as_negatives():
-    admissible = admissible_negatives(tf.constant([4, 9, 4]), same_image_negatives=True)
-    np.testing.assert_array_equal(admissible, [[0, 1, 1], [1, 0, 1], [1, 1, 0]])
-
-
-@pytest.mark.parametrize("same_image", [False, True])
-def test_admissible_equals_the_oracle(same_image):
-    admissible = admissible_negatives(tf.constant(IMAGE_INDEX), same_image).numpy()
-    np.testing.assert_array_equal(
-        admissible, oracle.admissible_negatives(IMAGE_INDEX, exclude_same_image=not same_image)
-    )
+def test_admissible_equals_the_oracle():
+    admissible = admissible_negatives(tf.constant(IMAGE_INDEX)).numpy()
+    np.testing.assert_array_equal(admissible, oracle.admissible_negatives(IMAGE_INDEX))
     np.testing.assert_array_equal(admissible, admissible.T)
 
 
@@ -107,11 +95,8 @@ def test_hardest_equals_the_oracle_with_ties(dtype):
 def test_images_with_the_same_caption_are_no_negatives():
     index = tf.constant([0, 0, 1, 2])
     token_ids = tf.constant([[5, 6, 0], [7, 8, 0], [7, 8, 0], [7, 8, 9]])
-    found = admissible_negatives(index, token_ids=token_ids)
+    admissible = admissible_negatives(index, token_ids)
     # Caption 2 is one of image 0's, too, so that it describes it, and caption 0 the same image;
     # caption 3 is longer.
     expected = [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 1], [1, 1, 1, 0]]
-    np.testing.assert_array_equal(found, np.array(expected, bool))
-    # Where captions of the same image may be negatives, equal ones may, too.
-    same = admissible_negatives(index, True, tf.constant([[5], [5], [5], [6]]))
-    np.testing.assert_array_equal(same[0], [False, True, False, True])
+    np.testing.assert_array_equal(admissible, np.array(expected, bool))

@@ -1,6 +1,5 @@
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
@@ -12,7 +11,7 @@ from hslm_tf.training import (
     LossCurriculum,
     NegativeCurriculum,
 )
-from hslm_tf.training.averaging import TrainedWeights
+from hslm_tf.training.callbacks import TrainedWeights
 from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss
 from tests.tiny_model import SIZES, WORDS, random_batch, randomize_model
 
@@ -113,17 +112,3 @@ def test_each_stage_has_one_graph(monkeypatch):
         strict=True,
     ):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
-
-
-def test_config():
-    loss = curriculum()
-    revived = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
-    assert type(revived) is LossCurriculum
-    assert revived.get_config() == loss.get_config()
-    assert (type(revived.first), type(revived.then)) == (type(loss.first), type(loss.then))
-    assert revived.first_steps == FIRST_STEPS
-
-
-def test_first_steps_must_not_be_negative():
-    with pytest.raises(ValueError, match="`first_steps`.*Received: first_steps=-1$"):
-        LossCurriculum(ContrastiveLoss(), HardestNegativeTripletLoss(), -1)

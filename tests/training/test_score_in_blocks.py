@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
-from hslm_tf.models import block_scoring
+from hslm_tf.models import trained_scores
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.training.score_in_blocks import score_in_blocks
 from tests.layer_test import assert_close
@@ -45,7 +45,7 @@ def test_chosen_pairs_equal_all_at_once(dtype, tolerance, image_global, monkeypa
     expected, expected_gradients = scores_and_gradients(plain)
     largest = max(np.max(np.abs(gradient)) for gradient in expected_gradients)
     for pairs_of_a_block in (3, 11):
-        monkeypatch.setattr(block_scoring, "BLOCK_PAIRS", pairs_of_a_block)
+        monkeypatch.setattr(trained_scores, "BLOCK_PAIRS", pairs_of_a_block)
         scores, gradients = tf.function(lambda: scores_and_gradients(model.score_rows))()
         assert_close(scores, expected, tolerance)
         for gradient, other in zip(gradients, expected_gradients, strict=True):

@@ -1,12 +1,10 @@
 """Which negatives the triplet loss chooses, and its configuration."""
 
-import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
-from hslm_tf.training.hardest_negatives import admissible_negatives
+from hslm_tf.training.retrieval_loss import admissible_negatives
 from hslm_tf.training.triplet_loss import Negatives
 from tests.oracles.triplet_loss import triplet_loss
 from tests.training.curriculum_loss import curriculum_loss
@@ -35,19 +33,15 @@ def test_choose_equals_the_oracle():
     # Few different values, hence many ties.
     scores = rng.integers(0, 4, (32, 32)) / 8
     image_index = rng.integers(0, 12, 32)
-    for same_image in (False, True):
-        loss = curriculum_loss(same_image_negatives=same_image)
-        for step in (150, 180, 300):
-            index, step = tf.constant(image_index), tf.constant(step, tf.int64)
-            admissible = admissible_negatives(index, same_image)
-            candidates = loss.candidates(admissible, step)
-            negatives = loss.choose(tf.constant(scores, tf.float32), admissible, step)
-            assert np.all(negatives.has_caption) and np.all(negatives.has_image)
-            expected = triplet_loss(
-                scores, image_index, 0.2, not same_image, *map(np.array, candidates)
-            )
-            np.testing.assert_array_equal(negatives.caption, expected.hardest_captions)
-            np.testing.assert_array_equal(negatives.image, expected.hardest_images)
+    loss, admissible = curriculum_loss(), admissible_negatives(tf.constant(image_index))
+    for step in (150, 180, 300):
+        step = tf.constant(step, tf.int64)
+        candidates = loss.candidates(admissible, step)
+        negatives = loss.choose(tf.constant(scores, tf.float32), admissible, step)
+        assert np.all(negatives.has_caption) and np.all(negatives.has_image)
+        expected = triplet_loss(scores, image_index, 0.2, *map(np.array, candidates))
+        np.testing.assert_array_equal(negatives.caption, expected.hardest_captions)
+        np.testing.assert_array_equal(negatives.image, expected.hardest_images)
 
 
 def test_random_negatives_need_no_scores():
@@ -80,19 +74,3 @@ def test_without_curriculum_all_negatives_compete():
     admissible = admissible_negatives(tf.constant([7, 7, 8]))
     for drawn in loss.candidates(admissible, tf.constant(0, tf.int64)):
         np.testing.assert_array_equal(drawn, [[0, 0, 1], [0, 0, 1], [1, 1, 0]])
-
-
-@pytest.mark.parametrize("curriculum", [None, NegativeCurriculum(7, 11)])
-def test_config(curriculum):
-    loss = HardestNegativeTripletLoss(0.3, curriculum, same_image_negatives=True, seed=5)
-    revived = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
-    assert type(revived) is HardestNegativeTripletLoss
-    assert revived.get_config() == loss.get_config()
-    assert (revived.margin, revived.same_image_negatives, revived.seed) == (0.3, True, 5)
-    assert (revived.curriculum is None) == (curriculum is None)
-
-
-@pytest.mark.parametrize("margin", [0.0, -0.2])
-def test_margin_must_be_positive(margin):
-    with pytest.raises(ValueError, match=f"margin.*Received: margin={margin}"):
-        HardestNegativeTripletLoss(margin=margin)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from hslm_tf.config import ModelConfig
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.training import HardestNegativeTripletLoss
-from hslm_tf.training.hardest_negatives import admissible_negatives
+from hslm_tf.training.retrieval_loss import admissible_negatives
 from tests.layer_test import assert_close
 from tests.oracles.triplet_loss import triplet_loss
 from tests.tiny_model import (
@@ -61,7 +61,6 @@ CASES = {
     "random negatives": Case(curriculum_loss(), step=99),
     "words and regions dropped": Case(curriculum_loss(), step=160, training=True),
     "queries without negatives": Case(LossWithoutSomeCandidates(0.02)),
-    "same image as negative": Case(HardestNegativeTripletLoss(0.02, same_image_negatives=True)),
     "short last batch": Case(curriculum_loss(0.5), 169, slice(15, 24)),
 }
 
@@ -154,9 +153,7 @@ def first_maximum(scores: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
 def through_matrix(model: HSLM, data: dict, case: Case) -> Formulation:
     """The full computation; the oracle confirms its loss and the slopes of its scores."""
     admissible = admissible_negatives(
-        tf.constant(data["image_index"]),
-        case.loss.same_image_negatives,
-        tf.constant(data["token_ids"]),
+        tf.constant(data["image_index"]), tf.constant(data["token_ids"])
     )
     candidates = case.loss.candidates(admissible, tf.constant(case.step, tf.int64))
     with tf.GradientTape(persistent=True) as tape:
@@ -172,7 +169,6 @@ def through_matrix(model: HSLM, data: dict, case: Case) -> Formulation:
         scores,
         data["image_index"],
         case.loss.margin,
-        not case.loss.same_image_negatives,
         *(allowed.numpy() for allowed in candidates),
     )
     assert_close(loss, expected.loss, 1e-6)
