@@ -21,9 +21,6 @@ class AttentionPooling(keras.layers.Layer):
     vectors, and the output is `sum_j p_j x_j` scaled to unit length. One head, no value
     projection (as SGRAF). A bias of the keys would cancel in the softmax, so there is none.
 
-    Args:
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
-
     Call arguments:
         vectors: `[..., rows, width]`, local features.
         mask: boolean `[..., rows]`, True for real rows (or regions); None where all are real.
@@ -32,8 +29,8 @@ class AttentionPooling(keras.layers.Layer):
             regions, `[blocks, images, regions, width]`. `mask` is ignored then, because padding
             regions have the weight 0.
         segment_ids: int32 `[blocks, words]`, needed with `weights`; see `packed_words`.
-        region_products: `[blocks, images, regions + 1, regions]`, what `region_products` gave for
-            the regions. It saves time with `weights` of more captions than half the regions.
+        region_products: `[blocks, images, regions + 1, regions]`, from the method
+            `region_products`. They save time with `weights` of more captions than half the regions.
         attended: `[blocks, images, words, width]`, the attended vectors where they are known; they
             are computed otherwise, unless there are `region_products`.
 
@@ -94,7 +91,7 @@ class AttentionPooling(keras.layers.Layer):
         """Query-key products P of an image's regions, `[images, regions + 1, regions]`."""
         # Attended vectors and their mean are weighted sums of an image's regions R. With the
         # weights m of the mean and a_j of word j,
-        # `q . k_j = (m R W_Q + b_Q) . (a_j R W_K) = [m, 1] P a_j`, whatever the caption.
+        # `q . k_j = (m R W_Q + b_Q) . (a_j R W_K) = [m, 1] P a_j`: P serves every caption.
         regions = tf.cast(regions, self.compute_dtype)
         key = tf.cast(self.key.kernel, self.compute_dtype)
         query = tf.cast(self.query.kernel, self.compute_dtype)

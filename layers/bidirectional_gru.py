@@ -22,7 +22,6 @@ class BidirectionalGRU(keras.layers.Layer):
         units: width of each direction, and of the mean.
         implementation: `"packed"`; `"keras"`, which takes cuDNN's kernel where there is one; or
             `"auto"`, which is `"keras"` where a GPU is visible and `"packed"` elsewhere.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         words: `[batch, words, width]`, word vectors.

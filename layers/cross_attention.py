@@ -29,7 +29,6 @@ class CrossAttention(keras.layers.Layer):
         normalize: scales the attended vectors to unit length.
         unit_inputs: says that words and real regions are unit vectors already, so that their dot
             product is their cosine.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         words: `[blocks, words, width]`, local text features E*, packed.

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# TensorFlow has no public way to take a gradient out of its registry.
+# TensorFlow has no public way to remove a gradient from its registry.
 from tensorflow.python.framework.ops import gradient_registry
 
 

@@ -24,7 +24,6 @@ class GraphConv(keras.layers.Layer):
         affinity: what becomes of A. `"mean"` divides by the number of real nodes (as VSRN does),
             `"dot"` leaves it as the paper prints it, `"softmax"` normalizes each row of
             `A / sqrt(width)`.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         nodes: `[batch, nodes, width]`, region or word features.

@@ -10,9 +10,6 @@ from hslm_tf.layers.numerics import l2_normalize, mask_rows
 class L2Normalization(keras.layers.Layer):
     """Scales every row to unit length, in float32 at least; the gradient at zero is finite.
 
-    Args:
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
-
     Call arguments:
         vectors: `[..., rows, width]`.
         mask: boolean `[..., rows]`, True for real rows, or None.

@@ -13,8 +13,8 @@ NORMALIZATIONS = ("l2", "layer", None)
 class MGCN(keras.layers.Layer):
     """Learns objects, relations and relations of relations (HSLM Eq. 9-11).
 
-    `num_layers` graph convolutions one after another, each with weights and a relation matrix of
-    its own. A graph convolution is cubic in its input, so the features drift unless their scale
+    `num_layers` graph convolutions one after another, each with its weights and relation
+    matrix. A graph convolution is cubic in its input, so the features drift unless their scale
     is held between the layers.
 
     Args:
@@ -22,7 +22,6 @@ class MGCN(keras.layers.Layer):
         affinity: see `GraphConv`.
         normalization: what follows every graph convolution: `"l2"` scales each row to unit
             length, `"layer"` is layer normalization, None leaves it out, as the paper does.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         nodes: `[batch, nodes, width]`, region or word features.
@@ -59,7 +58,7 @@ class MGCN(keras.layers.Layer):
             for i in range(num_layers)
         ]
         self.norms = [
-            # Layer normalization computes its statistics in float32 whatever the policy.
+            # Layer normalization computes its statistics in float32 under every policy.
             keras.layers.LayerNormalization(dtype=self.dtype_policy, name=f"norm_{i + 1}")
             for i in range(num_layers if normalization == "layer" else 0)
         ]

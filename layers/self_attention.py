@@ -16,7 +16,6 @@ class SelfAttention(keras.layers.Layer):
 
     Args:
         residual: adds the input, `E_f + E`. The paper has no residual path.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         words: `[batch, words, width]`, word vectors.

@@ -2,7 +2,7 @@
 
 The l2 norm of Eq. 17 removes the length of `W (m1 - m2)^2`. So with b = 0 the squared distance
 D = |m1 - m2|^2 is lost: with random weights the score does not depend on how far apart two vectors
-are. With the start `"distance"` half of W's columns start near 1 with b = 0, so that they give D.
+are. With the start `"distance"` half of W's columns start near 1 with b = 0, which yields D.
 The other half starts near 0 with b = 1, a constant to compare with. The weights of the score
 (Eq. 22) start at -1 for the first half and 1 for the second, divided by the square root of half the
 units. Then the score starts as `(1 - D) / sqrt(1 + D^2)`.
@@ -46,13 +46,12 @@ class SimilarityRepresentation(keras.layers.Layer):
     """A unit vector that says how two vectors differ (HSLM Eq. 17, SGRAF Sec. 3.2).
 
     `S(m1, m2) = l2norm(W (m1 - m2)^2 + b)`; the same formula on word vectors against attended
-    image vectors (Eq. 18) and on the global vectors (Eq. 19), each with weights of its own.
+    image vectors (Eq. 18) and on the global vectors (Eq. 19), each with its weights.
 
     Args:
         units: width of the similarity vector; the paper gives none, SGRAF uses 256.
         start: initial W and b. `"distance"`: the vector shows how far apart the two vectors are,
             see the module; `"random"`: those of a Dense layer.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         text: `[..., width]`.

@@ -25,7 +25,6 @@ class SimilarityFusion(keras.layers.Layer):
             as in the paper, the global vector is one of about 15 vectors.
         start: initial weights of the score. `"distance"`: the score falls with the distance, see
             `hslm_tf.layers.similarity`; `"random"`: those of a Dense layer.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: dict of the similarity vectors there are: `"local"`, float
@@ -53,7 +52,7 @@ class SimilarityFusion(keras.layers.Layer):
         self.gate = keras.layers.Dense(1, activation="sigmoid", dtype=wide, name="gate")
         initializer = falling_score if start == "distance" else "glorot_uniform"
         self.score = keras.layers.Dense(1, kernel_initializer=initializer, dtype=wide, name="score")
-        # The layer's own autocast would round float32 similarity vectors to float16.
+        # The autocast of this layer would round float32 similarity vectors to float16.
         self.autocast = False
 
     def build(self, input_shape: dict) -> None:

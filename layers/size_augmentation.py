@@ -33,7 +33,6 @@ class RegionDropping(_SizeAugmentation):
     Args:
         rate: probability that a region is dropped; the first region always stays.
         seed: seed of the random numbers.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         region_mask: boolean `[batch, regions]`, True for real regions.
@@ -56,7 +55,6 @@ class WordDropping(_SizeAugmentation):
     Args:
         rate: probability that a word is dropped; the first token, `<start>`, always stays.
         seed: seed of the random numbers.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         token_ids: int `[batch, tokens]`, 0 for padding on the right.

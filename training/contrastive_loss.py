@@ -8,7 +8,7 @@ from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss, ScoredBa
 # The mean cosine of a caption's words differs from image to image about a quarter as much as the
 # score does.
 _ALIGNMENT_SCALE = 4.0
-# What the alignment counts after its first steps. With more, words learn the training captions by
+# Weight of the alignment after its first steps. With more, words learn the training captions by
 # heart, and look at small details instead of what they name (docs/history/pointing.md).
 _LATER_WEIGHT = 0.1
 
@@ -29,7 +29,7 @@ class ContrastiveLoss(RetrievalLoss):
         scale: the scale t. It is fixed, but the score's last linear map is trained, and larger
             weights there have the same effect as a larger scale.
         on: `"score"` compares whole scores. `"global"` compares those of the global vectors alone,
-            which takes a fraction of the time; a model whose image has no global vector of its own
+            which takes a fraction of the time; a model without a global vector of the image
             takes the score. `"parts"` adds to that loss a second one on the local alignment
             alone: the mean cosine of words and the vectors that they attend to. So words find their
             regions, at a fraction of the time of the whole score. In a batch of more than 128

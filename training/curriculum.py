@@ -1,4 +1,4 @@
-"""What changes while a model learns: from random to hardest negatives, from one loss to another."""
+"""Curricula: from random to hardest negatives, and from one loss to another."""
 
 import keras
 import tensorflow as tf
@@ -57,8 +57,8 @@ class LossCurriculum(RetrievalLoss):
     Args:
         first: loss of the first steps, such as `ContrastiveLoss`.
         then: loss of all further steps, such as `HardestNegativeTripletLoss`.
-        first_steps: number of steps with the first loss. The second one begins with an epoch: with
-            the first in which most of the steps are its own.
+        first_steps: number of steps with the first loss. The second one begins with an epoch: the
+            first one in which most steps are after these.
 
     Raises:
         ValueError: if `first_steps` is negative.

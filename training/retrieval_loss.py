@@ -144,7 +144,7 @@ class RetrievalLoss(ABC):
         """Computes the loss."""
 
     def at(self, step: int) -> Stage:
-        """The stage of an epoch; the model has a graph of its own for every stage.
+        """The stage of an epoch. The model builds one graph for every stage.
 
         Args:
             step: a training step in the middle of the epoch.

@@ -22,7 +22,7 @@ def evaluate_scores(
         caption_to_image: int `[num_captions]`, the image of each caption.
         protocol: `1k`: the 1,000 images of Flickr30K's or Flickr8k's test split. `5k`: the 5,000
             of COCO's. `coco-1k`: the mean over five folds of 1,000 of those. `all`: the whole
-            matrix, whatever its size.
+            matrix, of any size.
 
     Returns:
         The report.

@@ -28,15 +28,20 @@ class BlockScoring:
         self, images: Encoding, texts: Encoding, image_block_size: int | tf.Tensor
     ) -> tf.Tensor:
         """Scores all images against all captions, in blocks of images."""
-        captions = self.packed(texts)
+        captions, count = self.packed(texts), tf.shape(images["regions"])[0]
+        size = tf.minimum(image_block_size, count)
 
         def score_block(start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-            return self.match_block({key: x[start:stop] for key, x in images.items()}, captions)
+            # Products of another size could be rounded in another way: the last block is as long as
+            # the others, and overlaps the one before.
+            first = stop - size
+            block = {key: x[first:stop] for key, x in images.items()}
+            return self.match_block(block, captions)[start - first :]
 
         return joined_blocks(
             score_block,
-            tf.shape(images["regions"])[0],
-            image_block_size,
+            count,
+            size,
             self.matcher.output["scores"].dtype,
             element_shape=[None, None],
             parallel_iterations=2,

@@ -53,7 +53,7 @@ class PackedCaptions(NamedTuple):
     words: tf.Tensor
     starts: tf.Tensor
     lengths: tf.Tensor
-    # Of no width in a model without global alignment.
+    # Has no columns in a model without global alignment.
     text_global: tf.Tensor
 
 

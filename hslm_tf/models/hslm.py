@@ -184,7 +184,7 @@ class HSLM(RetrievalTrainer):
 
         Returns:
             Dict of `"regions"` `[n, regions, joint_dim]`, `"region_mask"`, `"image_global"`
-            `[n, joint_dim]` where the image has a global vector of its own, and `"region_products"`
+            `[n, joint_dim]` where it pools the image's regions, and `"region_products"`
             where the matcher takes them. These can be left out: they are computed again.
 
         Raises:

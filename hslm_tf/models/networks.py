@@ -151,7 +151,7 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
         name="similarity_fusion",
     )
     matcher = keras.Model(inputs, {"scores": fusion(similarities)}, name="matcher")
-    # Masks are inputs of their own; without this, Keras warns about masks attached to tensors.
+    # Masks are separate inputs; without this, Keras warns about masks attached to tensors.
     matcher.supports_masking = True
     return matcher
 

@@ -14,7 +14,7 @@ BLOCK_PAIRS = 128
 # Pairs of a batch beyond which its halves are aligned by themselves: the time grows with the square
 # of the batch, and half of the negatives teach as much.
 ALIGNED_BATCH = 128
-# What stands for the cosine of a pair that is not compared: no softmax sees it.
+# Stands for the cosine of a pair that is not compared; a softmax gives it no weight.
 NOT_COMPARED = -1e9
 # The layers that score the global vectors.
 GLOBAL_LAYERS = ("global_similarity", "similarity_fusion")

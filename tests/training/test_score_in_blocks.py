@@ -11,6 +11,7 @@ from hslm_tf.models.hslm import HSLM
 from hslm_tf.training.score_in_blocks import score_in_blocks
 from tests.layer_test import assert_close
 from tests.tiny_model import SIZES, WORDS, random_batch, randomize_model
+from tests.training.helpers import dense, encoded
 
 
 @pytest.mark.parametrize("image_global", ["attended", "regions"])
@@ -19,7 +20,7 @@ def test_chosen_pairs_equal_all_at_once(dtype, tolerance, image_global, monkeypa
     model = HSLM(ModelConfig(**SIZES, image_global=image_global), WORDS, dtype=dtype)
     randomize_model(model)
     batch = random_batch(range(5))
-    regions = tf.cast(batch["region_features"], dtype)
+    batch["region_features"] = tf.cast(batch["region_features"], dtype)
     random = np.random.default_rng(0)
     # Pairs with slope 0 on the way, and an image and a caption that no pair has.
     image_rows, text_rows = tf.constant(random.integers(0, 4, (2, 11)), tf.int32)
@@ -33,14 +34,9 @@ def test_chosen_pairs_equal_all_at_once(dtype, tolerance, image_global, monkeypa
 
     def scores_and_gradients(score):
         with tf.GradientTape() as tape:
-            images = model.image_encoder(
-                {"region_features": regions, "region_mask": batch["region_mask"]}
-            )
-            texts = model.text_encoder({"token_ids": batch["token_ids"]})
-            scores = score(images, texts, image_rows, text_rows)
+            scores = score(*encoded(model, batch), image_rows, text_rows)
             loss = tf.reduce_sum(scores * slopes)
-        found = tape.gradient(loss, model.trainable_variables)
-        return scores, [tf.convert_to_tensor(gradient) for gradient in found]
+        return scores, dense(tape.gradient(loss, model.trainable_variables))
 
     expected, expected_gradients = scores_and_gradients(plain)
     largest = max(np.max(np.abs(gradient)) for gradient in expected_gradients)

@@ -7,7 +7,7 @@ from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
 from hslm_tf.training.retrieval_loss import admissible_negatives
 from hslm_tf.training.triplet_loss import Negatives
 from tests.oracles.triplet_loss import triplet_loss
-from tests.training.curriculum_loss import curriculum_loss
+from tests.training.helpers import curriculum_loss
 
 
 def test_query_without_negative_contributes_nothing_and_counts():
