@@ -65,8 +65,6 @@ class AttentionPooling(keras.layers.Layer):
     ) -> tf.Tensor:
         vectors = ops.cast(vectors, self.compute_dtype)
         if weights is not None:
-            if segment_ids is None:
-                raise ValueError("`weights` need `segment_ids`. Received: segment_ids=None")
             if region_products is not None:
                 return self._pool_weights(weights, vectors, segment_ids, region_products)
             if attended is None:

@@ -21,7 +21,7 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     try:
         yield
     finally:
-        _assign(model, trained)
+        _restore(model, trained)
 
 
 class TrainedWeights(keras.callbacks.Callback):
@@ -35,7 +35,7 @@ class TrainedWeights(keras.callbacks.Callback):
         self._trained = _trained_weights(self.model)
 
     def on_train_end(self, logs: dict | None = None) -> None:
-        _assign(self.model, self._trained)
+        _restore(self.model, self._trained)
 
 
 def _trained_weights(model: keras.Model) -> list[np.ndarray]:
@@ -47,9 +47,10 @@ def _trained_weights(model: keras.Model) -> list[np.ndarray]:
     return [variable.numpy() for variable in model.trainable_variables]
 
 
-def _assign(model: keras.Model, values: list[np.ndarray]) -> None:
-    for variable, value in zip(model.trainable_variables, values, strict=bool(values)):
-        variable.assign(value)
+def _restore(model: keras.Model, weights: list[np.ndarray]) -> None:
+    if weights:
+        for variable, value in zip(model.trainable_variables, weights, strict=True):
+            variable.assign(value)
 
 
 class Validation(keras.callbacks.Callback):

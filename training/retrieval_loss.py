@@ -36,16 +36,8 @@ class ScoredBatch:
 
     Each replica of a strategy encodes and scores its share, and sees the scores of the whole batch.
 
-    Args:
-        model: scores encodings, see `RetrievalTrainer`.
-        images: encoded images.
-        texts: encoded captions.
-        image_index: int `[batch]`; pairs with the same value show the same image.
-        token_ids: int `[batch, tokens]`, the captions, 0 for padding.
-        step: the training step, an integer scalar; counted from where the loss began.
-
     Attributes:
-        step: the training step.
+        step: the training step, an integer scalar; counted from where the loss began.
     """
 
     def __init__(
@@ -84,27 +76,12 @@ class ScoredBatch:
         return gathered(tf.stop_gradient(self._model.score_all(images, texts)))
 
     def scores_of(self, image_rows: tf.Tensor, text_rows: tf.Tensor) -> tf.Tensor:
-        """Scores chosen pairs.
-
-        Args:
-            image_rows: int32 `[pairs]`.
-            text_rows: int32 `[pairs]`.
-
-        Returns:
-            `[pairs]`, with gradient.
-        """
+        """Scores chosen pairs with gradient, `[pairs]`; rows are int32 `[pairs]`."""
         rows = share_of_replica(image_rows), share_of_replica(text_rows)
         return gathered(self._model.score_rows(self._images, self._texts, *rows))
 
     def negatives(self, same_text: bool = False) -> tf.Tensor:
-        """Says which pairs are negatives. Captions of the same image never are.
-
-        Args:
-            same_text: captions with the very same tokens are negatives of one another's images.
-
-        Returns:
-            Boolean `[batch, batch]`, images x captions; symmetric.
-        """
+        """Says which pairs are negatives, see `RetrievalLoss`; boolean `[batch, batch]`."""
         return admissible_negatives(self._image_index, None if same_text else self._token_ids)
 
 
@@ -133,7 +110,7 @@ class RetrievalLoss(ABC):
 
     Args:
         same_text_negatives: lets captions with the very same tokens be negatives of one another's
-            images.
+            images. Captions of the same image never are.
     """
 
     def __init__(self, same_text_negatives: bool = False) -> None:
@@ -144,11 +121,7 @@ class RetrievalLoss(ABC):
         """Computes the loss."""
 
     def at(self, step: int) -> Stage:
-        """The stage of an epoch. The model builds one graph for every stage.
-
-        Args:
-            step: a training step in the middle of the epoch.
-        """
+        """The stage of an epoch, by a step in its middle. The model builds one graph a stage."""
         return Stage(self)
 
     def negatives(self, batch: ScoredBatch) -> tf.Tensor:

@@ -115,30 +115,12 @@ def check_numbers(scores: np.ndarray, captions: np.ndarray | None = None) -> Non
 
 
 def recall_report(i2t: np.ndarray, t2i: np.ndarray) -> RecallReport:
-    """Recall, median and mean rank of both directions.
-
-    Args:
-        i2t: int `[num_images]`, ranks counted from 0.
-        t2i: int `[num_captions]`, ranks counted from 0.
-
-    Returns:
-        The report.
-    """
+    """Recall, median and mean rank from the ranks of images and captions, counted from 0."""
     return RecallReport(_direction_report(i2t), _direction_report(t2i))
 
 
 def mean_report(reports: Sequence[RecallReport]) -> RecallReport:
-    """The mean of every number, over folds or seeds.
-
-    Args:
-        reports: one report or more.
-
-    Returns:
-        The report of means; its median ranks are means of median ranks.
-
-    Raises:
-        ValueError: if there are no reports.
-    """
+    """The mean of every number of some reports, median ranks included."""
     if not reports:
         raise ValueError("mean_report needs at least one report. Received: reports=[]")
     sides = ([report.i2t for report in reports], [report.t2i for report in reports])

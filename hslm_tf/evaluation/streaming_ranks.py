@@ -41,7 +41,7 @@ class StreamingRanks:
         self._unseen = np.bincount(self._image, minlength=num_images)
         self._above = np.zeros(num_images, np.int64)
         self._pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._num_pending, self._limit = 0, _FEW_PENDING
+        self._limit = _FEW_PENDING
 
     @property
     def num_captions(self) -> int:
@@ -51,7 +51,7 @@ class StreamingRanks:
     @property
     def num_pending(self) -> int:
         """Number of scores that are kept because they may still count."""
-        return self._num_pending
+        return sum(len(values) for _, values, _ in self._pending)
 
     def add(self, scores: np.ndarray, captions: np.ndarray) -> None:
         """Takes the columns `[num_images, b]` of some captions, none of them twice."""
@@ -80,19 +80,11 @@ class StreamingRanks:
         values = scores[rows, columns]
         if len(values):
             self._pending.append(_joined(rows.astype(np.int32), values))
-            self._num_pending += len(self._pending[-1][0])
-        if self._num_pending > self._limit:
+        if self.num_pending > self._limit:
             self._compact()
 
     def ranks(self) -> tuple[np.ndarray, np.ndarray]:
-        """Ranks of the right answers in both directions, counted from 0, as `ranks` defines them.
-
-        Returns:
-            int64 `[num_images]`, image to text, and int64 `[num_captions]`, text to image.
-
-        Raises:
-            ValueError: if a caption has not been added.
-        """
+        """Ranks of the right answers, from 0: of every image, and of every caption."""
         missing = np.flatnonzero(self._t2i < 0)
         if missing.size:
             raise ValueError(
@@ -120,8 +112,7 @@ class StreamingRanks:
         self._t2i, self._best = state["t2i"].copy(), state["best"].copy()
         self._unseen, self._above = state["unseen"].copy(), state["above"].copy()
         self._pending = [tuple(state[key] for key in _PENDING)] if "values" in state else []
-        self._num_pending = sum(len(values) for _, values, _ in self._pending)
-        self._limit = max(_FEW_PENDING, 5 * self._num_pending // 4)
+        self._compact()
 
     def _compact(self) -> None:
         """Drops what cannot count any more and counts what is final."""
@@ -133,8 +124,7 @@ class StreamingRanks:
             kept = reaches & ~final
             self._pending[place] = images[kept], values[kept], counts[kept]
         self._pending = [block for block in self._pending if len(block[0])]
-        self._num_pending = sum(len(values) for _, values, _ in self._pending)
-        self._limit = max(_FEW_PENDING, 5 * self._num_pending // 4)
+        self._limit = max(_FEW_PENDING, 5 * self.num_pending // 4)
 
 
 def _joined(images: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -180,13 +170,7 @@ class WatchedScores:
         np.maximum(self.hardest_captions, negatives.max(axis=1), out=self.hardest_captions)
 
     def distributions(self) -> dict[str, np.ndarray]:
-        """What a histogram shows.
-
-        Returns:
-            By name: the positives (`positive`), each query's hardest negative
-            (`hardest_negative_i2t`, `_t2i`), and by how much its best positive is above that
-            (`margin_i2t`, `_t2i`): above 0, the first answer is right.
-        """
+        """Histograms by name. A margin above 0 says that the first answer of a query is right."""
         best = np.full_like(self.hardest_captions, -np.inf)
         np.maximum.at(best, self._image, self.positives)
         return {

@@ -139,12 +139,6 @@ class HSLM(RetrievalTrainer):
             dtype: precision policy; the global policy by default.
             **changes: fields of `ModelConfig` to change.
 
-        Returns:
-            The model.
-
-        Raises:
-            ValueError: if there is no such preset, or a value is impossible.
-
         Example:
             >>> vocabulary = hslm_tf.build_vocabulary(captions)
             >>> model = hslm_tf.HSLM.from_preset("flickr30k", vocabulary, joint_dim=512)
