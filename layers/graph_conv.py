@@ -7,9 +7,9 @@ import tensorflow as tf
 from keras import ops
 
 from hslm_tf.layers.custom_gradient import custom_gradient
-from hslm_tf.layers.numerics import affine, mask_rows, masked_softmax, num_valid
+from hslm_tf.layers.numerics import affine, mask_rows, num_valid
 
-AFFINITIES = ("mean", "dot", "softmax")
+AFFINITIES = ("mean", "dot")
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -22,8 +22,7 @@ class GraphConv(keras.layers.Layer):
 
     Args:
         affinity: what becomes of A. `"mean"` divides by the number of real nodes (as VSRN does),
-            `"dot"` leaves it as the paper prints it, `"softmax"` normalizes each row of
-            `A / sqrt(width)`.
+            `"dot"` leaves it as the paper prints it.
 
     Call arguments:
         nodes: `[batch, nodes, width]`, region or word features.
@@ -70,18 +69,11 @@ class GraphConv(keras.layers.Layer):
 
     def relations(self, nodes: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         """The relation matrix A of Eq. 7: row i is how much node i takes from each node."""
-        scale = 1.0
-        if self.affinity == "mean":
-            scale = 1 / num_valid(mask, nodes, nodes.dtype)
-        elif self.affinity == "softmax":
-            scale = nodes.shape[-1] ** -0.5
+        scale = 1.0 if self.affinity == "dot" else 1 / num_valid(mask, nodes, nodes.dtype)
         relations = self._products(nodes, scale)
-        columns = None if mask is None else mask[..., None, :]
-        if self.affinity == "softmax":
-            return ops.cast(masked_softmax(relations, columns), relations.dtype)
-        if columns is None:
+        if mask is None:
             return relations
-        return ops.where(columns, relations, ops.zeros((), dtype=relations.dtype))
+        return ops.where(mask[..., None, :], relations, ops.zeros((), dtype=relations.dtype))
 
     def _products(self, nodes: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:
         """A before it is masked, `(R W_mu W_nu^T + b_mu W_nu^T) R^T + mu(R) . b_nu`."""

@@ -6,8 +6,6 @@ import tensorflow as tf
 from hslm_tf.layers.graph_conv import GraphConv
 from hslm_tf.layers.numerics import l2_normalize, mask_rows
 
-NORMALIZATIONS = ("l2", "layer", None)
-
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
 class MGCN(keras.layers.Layer):
@@ -20,8 +18,7 @@ class MGCN(keras.layers.Layer):
     Args:
         num_layers: number of graph convolutions (L); the paper's best is 4.
         affinity: see `GraphConv`.
-        normalization: what follows every graph convolution: `"l2"` scales each row to unit
-            length, `"layer"` is layer normalization, None leaves it out, as the paper does.
+        normalize: scales each row to unit length after every graph convolution; the paper does not.
 
     Call arguments:
         nodes: `[batch, nodes, width]`, region or word features.
@@ -31,47 +28,32 @@ class MGCN(keras.layers.Layer):
         `[batch, nodes, width]`; rows of padding nodes are zero.
 
     Raises:
-        ValueError: if `num_layers` is below 1 or `normalization` is unknown.
+        ValueError: if `num_layers` is below 1.
     """
 
     def __init__(
-        self,
-        num_layers: int = 4,
-        affinity: str = "mean",
-        normalization: str | None = "l2",
-        **kwargs,
+        self, num_layers: int = 4, affinity: str = "mean", normalize: bool = True, **kwargs
     ) -> None:
         super().__init__(**kwargs)
         if num_layers < 1:
             raise ValueError(f"`num_layers` must be at least 1. Received: num_layers={num_layers}")
-        if normalization not in NORMALIZATIONS:
-            raise ValueError(
-                "`normalization` must be 'l2', 'layer' or None. "
-                f"Received: normalization={normalization}"
-            )
         self.num_layers = num_layers
         self.affinity = affinity
-        self.normalization = normalization
+        self.normalize = normalize
         self.supports_masking = True
         self.convolutions = [
             GraphConv(affinity, dtype=self.dtype_policy, name=f"graph_conv_{i + 1}")
             for i in range(num_layers)
         ]
-        self.norms = [
-            # Layer normalization computes its statistics in float32 under every policy.
-            keras.layers.LayerNormalization(dtype=self.dtype_policy, name=f"norm_{i + 1}")
-            for i in range(num_layers if normalization == "layer" else 0)
-        ]
 
     def build(self, input_shape: tuple) -> None:
-        for layer in [*self.convolutions, *self.norms]:
+        for layer in self.convolutions:
             layer.build(input_shape)
 
     def call(self, nodes: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
-        # Padding nodes do not change the real ones, so masking once, at the end, is enough.
         for i in range(self.num_layers):
             nodes = self._step(i, nodes, mask)
-        return mask_rows(nodes, mask) if self.normalization == "layer" else nodes
+        return nodes
 
     def relations(self, nodes: tf.Tensor, mask: tf.Tensor | None = None) -> list[tf.Tensor]:
         """The relation matrix of every layer, see `GraphConv.relations`."""
@@ -83,13 +65,10 @@ class MGCN(keras.layers.Layer):
 
     def _step(self, i: int, nodes: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
         nodes = self.convolutions[i].convolve(nodes, mask)
-        if i + 1 == self.num_layers and self.normalization != "layer":
+        if i + 1 == self.num_layers:
+            # Padding nodes do not change the real ones, so masking once, at the end, is enough.
             nodes = mask_rows(nodes, mask)
-        if self.normalization == "l2":
-            nodes = l2_normalize(nodes)
-        elif self.normalization == "layer":
-            nodes = self.norms[i](nodes)
-        return nodes
+        return l2_normalize(nodes) if self.normalize else nodes
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
@@ -99,5 +78,5 @@ class MGCN(keras.layers.Layer):
             **super().get_config(),
             "num_layers": self.num_layers,
             "affinity": self.affinity,
-            "normalization": self.normalization,
+            "normalize": self.normalize,
         }

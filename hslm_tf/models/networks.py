@@ -179,7 +179,7 @@ def _mgcn(config: ModelConfig, dtype: keras.DTypePolicy, name: str) -> MGCN | No
     return MGCN(
         config.mgcn_layers,
         affinity="dot" if config.as_printed else "mean",
-        normalization=None if config.as_printed else "l2",
+        normalize=not config.as_printed,
         dtype=dtype,
         name=name,
     )

@@ -18,7 +18,6 @@ def ones(*shape: int) -> np.ndarray:
         (layers.GraphConv, ("cosine",), "`affinity`.*Received: affinity=cosine$"),
         (layers.MGCN, (0,), "`num_layers`.*Received: num_layers=0$"),
         (layers.MGCN, (1, "cosine"), "`affinity`.*Received: affinity=cosine$"),
-        (layers.MGCN, (1, "mean", "batch"), "`normalization`.*Received: normalization=batch$"),
         (layers.RegionDropping, (1,), "`rate`.*Received: rate=1$"),
         (layers.SimilarityFusion, (True, False, "far"), "`start`.*Received: start=far$"),
         (layers.SimilarityRepresentation, (0,), "`units`.*Received: units=0$"),
