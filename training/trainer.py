@@ -71,16 +71,12 @@ class RetrievalTrainer(keras.Model):
             loss = HardestNegativeTripletLoss(curriculum=NegativeCurriculum())
         self.retrieval_loss = loss
         self._stage = loss.at(0)
+        variables = self.trainable_variables
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         if inner.weight_decay:
             # Biases, norms and scales. The bias of a recurrent layer is a matrix.
-            inner.exclude_from_weight_decay(
-                [
-                    v
-                    for v in self.trainable_variables
-                    if len(v.shape) < 2 or v.path.endswith("/bias")
-                ]
-            )
+            spared = [v for v in variables if len(v.shape) < 2 or v.path.endswith("/bias")]
+            inner.exclude_from_weight_decay(spared)
         self._watched = {name: keras.metrics.Mean(name=name) for name in WATCHED}
         self._gradient_norm = keras.metrics.Mean(name="gradient_norm")
         self._candidate_fraction = keras.metrics.Mean(name="candidate_fraction")

@@ -87,7 +87,8 @@ def evaluate_models(
         ValueError: if the protocol does not fit the dataset, an image has no caption, region
             features are not finite, or a score is NaN.
     """
-    _check(dataset, protocol)
+    check_protocol(protocol, dataset.num_images)
+    check_captions(dataset.caption_to_image, dataset.num_images, dataset.num_captions)
     folds = [dataset.subset(*images) for images in fold_ranges(protocol, dataset.num_images)]
     streams = [StreamingRanks(fold.caption_to_image, fold.num_images) for fold in folds]
     saved = state.load() if state else {}
@@ -131,7 +132,8 @@ def evaluate_to_file(
 ) -> RecallReport:
     """Measures recall and leaves the matrix of scores in a file, through a memory map."""
     # The file appears when it is complete; until then the scores are in a draft beside it.
-    _check(dataset, protocol)
+    check_protocol(protocol, dataset.num_images)
+    check_captions(dataset.caption_to_image, dataset.num_images, dataset.num_captions)
     draft = file.with_name(f"draft-{file.name}")
     if draft.is_symlink():
         raise OSError(f"{draft} is a link, expected a file that this evaluation began, or none")
@@ -162,11 +164,6 @@ def evaluate_to_file(
     if state is not None:
         state.clear()
     return report
-
-
-def _check(dataset: RetrievalDataset, protocol: Protocol) -> None:
-    check_protocol(protocol, dataset.num_images)
-    check_captions(dataset.caption_to_image, dataset.num_images, dataset.num_captions)
 
 
 def _report_start(done: int, dataset: RetrievalDataset, progress: Progress | None) -> None:

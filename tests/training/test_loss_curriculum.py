@@ -23,8 +23,8 @@ def curriculum() -> LossCurriculum:
     return LossCurriculum(ContrastiveLoss(5.0), then, FIRST_STEPS)
 
 
-class Told(RetrievalLoss):
-    """Reports the step that it is told."""
+class StepReport(RetrievalLoss):
+    """Reports the step that it gets."""
 
     def __call__(self, batch):
         zero = 0.0 * tf.reduce_sum(batch.all_scores())
@@ -53,7 +53,7 @@ def test_every_step_has_the_loss_whose_turn_it_is():
 
 
 def test_a_loss_counts_from_its_first_step():
-    model = compiled(LossCurriculum(Told(), Told(), FIRST_STEPS))
+    model = compiled(LossCurriculum(StepReport(), StepReport(), FIRST_STEPS))
     batches = tf.data.Dataset.from_tensors(random_batch(np.arange(4)))
     history = model.fit(batches.repeat(6), epochs=6, steps_per_epoch=1, verbose=0).history
     assert history["negative_score"] == [0, 1, 2, 0, 1, 2]
@@ -112,3 +112,11 @@ def test_each_stage_has_one_graph(monkeypatch):
         strict=True,
     ):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_called_as_a_loss_it_is_the_one_that_training_ends_with():
+    class Echo(RetrievalLoss):
+        def __call__(self, batch):
+            return batch
+
+    assert LossCurriculum(ContrastiveLoss(), Echo(), 3)("batch") == "batch"
