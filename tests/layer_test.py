@@ -1,4 +1,4 @@
-"""What every layer must do, in the spirit of KerasHub's `run_layer_test`, and its small tools."""
+"""Checks that every layer passes, in the spirit of KerasHub's `run_layer_test`."""
 
 import pathlib
 import tempfile

@@ -133,5 +133,4 @@ class RetrievalLoss(ABC):
 
     @classmethod
     def from_config(cls, config: dict) -> "RetrievalLoss":
-        # Models that were saved before captions of the same image were ruled out have this key.
-        return cls(**{key: x for key, x in config.items() if key != "same_image_negatives"})
+        return cls(**config)

@@ -140,7 +140,7 @@ class HardestNegativeTripletLoss(RetrievalLoss):
     @classmethod
     def from_config(cls, config: dict) -> "HardestNegativeTripletLoss":
         curriculum = keras.saving.deserialize_keras_object(config["curriculum"])
-        return super().from_config({**config, "curriculum": curriculum})
+        return cls(**{**config, "curriculum": curriculum})
 
 
 def draw_candidates(

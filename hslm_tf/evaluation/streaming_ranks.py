@@ -12,7 +12,7 @@ _PENDING = ("images", "values", "counts")
 
 
 class StreamingRanks:
-    """What `ranks` returns, from blocks of columns in any order.
+    """The ranks that `ranks` returns, from blocks of columns in any order.
 
     The rank of a caption is known when its column has come. The rank of an image is the number of
     captions of other images that score at least as high as the best of its captions; it is known
@@ -95,7 +95,7 @@ class StreamingRanks:
         return self._above.copy(), self._t2i.copy()
 
     def state(self) -> dict[str, np.ndarray]:
-        """What is kept of the columns that were added, for `restore`."""
+        """The arrays from which `restore` continues."""
         self._compact()
         columns = map(np.concatenate, zip(*self._pending, strict=True))
         pending = dict(zip(_PENDING, columns, strict=True)) if self._pending else {}

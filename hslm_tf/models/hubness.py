@@ -41,7 +41,7 @@ def draw_bank(
 
 
 class HubCorrection:
-    """What to subtract from the scores of images and captions that are near to everything."""
+    """The correction of the scores of images and captions that are near to everything."""
 
     def __init__(
         self,

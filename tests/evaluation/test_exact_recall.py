@@ -103,7 +103,7 @@ def test_report_is_that_of_the_matrix(protocol, levels):
     assert model.images_encoded == IMAGES
 
 
-def test_every_block_is_shown_to_whoever_watches():
+def test_every_block_is_shown():
     dataset, table = make()
     seen = np.full_like(table, np.nan)
 
@@ -138,7 +138,7 @@ def test_a_killed_evaluation_goes_on(protocol, blocks, tmp_path, caplog):
     assert state.path.exists() == (blocks > 0)
     assert len(first.blocks) >= blocks
 
-    # What was scored is not scored again: it would be wrong now.
+    # Scored captions are not scored again: their scores would be wrong now.
     wrong, done = table.copy(), []
     for numbers in first.blocks[:blocks]:
         wrong[:, numbers] = 99
@@ -185,7 +185,7 @@ def test_matrix_goes_to_a_file_and_goes_on(blocks, tmp_path):
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_state_without_its_draft_is_no_use(tmp_path):
+def test_a_state_without_its_draft_is_ignored(tmp_path):
     dataset, table = make()
     file, state = tmp_path / "scores", state_in(tmp_path)
     with pytest.raises(Killed):

@@ -32,7 +32,7 @@ def test_constant_scores_rank_last():
     assert t2i.tolist() == [3] * 8
 
 
-def test_ties_among_an_images_own_captions_cost_nothing():
+def test_ties_among_the_captions_of_an_image_cost_nothing():
     scores = np.array([[0.5, 0.5, 0.4], [0.1, 0.2, 0.3]])
     i2t, _ = ranks(scores, np.array([0, 0, 1]))
     assert i2t.tolist() == [0, 0]

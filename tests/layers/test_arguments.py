@@ -1,4 +1,4 @@
-"""What a layer cannot be made of, or applied to, is one clear error."""
+"""Wrong arguments of a layer are one clear error."""
 
 import numpy as np
 import pytest

@@ -22,7 +22,7 @@ BATCH = [0, 1, 2, 2, 3, 4]
 
 
 def step_of(model: HSLM) -> tuple[dict[str, float], dict[str, float]]:
-    """What a step reports, and the largest change that it makes to each variable."""
+    """The report of a step, and the largest change that it makes to each variable."""
     before = weights_of(model)
     report = {name: float(value) for name, value in model.train_step(random_batch(BATCH)).items()}
     changes = {path: np.max(np.abs(x - before[path])) for path, x in weights_of(model).items()}

@@ -1,4 +1,4 @@
-"""What tests of losses share: encodings, gradients and how they are compared."""
+"""Helpers of the tests of losses: encodings, gradients and their comparison."""
 
 import numpy as np
 import tensorflow as tf
@@ -32,7 +32,7 @@ def dense(gradients: list) -> list[tf.Tensor]:
 def loss_and_gradients(
     model: HSLM, batch: dict, step: int = 0, training: bool = False
 ) -> tuple[BatchLosses, list[tf.Tensor]]:
-    """What `train_step` differentiates, and the gradient of every variable, zero where none is."""
+    """The loss of a step, and the gradient of every variable, zero where there is none."""
     with tf.GradientTape() as tape:
         losses = losses_at(model, batch, step, training)
     variables = [variable.value for variable in model.trainable_variables]
@@ -49,6 +49,6 @@ def assert_equal_gradients(model: HSLM, actual: list, expected: list, tolerance:
             continue
         # Far above what rounding leaves of a gradient that is zero.
         assert np.max(np.abs(b)) > 1e-7 * largest, variable.path
-        # What is far smaller than the largest gradient carries that one's rounding.
+        # A gradient that is far smaller than the largest one carries its rounding.
         size = max(np.max(np.abs(b)), 1e-2 * largest)
         assert np.max(np.abs(a - b)) <= tolerance * size, variable.path

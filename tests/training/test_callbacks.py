@@ -31,7 +31,7 @@ COLLAPSED = {"loss": 0.4003, "active_hinges": 1.0, "positive_score": 0.5, "negat
         {"negative_score": 0.49},
     ],
 )
-def test_one_healthy_number_is_no_collapse(changed, caplog):
+def test_with_one_healthy_number_there_is_no_warning(changed, caplog):
     callback = CollapseWarning(margin=0.2)
     callback.on_epoch_end(0, {**COLLAPSED, **changed})
     assert not caplog.records

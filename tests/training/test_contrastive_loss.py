@@ -52,7 +52,7 @@ def random_model(config: ModelConfig, dtype: str = "float64") -> HSLM:
 
 
 def set_blocks(monkeypatch, images: int, rows: int, width: int = SIZES["joint_dim"]) -> None:
-    """Blocks of so many images, each against `rows` words (or captions) of a width."""
+    """Sets the images of a block, each against `rows` words (or captions) of a width."""
     monkeypatch.setattr(trained_scores, "BLOCK_NUMBERS", images * rows * width)
 
 
@@ -148,7 +148,7 @@ def test_on_global_vectors_it_is_the_loss_of_row_1(images_of_a_block, monkeypatc
     assert_close(loss, expected_loss, 1e-10)
     for path, gradient in gradients.items():
         if path not in expected or path == WITHOUT_GRADIENT:
-            # What is local, and the gate, which cancels for a single vector.
+            # Local layers, and the gate, which cancels for a single vector.
             assert np.max(np.abs(gradient)) < 1e-12, path
         else:
             assert_close(gradient, expected[path], 1e-9)

@@ -1,4 +1,4 @@
-"""Trainings that can no longer learn stop, and say where."""
+"""A training that cannot learn any more stops, and says where."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""What docs/design.md says of writing a loss: the code there runs, and is what it claims to be."""
+"""The loss that docs/design.md shows runs, and is the one that it claims to be."""
 
 import re
 from pathlib import Path

@@ -76,7 +76,7 @@ def test_rows_shared_tensors_and_weights_have_gradients(block_size, in_graph):
         assert_close(actual, expected, 1e-12)
 
 
-def test_a_score_that_is_no_number_is_seen_by_the_gradient():
+def test_a_nan_score_reaches_the_gradient():
     """A hinge on it may have slope 0, which must not hide it from loss scaling."""
     x = tf.constant([np.nan, 1.0])
     with tf.GradientTape() as tape:
