@@ -100,6 +100,8 @@ def build_text_encoder(
 
 def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
     """Builds the matcher: local features of both modalities to scores (HSLM Sec. 3.4, 3.5)."""
+    # A block is some images, `[blocks, images, regions, width]`, and the packed words of some
+    # captions, `[blocks, words, width]`; its scores are `[blocks, images, captions]`.
     # The inputs have the dtype of the encoders' outputs, so that nothing is cast.
     width, narrow = config.joint_dim, dtype.compute_dtype
     start = "random" if config.as_printed else "distance"
