@@ -154,21 +154,6 @@ def test_on_global_vectors_it_is_the_loss_of_row_1(images_of_a_block, monkeypatc
             assert_close(gradient, expected[path], 1e-9)
 
 
-def test_a_step_on_global_vectors_moves_nothing_local():
-    model = HSLM(ModelConfig(**SIZES, image_global="regions"), WORDS)
-    model.compile(keras.optimizers.Adam(1e-2), ContrastiveLoss(on="global"))
-    before = {v.path: np.asarray(v).copy() for v in model.trainable_variables}
-    model.train_step(data())
-    moved = {v.path for v in model.trainable_variables if np.any(np.asarray(v) != before[v.path])}
-    for part, moves in (
-        ("local_similarity", False),
-        ("cross_attention", False),
-        ("global_similarity", True),
-        ("word_embedding", True),
-    ):
-        assert {path in moved for path in before if part in path} == {moves}, part
-
-
 @pytest.mark.parametrize("images_of_a_block", [13, 5])
 @pytest.mark.parametrize("attention", ["leaky_softmax", "softmax", "hard"])
 def test_on_parts_it_adds_a_loss_on_the_alignment(attention, images_of_a_block, monkeypatch):
