@@ -35,6 +35,9 @@ def assert_all_learn(model: HSLM) -> None:
     model.compile(keras.optimizers.SGD(1.0), HardestNegativeTripletLoss(2.0), run_eagerly=True)
     report, changes = step_of(model)
     assert report["active_hinges"] > 0
+    if model.config.as_printed:
+        # Without unit vectors the attention is nearly hard, and this bias has nearly no gradient.
+        del changes["attended_pooling/query/bias"]
     for path, change in changes.items():
         assert (change > 1e-6) != (path in WITHOUT_GRADIENT), path
 
