@@ -86,8 +86,8 @@ def compare_batch(wide, narrow, triplet_loss, batch) -> tuple[float, float, floa
     """
     import tensorflow as tf
 
-    from hslm_tf.training.hardest_negatives import admissible_negatives, hardest
-    from hslm_tf.training.triplet_loss import Negatives
+    from hslm_tf.training.retrieval_loss import admissible_negatives
+    from hslm_tf.training.triplet_loss import Negatives, hardest
 
     def encode(model):
         images = model.image_encoder(
@@ -120,7 +120,7 @@ def compare_batch(wide, narrow, triplet_loss, batch) -> tuple[float, float, floa
                 tf.concat([rows, rows, negatives.image], axis=0),
                 tf.concat([rows, negatives.caption, rows], axis=0),
             )
-            loss = triplet_loss(*tf.split(pairs, 3), negatives).loss
+            loss = triplet_loss.of_scores(*tf.split(pairs, 3), negatives).loss
         found = tape.gradient(loss, model.trainable_variables)
         return np.concatenate([tf.reshape(tf.convert_to_tensor(g), [-1]) for g in found])
 

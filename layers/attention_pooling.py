@@ -4,12 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from hslm_tf.layers.numerics import (
-    l2_normalize,
-    masked_softmax,
-    num_valid,
-    wide_dtype,
-)
+from hslm_tf.layers.numerics import l2_normalize, masked_softmax, num_valid, wide_dtype
 from hslm_tf.layers.packed_words import (
     num_captions,
     softmax_by_caption,
@@ -26,9 +21,6 @@ class AttentionPooling(keras.layers.Layer):
     vectors, and the output is `sum_j p_j x_j` scaled to unit length. One head, no value
     projection (as SGRAF). A bias of the keys would cancel in the softmax, so there is none.
 
-    Args:
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
-
     Call arguments:
         vectors: `[..., rows, width]`, local features.
         mask: boolean `[..., rows]`, True for real rows (or regions); None where all are real.
@@ -37,8 +29,8 @@ class AttentionPooling(keras.layers.Layer):
             regions, `[blocks, images, regions, width]`. `mask` is ignored then, because padding
             regions have the weight 0.
         segment_ids: int32 `[blocks, words]`, needed with `weights`; see `packed_words`.
-        region_products: `[blocks, images, regions + 1, regions]`, what `region_products` gave for
-            the regions. It saves time with `weights` of more captions than half the regions.
+        region_products: `[blocks, images, regions + 1, regions]`, from the method
+            `region_products`. They save time with `weights` of more captions than half the regions.
         attended: `[blocks, images, words, width]`, the attended vectors where they are known; they
             are computed otherwise, unless there are `region_products`.
 
@@ -52,7 +44,7 @@ class AttentionPooling(keras.layers.Layer):
         # Keras would cast the float32 attention weights to the compute dtype, and round them.
         self.autocast = False
 
-    def compute_mask(self, vectors: keras.KerasTensor, mask: keras.KerasTensor | None) -> None:
+    def compute_mask(self, vectors: tf.Tensor, mask: tf.Tensor | None) -> None:
         """Returns no mask: the output has one row, which is never padding."""
 
     def build(self, vectors_shape: tuple) -> None:
@@ -64,17 +56,15 @@ class AttentionPooling(keras.layers.Layer):
 
     def call(
         self,
-        vectors: keras.KerasTensor,
-        mask: keras.KerasTensor | None = None,
-        weights: keras.KerasTensor | None = None,
-        segment_ids: keras.KerasTensor | None = None,
-        region_products: keras.KerasTensor | None = None,
-        attended: keras.KerasTensor | None = None,
-    ) -> keras.KerasTensor:
+        vectors: tf.Tensor,
+        mask: tf.Tensor | None = None,
+        weights: tf.Tensor | None = None,
+        segment_ids: tf.Tensor | None = None,
+        region_products: tf.Tensor | None = None,
+        attended: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         vectors = ops.cast(vectors, self.compute_dtype)
         if weights is not None:
-            if segment_ids is None:
-                raise ValueError("`weights` need `segment_ids`. Received: segment_ids=None")
             if region_products is not None:
                 return self._pool_weights(weights, vectors, segment_ids, region_products)
             if attended is None:
@@ -90,24 +80,16 @@ class AttentionPooling(keras.layers.Layer):
         pooled = ops.matmul(ops.cast(weights, vectors.dtype)[..., None, :], vectors)
         return l2_normalize(pooled[..., 0, :])
 
-    def _key_queries(self, means: keras.KerasTensor) -> keras.KerasTensor:
+    def _key_queries(self, means: tf.Tensor) -> tf.Tensor:
         """`W_K^T q`: `q . W_K x = (W_K^T q) . x`, so that keys need not be formed."""
         queries = self.query(means)
         return ops.tensordot(queries, ops.transpose(ops.cast(self.key.kernel, queries.dtype)), 1)
 
     def region_products(self, regions: tf.Tensor) -> tf.Tensor:
-        """Query-key products of an image's regions: what pooling needs, whatever the caption.
-
-        Attended vectors and their mean are weighted sums of an image's regions R. With the weights
-        `m` of the mean and `a_j` of word j,
-        `q . k_j = (m R W_Q + b_Q) . (a_j R W_K) = [m, 1] P a_j` with `P` `[regions + 1, regions]`.
-
-        Args:
-            regions: `[images, regions, width]`, local image features R.
-
-        Returns:
-            P, `[images, regions + 1, regions]`, in the layer's compute dtype.
-        """
+        """Query-key products P of an image's regions, `[images, regions + 1, regions]`."""
+        # Attended vectors and their mean are weighted sums of an image's regions R. With the
+        # weights m of the mean and a_j of word j,
+        # `q . k_j = (m R W_Q + b_Q) . (a_j R W_K) = [m, 1] P a_j`: P serves every caption.
         regions = tf.cast(regions, self.compute_dtype)
         key = tf.cast(self.key.kernel, self.compute_dtype)
         query = tf.cast(self.query.kernel, self.compute_dtype)
@@ -147,7 +129,7 @@ class AttentionPooling(keras.layers.Layer):
         weights = masked_softmax(self._scaled(logits, vectors.shape[-1]), real)
         return l2_normalize(tf.matmul(tf.cast(weights, vectors.dtype), vectors))
 
-    def _scaled(self, logits: keras.KerasTensor, width: int) -> keras.KerasTensor:
+    def _scaled(self, logits: tf.Tensor, width: int) -> tf.Tensor:
         return ops.cast(logits, wide_dtype(logits)) * width**-0.5
 
     def get_config(self) -> dict:

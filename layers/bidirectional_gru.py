@@ -22,7 +22,6 @@ class BidirectionalGRU(keras.layers.Layer):
         units: width of each direction, and of the mean.
         implementation: `"packed"`; `"keras"`, which takes cuDNN's kernel where there is one; or
             `"auto"`, which is `"keras"` where a GPU is visible and `"packed"` elsewhere.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         words: `[batch, words, width]`, word vectors.
@@ -105,8 +104,4 @@ class BidirectionalGRU(keras.layers.Layer):
         return (*input_shape[:-1], self.units)
 
     def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "implementation": self.implementation,
-        }
+        return {**super().get_config(), "units": self.units, "implementation": self.implementation}

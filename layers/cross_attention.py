@@ -29,7 +29,6 @@ class CrossAttention(keras.layers.Layer):
         normalize: scales the attended vectors to unit length.
         unit_inputs: says that words and real regions are unit vectors already, so that their dot
             product is their cosine.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         words: `[blocks, words, width]`, local text features E*, packed.
@@ -67,7 +66,7 @@ class CrossAttention(keras.layers.Layer):
         self.unit_inputs = unit_inputs
         self.supports_masking = True
 
-    def compute_mask(self, words: keras.KerasTensor, mask: keras.KerasTensor | None) -> None:
+    def compute_mask(self, words: tf.Tensor, mask: tf.Tensor | None) -> None:
         """Returns no mask: `segment_ids` says which words are padding."""
 
     def build(
@@ -89,11 +88,11 @@ class CrossAttention(keras.layers.Layer):
 
     def call(
         self,
-        words: keras.KerasTensor,
-        regions: keras.KerasTensor,
-        region_mask: keras.KerasTensor | None = None,
-        segment_ids: keras.KerasTensor | None = None,
-    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        words: tf.Tensor,
+        regions: tf.Tensor,
+        region_mask: tf.Tensor | None = None,
+        segment_ids: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         cosines = self._cosines(words, regions)
         if self.activation == "hard":
             return self._nearest(cosines, regions, region_mask)
@@ -108,25 +107,11 @@ class CrossAttention(keras.layers.Layer):
         )
 
     def alignment(
-        self,
-        words: tf.Tensor,
-        regions: tf.Tensor,
-        region_mask: tf.Tensor | None = None,
+        self, words: tf.Tensor, regions: tf.Tensor, region_mask: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Cosine of every word and its attended vector, without the vector itself.
-
-        With weights a, cosines c and products G of the regions, the cosine is
-        `a . c / sqrt(a G a^T)`; with `"hard"` attention it is the largest of c. Words attend one by
-        one: the softmax knows nothing of what other words of the caption take.
-
-        Args:
-            words: as for `call`, unit vectors.
-            regions: as for `call`, unit vectors.
-            region_mask: as for `call`.
-
-        Returns:
-            `[blocks, images, words]`, float32 (float64 in a float64 layer).
-        """
+        """Cosine of every word and its attended vector, both unit, `[blocks, images, words]`."""
+        # With weights a, cosines c and products G of the regions it is `a . c / sqrt(a G a^T)`;
+        # with `"hard"` attention, the largest of c. The vector itself is not needed.
         cosines = self._cosines(words, regions)
         if self.activation == "hard":
             largest = tf.reduce_max(_masked(cosines, region_mask), axis=-1)
@@ -135,16 +120,14 @@ class CrossAttention(keras.layers.Layer):
         lengths = _reciprocal_lengths(_squared_lengths(weights, regions), regions.dtype)
         return tf.reduce_sum(weights * cosines, axis=-1) * lengths[..., 0]
 
-    def _cosines(self, words: keras.KerasTensor, regions: keras.KerasTensor) -> keras.KerasTensor:
+    def _cosines(self, words: tf.Tensor, regions: tf.Tensor) -> tf.Tensor:
         """Cosines (or dot products) in float32, `[blocks, images, words, regions]`."""
         if self.activation != "dot_sigmoid" and not self.unit_inputs:
             words, regions = l2_normalize(words), l2_normalize(regions)
         cosines = ops.einsum("gwd,gbnd->gbwn", words, regions)
         return ops.cast(cosines, wide_dtype(cosines))
 
-    def _weights(
-        self, logits: keras.KerasTensor, region_mask: keras.KerasTensor | None
-    ) -> keras.KerasTensor:
+    def _weights(self, logits: tf.Tensor, region_mask: tf.Tensor | None) -> tf.Tensor:
         """The weights a_ji of Eq. 16 in float32, `[blocks, images, words, regions]`."""
         if self.activation != "dot_sigmoid":
             logits = logits * ops.cast(self.gamma, logits.dtype)
@@ -195,6 +178,7 @@ class CrossAttention(keras.layers.Layer):
 
 def _few_scaled(weights: tf.Tensor, regions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Attended vectors at unit length and their weights, for few words."""
+    # Lengths of the vectors themselves: products of all regions would be more numbers.
     attended = tf.matmul(tf.cast(weights, regions.dtype), regions)
     wide = tf.cast(attended, weights.dtype)
     scale = _reciprocal_lengths(tf.reduce_sum(wide * wide, -1, keepdims=True), regions.dtype)
@@ -203,7 +187,8 @@ def _few_scaled(weights: tf.Tensor, regions: tf.Tensor) -> tuple[tf.Tensor, tf.T
 
 def _many_scaled(weights: tf.Tensor, regions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The same for many words."""
-    # No gradient of its own: within a condition within a loop, TensorFlow loses what that captures.
+    # Lengths from 36 x 36 products, in place of several passes over vectors of the joint width.
+    # No custom gradient: within a condition in a loop, TensorFlow loses what that captures.
     weights = weights * _reciprocal_lengths(_squared_lengths(weights, regions), regions.dtype)
     return tf.matmul(tf.cast(weights, regions.dtype), regions), weights
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# TensorFlow has no public way to take a gradient out of its registry.
+# TensorFlow has no public way to remove a gradient from its registry.
 from tensorflow.python.framework.ops import gradient_registry
 
 
@@ -19,6 +19,9 @@ def custom_gradient(function: Callable[..., tuple]) -> Callable[..., Any]:
 @contextlib.contextmanager
 def gradients_end_with_graph() -> Iterator[None]:
     """Custom gradients that are used within this context are forgotten with their graph."""
+    # TensorFlow's registry never forgets a gradient, and so keeps its graph and weights: a process
+    # that trains one model after another would keep all of them. Here the graph holds its
+    # gradients, and the registry weak references. Optimizers of Keras use a custom gradient, too.
     registered = gradient_registry._registry
     before = set(registered)
     try:

@@ -7,9 +7,9 @@ import tensorflow as tf
 from keras import ops
 
 from hslm_tf.layers.custom_gradient import custom_gradient
-from hslm_tf.layers.numerics import affine, mask_rows, masked_softmax, num_valid
+from hslm_tf.layers.numerics import affine, mask_rows, num_valid
 
-AFFINITIES = ("mean", "dot", "softmax")
+AFFINITIES = ("mean", "dot")
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -22,9 +22,7 @@ class GraphConv(keras.layers.Layer):
 
     Args:
         affinity: what becomes of A. `"mean"` divides by the number of real nodes (as VSRN does),
-            `"dot"` leaves it as the paper prints it, `"softmax"` normalizes each row of
-            `A / sqrt(width)`.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
+            `"dot"` leaves it as the paper prints it.
 
     Call arguments:
         nodes: `[batch, nodes, width]`, region or word features.
@@ -58,14 +56,10 @@ class GraphConv(keras.layers.Layer):
     def _map(self, width: int, name: str, **kwargs) -> keras.layers.Dense:
         return keras.layers.Dense(width, dtype=self.dtype_policy, name=name, **kwargs)
 
-    def call(
-        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None = None
-    ) -> keras.KerasTensor:
+    def call(self, nodes: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         return mask_rows(self.convolve(nodes, mask), mask)
 
-    def convolve(
-        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None
-    ) -> keras.KerasTensor:
+    def convolve(self, nodes: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
         """As `call`, but rows of padding nodes may hold anything."""
         relations = self.relations(nodes, mask)
         # A (R W_g + b_g) W_r = A (R W_g W_r + b_g W_r).
@@ -73,35 +67,16 @@ class GraphConv(keras.layers.Layer):
         received = _chain(nodes, *weights, relations=relations)
         return tf.nn.bias_add(received, self.update.bias) + nodes
 
-    def relations(
-        self, nodes: keras.KerasTensor, mask: keras.KerasTensor | None = None
-    ) -> keras.KerasTensor:
-        """The relation matrix A of Eq. 7: row i is how much node i takes from each node.
-
-        Args:
-            nodes: `[batch, nodes, width]`, region or word features.
-            mask: boolean `[batch, nodes]`, True for real nodes; None where all are real.
-
-        Returns:
-            `[batch, nodes, nodes]`, scaled as `affinity` says; columns of padding nodes are zero.
-        """
-        scale = 1.0
-        if self.affinity == "mean":
-            scale = 1 / num_valid(mask, nodes, nodes.dtype)
-        elif self.affinity == "softmax":
-            scale = nodes.shape[-1] ** -0.5
+    def relations(self, nodes: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        """The relation matrix A of Eq. 7: row i is how much node i takes from each node."""
+        scale = 1.0 if self.affinity == "dot" else 1 / num_valid(mask, nodes, nodes.dtype)
         relations = self._products(nodes, scale)
-        columns = None if mask is None else mask[..., None, :]
-        if self.affinity == "softmax":
-            return ops.cast(masked_softmax(relations, columns), relations.dtype)
-        if columns is None:
+        if mask is None:
             return relations
-        return ops.where(columns, relations, ops.zeros((), dtype=relations.dtype))
+        return ops.where(mask[..., None, :], relations, ops.zeros((), dtype=relations.dtype))
 
-    def _products(
-        self, nodes: keras.KerasTensor, scale: keras.KerasTensor | float
-    ) -> keras.KerasTensor:
-        """A before it is masked."""
+    def _products(self, nodes: tf.Tensor, scale: tf.Tensor | float) -> tf.Tensor:
+        """A before it is masked, `(R W_mu W_nu^T + b_mu W_nu^T) R^T + mu(R) . b_nu`."""
         nu_kernel = ops.transpose(self.nu.kernel)
         products = _chain(nodes, self.mu.kernel, nu_kernel, self.mu.bias)
         offsets = ops.tensordot(nodes, ops.matmul(self.mu.kernel, self.nu.bias[:, None]), 1)
@@ -116,31 +91,29 @@ class GraphConv(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "affinity": self.affinity,
-        }
+        return {**super().get_config(), "affinity": self.affinity}
 
 
 def _chain(
-    x: keras.KerasTensor,
-    first: keras.KerasTensor,
-    second: keras.KerasTensor,
-    first_bias: keras.KerasTensor,
-    relations: keras.KerasTensor | None = None,
-) -> keras.KerasTensor:
+    x: tf.Tensor,
+    first: tf.Tensor,
+    second: tf.Tensor,
+    first_bias: tf.Tensor,
+    relations: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Applies two linear maps one after the other, `(x W_1 + b_1) W_2`, and `relations` to that."""
+    # Where rows outnumber the width, the product of the kernels first halves the work.
     width = x.shape[-1]
     first, second = ops.convert_to_tensor(first), ops.convert_to_tensor(second)
     bias = ops.matmul(ops.convert_to_tensor(first_bias)[None], second)[0]
 
-    def folded() -> keras.KerasTensor:
+    def folded() -> tf.Tensor:
         kernel = tf.matmul(first, second)
         if relations is None:
             return affine(x, kernel, bias)
         return _received(relations, x, kernel, bias)
 
-    def plain() -> keras.KerasTensor:
+    def plain() -> tf.Tensor:
         mapped = affine(tf.tensordot(x, first, 1), second, bias)
         return mapped if relations is None else ops.matmul(relations, mapped)
 
@@ -153,6 +126,7 @@ def _received(
     relations: tf.Tensor, nodes: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
 ) -> tuple[tf.Tensor, Callable]:
     """`relations (nodes kernel + bias)`, whose gradient does without the messages in brackets."""
+    # They are as large as the nodes, and TensorFlow would keep them for the gradient.
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
         width = nodes.shape[-1]

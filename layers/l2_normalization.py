@@ -1,6 +1,7 @@
 """Unit length as a layer."""
 
 import keras
+import tensorflow as tf
 
 from hslm_tf.layers.numerics import l2_normalize, mask_rows
 
@@ -8,9 +9,6 @@ from hslm_tf.layers.numerics import l2_normalize, mask_rows
 @keras.saving.register_keras_serializable(package="hslm_tf")
 class L2Normalization(keras.layers.Layer):
     """Scales every row to unit length, in float32 at least; the gradient at zero is finite.
-
-    Args:
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         vectors: `[..., rows, width]`.
@@ -24,9 +22,7 @@ class L2Normalization(keras.layers.Layer):
         super().__init__(**kwargs)
         self.supports_masking = True
 
-    def call(
-        self, vectors: keras.KerasTensor, mask: keras.KerasTensor | None = None
-    ) -> keras.KerasTensor:
+    def call(self, vectors: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         # Masked first: the unit vectors are then the only copy that the gradient keeps.
         return l2_normalize(mask_rows(vectors, mask))
 

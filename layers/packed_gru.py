@@ -17,8 +17,11 @@ from hslm_tf.layers.custom_gradient import custom_gradient
 class Packing(NamedTuple):
     """Where the words of padded captions stand when packed step by step."""
 
+    # The place of each packed word among the padded ones.
     words: tf.Tensor
+    # The packed place of the word that the opposite direction reads at the same step.
     reversed: tf.Tensor
+    # Words of each step, and words before it.
     counts: tf.Tensor
     starts: tf.Tensor
 
@@ -46,6 +49,9 @@ def packed_gru(
     inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, counts: tf.Tensor, starts: tf.Tensor
 ) -> tuple[tf.Tensor, Callable]:
     """Runs Keras's GRU (`reset_after=True`) from zero states, in one direction."""
+    # `inputs` are packed words times input kernel, with all biases but `bias`, that of the
+    # candidate state; gates in the order z, r, c. Products are computed in the dtype of `kernel`,
+    # everything else in that of `bias`.
     wide, narrow, units = bias.dtype, kernel.dtype, kernel.shape[0]
     steps = tf.size(counts)
 
@@ -132,7 +138,7 @@ def packed_gru(
 def packed_gru_states(
     inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, counts: tf.Tensor
 ) -> tf.Tensor:
-    """Runs `packed_gru` without a gradient of its own."""
+    """Runs `packed_gru` without its gradient: nothing is kept for it, which is faster."""
     wide, narrow = bias.dtype, kernel.dtype
     units, steps = kernel.shape[0], tf.size(counts)
 
@@ -155,10 +161,6 @@ def packed_gru_states(
         lambda t, *_: t < steps,
         step,
         (0, tf.zeros([counts[0], units], wide), array(wide, units)),
-        shape_invariants=(
-            tf.TensorShape([]),
-            tf.TensorShape([None, units]),
-            tf.TensorShape(None),
-        ),
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, units]), tf.TensorShape(None)),
     )
     return states.concat()

@@ -26,7 +26,10 @@ def pack_words(words: tf.Tensor, word_mask: tf.Tensor) -> tuple[tf.Tensor, tf.Te
 class _Segments(NamedTuple):
     """The captions of all blocks and images as segments of one long list of words."""
 
+    # The first segment of every block is extra: it takes the padding words of the block before, so
+    # that ids never decrease, as `tf.math.segment_sum` requires.
     ids: tf.Tensor
+    # Blocks, images, captions + 1.
     shape: tf.Tensor
 
 

@@ -1,6 +1,7 @@
 """Self-attention over the words of a caption (HSLM Eq. 3-6)."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from hslm_tf.layers.numerics import mask_rows, num_valid
@@ -15,7 +16,6 @@ class SelfAttention(keras.layers.Layer):
 
     Args:
         residual: adds the input, `E_f + E`. The paper has no residual path.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         words: `[batch, words, width]`, word vectors.
@@ -41,9 +41,7 @@ class SelfAttention(keras.layers.Layer):
     def _projection(self, width: int, name: str) -> keras.layers.Dense:
         return keras.layers.Dense(width, use_bias=False, dtype=self.dtype_policy, name=name)
 
-    def call(
-        self, words: keras.KerasTensor, mask: keras.KerasTensor | None = None
-    ) -> keras.KerasTensor:
+    def call(self, words: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
         words = mask_rows(words, mask)
         # Scaled before the product, which keeps float16 in range on long captions.
         key = self.key(words) / num_valid(mask, words, words.dtype)

@@ -1,11 +1,44 @@
-"""Similarity representation of two vectors from different modalities (HSLM Eq. 17-19)."""
+"""Similarity representation of two vectors from different modalities (HSLM Eq. 17-19).
+
+The l2 norm of Eq. 17 removes the length of `W (m1 - m2)^2`. So with b = 0 the squared distance
+D = |m1 - m2|^2 is lost: with random weights the score does not depend on how far apart two vectors
+are. With the start `"distance"` half of W's columns start near 1 with b = 0, which yields D.
+The other half starts near 0 with b = 1, a constant to compare with. The weights of the score
+(Eq. 22) start at -1 for the first half and 1 for the second, divided by the square root of half the
+units. Then the score starts as `(1 - D) / sqrt(1 + D^2)`.
+"""
 
 import keras
 import tensorflow as tf
 from keras import ops
 
-from hslm_tf.layers.distance_start import STARTS, DistanceBias, DistanceKernel
 from hslm_tf.layers.numerics import l2_normalize, wide_dtype
+
+STARTS = ("distance", "random")
+
+
+def distance_kernel(shape: tuple, dtype: str | None = None) -> tf.Tensor:
+    """Starts W of Eq. 17, `[width, units]`."""
+    noise = keras.initializers.RandomNormal(stddev=0.1)(shape, dtype=dtype)
+    return noise + _first_half(shape, dtype)
+
+
+def distance_bias(shape: tuple, dtype: str | None = None) -> tf.Tensor:
+    """Starts b of Eq. 17, `[units]`."""
+    return 1 - _first_half(shape, dtype)
+
+
+def falling_score(shape: tuple, dtype: str | None = None) -> tf.Tensor:
+    """Starts the weights of the score, `[units, 1]`."""
+    falling = 1 - 2 * _first_half(shape[:1], dtype)
+    return ops.reshape(falling, shape) * max(shape[0] // 2, 1) ** -0.5
+
+
+def _first_half(shape: tuple, dtype: str | None) -> tf.Tensor:
+    """1 in the first half of the last axis, 0 in the rest."""
+    units = shape[-1]
+    first = ops.cast(ops.arange(units) < units // 2, dtype or keras.config.floatx())
+    return ops.broadcast_to(first, shape)
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -13,13 +46,12 @@ class SimilarityRepresentation(keras.layers.Layer):
     """A unit vector that says how two vectors differ (HSLM Eq. 17, SGRAF Sec. 3.2).
 
     `S(m1, m2) = l2norm(W (m1 - m2)^2 + b)`; the same formula on word vectors against attended
-    image vectors (Eq. 18) and on the global vectors (Eq. 19), each with weights of its own.
+    image vectors (Eq. 18) and on the global vectors (Eq. 19), each with its weights.
 
     Args:
         units: width of the similarity vector; the paper gives none, SGRAF uses 256.
         start: initial W and b. `"distance"`: the vector shows how far apart the two vectors are,
-            see `distance_start`; `"random"`: those of a Dense layer.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
+            see the module; `"random"`: those of a Dense layer.
 
     Call arguments:
         text: `[..., width]`.
@@ -47,8 +79,8 @@ class SimilarityRepresentation(keras.layers.Layer):
         initializers = {}
         if self.start == "distance":
             initializers = {
-                "kernel_initializer": DistanceKernel(),
-                "bias_initializer": DistanceBias(),
+                "kernel_initializer": distance_kernel,
+                "bias_initializer": distance_bias,
             }
         self.projection = keras.layers.Dense(
             self.units, dtype=self.dtype_policy, name="projection", **initializers

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from hslm_tf.layers.distance_start import STARTS, FallingScore
 from hslm_tf.layers.numerics import l2_normalize
 from hslm_tf.layers.packed_words import sum_by_caption
+from hslm_tf.layers.similarity import STARTS, falling_score
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -24,8 +24,7 @@ class SimilarityFusion(keras.layers.Layer):
         balance: weighs the global vector as much as all words of the caption together. Without it,
             as in the paper, the global vector is one of about 15 vectors.
         start: initial weights of the score. `"distance"`: the score falls with the distance, see
-            `distance_start`; `"random"`: those of a Dense layer.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
+            `hslm_tf.layers.similarity`; `"random"`: those of a Dense layer.
 
     Call arguments:
         inputs: dict of the similarity vectors there are: `"local"`, float
@@ -51,9 +50,9 @@ class SimilarityFusion(keras.layers.Layer):
         self.start = start
         wide = "float64" if self.compute_dtype == "float64" else "float32"
         self.gate = keras.layers.Dense(1, activation="sigmoid", dtype=wide, name="gate")
-        initializer = FallingScore() if start == "distance" else "glorot_uniform"
+        initializer = falling_score if start == "distance" else "glorot_uniform"
         self.score = keras.layers.Dense(1, kernel_initializer=initializer, dtype=wide, name="score")
-        # The layer's own autocast would round float32 similarity vectors to float16.
+        # The autocast of this layer would round float32 similarity vectors to float16.
         self.autocast = False
 
     def build(self, input_shape: dict) -> None:

@@ -1,6 +1,7 @@
 """Random dropping of whole regions and words while training (VSE-infinity, size augmentation)."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 
@@ -15,7 +16,7 @@ class _SizeAugmentation(keras.layers.Layer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def _kept(self, mask: keras.KerasTensor) -> keras.KerasTensor:
+    def _kept(self, mask: tf.Tensor) -> tf.Tensor:
         """Boolean like `mask`: the real entries that stay; always the first of each row."""
         noise = keras.random.uniform(ops.shape(mask), dtype="float32", seed=self.seed_generator)
         first = ops.arange(ops.shape(mask)[-1]) == 0
@@ -32,7 +33,6 @@ class RegionDropping(_SizeAugmentation):
     Args:
         rate: probability that a region is dropped; the first region always stays.
         seed: seed of the random numbers.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         region_mask: boolean `[batch, regions]`, True for real regions.
@@ -42,7 +42,7 @@ class RegionDropping(_SizeAugmentation):
         Boolean `[batch, regions]`.
     """
 
-    def call(self, region_mask: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
+    def call(self, region_mask: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self._kept(region_mask) if training and self.rate else region_mask
 
 
@@ -55,7 +55,6 @@ class WordDropping(_SizeAugmentation):
     Args:
         rate: probability that a word is dropped; the first token, `<start>`, always stays.
         seed: seed of the random numbers.
-        **kwargs: name, dtype and the other arguments of `keras.layers.Layer`.
 
     Call arguments:
         token_ids: int `[batch, tokens]`, 0 for padding on the right.
@@ -65,7 +64,7 @@ class WordDropping(_SizeAugmentation):
         `[batch, tokens]` like `token_ids`.
     """
 
-    def call(self, token_ids: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
+    def call(self, token_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training or not self.rate:
             return token_ids
         kept = self._kept(token_ids != 0)

@@ -7,30 +7,26 @@ import pytest
 
 from hslm_tf import layers, training
 from hslm_tf.config import ModelConfig
-from hslm_tf.layers.distance_start import DistanceBias, DistanceKernel, FallingScore
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.projection_heads import ProjectionHead
 from tests.tiny_model import SIZES, WORDS
 
-TRIPLET = {"margin": 0.3, "same_image_negatives": True, "seed": 5, "same_text_negatives": True}
+TRIPLET = {"margin": 0.3, "seed": 5, "same_text_negatives": True}
 # Arguments are other than their defaults.
 EXAMPLES = [
-    DistanceBias(),
-    DistanceKernel(seed=3),
-    FallingScore(),
     layers.AttentionPooling(name="a", dtype="mixed_bfloat16"),
     layers.BidirectionalGRU(6, "keras", name="a"),
     layers.CrossAttention("softmax", 4.0, normalize=False, unit_inputs=True),
-    layers.GraphConv("softmax"),
+    layers.GraphConv("dot"),
     layers.L2Normalization(name="a", dtype="float64"),
-    layers.MGCN(3, affinity="softmax", normalization=None),
+    layers.MGCN(3, affinity="dot", normalize=False),
     layers.RegionDropping(0.3, seed=4),
     layers.SelfAttention(residual=True),
     layers.SimilarityFusion(normalize=False, balance=True, start="random"),
     layers.SimilarityRepresentation(12, "random"),
     layers.WordDropping(0.3, seed=4),
     ProjectionHead(7, 2, 3, seed=4, teacher_fingerprint="0" * 64),
-    training.ContrastiveLoss(5.0, "global", True, True),
+    training.ContrastiveLoss(5.0, "global", True, 3),
     training.HardestNegativeTripletLoss(curriculum=training.NegativeCurriculum(3, 4), **TRIPLET),
     training.LossCurriculum(
         training.ContrastiveLoss(5.0), training.HardestNegativeTripletLoss(0.3), 7

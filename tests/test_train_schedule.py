@@ -11,8 +11,7 @@ from hslm_tf.evaluation.exact_recall import evaluate as evaluate_model
 from hslm_tf.runs import splits
 from hslm_tf.runs.checkpoints import RunCheckpoint
 from hslm_tf.runs.run_directory import RunDirectory
-from hslm_tf.training.averaging import averaged_weights
-from hslm_tf.training.callbacks import Throughput
+from hslm_tf.training.callbacks import Throughput, averaged_weights
 from tests.tiny_run import STEPS, assert_same_training
 
 FLAGS = "--contrastive-epochs 2 --random-epochs 0 --growing-epochs 0 --schedule cosine".split()

@@ -1,10 +1,8 @@
 """How a retrieval model learns."""
 
 from hslm_tf.training.contrastive_loss import ContrastiveLoss
-from hslm_tf.training.curriculum import NegativeCurriculum
-from hslm_tf.training.loss_curriculum import LossCurriculum
-from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss
-from hslm_tf.training.scored_batch import ScoredBatch
+from hslm_tf.training.curriculum import LossCurriculum, NegativeCurriculum
+from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss, ScoredBatch
 from hslm_tf.training.trainer import RetrievalTrainer
 from hslm_tf.training.triplet_loss import HardestNegativeTripletLoss
 

@@ -1,20 +1,60 @@
-"""What happens between epochs: validation, speed, and a warning when training has collapsed."""
+"""Callbacks of training: validation, speed, averaged weights, and what stops or warns."""
 
+import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 
-from hslm_tf.training.averaging import averaged_weights
-
 logger = logging.getLogger("hslm_tf")
 
 
+@contextlib.contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Gives the model its averaged weights for a while, where the optimizer keeps an average."""
+    trained = _trained_weights(model)
+    if trained:
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        _restore(model, trained)
+
+
+class TrainedWeights(keras.callbacks.Callback):
+    """Undoes what Keras does at the end of `fit`, so that another `fit` can go on from there."""
+
+    # Keras leaves the average in the model.
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self._trained: list[np.ndarray] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self._trained = _trained_weights(self.model)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        _restore(self.model, self._trained)
+
+
+def _trained_weights(model: keras.Model) -> list[np.ndarray]:
+    """The weights that training goes on with; none where the optimizer keeps no average."""
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if not getattr(optimizer, "use_ema", False):
+        return []
+    return [variable.numpy() for variable in model.trainable_variables]
+
+
+def _restore(model: keras.Model, weights: list[np.ndarray]) -> None:
+    if weights:
+        for variable, value in zip(model.trainable_variables, weights, strict=True):
+            variable.assign(value)
+
+
 class Validation(keras.callbacks.Callback):
-    """Adds measurements of the model to the logs of every epoch, as `val_...`."""
+    """Adds measurements of the (averaged) model to the logs of every epoch, as `val_...`."""
 
     def __init__(
         self,
@@ -26,6 +66,7 @@ class Validation(keras.callbacks.Callback):
         super().__init__()
         self.measure = measure
         self.every = every
+        # The numbers that are NaN after an epoch that is not measured. The last one always is.
         self.names = names
         self.last_epoch = last_epoch
 
@@ -53,6 +94,7 @@ def seed_states(model: keras.Model) -> list[keras.Variable]:
 class SeedOfEpoch(keras.callbacks.Callback):
     """Makes dropout a function of the seed and the epoch, so that a resumed run draws the same."""
 
+    # Keras does not save the states of its random generators.
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.seed = seed
@@ -69,13 +111,12 @@ class FirstStep(keras.callbacks.Callback):
 
     def __init__(self, started: float) -> None:
         super().__init__()
-        self.started = started
-        self._said = False
+        self.started: float | None = started
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if not self._said:
+        if self.started is not None:
             logger.info("First step after %.1f s", time.perf_counter() - self.started)
-            self._said = True
+            self.started = None
 
 
 class Throughput(keras.callbacks.Callback):
@@ -94,13 +135,13 @@ class Throughput(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         seconds = time.perf_counter() - self._start
-        # All steps may have been done before the run was resumed.
+        # A resumed run may have done all steps of the epoch before.
         rate = self._steps * self.pairs_per_step / seconds if self._steps else math.nan
         logs["pairs_per_second"] = rate
 
 
 class CollapseWarning(keras.callbacks.Callback):
-    """Warns when hardest negatives have collapsed the model."""
+    """Warns when hardest negatives have collapsed the model: it scores all pairs alike."""
 
     def __init__(self, margin: float, tolerance: float = 0.02) -> None:
         super().__init__()
@@ -124,3 +165,57 @@ class CollapseWarning(keras.callbacks.Callback):
         pinned = abs(logs["loss"] - 2 * self.margin) <= self.tolerance * 2 * self.margin
         alike = abs(logs["positive_score"] - logs["negative_score"]) <= self.tolerance * self.margin
         return pinned and alike and logs["active_hinges"] > 0.95
+
+
+class StopOnDivergence(keras.callbacks.Callback):
+    """Stops training with an error when the loss or the gradients are not finite."""
+
+    def __init__(
+        self,
+        captions_of: Callable[[int, int], Sequence[int]] | None = None,
+        checkpoint: Callable[[], str] = lambda: "Nothing of this epoch was saved",
+        start: tuple[int, int] = (0, 0),
+        patience: int = 20,
+    ) -> None:
+        super().__init__()
+        self.captions_of = captions_of
+        self.checkpoint = checkpoint
+        self.start = start
+        # Loss scaling skips a step that overflows and halves the scale: twenty halvings lead from
+        # its first scale, 2**15, to 2**-5.
+        self.patience = patience
+        self._in_a_row = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._epoch = epoch
+        self._skipped: float | None = None
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        if self._skipped is None:
+            # In the middle of an epoch that was resumed, some steps are counted already.
+            counts = [m.result() for m in self.model.metrics if m.name == "skipped_steps"]
+            self._skipped = float(sum(counts))
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if not math.isfinite(logs["loss"]):
+            self._stop(batch, f"The loss is {logs['loss']}")
+        skipped = logs.get("skipped_steps", 0.0)
+        self._in_a_row = self._in_a_row + 1 if skipped > self._skipped else 0
+        self._skipped = skipped
+        scaled = hasattr(self.model.optimizer, "inner_optimizer")
+        if self._in_a_row and not scaled:
+            self._stop(batch, "The gradients are not finite")
+        if self._in_a_row > self.patience:
+            self._stop(batch, f"The gradients overflow float16, {self._in_a_row} steps in a row,")
+
+    def _stop(self, batch: int, what: str) -> None:
+        if self._epoch == self.start[0]:
+            batch += self.start[1]
+        of = ""
+        if self.captions_of is not None:
+            rows = ", ".join(map(str, self.captions_of(self._epoch, batch)))
+            of = f", whose training captions are the rows {rows} (from 0)"
+        raise FloatingPointError(
+            f"{what} in epoch {self._epoch + 1}, step {batch + 1}{of}. {self.checkpoint()}; a "
+            "lower learning rate or a smaller gradient clip may help."
+        )

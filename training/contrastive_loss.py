@@ -3,13 +3,12 @@
 import keras
 import tensorflow as tf
 
-from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss
-from hslm_tf.training.scored_batch import ScoredBatch
+from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss, ScoredBatch
 
 # The mean cosine of a caption's words differs from image to image about a quarter as much as the
 # score does.
 _ALIGNMENT_SCALE = 4.0
-# What the alignment counts after its first steps. With more, words learn the training captions by
+# Weight of the alignment after its first steps. With more, words learn the training captions by
 # heart, and look at small details instead of what they name (docs/history/pointing.md).
 _LATER_WEIGHT = 0.1
 
@@ -30,12 +29,11 @@ class ContrastiveLoss(RetrievalLoss):
         scale: the scale t. It is fixed, but the score's last linear map is trained, and larger
             weights there have the same effect as a larger scale.
         on: `"score"` compares whole scores. `"global"` compares those of the global vectors alone,
-            which takes a fraction of the time; a model whose image has no global vector of its own
+            which takes a fraction of the time; a model without a global vector of the image
             takes the score. `"parts"` adds to that loss a second one on the local alignment
             alone: the mean cosine of words and the vectors that they attend to. So words find their
             regions, at a fraction of the time of the whole score. In a batch of more than 128
             pairs, each half is aligned by itself.
-        same_image_negatives: lets other captions of the same image be negatives.
         same_text_negatives: lets captions with the same tokens be negatives.
         alignment_steps: steps in which the second loss of `"parts"` counts as much as the first;
             later it counts a tenth. None: all steps.
@@ -48,20 +46,19 @@ class ContrastiveLoss(RetrievalLoss):
         self,
         scale: float = 10.0,
         on: str = "score",
-        same_image_negatives: bool = False,
         same_text_negatives: bool = False,
         alignment_steps: int | None = None,
     ) -> None:
-        super().__init__(same_image_negatives, same_text_negatives)
+        super().__init__(same_text_negatives)
         if scale <= 0:
             raise ValueError(f"`scale` must be positive. Received: scale={scale}")
         if on not in ("score", "global", "parts"):
             raise ValueError(f"`on` must be 'score', 'global' or 'parts'. Received: on={on}")
-        self.scale = scale
         if alignment_steps is not None and alignment_steps < 0:
             raise ValueError(
                 f"`alignment_steps` must be 0 or more. Received: alignment_steps={alignment_steps}"
             )
+        self.scale = scale
         self.on = on
         self.alignment_steps = alignment_steps
 
@@ -69,29 +66,20 @@ class ContrastiveLoss(RetrievalLoss):
         negatives = self.negatives(batch)
         if self.on != "parts":
             return self.of_matrix(batch.all_scores(self.on), negatives)
-        found = self.of_matrix(batch.all_scores("global"), negatives)
+        whole = self.of_matrix(batch.all_scores("global"), negatives)
         scale = _ALIGNMENT_SCALE * self.scale
         alignment = self.of_matrix(batch.all_scores("alignment"), negatives, scale).loss
         weight = tf.ones([], alignment.dtype)
         if self.alignment_steps is not None:
             first = tf.cast(batch.step, tf.int64) < self.alignment_steps
             weight = tf.where(first, weight, _LATER_WEIGHT)
-        # What is watched is that of the global vectors, whose scores have the scale of others.
-        return found._replace(loss=found.loss + weight * alignment)
+        # The log shows the scores of the global vectors: they have the scale of whole scores.
+        return whole._replace(loss=whole.loss + weight * alignment)
 
     def of_matrix(
         self, scores: tf.Tensor, admissible: tf.Tensor, scale: float | None = None
     ) -> BatchLosses:
-        """Computes the loss from the matrix of scores.
-
-        Args:
-            scores: `[batch, batch]`, images x captions, the pairs on the diagonal.
-            admissible: boolean `[batch, batch]`, which pairs are negatives.
-            scale: what scores are multiplied by; by default the loss's own.
-
-        Returns:
-            The loss and what is worth watching about it.
-        """
+        """Computes the loss from scores and negatives `[batch, batch]`, images x captions."""
         scale = self.scale if scale is None else scale
         positive = tf.linalg.diag_part(scores)
         entropies, hardest = [], []

@@ -15,7 +15,7 @@ def num_replicas() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def own_share(rows: tf.Tensor) -> tf.Tensor:
+def share_of_replica(rows: tf.Tensor) -> tf.Tensor:
     """The rows that this replica scores; those of all replicas, in order, are all rows."""
     if num_replicas() == 1:
         return rows
@@ -31,9 +31,9 @@ def gathered(rows: tf.Tensor) -> tf.Tensor:
     # Not every device gathers booleans; and gradients are added up in this type on the way back.
     wide = {tf.bool: tf.int32, tf.float16: tf.float32, tf.bfloat16: tf.float32}
     sent = tf.cast(rows, wide.get(rows.dtype, rows.dtype))
-    found = tf.distribute.get_replica_context().all_gather(sent, axis=0)
-    found = tf.ensure_shape(tf.cast(found, rows.dtype), [None, *rows.shape[1:]])
-    return _with_dense_gradient(found) if rows.dtype.is_floating else found
+    whole = tf.distribute.get_replica_context().all_gather(sent, axis=0)
+    whole = tf.ensure_shape(tf.cast(whole, rows.dtype), [None, *rows.shape[1:]])
+    return _with_dense_gradient(whole) if rows.dtype.is_floating else whole
 
 
 def all_gathered(tensors: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -53,6 +53,8 @@ def of_first_replica(gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """Leaves the gradients to the first replica; others have zeros."""
     if num_replicas() == 1:
         return list(gradients)
+    # The optimizer adds up what replicas give it, but clips before: this way it clips the gradient
+    # of the whole batch. Infinite gradients become NaN elsewhere, so all replicas skip the step.
     first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
     return [gradient * tf.cast(first, gradient.dtype) for gradient in gradients]
 

@@ -1,4 +1,4 @@
-"""Scores with a gradient, in the memory of one block."""
+"""Scores block by block, and with a gradient in the memory of one block."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,6 +10,29 @@ from hslm_tf.layers.custom_gradient import custom_gradient
 Tensors = Mapping[str, tf.Tensor]
 
 
+def joined_blocks(
+    score: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    count: tf.Tensor,
+    block_size: int | tf.Tensor,
+    dtype: tf.DType,
+    element_shape: Sequence[None] | None = None,
+    parallel_iterations: int = 1,
+) -> tf.Tensor:
+    """Scores `count` rows block by block; `score` gets the first row and one past the last."""
+
+    def add(start: tf.Tensor, blocks: tf.TensorArray) -> tuple:
+        scores = score(start, tf.minimum(start + block_size, count))
+        return start + block_size, blocks.write(start // block_size, scores)
+
+    blocks = tf.TensorArray(
+        dtype, -(-count // block_size), element_shape=element_shape, infer_shape=False
+    )
+    loop = tf.while_loop(
+        lambda start, _: start < count, add, (0, blocks), parallel_iterations=parallel_iterations
+    )
+    return loop[1].concat()
+
+
 def score_in_blocks(
     score: Callable[[Tensors, Tensors], tf.Tensor],
     rows: Tensors,
@@ -18,6 +41,9 @@ def score_in_blocks(
     block_size: int | tf.Tensor,
 ) -> tf.Tensor:
     """Scores rows, such as images, against what they share, such as all captions of a batch."""
+    # The tensors between inputs and scores are large: for every image, a vector for every word. One
+    # block keeps them for the gradient. With several blocks the gradient scores each block again.
+
     # The gradient of a condition cannot read eager tensors, such as the mask of a constant batch,
     # nor variables: both are read here and passed on.
     rows, shared = ({key: tf.identity(x) for key, x in part.items()} for part in (rows, shared))
@@ -39,39 +65,34 @@ def score_in_blocks(
         with keras.StatelessScope(state_mapping=mapping):
             return score(block, common)
 
-    def taken(values: Sequence[tf.Tensor], numbers: tf.Tensor) -> tuple[Tensors, list[tf.Tensor]]:
-        """A block's rows, and what has a gradient in it."""
+    def block_of(values: Sequence[tf.Tensor], numbers: tf.Tensor) -> tuple[Tensors, list]:
+        """Some rows, and what has a gradient in them."""
         block = {key: tf.gather(x, numbers) for key, x in rows.items() if key not in row_keys}
-        own = [tf.gather(x, numbers) for x in values[:num_rows]]
-        return block, [*own, *values[num_rows:]]
+        return block, [*(tf.gather(x, numbers) for x in values[:num_rows]), *values[num_rows:]]
 
     # `tf.recompute_grad` would do the same, but fails within loops.
     @custom_gradient
     def in_blocks(*values: tf.Tensor) -> tuple:
-        def score_block(start: tf.Tensor, found: tf.TensorArray) -> tuple:
-            block, own = taken(values, tf.range(start, tf.minimum(start + block_size, count)))
-            return start + block_size, found.write(start // block_size, with_inputs(block, *own))
+        def score_block(start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+            block, block_values = block_of(values, tf.range(start, stop))
+            return with_inputs(block, *block_values)
 
-        found = tf.TensorArray(dtype, -(-count // block_size), infer_shape=False)
-        found = tf.while_loop(
-            lambda start, _: start < count, score_block, (0, found), parallel_iterations=1
-        )[1]
-        scores = found.concat()
+        scores = joined_blocks(score_block, count, block_size, dtype)
 
         def gradient(slopes: tf.Tensor) -> tuple:
-            # Hinges within the margin have none; a score that is NaN must be seen all the same.
+            # A hinge that is not active has none. A NaN score must reach the gradient all the same.
             needed = (slopes != 0) | ~tf.math.is_finite(scores)
             needed = tf.where(tf.reduce_any(tf.reshape(needed, [count, -1]), axis=1))[:, 0]
 
             def add_block(start: tf.Tensor, *sums: tf.Tensor) -> tuple:
                 numbers = needed[start : start + block_size]
-                block, own = taken(values, numbers)
+                block, block_values = block_of(values, numbers)
                 with tf.GradientTape() as tape:
-                    tape.watch(own)
-                    block_scores = with_inputs(block, *own)
+                    tape.watch(block_values)
+                    block_scores = with_inputs(block, *block_values)
                 added = tape.gradient(
                     block_scores,
-                    own,
+                    block_values,
                     tf.gather(slopes, numbers),
                     unconnected_gradients=tf.UnconnectedGradients.ZERO,
                 )

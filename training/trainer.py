@@ -1,7 +1,6 @@
 """Training and test step of a retrieval model."""
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,8 +9,7 @@ import tensorflow as tf
 from hslm_tf.layers.custom_gradient import gradients_end_with_graph
 from hslm_tf.training.curriculum import NegativeCurriculum
 from hslm_tf.training.replicas import num_replicas, of_first_replica, summed
-from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss, Stage
-from hslm_tf.training.scored_batch import ScoredBatch
+from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss, ScoredBatch, Stage
 from hslm_tf.training.triplet_loss import HardestNegativeTripletLoss
 
 WATCHED = ("loss", "active_hinges", "positive_score", "negative_score")
@@ -20,9 +18,12 @@ WATCHED = ("loss", "active_hinges", "positive_score", "negative_score")
 class RetrievalTrainer(keras.Model):
     """A Keras model that learns from the other pairs of the batch.
 
-    Subclasses have `image_encoder` and `text_encoder`, and score as `ScoredBatch` asks. The
-    encoders run once a step. A triplet loss scores all pairs without gradient to choose negatives,
-    then only the chosen pairs with gradient. Other losses score all pairs with gradient.
+    Subclasses have `image_encoder`, `text_encoder` and `score_all(images, texts)`, the scores of
+    all encoded images and captions, `[n, m]`. For a triplet loss they also have
+    `score_rows(images, texts, image_rows, text_rows)`, the scores of chosen pairs with gradient.
+
+    The encoders run once a step. A triplet loss scores all pairs without gradient to choose
+    negatives, then only the chosen pairs with gradient. Other losses score all pairs with gradient.
 
     Under `tf.distribute.MirroredStrategy` devices share each batch. Negatives are those of the
     whole batch, so that several devices learn what one learns.
@@ -70,7 +71,12 @@ class RetrievalTrainer(keras.Model):
             loss = HardestNegativeTripletLoss(curriculum=NegativeCurriculum())
         self.retrieval_loss = loss
         self._stage = loss.at(0)
-        exclude_from_weight_decay(self.optimizer, self.trainable_variables)
+        variables = self.trainable_variables
+        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        if inner.weight_decay:
+            # Biases, norms and scales. The bias of a recurrent layer is a matrix.
+            spared = [v for v in variables if len(v.shape) < 2 or v.path.endswith("/bias")]
+            inner.exclude_from_weight_decay(spared)
         self._watched = {name: keras.metrics.Mean(name=name) for name in WATCHED}
         self._gradient_norm = keras.metrics.Mean(name="gradient_norm")
         self._candidate_fraction = keras.metrics.Mean(name="candidate_fraction")
@@ -95,11 +101,7 @@ class RetrievalTrainer(keras.Model):
         return super().fit(*args, callbacks=callbacks, **kwargs)
 
     def enter_stage(self, stage: Stage) -> None:
-        """Makes the next steps those of a stage, with a graph that holds nothing of other stages.
-
-        Args:
-            stage: a stage of the loss.
-        """
+        """Makes the next steps those of a stage, in a graph that holds nothing of other stages."""
         if stage != self._stage:
             self._stage = stage
             self.make_train_function(force=True)
@@ -109,16 +111,7 @@ class RetrievalTrainer(keras.Model):
 
     @gradients_end_with_graph()
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Learns from one batch.
-
-        Args:
-            data: dict of `"region_features"` `[batch, regions, region_dim]`, `"region_mask"`
-                `[batch, regions]`, `"token_ids"` `[batch, tokens]` and int `"image_index"`
-                `[batch]`, equal for captions of the same image. In a replica, its share of these.
-
-        Returns:
-            Epoch means by name.
-        """
+        """Learns from one batch (a replica: from its share), what `training_batches` yields."""
         step = tf.cast(self.optimizer.iterations, tf.int64)
         with tf.GradientTape() as tape:
             losses = self._batch_losses(data, self._stage, step, training=True)
@@ -199,16 +192,6 @@ class RetrievalTrainer(keras.Model):
         self.compile(**config)
         if built:
             self.optimizer.build(self.trainable_variables)
-
-
-def exclude_from_weight_decay(
-    optimizer: keras.Optimizer, variables: Sequence[keras.Variable]
-) -> None:
-    """Excludes biases, norms and scales from weight decay."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    if inner.weight_decay:
-        spared = [v for v in variables if len(v.shape) < 2 or v.path.endswith("/bias")]
-        inner.exclude_from_weight_decay(spared)
 
 
 def _check_strategy(strategy: tf.distribute.Strategy, steps_per_execution: int) -> None:

@@ -8,9 +8,7 @@ import keras
 import tensorflow as tf
 
 from hslm_tf.training.curriculum import NegativeCurriculum
-from hslm_tf.training.hardest_negatives import draw_candidates, hardest
-from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss, Stage
-from hslm_tf.training.scored_batch import ScoredBatch
+from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss, ScoredBatch, Stage
 
 
 class Negatives(NamedTuple):
@@ -38,7 +36,6 @@ class HardestNegativeTripletLoss(RetrievalLoss):
     Args:
         margin: the margin beta.
         curriculum: share of the negatives to choose from by step; None for all from the start.
-        same_image_negatives: lets other captions of the same image be negatives.
         same_text_negatives: lets captions with the same tokens be negatives.
         seed: seed of the drawn negatives.
 
@@ -50,11 +47,10 @@ class HardestNegativeTripletLoss(RetrievalLoss):
         self,
         margin: float = 0.2,
         curriculum: NegativeCurriculum | None = None,
-        same_image_negatives: bool = False,
         seed: int = 0,
         same_text_negatives: bool = False,
     ) -> None:
-        super().__init__(same_image_negatives, same_text_negatives)
+        super().__init__(same_text_negatives)
         if margin <= 0:
             raise ValueError(f"`margin` must be positive. Received: margin={margin}")
         self.margin = margin
@@ -69,27 +65,17 @@ class HardestNegativeTripletLoss(RetrievalLoss):
         return tf.constant(1.0) if self.curriculum is None else self.curriculum(step)
 
     def candidates(self, admissible: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Draws the negatives to choose from, a pure function of the seed and the step.
-
-        Args:
-            admissible: boolean `[batch, batch]`, which pairs are negatives.
-            step: the training step, an integer scalar.
-
-        Returns:
-            Two boolean `[batch, batch]`, queries x candidates: captions for each image and images
-            for each caption, drawn separately.
-        """
+        """Draws captions for each image, and images for each caption, to choose negatives from."""
         if self.curriculum is None:
             return admissible, admissible
+        # A pure function of the seed and the step, so that a resumed run draws the same.
         noise = tf.random.stateless_uniform(
             tf.concat([[2], tf.shape(admissible)], axis=0),
             seed=tf.stack([tf.cast(self.seed, tf.int64), tf.cast(step, tf.int64)]),
         )
-        candidate_fraction = self.candidate_fraction(step)
-        return (
-            draw_candidates(admissible, candidate_fraction, noise[0]),
-            draw_candidates(admissible, candidate_fraction, noise[1]),
-        )
+        fraction = self.candidate_fraction(step)
+        captions, images = (draw_candidates(admissible, fraction, x) for x in tf.unstack(noise))
+        return captions, images
 
     def at(self, step: int) -> Stage:
         random = self.curriculum is not None and step < self.curriculum.random_steps
@@ -97,7 +83,7 @@ class HardestNegativeTripletLoss(RetrievalLoss):
 
     @functools.cached_property
     def _with_random_negatives(self) -> "HardestNegativeTripletLoss":
-        """The same, as long as every query has one random negative: nothing is mined."""
+        """This loss while every query has one random negative, so that no scores are needed."""
         loss = copy.copy(self)
         loss._random_only = True
         return loss
@@ -114,17 +100,7 @@ class HardestNegativeTripletLoss(RetrievalLoss):
         return losses._replace(candidate_fraction=self.candidate_fraction(batch.step))
 
     def choose(self, scores: tf.Tensor | None, admissible: tf.Tensor, step: tf.Tensor) -> Negatives:
-        """Chooses a negative caption and a negative image for every pair of the batch.
-
-        Args:
-            scores: of all images x captions, `[batch, batch]`; None while every query has a single
-                random negative.
-            admissible: boolean `[batch, batch]`, which pairs are negatives.
-            step: the training step, an integer scalar.
-
-        Returns:
-            The negatives.
-        """
+        """Chooses negatives by scores `[batch, batch]`; None while each query has a single one."""
         captions, images = self.candidates(admissible, step)
         scores = tf.zeros(tf.shape(captions)) if scores is None else tf.cast(scores, tf.float32)
         return Negatives(
@@ -141,17 +117,7 @@ class HardestNegativeTripletLoss(RetrievalLoss):
         negative_image: tf.Tensor,
         negatives: Negatives,
     ) -> BatchLosses:
-        """Computes the loss from the three scores of each pair.
-
-        Args:
-            positive: `[batch]`, S(I, C).
-            negative_caption: `[batch]`, S(I, C').
-            negative_image: `[batch]`, S(I', C).
-            negatives: what `choose` returned.
-
-        Returns:
-            The loss and what is worth watching about it.
-        """
+        """Computes the loss from `S(I, C)`, `S(I, C')` and `S(I', C)` of each pair, `[batch]`."""
         active = tf.stack([negatives.has_caption, negatives.has_image])
         negative = tf.stack([negative_caption, negative_image])
         hinges = tf.where(active, tf.nn.relu(self.margin - positive + negative), 0.0)
@@ -175,3 +141,24 @@ class HardestNegativeTripletLoss(RetrievalLoss):
     def from_config(cls, config: dict) -> "HardestNegativeTripletLoss":
         curriculum = keras.saving.deserialize_keras_object(config["curriculum"])
         return cls(**{**config, "curriculum": curriculum})
+
+
+def draw_candidates(
+    admissible: tf.Tensor, candidate_fraction: tf.Tensor, noise: tf.Tensor
+) -> tf.Tensor:
+    """Draws k of each query's admissible negatives, `k = max(1, ceil(fraction (batch - 1)))`."""
+    batch = tf.cast(tf.shape(admissible)[1], tf.float32)
+    # A rounding error in the product must not raise a whole number to the next one.
+    drawn = tf.maximum(1, tf.cast(tf.math.ceil(candidate_fraction * (batch - 1) - 1e-4), tf.int32))
+    noise = tf.where(admissible, noise, 2.0)
+    order = tf.argsort(tf.argsort(noise, axis=-1, stable=True), axis=-1, stable=True)
+    return admissible & (order < drawn)
+
+
+def hardest(scores: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
+    """Finds the highest-scoring candidate of every query, ties to the first index."""
+    scores = tf.where(candidates, scores, scores.dtype.min)
+    best = tf.equal(scores, tf.reduce_max(scores, axis=-1, keepdims=True))
+    # The documentation of tf.argmax does not say which of several maxima it returns.
+    places = tf.range(tf.shape(scores)[1])
+    return tf.reduce_min(tf.where(best, places, places[-1]), axis=-1)

@@ -4,16 +4,10 @@ Modules that compute scores, such as `hslm_tf.evaluation.exact_recall`, need Ten
 below do not.
 """
 
-from hslm_tf.evaluation.protocols import Protocol, evaluate_scores, fold_report
-from hslm_tf.evaluation.ranks import (
-    DirectionReport,
-    RecallReport,
-    mean_report,
-    recall_report,
-)
-from hslm_tf.evaluation.streaming_ranks import StreamingRanks
+from hslm_tf.evaluation.protocols import Protocol, evaluate_scores
+from hslm_tf.evaluation.ranks import DirectionReport, RecallReport, mean_report, recall_report
+from hslm_tf.evaluation.streaming_ranks import StreamingRanks, WatchedScores
 from hslm_tf.evaluation.table import report_table
-from hslm_tf.evaluation.watched_scores import WatchedScores
 
 __all__ = [
     "DirectionReport",
@@ -22,7 +16,6 @@ __all__ = [
     "StreamingRanks",
     "WatchedScores",
     "evaluate_scores",
-    "fold_report",
     "mean_report",
     "recall_report",
     "report_table",

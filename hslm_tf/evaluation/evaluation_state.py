@@ -32,13 +32,13 @@ class EvaluationState:
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 arrays = dict(file)
-            found = dict(json.loads(str(arrays.pop(_FINGERPRINTS))))
-        # NumPy, zipfile and Python's parser raise anything on a damaged file; it can be done again.
+            saved = dict(json.loads(str(arrays.pop(_FINGERPRINTS))))
+        # NumPy, zipfile and Python's parser raise anything on a damaged file.
         except Exception as error:
             logger.warning("%s: ignored, it is broken (%s)", self.path, error)
             return {}
-        keys = self.fingerprints | found
-        other = [key for key in keys if found.get(key) != self.fingerprints.get(key)]
+        keys = self.fingerprints | saved
+        other = [key for key in keys if saved.get(key) != self.fingerprints.get(key)]
         if other:
             logger.warning(
                 "%s: ignored, it was left by an evaluation with other %s",

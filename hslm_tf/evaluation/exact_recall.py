@@ -87,7 +87,8 @@ def evaluate_models(
         ValueError: if the protocol does not fit the dataset, an image has no caption, region
             features are not finite, or a score is NaN.
     """
-    _check(dataset, protocol)
+    check_protocol(protocol, dataset.num_images)
+    check_captions(dataset.caption_to_image, dataset.num_images, dataset.num_captions)
     folds = [dataset.subset(*images) for images in fold_ranges(protocol, dataset.num_images)]
     streams = [StreamingRanks(fold.caption_to_image, fold.num_images) for fold in folds]
     saved = state.load() if state else {}
@@ -107,8 +108,11 @@ def evaluate_models(
 
     for number, (fold, stream) in enumerate(zip(folds, streams, strict=True), start=1):
         try:
-            done = stream.num_captions
-            _score(models, fold, done, stream.add, state, arrays, progress, watch, blocks)
+            for captions, scores in _blocks_left(models, fold, stream.num_captions, blocks):
+                stream.add(scores, captions)
+                if watch is not None:
+                    watch(scores, captions)
+                _note(len(captions), arrays, state, progress)
         except ValueError as error:
             if len(folds) == 1:
                 raise
@@ -127,7 +131,9 @@ def evaluate_to_file(
     progress: Progress | None = None,
 ) -> RecallReport:
     """Measures recall and leaves the matrix of scores in a file, through a memory map."""
-    _check(dataset, protocol)
+    # The file appears when it is complete; until then the scores are in a draft beside it.
+    check_protocol(protocol, dataset.num_images)
+    check_captions(dataset.caption_to_image, dataset.num_images, dataset.num_captions)
     draft = file.with_name(f"draft-{file.name}")
     if draft.is_symlink():
         raise OSError(f"{draft} is a link, expected a file that this evaluation began, or none")
@@ -138,18 +144,16 @@ def evaluate_to_file(
     scores = np.lib.format.open_memmap(draft, mode, np.float32, shape)
     _report_start(done, dataset, progress)
 
-    def add(block: np.ndarray, captions: np.ndarray) -> None:
-        nonlocal done
-        check_numbers(block, captions)
-        scores[:, captions] = block
-        done += len(captions)
-
     def arrays() -> Arrays:
         scores.flush()
         return {"captions": np.array(done)}
 
     try:
-        _score(models, dataset, done, add, state, arrays, progress)
+        for captions, block in _blocks_left(models, dataset, done):
+            check_numbers(block, captions)
+            scores[:, captions] = block
+            done += len(captions)
+            _note(len(captions), arrays, state, progress)
     except BaseException:
         if state is None or not state.path.exists():
             draft.unlink()
@@ -162,11 +166,6 @@ def evaluate_to_file(
     return report
 
 
-def _check(dataset: RetrievalDataset, protocol: Protocol) -> None:
-    check_protocol(protocol, dataset.num_images)
-    check_captions(dataset.caption_to_image, dataset.num_images, dataset.num_captions)
-
-
 def _report_start(done: int, dataset: RetrievalDataset, progress: Progress | None) -> None:
     if done:
         logger.info("Continuing after %d of %d captions", done, dataset.num_captions)
@@ -174,26 +173,26 @@ def _report_start(done: int, dataset: RetrievalDataset, progress: Progress | Non
             progress(done)
 
 
-def _score(
+def _blocks_left(
     models: Sequence[HSLM],
     dataset: RetrievalDataset,
     done: int,
-    add: Callable[[np.ndarray, np.ndarray], None],
-    state: EvaluationState | None,
-    arrays: Callable[[], Arrays],
-    progress: Progress | None,
-    watch: Watch | None = None,
     blocks: ScoreBlocks | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Captions that are left, block by block, and their scores."""
+    # Nothing is encoded where nothing is left.
+    if done < dataset.num_captions:
+        left = caption_order(models[0], dataset)[done:]
+        yield from (blocks or score_blocks)(models, dataset, left)
+
+
+def _note(
+    count: int,
+    arrays: Callable[[], Arrays],
+    state: EvaluationState | None,
+    progress: Progress | None,
 ) -> None:
-    """Scores the captions that are left, block by block."""
-    if done == dataset.num_captions:
-        return
-    left = caption_order(models[0], dataset)[done:]
-    for captions, scores in (blocks or score_blocks)(models, dataset, left):
-        add(scores, captions)
-        if watch is not None:
-            watch(scores, captions)
-        if progress is not None:
-            progress(len(captions))
-        if state is not None:
-            state.save_if_due(arrays)
+    if progress is not None:
+        progress(count)
+    if state is not None:
+        state.save_if_due(arrays)

@@ -22,7 +22,7 @@ def evaluate_scores(
         caption_to_image: int `[num_captions]`, the image of each caption.
         protocol: `1k`: the 1,000 images of Flickr30K's or Flickr8k's test split. `5k`: the 5,000
             of COCO's. `coco-1k`: the mean over five folds of 1,000 of those. `all`: the whole
-            matrix, whatever its size.
+            matrix, of any size.
 
     Returns:
         The report.
@@ -30,10 +30,18 @@ def evaluate_scores(
     Raises:
         ValueError: if the protocol is unknown or asks for another number of images.
     """
+    scores, caption_to_image = np.asarray(scores), np.asarray(caption_to_image)
     check_protocol(protocol, len(scores))
-    if protocol == "coco-1k":
-        return fold_report(scores, caption_to_image, _COCO_1K_FOLDS)
-    return recall_report(*ranks(scores, caption_to_image))
+    folds = fold_ranges(protocol, len(scores))
+    if len(folds) == 1:
+        return recall_report(*ranks(scores, caption_to_image))
+    check_scores(scores, caption_to_image)
+    reports = []
+    for first, end in folds:
+        captions = np.flatnonzero((caption_to_image >= first) & (caption_to_image < end))
+        block = scores[first:end, captions]
+        reports.append(recall_report(*ranks(block, caption_to_image[captions] - first)))
+    return mean_report(reports)
 
 
 def check_protocol(protocol: Protocol, num_images: int) -> None:
@@ -50,36 +58,6 @@ def check_protocol(protocol: Protocol, num_images: int) -> None:
 
 
 def fold_ranges(protocol: Protocol, num_images: int) -> list[tuple[int, int]]:
-    """The images that a protocol ranks together."""
+    """The images that a protocol ranks together: first one and one past the last of each fold."""
     size = num_images // (_COCO_1K_FOLDS if protocol == "coco-1k" else 1)
     return [(first, first + size) for first in range(0, num_images, size)]
-
-
-def fold_report(scores: np.ndarray, caption_to_image: np.ndarray, num_folds: int) -> RecallReport:
-    """The mean over consecutive folds of equally many images, each with its own captions only.
-
-    Args:
-        scores: `[num_images, num_captions]`, higher is more alike.
-        caption_to_image: int `[num_captions]`, the image of each caption.
-        num_folds: number of folds, a divisor of the number of images.
-
-    Returns:
-        The mean of the folds' reports.
-
-    Raises:
-        ValueError: if the images do not divide into the folds, or `ranks` refuses the scores.
-    """
-    scores, caption_to_image = np.asarray(scores), np.asarray(caption_to_image)
-    check_scores(scores, caption_to_image)
-    num_images = len(scores)
-    if num_folds < 1 or num_images % num_folds:
-        raise ValueError(
-            f"{num_images} images do not divide into equal folds. Received: num_folds={num_folds}"
-        )
-    size = num_images // num_folds
-    reports = []
-    for first in range(0, num_images, size):
-        captions = np.flatnonzero(caption_to_image // size == first // size)
-        block = scores[first : first + size, captions]
-        reports.append(recall_report(*ranks(block, caption_to_image[captions] - first)))
-    return mean_report(reports)

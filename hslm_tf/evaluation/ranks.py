@@ -1,7 +1,7 @@
 """From a matrix of scores to ranks, and from ranks to recall."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 
@@ -45,34 +45,31 @@ class RecallReport:
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """The names of `as_dict`."""
-        nothing = DirectionReport(0.0, 0.0, 0.0, 0.0, 0.0)
-        return tuple(cls(nothing, nothing).as_dict())
+        numbers = [field.name for field in fields(DirectionReport)]
+        return (*(f"{side}_{name}" for side in ("i2t", "t2i") for name in numbers), "rsum")
 
     def as_dict(self) -> dict[str, float]:
-        """All numbers under flat names.
-
-        Returns:
-            `i2t_r1`, `i2t_r5`, `i2t_r10`, `i2t_median_rank`, `i2t_mean_rank`, the same for `t2i`,
-            and `rsum`.
-        """
-        sides = {"i2t": asdict(self.i2t), "t2i": asdict(self.t2i)}
-        flat = {f"{side}_{name}": sides[side][name] for side in sides for name in sides[side]}
-        return flat | {"rsum": self.rsum}
+        """All numbers by name: `i2t_r1`, `i2t_r5` and so on, the same for `t2i`, and `rsum`."""
+        numbers = (*astuple(self.i2t), *astuple(self.t2i), self.rsum)
+        return dict(zip(self.names(), numbers, strict=True))
 
 
 def ranks(scores: np.ndarray, caption_to_image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ranks of the right answers in both directions, counted from 0."""
+    # A rank is the number of wrong answers that score at least as high as the right one: a tie
+    # counts against the model, so that constant scores do not look like perfect retrieval. The rank
+    # of an image is that of the best of its captions.
     scores, caption_to_image = np.asarray(scores), np.asarray(caption_to_image)
     check_scores(scores, caption_to_image)
     num_images, num_captions = scores.shape
-    own = scores[caption_to_image, np.arange(num_captions)]
-    t2i = np.count_nonzero(scores >= own, axis=0) - 1
+    positive = scores[caption_to_image, np.arange(num_captions)]
+    t2i = np.count_nonzero(scores >= positive, axis=0) - 1
 
     best = np.full(num_images, -np.inf, scores.dtype)
-    np.maximum.at(best, caption_to_image, own)
-    own_counted = caption_to_image[own == best[caption_to_image]]
+    np.maximum.at(best, caption_to_image, positive)
+    right_answers = caption_to_image[positive == best[caption_to_image]]
     i2t = np.count_nonzero(scores >= best[:, None], axis=1)
-    return i2t - np.bincount(own_counted, minlength=num_images), t2i
+    return i2t - np.bincount(right_answers, minlength=num_images), t2i
 
 
 def check_scores(scores: np.ndarray, caption_to_image: np.ndarray) -> None:
@@ -118,30 +115,12 @@ def check_numbers(scores: np.ndarray, captions: np.ndarray | None = None) -> Non
 
 
 def recall_report(i2t: np.ndarray, t2i: np.ndarray) -> RecallReport:
-    """Recall, median and mean rank of both directions.
-
-    Args:
-        i2t: int `[num_images]`, ranks counted from 0.
-        t2i: int `[num_captions]`, ranks counted from 0.
-
-    Returns:
-        The report.
-    """
+    """Recall, median and mean rank from the ranks of images and captions, counted from 0."""
     return RecallReport(_direction_report(i2t), _direction_report(t2i))
 
 
 def mean_report(reports: Sequence[RecallReport]) -> RecallReport:
-    """The mean of every number, over folds or seeds.
-
-    Args:
-        reports: one report or more.
-
-    Returns:
-        The report of means; its median ranks are means of median ranks.
-
-    Raises:
-        ValueError: if there are no reports.
-    """
+    """The mean of every number of some reports, median ranks included."""
     if not reports:
         raise ValueError("mean_report needs at least one report. Received: reports=[]")
     sides = ([report.i2t for report in reports], [report.t2i for report in reports])
@@ -149,8 +128,7 @@ def mean_report(reports: Sequence[RecallReport]) -> RecallReport:
 
 
 def _mean_direction(reports: Sequence[DirectionReport]) -> DirectionReport:
-    rows = [tuple(asdict(report).values()) for report in reports]
-    return DirectionReport(*(float(mean) for mean in np.mean(rows, axis=0)))
+    return DirectionReport(*np.mean([astuple(report) for report in reports], axis=0).tolist())
 
 
 def _direction_report(places: np.ndarray) -> DirectionReport:

@@ -14,18 +14,11 @@ CAPTION_BLOCK_SIZE = 128
 
 
 def score_matrix(
-    model: HSLM,
-    dataset: RetrievalDataset,
-    image_block_size: int = IMAGE_BLOCK_SIZE,
-    caption_block_size: int = CAPTION_BLOCK_SIZE,
-    progress: Callable[[int], None] | None = None,
+    model: HSLM, dataset: RetrievalDataset, progress: Callable[[int], object] | None = None
 ) -> np.ndarray:
     """Scores every image of a dataset against every caption."""
     scores = np.empty((dataset.num_images, dataset.num_captions), np.float32)
-    order = caption_order(model, dataset)
-    for captions, block in score_blocks(
-        [model], dataset, order, image_block_size, caption_block_size
-    ):
+    for captions, block in score_blocks([model], dataset, caption_order(model, dataset)):
         scores[:, captions] = block
         if progress is not None:
             progress(len(captions))
@@ -33,20 +26,17 @@ def score_matrix(
 
 
 def score_blocks(
-    models: Sequence[HSLM],
-    dataset: RetrievalDataset,
-    captions: np.ndarray,
-    image_block_size: int = IMAGE_BLOCK_SIZE,
-    caption_block_size: int = CAPTION_BLOCK_SIZE,
+    models: Sequence[HSLM], dataset: RetrievalDataset, captions: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Scores every image of a dataset against captions, block by block."""
+    """Scores all images against some captions, block by block; the mean of several models."""
+    # Images stay in memory, captions are streamed.
     images = [encode_images(model, dataset) for model in models]
     tokens = [model.tokenizer.tokenize_all(dataset.captions) for model in models]
-    for block in row_blocks(len(captions), caption_block_size):
+    for block in row_blocks(len(captions), CAPTION_BLOCK_SIZE):
         rows = captions[block]
         scores = [
             model.score_encoded(
-                encoded, model.encode_tokens(ids.padded(rows)), image_block_size
+                encoded, model.encode_tokens(ids.padded(rows)), IMAGE_BLOCK_SIZE
             ).numpy()
             for model, encoded, ids in zip(models, images, tokens, strict=True)
         ]

@@ -8,13 +8,7 @@ from rich.table import Table
 
 from hslm_tf.evaluation.ranks import RecallReport
 
-_COLUMNS = {
-    "r1": "R@1",
-    "r5": "R@5",
-    "r10": "R@10",
-    "median_rank": "median",
-    "mean_rank": "mean",
-}
+_COLUMNS = {"r1": "R@1", "r5": "R@5", "r10": "R@10", "median_rank": "median", "mean_rank": "mean"}
 
 
 def report_table(
@@ -50,12 +44,12 @@ def report_table(
 
 
 def comparison_table(
-    name: str, found: RecallReport, exact: RecallReport, title: str | None = None
+    name: str, approximate: RecallReport, exact: RecallReport, title: str | None = None
 ) -> Table:
     """An approximate report above the exact one, and what it adds to it."""
-    table = report_table({name: found, "exact": exact}, title)
+    table = report_table({name: approximate, "exact": exact}, title)
     numbers = exact.as_dict()
-    differences = {key: value - numbers[key] for key, value in found.as_dict().items()}
+    differences = {key: value - numbers[key] for key, value in approximate.as_dict().items()}
     _add_rows(table, "difference", {key: f"{value:+.1f}" for key, value in differences.items()})
     return table
 

@@ -1,1 +1,1 @@
-"""What HSLM is: its three networks, and the model made of them."""
+"""HSLM: its three networks, and the model that joins them."""

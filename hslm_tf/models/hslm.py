@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
+from hslm_tf.models import trained_scores
 from hslm_tf.models.block_scoring import BlockScoring, Encoding
 from hslm_tf.models.inputs import check_captions, check_images
 from hslm_tf.models.networks import (
@@ -86,8 +87,20 @@ class HSLM(RetrievalTrainer):
 
         # === Graphs for inference, traced once for all sizes ===
         # Another graph could round in another way, and so order equal scores in another way.
+        self._scoring = BlockScoring(matcher, config)
         image_specs, text_specs = _specs(image_encoder.output), _specs(text_encoder.output)
-        self._scoring = BlockScoring(matcher, config, image_specs, text_specs)
+        prepared_specs = dict(image_specs)
+        if "region_products" in matcher.input:
+            products = matcher.input["region_products"]
+            prepared_specs["region_products"] = tf.TensorSpec(products.shape[1:], products.dtype)
+        self._matrix, self._prepared_matrix = (
+            tf.function(
+                self._scoring.matrix,
+                input_signature=[specs, text_specs, tf.TensorSpec([], tf.int32)],
+            )
+            for specs in (image_specs, prepared_specs)
+        )
+        self._lists = tf.function(self._scoring.lists, reduce_retracing=True)
         self._encode_images = tf.function(
             lambda inputs: self._scoring.prepared(image_encoder(inputs)),
             input_signature=[_specs(image_encoder.input)],
@@ -126,12 +139,6 @@ class HSLM(RetrievalTrainer):
             dtype: precision policy; the global policy by default.
             **changes: fields of `ModelConfig` to change.
 
-        Returns:
-            The model.
-
-        Raises:
-            ValueError: if there is no such preset, or a value is impossible.
-
         Example:
             >>> vocabulary = hslm_tf.build_vocabulary(captions)
             >>> model = hslm_tf.HSLM.from_preset("flickr30k", vocabulary, joint_dim=512)
@@ -140,40 +147,23 @@ class HSLM(RetrievalTrainer):
         return cls(dataclasses.replace(preset(name).model, **changes), words, dtype)
 
     def score_pairs(self, images: Encoding, texts: Encoding) -> tf.Tensor:
-        """Scores image i against caption i.
-
-        Args:
-            images: output of `image_encoder` for n images.
-            texts: output of `text_encoder` for n captions.
-
-        Returns:
-            Float32 `[n]`.
-        """
+        """Scores image i against caption i, as the encoders returned them; float32 `[n]`."""
         return self._scoring.pairs(images, texts)
 
     def score_rows(
         self, images: Encoding, texts: Encoding, image_rows: tf.Tensor, text_rows: tf.Tensor
     ) -> tf.Tensor:
-        """Scores chosen pairs with gradient, see `BlockScoring.trained_pairs`."""
-        return self._scoring.trained_pairs(images, texts, image_rows, text_rows)
+        """Scores chosen pairs with gradient, for training."""
+        return trained_scores.chosen_scores(self._scoring, images, texts, image_rows, text_rows)
 
     def score_all(self, images: Encoding, texts: Encoding, image_block_size: int = 2) -> tf.Tensor:
-        """Scores all images against all captions, in blocks of images.
-
-        Args:
-            images: output of `image_encoder` for n images.
-            texts: output of `text_encoder` for m captions.
-            image_block_size: images of a block; memory is proportional to it.
-
-        Returns:
-            Float32 `[n, m]`.
-        """
+        """Scores all images against all captions: `score_encoded` for use within a graph."""
         images = self._scoring.prepared(images, texts["word_mask"].shape[0])
         return self._scoring.matrix(images, texts, image_block_size)
 
     def score_matrix(self, images: Encoding, texts: Encoding, on: str = "score") -> tf.Tensor:
-        """Scores all pairs with gradient, see `BlockScoring.trained_matrix`."""
-        return self._scoring.trained_matrix(images, texts, on)
+        """Scores all pairs with gradient, see `ScoredBatch.all_scores`."""
+        return trained_scores.all_scores(self._scoring, images, texts, on)
 
     def encode_image(
         self,
@@ -188,7 +178,7 @@ class HSLM(RetrievalTrainer):
 
         Returns:
             Dict of `"regions"` `[n, regions, joint_dim]`, `"region_mask"`, `"image_global"`
-            `[n, joint_dim]` where the image has a global vector of its own, and `"region_products"`
+            `[n, joint_dim]` where it pools the image's regions, and `"region_products"`
             where the matcher takes them. These can be left out: they are computed again.
 
         Raises:
@@ -226,7 +216,7 @@ class HSLM(RetrievalTrainer):
     def score_encoded(
         self, images: Encoding, texts: Encoding, image_block_size: int = 8
     ) -> tf.Tensor:
-        """Scores encoded images against encoded captions: `score_all` as a compiled graph.
+        """Scores encoded images against encoded captions.
 
         Args:
             images: what `encode_image` returned for n images.
@@ -243,13 +233,15 @@ class HSLM(RetrievalTrainer):
             >>> images, texts = model.encode_image(region_features), model.encode_text(captions)
             >>> print(model.score_encoded(images, texts).shape)
         """
-        for name, given, key in (("images", images, "regions"), ("texts", texts, "words")):
-            if key not in given:
+        for name, encoding, key in (("images", images, "regions"), ("texts", texts, "words")):
+            if key not in encoding:
                 raise ValueError(
                     f"`{name}` must be encoded: no {key!r} in it. "
-                    f"Received: {name} with {', '.join(sorted(given))}"
+                    f"Received: {name} with {', '.join(sorted(encoding))}"
                 )
-        return self._scoring.compiled_matrix(images, texts, image_block_size)
+        images = self._scoring.prepared(images, len(texts["word_mask"]))
+        graph = self._prepared_matrix if "region_products" in images else self._matrix
+        return graph(dict(images), dict(texts), tf.constant(image_block_size))
 
     def score_lists(
         self,
@@ -259,20 +251,9 @@ class HSLM(RetrievalTrainer):
         list_captions: np.ndarray,
         splits: np.ndarray,
     ) -> tf.Tensor:
-        """Scores lists of an image and some captions each, see `BlockScoring.lists`.
-
-        Args:
-            images: what `encode_image` returned for n images.
-            captions: the fields of `PackedCaptions`.
-            list_images: int32 `[lists]`, the image of each list.
-            list_captions: int32 `[pairs]`, the captions of all lists one after another.
-            splits: int32 `[lists + 1]`, where the captions of each list start.
-
-        Returns:
-            Float32 `[pairs]`.
-        """
+        """Scores list i: image `list_images[i]`, captions from `splits[i]` to `splits[i + 1]`."""
         lists = (tf.constant(x, tf.int32) for x in (list_images, list_captions, splits))
-        return self._scoring.compiled_lists(images, captions, *lists)
+        return self._lists(dict(self._scoring.prepared(images)), dict(captions), *lists)
 
     def score(
         self,
@@ -299,16 +280,13 @@ class HSLM(RetrievalTrainer):
         Example:
             >>> print(model.score(region_features, ["a dog runs"]))
         """
-        expected = self.image_encoder.input["region_features"]
-        inputs = check_images(region_features, region_mask, expected)
         captions = check_captions(captions)
         if not matrix and len(captions) != len(region_features):
             raise ValueError(
                 "Aligned scoring needs one caption an image (or `matrix=True`). Received: "
                 f"len(region_features)={len(region_features)}, len(captions)={len(captions)}"
             )
-        images = self._encode_images(inputs)
-        texts = self.encode_tokens(self._token_ids(captions))
+        images, texts = self.encode_image(region_features, region_mask), self.encode_text(captions)
         return self.score_encoded(images, texts) if matrix else self.score_pairs(images, texts)
 
     def get_config(self) -> dict:

@@ -1,11 +1,11 @@
-"""Hubs: images and captions that are near to everything, and how much to take off their scores.
+"""Hubs: images and captions that are near to everything, and the correction of their scores.
 
 Among a thousand images a few are among the first answers to very many captions. How near an item is
 to queries of the training split says so before anybody asks. As in CSLS and QB-Norm, half of its
-mean score with its nearest training queries is taken off its scores.
+mean score with its nearest training queries is subtracted from its scores.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +26,7 @@ def draw_bank(
     num_captions: int = NUM_CAPTIONS,
     seed: int = 0,
 ) -> RetrievalDataset:
-    """Draws the queries of a bank."""
+    """Draws images and captions of the training split, apart: the captions have other images."""
     random = np.random.default_rng(seed)
     images = np.sort(random.permutation(train.num_images)[:num_images])
     captions = np.sort(random.permutation(train.num_captions)[:num_captions])
@@ -41,7 +41,7 @@ def draw_bank(
 
 
 class HubCorrection:
-    """What to take off the scores of images and captions that are near to everything."""
+    """The correction of the scores of images and captions that are near to everything."""
 
     def __init__(
         self,
@@ -68,20 +68,21 @@ class HubCorrection:
         images = np.empty(dataset.num_images, np.float32)
         captions = np.empty(dataset.num_captions, np.float32)
         for rows, encoded in encoded_blocks(self._model, dataset):
-            images[rows] = self._taken_off(self._score(encoded, texts) for texts in self._texts)
+            images[rows] = self._correction(
+                self._model.score_encoded(encoded, texts) for texts in self._texts
+            )
             if progress is not None:
                 progress(len(rows))
         tokens = self._model.tokenizer.tokenize_all(dataset.captions)
         for rows, texts in encoded_captions(self._model, tokens):
-            captions[rows] = self._taken_off([tf.transpose(self._score(self._images, texts))])
+            captions[rows] = self._correction(
+                [tf.transpose(self._model.score_encoded(self._images, texts))]
+            )
             if progress is not None:
                 progress(len(rows))
         return images, captions
 
-    def _score(self, images: Mapping[str, tf.Tensor], texts: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        return self._model.score_encoded(images, texts)
-
-    def _taken_off(self, blocks: Iterable[tf.Tensor]) -> np.ndarray:
+    def _correction(self, blocks: Iterable[tf.Tensor]) -> np.ndarray:
         """Mean of the highest scores of each item, from blocks `[items, queries]`, weighted."""
         highest = None
         for scores in blocks:

@@ -1,4 +1,4 @@
-"""Checks of what users give to a model, before anything is computed."""
+"""Checks a user's images and captions before anything is computed."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ def check_images(
             f"Received: region_features.dtype={features.dtype.name}"
         )
     if features.shape.rank != 3 or features.shape[-1] != expected.shape[-1]:
-        one = " Of one image, give `region_features[None]`." if features.shape.rank == 2 else ""
+        one = " For one image, pass `region_features[None]`." if features.shape.rank == 2 else ""
         raise ValueError(
             f"`region_features` must be [images, regions, {expected.shape[-1]}].{one} "
             f"Received: region_features.shape={tuple(features.shape)}"

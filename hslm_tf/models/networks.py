@@ -100,6 +100,8 @@ def build_text_encoder(
 
 def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
     """Builds the matcher: local features of both modalities to scores (HSLM Sec. 3.4, 3.5)."""
+    # A block is some images, `[blocks, images, regions, width]`, and the packed words of some
+    # captions, `[blocks, words, width]`; its scores are `[blocks, images, captions]`.
     # The inputs have the dtype of the encoders' outputs, so that nothing is cast.
     width, narrow = config.joint_dim, dtype.compute_dtype
     start = "random" if config.as_printed else "distance"
@@ -151,7 +153,7 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
         name="similarity_fusion",
     )
     matcher = keras.Model(inputs, {"scores": fusion(similarities)}, name="matcher")
-    # Masks are inputs of their own; without this, Keras warns about masks attached to tensors.
+    # Masks are separate inputs; without this, Keras warns about masks attached to tensors.
     matcher.supports_masking = True
     return matcher
 
@@ -179,7 +181,7 @@ def _mgcn(config: ModelConfig, dtype: keras.DTypePolicy, name: str) -> MGCN | No
     return MGCN(
         config.mgcn_layers,
         affinity="dot" if config.as_printed else "mean",
-        normalization=None if config.as_printed else "l2",
+        normalize=not config.as_printed,
         dtype=dtype,
         name=name,
     )

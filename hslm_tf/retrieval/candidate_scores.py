@@ -7,9 +7,13 @@ import tensorflow as tf
 
 from hslm_tf.data.blocks import row_blocks
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.models.encoding import IMAGE_BLOCK_SIZE, encode_images
+from hslm_tf.models.encoding import (
+    IMAGE_BLOCK_SIZE,
+    PackedCaptions,
+    encode_images,
+    pack_captions,
+)
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.models.packed_captions import PackedCaptions, pack_captions
 from hslm_tf.retrieval.indexes import open_index
 from hslm_tf.retrieval.projection_heads import ProjectionHeads
 

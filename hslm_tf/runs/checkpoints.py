@@ -19,7 +19,7 @@ from hslm_tf.runs.epoch_log import write_epoch_log
 from hslm_tf.runs.interruption import Interruption
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.training_state import TrainingState
-from hslm_tf.training.averaging import averaged_weights
+from hslm_tf.training.callbacks import averaged_weights
 
 logger = logging.getLogger("hslm_tf")
 

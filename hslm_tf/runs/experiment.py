@@ -36,16 +36,16 @@ from hslm_tf.runs.validation import DevRecall
 from hslm_tf.text.split_captions import cached_split
 from hslm_tf.text.tokenizer import TokenizedCaptions
 from hslm_tf.text.vocabulary import Vocabulary
-from hslm_tf.training.averaging import TrainedWeights
 from hslm_tf.training.callbacks import (
     CollapseWarning,
     FirstStep,
     LearningRateLog,
     SeedOfEpoch,
+    StopOnDivergence,
     Throughput,
+    TrainedWeights,
     Validation,
 )
-from hslm_tf.training.divergence import StopOnDivergence
 
 logger = logging.getLogger("hslm_tf")
 

@@ -14,7 +14,7 @@ from hslm_tf.config import RunConfig
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.evaluation.exact_recall import Watch, evaluate_models
 from hslm_tf.evaluation.ranks import RecallReport
-from hslm_tf.evaluation.watched_scores import WatchedScores
+from hslm_tf.evaluation.streaming_ranks import WatchedScores
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.runs.run_directory import RunDirectory
 

@@ -1,6 +1,5 @@
 """Streaming evaluation against ranks of the whole matrix, on scores from a table."""
 
-import functools
 import logging
 from types import SimpleNamespace
 
@@ -9,12 +8,12 @@ import pytest
 import tensorflow as tf
 
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.evaluation import evaluation_state, exact_recall, protocols, scoring
+from hslm_tf.evaluation import evaluation_state, protocols, scoring
 from hslm_tf.evaluation.evaluation_state import EvaluationState
 from hslm_tf.evaluation.exact_recall import evaluate_models, evaluate_to_file
 from hslm_tf.evaluation.protocols import evaluate_scores
 from hslm_tf.evaluation.scoring import caption_order, score_matrix
-from hslm_tf.models.encoding import encode_images
+from hslm_tf.models import encoding
 from hslm_tf.text.tokenizer import TokenizedCaptions
 
 IMAGES = 60
@@ -68,10 +67,7 @@ def make(seed=0, levels=None):
 def small(monkeypatch):
     """COCO 1K is five folds of 12 images; blocks have 16 captions; every block is noted."""
     monkeypatch.setitem(protocols._IMAGES, "coco-1k", IMAGES)
-    blocks = functools.partial(
-        scoring.score_blocks, image_block_size=8, caption_block_size=CAPTIONS_OF_A_BLOCK
-    )
-    monkeypatch.setattr(exact_recall, "score_blocks", blocks)
+    monkeypatch.setattr(scoring, "CAPTION_BLOCK_SIZE", CAPTIONS_OF_A_BLOCK)
 
 
 def state_in(folder, identity=None):
@@ -107,7 +103,7 @@ def test_report_is_that_of_the_matrix(protocol, levels):
     assert model.images_encoded == IMAGES
 
 
-def test_every_block_is_shown_to_whoever_watches():
+def test_every_block_is_shown():
     dataset, table = make()
     seen = np.full_like(table, np.nan)
 
@@ -142,7 +138,7 @@ def test_a_killed_evaluation_goes_on(protocol, blocks, tmp_path, caplog):
     assert state.path.exists() == (blocks > 0)
     assert len(first.blocks) >= blocks
 
-    # What was scored is not scored again: it would be wrong now.
+    # Scored captions are not scored again: their scores would be wrong now.
     wrong, done = table.copy(), []
     for numbers in first.blocks[:blocks]:
         wrong[:, numbers] = 99
@@ -189,7 +185,7 @@ def test_matrix_goes_to_a_file_and_goes_on(blocks, tmp_path):
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_state_without_its_draft_is_no_use(tmp_path):
+def test_a_state_without_its_draft_is_ignored(tmp_path):
     dataset, table = make()
     file, state = tmp_path / "scores", state_in(tmp_path)
     with pytest.raises(Killed):
@@ -258,9 +254,10 @@ def test_mistakes_are_found_before_scoring(tmp_path):
         evaluate_to_file([None], alone, tmp_path / "scores")
 
 
-def test_images_are_encoded_in_batches_into_one_tensor():
+def test_images_are_encoded_in_batches_into_one_tensor(monkeypatch):
     dataset, table = make()
     for size in (1, 7, IMAGES, 100):
-        encoded = encode_images(TableModel(table), dataset, size)
+        monkeypatch.setattr(encoding, "IMAGE_BLOCK_SIZE", size)
+        encoded = encoding.encode_images(TableModel(table), dataset)
         np.testing.assert_array_equal(encoded["regions"], dataset.region_features)
         assert encoded["region_mask"].dtype == tf.bool and np.all(encoded["region_mask"])

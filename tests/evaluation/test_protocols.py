@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hslm_tf.evaluation import evaluate_scores, fold_report
+from hslm_tf.evaluation import evaluate_scores, protocols
 
 
 def scores_with_a_rival_1000_images_away() -> np.ndarray:
@@ -24,19 +24,15 @@ def test_5k_ranks_among_all_and_coco_1k_within_folds():
     assert folds.i2t.mean_rank == folds.t2i.mean_rank == 1.0
 
 
-def test_folds_average_over_unequal_numbers_of_captions():
-    scores = np.array(
-        [
-            [0.9, 0.1, 0.2, 7.0],
-            [0.3, 0.4, 0.8, 7.0],
-            [7.0, 7.0, 7.0, 0.5],
-        ]
-    )
+def test_folds_average_over_unequal_numbers_of_captions(monkeypatch):
+    monkeypatch.setitem(protocols._IMAGES, "coco-1k", 3)
+    monkeypatch.setattr(protocols, "_COCO_1K_FOLDS", 3)
+    scores = np.array([[0.9, 0.1, 0.2, 7.0], [0.3, 0.4, 0.8, 7.0], [7.0, 7.0, 7.0, 0.5]])
     # Fold 1: image 0 ranks 0, caption 0 ranks 0. Folds 2 and 3 likewise: rivals lie elsewhere.
     caption_to_image = np.array([0, 1, 1, 2])
-    assert fold_report(scores, caption_to_image, 3).i2t.r1 == 100.0
+    assert evaluate_scores(scores, caption_to_image, "coco-1k").i2t.r1 == 100.0
     # As one fold: images rank 1, 1 and 3, captions 1, 1, 1 and 2.
-    whole = fold_report(scores, caption_to_image, 1)
+    whole = evaluate_scores(scores, caption_to_image)
     assert (whole.i2t.r1, whole.i2t.mean_rank) == (0.0, pytest.approx(8 / 3))
     assert (whole.t2i.r1, whole.t2i.mean_rank) == (0.0, 2.25)
 
@@ -57,12 +53,7 @@ def test_unknown_protocol_is_an_error():
         evaluate_scores(np.eye(3), np.arange(3), "2k")
 
 
-@pytest.mark.parametrize("num_folds", [0, 2])
-def test_unequal_folds_are_an_error(num_folds):
-    with pytest.raises(ValueError, match=f"Received: num_folds={num_folds}"):
-        fold_report(np.eye(3), np.arange(3), num_folds)
-
-
-def test_a_caption_without_an_image_is_an_error_in_folds_too():
+def test_a_caption_without_an_image_is_an_error_in_folds_too(monkeypatch):
+    monkeypatch.setitem(protocols._IMAGES, "coco-1k", 5)
     with pytest.raises(ValueError, match="Received: 0 to 9"):
-        fold_report(np.eye(4), np.array([0, 1, 2, 9]), 2)
+        evaluate_scores(np.eye(5), np.array([0, 1, 2, 3, 9]), "coco-1k")

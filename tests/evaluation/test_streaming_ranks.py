@@ -3,7 +3,7 @@ import pytest
 
 from hslm_tf.evaluation import streaming_ranks
 from hslm_tf.evaluation.ranks import ranks
-from hslm_tf.evaluation.streaming_ranks import StreamingRanks
+from hslm_tf.evaluation.streaming_ranks import StreamingRanks, WatchedScores
 
 
 @pytest.fixture(autouse=True, params=["always compact", "compact at the end"])
@@ -62,11 +62,6 @@ def test_every_images_best_caption_comes_last():
     scores[own, np.arange(150)] = np.repeat(np.arange(5), 30) - 2
     assert_streams_exactly(scores, own, np.arange(150), 10)
     assert_streams_exactly(scores, own, np.arange(150)[::-1], 10)
-
-
-def test_one_caption_per_image():
-    scores = np.random.default_rng(0).normal(size=(50, 50))
-    assert_streams_exactly(scores, np.arange(50), np.arange(50), 8)
 
 
 def test_constant_scores_are_kept_as_counts():
@@ -139,3 +134,41 @@ def test_mistakes_are_one_clear_error():
         streaming.add(np.zeros((2, 1)), np.array([1]))
     with pytest.raises(ValueError, match="no scores of 2 captions, the first is caption 0"):
         streaming.ranks()
+
+
+def scores_and_images(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores that are not alike, `[9, captions]`, and the image of each caption."""
+    random = np.random.default_rng(seed)
+    own = random.permutation(np.repeat(np.arange(9), random.integers(1, 5, 9)))
+    return random.normal(size=(9, len(own))).astype("float32"), own
+
+
+@pytest.mark.parametrize("seed, block", [(0, 1), (1, 4), (2, 100)])
+def test_blocks_in_any_order_give_what_the_matrix_holds(seed, block):
+    scores, own = scores_and_images(seed)
+    watched = WatchedScores(own, 9)
+    order = np.random.default_rng(seed).permutation(len(own))
+    for first in range(0, len(own), block):
+        captions = order[first : first + block]
+        given = scores[:, captions]
+        given.flags.writeable = False
+        watched.add(given, captions)
+
+    right = own == np.arange(9)[:, None]
+    negatives = np.where(right, -np.inf, scores)
+    best = np.where(right, scores, -np.inf).max(axis=1)
+    np.testing.assert_array_equal(watched.positives, scores[own, np.arange(len(own))])
+    expected = {
+        "positive": watched.positives,
+        "hardest_negative_i2t": negatives.max(axis=1),
+        "hardest_negative_t2i": negatives.max(axis=0),
+        "margin_i2t": best - negatives.max(axis=1),
+        "margin_t2i": watched.positives - negatives.max(axis=0),
+    }
+    found = watched.distributions()
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    i2t, t2i = ranks(scores, own)
+    np.testing.assert_array_equal(found["margin_i2t"] > 0, i2t == 0)
+    np.testing.assert_array_equal(found["margin_t2i"] > 0, t2i == 0)

@@ -88,8 +88,3 @@ def test_gradients_under_mixed_precision(policy, tolerance):
     for actual, expected in zip(gradients(built(policy)), gradients(built("float32")), strict=True):
         assert actual.dtype == tf.float32
         assert_close(actual, expected, tolerance)
-
-
-def test_unknown_implementation():
-    with pytest.raises(ValueError, match="Received: implementation=cudnn"):
-        BidirectionalGRU(UNITS, implementation="cudnn")

@@ -111,16 +111,6 @@ def test_image_without_regions_is_attended_by_nothing():
         assert not np.any(attended) and not np.any(weights)
 
 
-def test_unknown_activation():
-    with pytest.raises(ValueError, match=r"`activation`.*Received: activation=tanh$"):
-        CrossAttention("tanh")
-
-
-def test_different_widths():
-    with pytest.raises(ValueError, match=r"same width.*Received: words_shape=.*regions_shape="):
-        CrossAttention()(np.ones((1, 2, 3), "float32"), np.ones((1, 1, 2, 4), "float32"))
-
-
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-10)])
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
 def test_few_words_equal_many(dtype, tolerance, activation):

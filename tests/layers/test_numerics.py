@@ -2,22 +2,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hslm_tf.layers.numerics import (
-    l2_normalize,
-    mask_rows,
-    masked_softmax,
-    num_valid,
-    wide_dtype,
-)
+from hslm_tf.layers.numerics import l2_normalize, mask_rows, masked_softmax, num_valid, wide_dtype
 from tests.layer_test import assert_close
 from tests.oracles.numerics import l2_normalize_rows, softmax
 
 MASK = np.array([[True, True, False, True], [False, True, False, False]])
-
-
-def test_wide_dtype():
-    for dtype, wide in (("float16", "float32"), ("bfloat16", "float32"), ("float64", "float64")):
-        assert wide_dtype(tf.zeros(1, dtype)) == wide
 
 
 @pytest.mark.parametrize(
@@ -29,7 +18,6 @@ def test_l2_normalize(dtype, tolerance):
     normalized = l2_normalize(x)
     assert normalized.dtype == dtype
     assert_close(normalized, l2_normalize_rows(tf.cast(x, "float64").numpy()), tolerance)
-    assert_close(tf.transpose(l2_normalize(tf.transpose(x), axis=0)), normalized, 1e-6)
 
 
 def test_l2_normalize_beyond_the_range_of_float16():
@@ -40,7 +28,9 @@ def test_l2_normalize_beyond_the_range_of_float16():
 def test_gradient_of_l2_normalize():
     rng = np.random.default_rng(0)
     x, upstream = rng.normal(size=(2, 6, 5))
-    x[3] *= 1e-8  # shorter than the bound: no direction, so no gradient
+    # Shorter than the bound: no direction, so no gradient.
+    x[3] *= 1e-8
+    x[4] = 0
     with tf.GradientTape() as tape:
         inputs = tf.constant(x)
         tape.watch(inputs)
@@ -53,18 +43,6 @@ def test_gradient_of_l2_normalize():
         else:
             expected = (np.eye(5) - np.outer(row, row) / length**2) @ up / length
             assert_close(actual, expected, 1e-10)
-
-
-def test_l2_normalize_of_zero_has_no_gradient():
-    x = tf.Variable([[0.0, 0.0], [3.0, 4.0]])
-    with tf.GradientTape() as tape:
-        normalized = l2_normalize(x)
-        loss = tf.reduce_sum(normalized * [[1.0, 2.0], [1.0, 0.0]])
-    np.testing.assert_allclose(normalized, [[0.0, 0.0], [0.6, 0.8]], rtol=1e-6)
-    gradient = tape.gradient(loss, x)
-    np.testing.assert_array_equal(gradient[0], [0.0, 0.0])
-    # d(x / |x|)_0 = (1 - 0.36, -0.48) / 5
-    np.testing.assert_allclose(gradient[1], [0.128, -0.096], rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -87,7 +65,7 @@ def test_masked_softmax_of_nothing_is_zero():
     np.testing.assert_array_equal(tape.gradient(loss, logits), [[0.0, 0.0]])
 
 
-def test_real_count():
+def test_num_valid():
     x = np.zeros((3, 4, 5), "float32")
     mask = np.concatenate([MASK, np.zeros((1, 4), bool)])
     np.testing.assert_array_equal(num_valid(mask, x, "float32"), [[[3]], [[1]], [[1]]])

@@ -40,13 +40,3 @@ def test_equals_oracle(dtype, tolerance):
         expected = similarity_representation(m1, m2, affine(layer.projection))
         assert_close(similarity[place], expected, tolerance)
         assert_close(np.linalg.norm(similarity[place]), 1.0, tolerance)
-
-
-def test_too_few_units():
-    with pytest.raises(ValueError, match=r"`units`.*Received: units=0$"):
-        SimilarityRepresentation(0)
-
-
-def test_different_widths():
-    with pytest.raises(ValueError, match=r"same width.*Received: text_shape=.*image_shape="):
-        SimilarityRepresentation()(np.ones((2, 3), "float32"), np.ones((2, 4), "float32"))

@@ -23,8 +23,6 @@ def test_layer(layer_class, inputs, dtype):
         expected_num_weights=0,
         output_dtype=dtype,
     )
-    with pytest.raises(ValueError, match=r"`rate`.*Received: rate=1$"):
-        layer_class(1)
 
 
 def test_region_dropping():

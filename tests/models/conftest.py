@@ -2,10 +2,7 @@ import pytest
 
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import ABLATION_PARTS
-from tests.models.ablated_models import (
-    ablation,
-    built,
-)
+from tests.models.ablated_models import ablation, built
 
 
 @pytest.fixture(scope="module", params=ABLATION_PARTS)

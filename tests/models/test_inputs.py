@@ -22,7 +22,7 @@ ONE_EMPTY = MASK & (np.arange(3) != 1)[:, None]
         (
             REGIONS[0],
             None,
-            r"one image, give `region_features\[None\]`. Received: region_features.shape=\(4, 5\)",
+            r"one image, pass `region_features\[None\]`. Received: region_features.shape=\(4, 5\)",
         ),
         (REGIONS[..., :4], None, r"regions, 5\]. Received: region_features.shape=\(3, 4, 4\)"),
         (REGIONS, MASK[:, :3], r"\(3, 4\). Received: region_mask.shape=\(3, 3\)"),

@@ -73,8 +73,7 @@ def test_batches_of_the_pipeline_are_predicted():
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [{"jit_compile": True}, {"metrics": ["accuracy"]}, {"loss_weights": [1.0]}],
+    "arguments", [{"jit_compile": True}, {"metrics": ["accuracy"]}, {"loss_weights": [1.0]}]
 )
 def test_nothing_is_ignored_in_silence(arguments, model):
     (name,) = arguments

@@ -9,20 +9,14 @@ import tensorflow as tf
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
 from tests.layer_test import assert_close
-from tests.models.ablated_models import (
-    CAPTIONS,
-    ablation,
-    built,
-    five_images,
-    matrix,
-)
+from tests.models.ablated_models import CAPTIONS, ablation, built, five_images, matrix
 from tests.tiny_model import WORDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_file_round_trip(row, ablated, tmp_path):
-    loss = HardestNegativeTripletLoss(0.3, NegativeCurriculum(5, 7), True, seed=row)
+    loss = HardestNegativeTripletLoss(0.3, NegativeCurriculum(5, 7), seed=row)
     optimizer = keras.optimizers.Adam(2e-3, global_clipnorm=1.5)
     ablated.compile(optimizer, loss)
     optimizer.build(ablated.trainable_variables)

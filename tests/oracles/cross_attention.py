@@ -6,10 +6,7 @@ from tests.oracles.numerics import cosine, sigmoid, softmax
 
 
 def attention_weights(
-    words: np.ndarray,
-    regions: np.ndarray,
-    activation: str = "sigmoid",
-    gamma: float = 10.0,
+    words: np.ndarray, regions: np.ndarray, activation: str = "sigmoid", gamma: float = 10.0
 ) -> np.ndarray:
     """Eq. 16: the weight `a_ji` of region i `[N, d]` for word j `[M, d]`, `[M, N]`."""
     logits = np.zeros((len(words), len(regions)))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.oracles.numerics import Affine, softmax
+from tests.oracles.numerics import Affine
 
 
 class GraphConvWeights(NamedTuple):
@@ -17,7 +17,7 @@ class GraphConvWeights(NamedTuple):
 
 def affinity_matrix(nodes: np.ndarray, weights: GraphConvWeights, affinity: str) -> np.ndarray:
     """Eq. 7: `A_ij = mu(r_i) . nu(r_j)` in one of its scalings, `[N, N]`."""
-    num_nodes, width = nodes.shape
+    num_nodes = len(nodes)
     matrix = np.zeros((num_nodes, num_nodes))
     for i in range(num_nodes):
         for j in range(num_nodes):
@@ -26,9 +26,7 @@ def affinity_matrix(nodes: np.ndarray, weights: GraphConvWeights, affinity: str)
         return matrix
     if affinity == "mean":
         return matrix / num_nodes
-    if affinity == "softmax":
-        return np.stack([softmax(row / np.sqrt(width)) for row in matrix])
-    raise ValueError(f"affinity must be dot, mean or softmax. Received: affinity={affinity}")
+    raise ValueError(f"affinity must be dot or mean. Received: affinity={affinity}")
 
 
 def graph_conv(nodes: np.ndarray, weights: GraphConvWeights, affinity: str = "mean") -> np.ndarray:

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tests.oracles.numerics import sigmoid
+
 
 class GRUWeights(NamedTuple):
     """Weights of one direction, gates in the order z, r, c; `bias` is `[2, 3 units]`."""
@@ -11,10 +13,6 @@ class GRUWeights(NamedTuple):
     kernel: np.ndarray
     recurrent_kernel: np.ndarray
     bias: np.ndarray
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
 
 
 def gru(words: np.ndarray, weights: GRUWeights) -> np.ndarray:

@@ -36,13 +36,5 @@ def l2_normalize_rows(matrix: np.ndarray) -> np.ndarray:
     return np.stack([l2_normalize(row) for row in matrix])
 
 
-def layer_normalize(
-    vector: np.ndarray, gamma: np.ndarray, beta: np.ndarray, epsilon: float
-) -> np.ndarray:
-    """Layer normalization of one vector (Ba et al. 2016)."""
-    centered = np.float64(vector) - np.mean(vector)
-    return np.float64(gamma) * centered / np.sqrt(np.mean(centered**2) + epsilon) + beta
-
-
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return l2_normalize(a) @ l2_normalize(b)

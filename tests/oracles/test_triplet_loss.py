@@ -21,20 +21,6 @@ def test_captions_of_the_same_image():
     np.testing.assert_array_equal(images, [2, 2, 0])
     # Images: 0.6, 0, 0; captions: 0, 0.2, 0.3.
     np.testing.assert_allclose(loss, (0.6 + 0.2 + 0.3) / 3)
-    older = triplet_loss(SCORES, index, margin=0.2, exclude_same_image=False)
-    assert older.loss == triplet_loss(SCORES, np.arange(3), margin=0.2).loss
-
-
-def test_query_without_negative_counts_in_the_mean():
-    loss, captions, images, gradient = triplet_loss(SCORES[:2, :2], np.array([1, 1]))
-    assert loss == 0 and not np.any(gradient)
-    np.testing.assert_array_equal([captions, images], -1)
-    only = np.array([[False, True], [False, False]])
-    loss, captions, _, _ = triplet_loss(
-        SCORES[:2, :2], np.arange(2), 0.2, True, only, only.T & False
-    )
-    np.testing.assert_array_equal(captions, [1, -1])
-    np.testing.assert_allclose(loss, 0.1 / 2)
 
 
 def test_ties_go_to_the_first_and_equal_scores_cost_twice_the_margin():

@@ -14,14 +14,13 @@ class TripletLoss(NamedTuple):
     score_gradient: np.ndarray
 
 
-def admissible_negatives(image_index: np.ndarray, exclude_same_image: bool = True) -> np.ndarray:
+def admissible_negatives(image_index: np.ndarray) -> np.ndarray:
     """Whether image i and caption j may be each other's negatives, `[B, B]`."""
     size = len(image_index)
     admissible = np.zeros((size, size), dtype=bool)
     for i in range(size):
         for j in range(size):
-            same_image = image_index[i] == image_index[j]
-            admissible[i, j] = not same_image if exclude_same_image else i != j
+            admissible[i, j] = image_index[i] != image_index[j]
     return admissible
 
 
@@ -38,7 +37,6 @@ def triplet_loss(
     scores: np.ndarray,
     image_index: np.ndarray,
     margin: float = 0.2,
-    exclude_same_image: bool = True,
     caption_candidates: np.ndarray | None = None,
     image_candidates: np.ndarray | None = None,
 ) -> TripletLoss:
@@ -48,13 +46,12 @@ def triplet_loss(
         scores: `[B, B]`, image i with caption j; the pairs that belong together on the diagonal.
         image_index: `[B]`, equal values for captions of the same image.
         margin: beta of Eq. 23.
-        exclude_same_image: whether other captions of the same image are no negatives either.
         caption_candidates: `[B, B]`, images x captions, which captions an image may choose from.
         image_candidates: `[B, B]`, captions x images, which images a caption may choose from.
     """
     scores = np.float64(scores)
     size = len(scores)
-    admissible = admissible_negatives(image_index, exclude_same_image)
+    admissible = admissible_negatives(image_index)
     captions = admissible if caption_candidates is None else admissible & caption_candidates
     images = admissible.T if image_candidates is None else admissible.T & image_candidates
     hardest_captions = np.array([hardest(scores[k, :], captions[k, :]) for k in range(size)])

@@ -6,7 +6,7 @@ from hslm_tf.models.hslm import HSLM
 from hslm_tf.report.explanation import attention_is_trained, explainer_of, untrained_note
 from hslm_tf.report.retrieval_examples import retrieval_examples_section
 from hslm_tf.training import ContrastiveLoss
-from hslm_tf.training.averaging import averaged_weights
+from hslm_tf.training.callbacks import averaged_weights
 from tests.report.test_retrieval_examples import DATASET, SCORES
 from tests.tiny_model import SIZES, WORDS, random_batch
 

@@ -7,8 +7,8 @@ from hslm_tf.config import ModelConfig
 from hslm_tf.evaluation.exact_recall import evaluate, evaluate_models
 from hslm_tf.evaluation.protocols import evaluate_scores
 from hslm_tf.evaluation.scoring import score_matrix
+from hslm_tf.models.encoding import pack_captions
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.models.packed_captions import pack_captions
 from hslm_tf.retrieval import candidate_scores
 from hslm_tf.retrieval.candidate_scores import CandidateScores, candidate_pairs
 from hslm_tf.retrieval.projection_heads import new_heads

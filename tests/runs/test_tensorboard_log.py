@@ -7,7 +7,7 @@ import pytest
 
 from hslm_tf import train
 from hslm_tf.evaluation.exact_recall import evaluate
-from hslm_tf.evaluation.watched_scores import WatchedScores
+from hslm_tf.evaluation.streaming_ranks import WatchedScores
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import PRESETS
 from hslm_tf.runs import tensorboard_log

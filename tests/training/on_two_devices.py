@@ -34,7 +34,7 @@ LOSSES = {
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is trained, and on how many pairs."""
+    """A loss, its optimizer and the number of pairs."""
 
     loss: str
     dtype: str = "float32"

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hslm_tf.training.averaging import averaged_weights
-from hslm_tf.training.callbacks import Validation
+from hslm_tf.training.callbacks import Validation, averaged_weights
 from tests.training.test_trainer import ScalarProduct, compiled, random_data, weights_of
 
 MOMENTUM = 0.75

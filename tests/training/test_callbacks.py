@@ -12,18 +12,13 @@ from hslm_tf.training import HardestNegativeTripletLoss
 from hslm_tf.training.callbacks import (
     CollapseWarning,
     SeedOfEpoch,
+    StopOnDivergence,
     Throughput,
     Validation,
 )
-from hslm_tf.training.divergence import StopOnDivergence
 from tests.tiny_model import SIZES, WORDS, random_batch
 
-COLLAPSED = {
-    "loss": 0.4003,
-    "active_hinges": 1.0,
-    "positive_score": 0.5,
-    "negative_score": 0.5003,
-}
+COLLAPSED = {"loss": 0.4003, "active_hinges": 1.0, "positive_score": 0.5, "negative_score": 0.5003}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +31,7 @@ COLLAPSED = {
         {"negative_score": 0.49},
     ],
 )
-def test_one_healthy_number_is_no_collapse(changed, caplog):
+def test_with_one_healthy_number_there_is_no_warning(changed, caplog):
     callback = CollapseWarning(margin=0.2)
     callback.on_epoch_end(0, {**COLLAPSED, **changed})
     assert not caplog.records

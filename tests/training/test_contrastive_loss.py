@@ -8,43 +8,65 @@ import pytest
 import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
-from hslm_tf.models import block_scoring
+from hslm_tf.models import trained_scores
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.training import ContrastiveLoss
-from hslm_tf.training.hardest_negatives import admissible_negatives
+from hslm_tf.training.retrieval_loss import admissible_negatives
 from tests.layer_test import assert_close
 from tests.oracles.contrastive_loss import contrastive_loss
 from tests.oracles.cross_attention import cross_attention
 from tests.tiny_model import SIZES, WORDS, losses_at, random_batch, randomize_model
+from tests.training.helpers import (
+    WITHOUT_GRADIENT,
+    assert_equal_gradients,
+    dense,
+    encoded,
+    loss_and_gradients,
+)
 
 # Repeated images; pairs 4 and 9 of different images have the same caption.
 IMAGE_INDEX = np.array([0, 1, 2, 3, 4, 0, 5, 6, 2, 7, 8, 9, 10], "int32")
+LIGHT = {"word_dropout": 0.0, "mgcn": False, "self_attention": False}
 ROWS = {
     "local and global": {},
     "attended global": {"image_global": "attended"},
     "global alone": {"cross_attention": False, "local_alignment": False},
     "local alone": {"global_alignment": False},
 }
-# The loss does not see what is added to all scores.
-WITHOUT_GRADIENT = "similarity_fusion/score/bias"
+PARTS = ModelConfig(**SIZES, **LIGHT, image_global="regions", attention="leaky_softmax")
 
 
-def data() -> dict[str, tf.Tensor]:
+def data(dtype: str = "float32") -> dict[str, tf.Tensor]:
     batch = random_batch(IMAGE_INDEX)
     rows = np.arange(len(IMAGE_INDEX))
     rows[9] = 4
-    return {**batch, "token_ids": tf.gather(batch["token_ids"], rows)}
+    features = tf.cast(batch["region_features"], dtype)
+    token_ids = tf.gather(batch["token_ids"], rows)
+    return {**batch, "region_features": features, "token_ids": token_ids}
+
+
+def random_model(config: ModelConfig, dtype: str = "float64") -> HSLM:
+    model = HSLM(config, WORDS, dtype=dtype)
+    randomize_model(model)
+    return model
+
+
+def set_blocks(monkeypatch, images: int, rows: int, width: int = SIZES["joint_dim"]) -> None:
+    """Sets the images of a block, each against `rows` words (or captions) of a width."""
+    monkeypatch.setattr(trained_scores, "BLOCK_NUMBERS", images * rows * width)
+
+
+def num_words(batch: dict) -> int:
+    return int(tf.math.count_nonzero(batch["token_ids"]))
 
 
 def test_equals_the_oracle():
-    batch = data()
-    scores = np.random.default_rng(1).normal(size=(13, 13))
-    loss = ContrastiveLoss(3.0)
+    batch, scores = data(), np.random.default_rng(1).normal(size=(13, 13))
     matrix = tf.constant(scores)
     with tf.GradientTape() as tape:
         tape.watch(matrix)
-        admissible = admissible_negatives(batch["image_index"], token_ids=batch["token_ids"])
-        losses = loss.of_matrix(matrix, admissible)
+        admissible = admissible_negatives(batch["image_index"], batch["token_ids"])
+        losses = ContrastiveLoss(3.0).of_matrix(matrix, admissible)
     expected = contrastive_loss(scores, IMAGE_INDEX, batch["token_ids"].numpy(), 3.0)
     assert_close(losses.loss, expected.loss, 1e-10)
     assert_close(tape.gradient(losses.loss, matrix), expected.score_gradient, 1e-10)
@@ -53,8 +75,7 @@ def test_equals_the_oracle():
 
 
 def test_equal_scores_cost_the_logarithm_of_the_batch():
-    loss = ContrastiveLoss()
-    losses = loss.of_matrix(tf.zeros([8, 8]), ~tf.eye(8, dtype=tf.bool))
+    losses = ContrastiveLoss().of_matrix(tf.zeros([8, 8]), ~tf.eye(8, dtype=tf.bool))
     assert_close(losses.loss, np.log(8), 1e-6)
     assert losses.active_hinges == 0
 
@@ -67,48 +88,24 @@ def test_without_negatives_there_is_no_loss():
 @pytest.mark.parametrize("precision", [("float32", 1e-5), ("float64", 1e-10)], ids=lambda p: p[0])
 @pytest.mark.parametrize("row", ROWS)
 def test_gradient_of_a_step_equals_that_of_the_whole_matrix(row, precision, monkeypatch):
-    """Every variable's, with one block of all images and with blocks that do not divide them."""
+    """With one block of all images and with blocks that do not divide them."""
     dtype, tolerance = precision
-    config = ModelConfig(**SIZES, word_dropout=0.0, mgcn=False, self_attention=False, **ROWS[row])
-    model = HSLM(config, WORDS, dtype=dtype)
-    randomize_model(model)
-    batch = data()
-    batch["region_features"] = tf.cast(batch["region_features"], dtype)
+    model = random_model(ModelConfig(**SIZES, **LIGHT, **ROWS[row]), dtype)
+    batch = data(dtype)
     with tf.GradientTape() as tape:
-        scores = model.score_all(
-            model.image_encoder({key: batch[key] for key in ("region_features", "region_mask")}),
-            model.text_encoder({"token_ids": batch["token_ids"]}),
-        )
+        scores = model.score_all(*encoded(model, batch))
     oracle = contrastive_loss(scores, IMAGE_INDEX, batch["token_ids"].numpy(), 10.0)
     slopes = tf.constant(oracle.score_gradient, dtype)
-    expected = tape.gradient(scores, model.trainable_variables, slopes)
-    largest = max(np.max(np.abs(tf.convert_to_tensor(gradient))) for gradient in expected)
-
-    words = int(tf.math.count_nonzero(batch["token_ids"])) if "global alone" != row else 13
-    for images_of_a_block in (len(IMAGE_INDEX), 5):
-        monkeypatch.setattr(
-            block_scoring, "BLOCK_NUMBERS", images_of_a_block * words * SIZES["joint_dim"]
-        )
+    expected = dense(tape.gradient(scores, model.trainable_variables, slopes))
+    for images in (len(IMAGE_INDEX), 5):
+        set_blocks(monkeypatch, images, 13 if row == "global alone" else num_words(batch))
         model.compile(keras.optimizers.SGD(1.0), ContrastiveLoss())
-
-        def gradients(batch):
-            with tf.GradientTape() as tape:
-                losses = losses_at(model, batch, 0)
-            return losses.loss, tape.gradient(losses.loss, model.trainable_variables)
-
+        step = lambda: loss_and_gradients(model, batch)  # noqa: E731
         # Blocks are loops: once in a graph, as in training.
-        in_graph = row == "local and global" and images_of_a_block == 5
-        loss, actual = (tf.function(gradients) if in_graph else gradients)(batch)
-        assert_close(loss, oracle.loss, tolerance)
-        for variable, a, b in zip(model.trainable_variables, actual, expected, strict=True):
-            a, b = np.asarray(tf.convert_to_tensor(a)), np.asarray(tf.convert_to_tensor(b))
-            if variable.path == WITHOUT_GRADIENT:
-                assert np.max(np.abs(a)) <= tolerance * largest
-                continue
-            assert np.max(np.abs(b)) > 1e-7 * largest, variable.path
-            # What is far smaller than the largest gradient carries that one's rounding.
-            size = max(np.max(np.abs(b)), 1e-2 * largest)
-            assert np.max(np.abs(a - b)) <= tolerance * size, variable.path
+        in_graph = row == "local and global" and images == 5
+        losses, actual = (tf.function(step) if in_graph else step)()
+        assert_close(losses.loss, oracle.loss, tolerance)
+        assert_equal_gradients(model, actual, expected, tolerance)
 
 
 @pytest.mark.parametrize(
@@ -122,8 +119,7 @@ def test_mixed_precision_steps_learn(policy, row):
     batch = data()
 
     def loss_of(function) -> float:
-        for metric in model.metrics:
-            metric.reset_state()
+        model.reset_metrics()
         return float(function(batch)["loss"])
 
     before = loss_of(measure)
@@ -131,116 +127,61 @@ def test_mixed_precision_steps_learn(policy, row):
     assert loss_of(measure) < 0.7 * before
 
 
-def test_config():
-    loss = ContrastiveLoss(7.0, same_image_negatives=True, same_text_negatives=True)
-    revived = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
-    assert type(revived) is ContrastiveLoss
-    assert revived.get_config() == loss.get_config()
-    assert (revived.scale, revived.same_image_negatives, revived.same_text_negatives) == (7, 1, 1)
-
-
-@pytest.mark.parametrize("scale", [0.0, -1.0])
-def test_scale_must_be_positive(scale):
-    with pytest.raises(ValueError, match=f"`scale`.*Received: scale={scale}$"):
-        ContrastiveLoss(scale)
-
-
 @pytest.mark.parametrize("images_of_a_block", [13, 5])
 def test_on_global_vectors_it_is_the_loss_of_row_1(images_of_a_block, monkeypatch):
     """A model of global vectors alone, with the same weights, has the same loss and gradient."""
     config = ModelConfig(**SIZES, word_dropout=0.0, image_global="regions", balance_fusion=True)
-    model = HSLM(config, WORDS, dtype="float64")
-    randomize_model(model)
-    row_1 = HSLM(
-        dataclasses.replace(config, cross_attention=False, local_alignment=False),
-        WORDS,
-        dtype="float64",
-    )
+    model = random_model(config)
+    config = dataclasses.replace(config, cross_attention=False, local_alignment=False)
+    row_1 = HSLM(config, WORDS, dtype="float64")
     by_path = {variable.path: variable for variable in model.trainable_variables}
     for variable in row_1.trainable_variables:
         variable.assign(by_path[variable.path])
-    batch = data()
-    batch["region_features"] = tf.cast(batch["region_features"], "float64")
-    blocks = images_of_a_block * len(IMAGE_INDEX) * SIZES["joint_dim"]
-    monkeypatch.setattr(block_scoring, "BLOCK_NUMBERS", blocks)
-    found = {}
+    set_blocks(monkeypatch, images_of_a_block, len(IMAGE_INDEX))
+    results = []
     for part, on in ((model, "global"), (row_1, "score")):
         part.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on=on))
-        with tf.GradientTape() as tape:
-            losses = losses_at(part, batch, 0)
-        gradients = tape.gradient(losses.loss, part.trainable_variables)
+        losses, gradients = loss_and_gradients(part, data("float64"))
         paths = [variable.path for variable in part.trainable_variables]
-        found[on] = losses.loss, dict(zip(paths, gradients, strict=True))
-    assert_close(found["global"][0], found["score"][0], 1e-10)
-    for path, gradient in found["global"][1].items():
-        expected = found["score"][1].get(path)
-        if expected is None or path == WITHOUT_GRADIENT:
-            # What is local, and the gate, which cancels for a single vector.
-            size = 0 if gradient is None else np.max(np.abs(tf.convert_to_tensor(gradient)))
-            assert size < 1e-12, path
+        results.append((losses.loss, dict(zip(paths, gradients, strict=True))))
+    (loss, gradients), (expected_loss, expected) = results
+    assert_close(loss, expected_loss, 1e-10)
+    for path, gradient in gradients.items():
+        if path not in expected or path == WITHOUT_GRADIENT:
+            # Local layers, and the gate, which cancels for a single vector.
+            assert np.max(np.abs(gradient)) < 1e-12, path
         else:
-            assert_close(tf.convert_to_tensor(gradient), tf.convert_to_tensor(expected), 1e-9)
-
-
-def test_a_step_on_global_vectors_moves_nothing_local():
-    model = HSLM(ModelConfig(**SIZES, image_global="regions"), WORDS)
-    model.compile(keras.optimizers.Adam(1e-2), ContrastiveLoss(on="global"))
-    before = {v.path: np.asarray(v).copy() for v in model.trainable_variables}
-    model.train_step(data())
-    moved = {v.path for v in model.trainable_variables if np.any(np.asarray(v) != before[v.path])}
-    still = {path for path in before if path not in moved}
-    assert any("local_similarity" in path for path in still)
-    assert any("cross_attention" in path for path in still)
-    assert any("global_similarity" in path for path in moved)
-    assert any("word_embedding" in path for path in moved)
-
-
-PARTS = ModelConfig(
-    **SIZES, word_dropout=0.0, mgcn=False, self_attention=False, image_global="regions",
-    attention="leaky_softmax",
-)  # fmt: skip
+            assert_close(gradient, expected[path], 1e-9)
 
 
 @pytest.mark.parametrize("images_of_a_block", [13, 5])
 @pytest.mark.parametrize("attention", ["leaky_softmax", "softmax", "hard"])
 def test_on_parts_it_adds_a_loss_on_the_alignment(attention, images_of_a_block, monkeypatch):
-    config = dataclasses.replace(PARTS, attention=attention)
-    model = HSLM(config, WORDS, dtype="float64")
-    randomize_model(model)
-    batch = data()
-    batch["region_features"] = tf.cast(batch["region_features"], "float64")
-    images = model.image_encoder({key: batch[key] for key in ("region_features", "region_mask")})
-    texts = model.text_encoder({"token_ids": batch["token_ids"]})
-    gamma = 0.0
+    model, batch = random_model(dataclasses.replace(PARTS, attention=attention)), data("float64")
+    images, texts = encoded(model, batch)
+    # Words attend one by one.
+    alone, gamma = "hard", 0.0
     if attention != "hard":
-        gamma = float(model.matcher.get_layer("cross_attention").gamma)
+        alone, gamma = "softmax", float(model.matcher.get_layer("cross_attention").gamma)
     cosines = np.empty((13, 13))
-    for i in range(13):
+    for i, j in np.ndindex(13, 13):
         regions = images["regions"][i][images["region_mask"][i]].numpy()
-        for j in range(13):
-            words = texts["words"][j][texts["word_mask"][j]].numpy()
-            # Words attend one by one.
-            alone = "softmax" if attention.endswith("softmax") else attention
-            attended, _ = cross_attention(words, regions, alone, gamma)
-            cosines[i, j] = np.mean(np.sum(words * attended, axis=-1))
+        words = texts["words"][j][texts["word_mask"][j]].numpy()
+        attended, _ = cross_attention(words, regions, alone, gamma)
+        cosines[i, j] = np.mean(np.sum(words * attended, axis=-1))
     expected = contrastive_loss(cosines, IMAGE_INDEX, batch["token_ids"].numpy(), 40.0).loss
 
-    monkeypatch.setattr(
-        block_scoring,
-        "BLOCK_NUMBERS",
-        images_of_a_block * int(tf.math.count_nonzero(batch["token_ids"])) * SIZES["max_regions"],
-    )
+    set_blocks(monkeypatch, images_of_a_block, num_words(batch), SIZES["max_regions"])
     found = {}
     for on in ("global", "parts"):
         model.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on=on))
-        with tf.GradientTape() as tape:
-            losses = losses_at(model, batch, 0)
-        found[on] = losses.loss, tape.gradient(losses.loss, model.trainable_variables)
-    assert_close(found["parts"][0], found["global"][0] + expected, 1e-10)
+        losses, gradients = loss_and_gradients(model, batch)
+        found[on] = losses.loss
+    assert_close(found["parts"], found["global"] + expected, 1e-10)
     moved = {
         variable.path
-        for variable, gradient in zip(model.trainable_variables, found["parts"][1], strict=True)
-        if gradient is not None and np.any(tf.convert_to_tensor(gradient))
+        for variable, gradient in zip(model.trainable_variables, gradients, strict=True)
+        if np.any(gradient)
     }
     assert any("cross_attention" in path for path in moved) == (attention != "hard")
     assert not any("local_similarity" in path for path in moved)
@@ -248,43 +189,52 @@ def test_on_parts_it_adds_a_loss_on_the_alignment(attention, images_of_a_block, 
 
 def test_a_large_batch_is_compared_in_halves(monkeypatch):
     """The loss is that of both halves, with everything that has a gradient."""
-    model = HSLM(PARTS, WORDS, dtype="float64")
-    randomize_model(model)
-    model.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on="parts"))
-    batch = data()
-    batch["region_features"] = tf.cast(batch["region_features"], "float64")
+    model, batch = random_model(PARTS), data("float64")
     loss = ContrastiveLoss(40.0)
 
     def alignment_loss(rows):
         part = {key: x[rows] for key, x in batch.items()}
-        images = model.image_encoder({k: part[k] for k in ("region_features", "region_mask")})
-        texts = model.text_encoder({"token_ids": part["token_ids"]})
-        admissible = admissible_negatives(part["image_index"], token_ids=part["token_ids"])
-        return loss.of_matrix(model.score_matrix(images, texts, "alignment"), admissible).loss
+        admissible = admissible_negatives(part["image_index"], part["token_ids"])
+        scores = model.score_matrix(*encoded(model, part), "alignment")
+        return loss.of_matrix(scores, admissible).loss
 
-    variables = [variable.value for variable in model.trainable_variables]
-    unconnected = tf.UnconnectedGradients.ZERO
-    with tf.GradientTape() as tape:
-        expected = (6 * alignment_loss(slice(6)) + 7 * alignment_loss(slice(6, None))) / 13
-    gradients = tape.gradient(expected, variables, unconnected_gradients=unconnected)
-    monkeypatch.setattr(block_scoring, "ALIGNED_BATCH", 12)
-
-    @tf.function
-    def in_halves():
+    def with_gradients(compute):
+        variables = [variable.value for variable in model.trainable_variables]
         with tf.GradientTape() as tape:
-            found = alignment_loss(slice(None))
-        return found, tape.gradient(found, variables, unconnected_gradients=unconnected)
+            result = compute()
+        zero = tf.UnconnectedGradients.ZERO
+        return result, dense(tape.gradient(result, variables, unconnected_gradients=zero))
 
-    found, actual = in_halves()
+    def of_both_halves():
+        return (6 * alignment_loss(slice(6)) + 7 * alignment_loss(slice(6, None))) / 13
+
+    expected, expected_gradients = with_gradients(of_both_halves)
+    monkeypatch.setattr(trained_scores, "ALIGNED_BATCH", 12)
     # Pairs 4 and 9 have the same caption, but lie in other halves.
-    assert_close(found, expected, 1e-10)
-    assert_same_gradients(actual, gradients)
+    in_graph = tf.function(lambda: with_gradients(lambda: alignment_loss(slice(None))))
+    actual, gradients = in_graph()
+    assert_close(actual, expected, 1e-10)
+    assert_same_alignment_gradients(gradients, expected_gradients)
+
+
+def test_gradient_on_parts_does_not_depend_on_the_blocks(monkeypatch):
+    model, gradients = random_model(PARTS), []
+    model.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on="parts"))
+    for block_numbers in (10**9, 1):
+        monkeypatch.setattr(trained_scores, "BLOCK_NUMBERS", block_numbers)
+        gradients.append(loss_and_gradients(model, data("float64"))[1])
+    assert_same_alignment_gradients(*gradients)
+
+
+def assert_same_alignment_gradients(actual, expected):
+    """The alignment has a gradient for the encoders and gamma, not for the rest of the matcher."""
+    assert sum(np.any(x) for x in expected) >= 10
+    for a, b in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * max(np.abs(b).max(), 1e-3))
 
 
 def test_after_its_first_steps_the_alignment_counts_a_tenth():
-    model = HSLM(PARTS, WORDS)
-    randomize_model(model)
-    batch, found = data(), {}
+    model, batch, found = random_model(PARTS, "float32"), data(), {}
     for name, loss, step in (
         ("global", ContrastiveLoss(on="global"), 0),
         ("all steps", ContrastiveLoss(on="parts"), 9),
@@ -297,43 +247,3 @@ def test_after_its_first_steps_the_alignment_counts_a_tenth():
     assert alignment > 0.1
     assert found["first steps"] == pytest.approx(found["all steps"])
     assert found["later"] == pytest.approx(found["global"] + alignment / 10, rel=1e-5)
-
-
-def test_alignment_steps_must_not_be_negative():
-    with pytest.raises(ValueError, match="`alignment_steps`.*Received: alignment_steps=-1$"):
-        ContrastiveLoss(alignment_steps=-1)
-
-
-def assert_same_gradients(actual, expected):
-    """The alignment has a gradient for the encoders and gamma, not for the rest of the matcher."""
-    actual, expected = (
-        list(map(np.asarray, map(tf.convert_to_tensor, x))) for x in (actual, expected)
-    )
-    assert sum(np.any(x) for x in expected) >= 10
-    for a, b in zip(actual, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * max(np.abs(b).max(), 1e-3))
-
-
-def test_gradient_on_parts_does_not_depend_on_the_blocks(monkeypatch):
-    model = HSLM(PARTS, WORDS, dtype="float64")
-    randomize_model(model)
-    model.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on="parts"))
-    batch = data()
-    batch["region_features"] = tf.cast(batch["region_features"], "float64")
-    found = []
-    for block_numbers in (10**9, 1):
-        monkeypatch.setattr(block_scoring, "BLOCK_NUMBERS", block_numbers)
-        with tf.GradientTape() as tape:
-            losses = losses_at(model, batch, 0)
-        gradients = tape.gradient(
-            losses.loss,
-            [variable.value for variable in model.trainable_variables],
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
-        found.append(gradients)
-    assert_same_gradients(*found)
-
-
-def test_unknown_on():
-    with pytest.raises(ValueError, match="`on`.*Received: on=local$"):
-        ContrastiveLoss(on="local")

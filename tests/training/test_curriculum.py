@@ -3,7 +3,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hslm_tf.training import NegativeCurriculum
+from hslm_tf.training import (
+    ContrastiveLoss,
+    HardestNegativeTripletLoss,
+    LossCurriculum,
+    NegativeCurriculum,
+)
 
 
 def test_phases():
@@ -42,15 +47,19 @@ def test_step_may_be_any_integer_tensor_in_a_graph():
     assert share(keras.optimizers.SGD().iterations) == 0
 
 
-def test_config():
-    curriculum = NegativeCurriculum(12, 34)
-    serialized = keras.saving.serialize_keras_object(curriculum)
-    revived = keras.saving.deserialize_keras_object(serialized)
-    assert type(revived) is NegativeCurriculum
-    assert revived.get_config() == {"random_steps": 12, "growing_steps": 34}
-
-
-@pytest.mark.parametrize("name", ["random_steps", "growing_steps"])
-def test_negative_lengths_are_refused(name):
-    with pytest.raises(ValueError, match=f"`{name}` must be 0 or more. Received: {name}=-1"):
-        NegativeCurriculum(**{name: -1})
+@pytest.mark.parametrize(
+    "loss, arguments, message",
+    [
+        (ContrastiveLoss, {"scale": 0.0}, "`scale`.*Received: scale=0.0$"),
+        (ContrastiveLoss, {"on": "local"}, "`on`.*Received: on=local$"),
+        (ContrastiveLoss, {"alignment_steps": -1}, "Received: alignment_steps=-1$"),
+        (HardestNegativeTripletLoss, {"margin": -0.2}, "`margin`.*Received: margin=-0.2$"),
+        (NegativeCurriculum, {"random_steps": -1}, "or more. Received: random_steps=-1$"),
+        (NegativeCurriculum, {"growing_steps": -1}, "or more. Received: growing_steps=-1$"),
+    ],
+)
+def test_impossible_values_are_refused(loss, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        loss(**arguments)
+    with pytest.raises(ValueError, match="`first_steps`.*Received: first_steps=-1$"):
+        LossCurriculum(ContrastiveLoss(), HardestNegativeTripletLoss(), -1)

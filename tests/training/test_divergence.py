@@ -1,4 +1,4 @@
-"""Trainings that can no longer learn stop, and say where."""
+"""A training that cannot learn any more stops, and says where."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from hslm_tf.data.pipeline import captions_of_step
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.training import HardestNegativeTripletLoss
-from hslm_tf.training.divergence import StopOnDivergence
+from hslm_tf.training.callbacks import StopOnDivergence
 from hslm_tf.training.retrieval_loss import BatchLosses
 from tests.tiny_model import SIZES, WORDS, random_batch
 from tests.tiny_run import fails, rows_of

@@ -1,9 +1,14 @@
+"""Which negatives the triplet loss chooses."""
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from hslm_tf.training.hardest_negatives import admissible_negatives, draw_candidates, hardest
+from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
+from hslm_tf.training.retrieval_loss import admissible_negatives
+from hslm_tf.training.triplet_loss import Negatives, draw_candidates, hardest
 from tests.oracles import triplet_loss as oracle
+from tests.training.helpers import curriculum_loss
 
 IMAGE_INDEX = np.random.default_rng(0).integers(0, 20, 50).astype("int32")
 
@@ -16,22 +21,9 @@ def drawn(admissible: np.ndarray, candidate_fraction: float, seed: int = 0) -> n
     return candidates.numpy()
 
 
-def test_captions_of_the_same_image_are_no_negatives():
-    admissible = admissible_negatives(tf.constant([4, 9, 4]))
-    np.testing.assert_array_equal(admissible, [[0, 1, 0], [1, 0, 1], [0, 1, 0]])
-
-
-def test_captions_of_the_same_image_as_negatives():
-    admissible = admissible_negatives(tf.constant([4, 9, 4]), same_image_negatives=True)
-    np.testing.assert_array_equal(admissible, [[0, 1, 1], [1, 0, 1], [1, 1, 0]])
-
-
-@pytest.mark.parametrize("same_image", [False, True])
-def test_admissible_equals_the_oracle(same_image):
-    admissible = admissible_negatives(tf.constant(IMAGE_INDEX), same_image).numpy()
-    np.testing.assert_array_equal(
-        admissible, oracle.admissible_negatives(IMAGE_INDEX, exclude_same_image=not same_image)
-    )
+def test_admissible_equals_the_oracle():
+    admissible = admissible_negatives(tf.constant(IMAGE_INDEX)).numpy()
+    np.testing.assert_array_equal(admissible, oracle.admissible_negatives(IMAGE_INDEX))
     np.testing.assert_array_equal(admissible, admissible.T)
 
 
@@ -107,11 +99,58 @@ def test_hardest_equals_the_oracle_with_ties(dtype):
 def test_images_with_the_same_caption_are_no_negatives():
     index = tf.constant([0, 0, 1, 2])
     token_ids = tf.constant([[5, 6, 0], [7, 8, 0], [7, 8, 0], [7, 8, 9]])
-    found = admissible_negatives(index, token_ids=token_ids)
+    admissible = admissible_negatives(index, token_ids)
     # Caption 2 is one of image 0's, too, so that it describes it, and caption 0 the same image;
     # caption 3 is longer.
     expected = [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 1], [1, 1, 1, 0]]
-    np.testing.assert_array_equal(found, np.array(expected, bool))
-    # Where captions of the same image may be negatives, equal ones may, too.
-    same = admissible_negatives(index, True, tf.constant([[5], [5], [5], [6]]))
-    np.testing.assert_array_equal(same[0], [False, True, False, True])
+    np.testing.assert_array_equal(admissible, np.array(expected, bool))
+
+
+def test_query_without_negative_contributes_nothing_and_counts():
+    loss = HardestNegativeTripletLoss(margin=0.5)
+    no, yes = tf.constant([False, False, True, True]), tf.constant([True, False, False, True])
+    index = tf.zeros(4, tf.int32)
+    positive = tf.constant([1.0, 1.0, 1.0, 0.0])
+    losses = loss.of_scores(
+        positive,
+        tf.constant([9.0, 9.0, 0.75, -0.75]),
+        tf.constant([1.0, 9.0, 9.0, 0.25]),
+        Negatives(index, no, index, yes),
+    )
+    # Images: none, none, 0.25, inactive; captions: 0.5, none, none, 0.75.
+    assert losses.loss == (0.25 + 0.5 + 0.75) / 4
+    assert losses.active_hinges == 3 / 4
+    assert losses.positive_score == 0.75
+    assert losses.negative_score == (0.75 - 0.75 + 1.0 + 0.25) / 4
+
+
+def test_choose_equals_the_oracle():
+    rng = np.random.default_rng(5)
+    # Few different values, hence many ties.
+    scores = rng.integers(0, 4, (32, 32)) / 8
+    image_index = rng.integers(0, 12, 32)
+    loss, admissible = curriculum_loss(), admissible_negatives(tf.constant(image_index))
+    for step in (150, 180, 300):
+        step = tf.constant(step, tf.int64)
+        candidates = loss.candidates(admissible, step)
+        negatives = loss.choose(tf.constant(scores, tf.float32), admissible, step)
+        assert np.all(negatives.has_caption) and np.all(negatives.has_image)
+        expected = oracle.triplet_loss(scores, image_index, 0.2, *map(np.array, candidates))
+        np.testing.assert_array_equal(negatives.caption, expected.hardest_captions)
+        np.testing.assert_array_equal(negatives.image, expected.hardest_images)
+
+
+def test_candidates_depend_on_seed_and_step_alone():
+    admissible = admissible_negatives(tf.range(40))
+
+    def drawn(seed: int, step: int) -> np.ndarray:
+        loss = HardestNegativeTripletLoss(curriculum=NegativeCurriculum(9, 9), seed=seed)
+        return np.stack(loss.candidates(admissible, tf.constant(step, tf.int64)))
+
+    np.testing.assert_array_equal(drawn(0, 4), drawn(0, 4))
+    for other in (drawn(0, 5), drawn(1, 4)):
+        assert np.any(other != drawn(0, 4))
+    # Images and captions look for their negatives separately.
+    captions, images = drawn(0, 4)
+    assert np.any(captions != images) and np.any(captions != images.T)
+    assert drawn(0, 18).sum() == drawn(0, 10**9).sum() == 2 * 40 * 39

@@ -1,6 +1,5 @@
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
@@ -12,7 +11,7 @@ from hslm_tf.training import (
     LossCurriculum,
     NegativeCurriculum,
 )
-from hslm_tf.training.averaging import TrainedWeights
+from hslm_tf.training.callbacks import TrainedWeights
 from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss
 from tests.tiny_model import SIZES, WORDS, random_batch, randomize_model
 
@@ -24,8 +23,8 @@ def curriculum() -> LossCurriculum:
     return LossCurriculum(ContrastiveLoss(5.0), then, FIRST_STEPS)
 
 
-class Told(RetrievalLoss):
-    """Reports the step that it is told."""
+class StepReport(RetrievalLoss):
+    """Reports the step that it gets."""
 
     def __call__(self, batch):
         zero = 0.0 * tf.reduce_sum(batch.all_scores())
@@ -54,7 +53,7 @@ def test_every_step_has_the_loss_whose_turn_it_is():
 
 
 def test_a_loss_counts_from_its_first_step():
-    model = compiled(LossCurriculum(Told(), Told(), FIRST_STEPS))
+    model = compiled(LossCurriculum(StepReport(), StepReport(), FIRST_STEPS))
     batches = tf.data.Dataset.from_tensors(random_batch(np.arange(4)))
     history = model.fit(batches.repeat(6), epochs=6, steps_per_epoch=1, verbose=0).history
     assert history["negative_score"] == [0, 1, 2, 0, 1, 2]
@@ -115,15 +114,9 @@ def test_each_stage_has_one_graph(monkeypatch):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
-def test_config():
-    loss = curriculum()
-    revived = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
-    assert type(revived) is LossCurriculum
-    assert revived.get_config() == loss.get_config()
-    assert (type(revived.first), type(revived.then)) == (type(loss.first), type(loss.then))
-    assert revived.first_steps == FIRST_STEPS
+def test_called_as_a_loss_it_is_the_one_that_training_ends_with():
+    class Echo(RetrievalLoss):
+        def __call__(self, batch):
+            return batch
 
-
-def test_first_steps_must_not_be_negative():
-    with pytest.raises(ValueError, match="`first_steps`.*Received: first_steps=-1$"):
-        LossCurriculum(ContrastiveLoss(), HardestNegativeTripletLoss(), -1)
+    assert LossCurriculum(ContrastiveLoss(), Echo(), 3)("batch") == "batch"

@@ -1,4 +1,4 @@
-"""What docs/design.md says of writing a loss: the code there runs, and is what it claims to be."""
+"""The loss that docs/design.md shows runs, and is the one that it claims to be."""
 
 import re
 from pathlib import Path
@@ -11,6 +11,7 @@ from hslm_tf.config import ModelConfig
 from hslm_tf.models.hslm import HSLM
 from tests.layer_test import assert_close
 from tests.tiny_model import SIZES, WORDS, losses_at, random_batch, randomize_model
+from tests.training.helpers import encoded
 
 DESIGN = Path(__file__).parents[2] / "docs/design.md"
 
@@ -30,10 +31,7 @@ def test_the_loss_of_the_docs_is_siglip_and_learns():
     batch = random_batch([0, 1, 2, 3, 0, 4])
     model.compile(keras.optimizers.Adam(1e-2), sigmoid_loss()())
     losses = losses_at(model, batch, 0)
-    scores = model.score_all(
-        model.image_encoder({key: batch[key] for key in ("region_features", "region_mask")}),
-        model.text_encoder({"token_ids": batch["token_ids"]}),
-    ).numpy()
+    scores = model.score_all(*encoded(model, batch)).numpy()
     signs = 2 * np.eye(6) - 1
     each = np.log1p(np.exp(-signs * (10 * scores - 10)))
     # Pairs 0 and 4 show the same image: neither is the other's negative.

@@ -6,11 +6,12 @@ import pytest
 import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
-from hslm_tf.models import block_scoring
+from hslm_tf.models import trained_scores
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.training.score_in_blocks import score_in_blocks
 from tests.layer_test import assert_close
 from tests.tiny_model import SIZES, WORDS, random_batch, randomize_model
+from tests.training.helpers import dense, encoded
 
 
 @pytest.mark.parametrize("image_global", ["attended", "regions"])
@@ -19,7 +20,7 @@ def test_chosen_pairs_equal_all_at_once(dtype, tolerance, image_global, monkeypa
     model = HSLM(ModelConfig(**SIZES, image_global=image_global), WORDS, dtype=dtype)
     randomize_model(model)
     batch = random_batch(range(5))
-    regions = tf.cast(batch["region_features"], dtype)
+    batch["region_features"] = tf.cast(batch["region_features"], dtype)
     random = np.random.default_rng(0)
     # Pairs with slope 0 on the way, and an image and a caption that no pair has.
     image_rows, text_rows = tf.constant(random.integers(0, 4, (2, 11)), tf.int32)
@@ -33,19 +34,14 @@ def test_chosen_pairs_equal_all_at_once(dtype, tolerance, image_global, monkeypa
 
     def scores_and_gradients(score):
         with tf.GradientTape() as tape:
-            images = model.image_encoder(
-                {"region_features": regions, "region_mask": batch["region_mask"]}
-            )
-            texts = model.text_encoder({"token_ids": batch["token_ids"]})
-            scores = score(images, texts, image_rows, text_rows)
+            scores = score(*encoded(model, batch), image_rows, text_rows)
             loss = tf.reduce_sum(scores * slopes)
-        found = tape.gradient(loss, model.trainable_variables)
-        return scores, [tf.convert_to_tensor(gradient) for gradient in found]
+        return scores, dense(tape.gradient(loss, model.trainable_variables))
 
     expected, expected_gradients = scores_and_gradients(plain)
     largest = max(np.max(np.abs(gradient)) for gradient in expected_gradients)
     for pairs_of_a_block in (3, 11):
-        monkeypatch.setattr(block_scoring, "BLOCK_PAIRS", pairs_of_a_block)
+        monkeypatch.setattr(trained_scores, "BLOCK_PAIRS", pairs_of_a_block)
         scores, gradients = tf.function(lambda: scores_and_gradients(model.score_rows))()
         assert_close(scores, expected, tolerance)
         for gradient, other in zip(gradients, expected_gradients, strict=True):
@@ -80,7 +76,7 @@ def test_rows_shared_tensors_and_weights_have_gradients(block_size, in_graph):
         assert_close(actual, expected, 1e-12)
 
 
-def test_a_score_that_is_no_number_is_seen_by_the_gradient():
+def test_a_nan_score_reaches_the_gradient():
     """A hinge on it may have slope 0, which must not hide it from loss scaling."""
     x = tf.constant([np.nan, 1.0])
     with tf.GradientTape() as tape:

@@ -11,23 +11,26 @@ import tensorflow as tf
 from hslm_tf.config import ModelConfig
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.training import HardestNegativeTripletLoss
-from hslm_tf.training.hardest_negatives import admissible_negatives
+from hslm_tf.training.retrieval_loss import admissible_negatives
 from tests.layer_test import assert_close
 from tests.oracles.triplet_loss import triplet_loss
 from tests.tiny_model import (
     SIZES,
     WORDS,
-    losses_at,
     random_images,
     random_token_ids,
     randomize_model,
 )
-from tests.training.curriculum_loss import curriculum_loss
+from tests.training.helpers import (
+    assert_equal_gradients,
+    curriculum_loss,
+    dense,
+    encoded,
+    loss_and_gradients,
+)
 
 # 36 pairs of 20 images, some with two captions and some with four, neighbours or far apart.
 IMAGE_INDEX = np.array([*range(20), *range(8), 3, 3, 5, 5, 15, 16, 17, 17], "int32")
-# Every hinge adds to the score of a negative what it takes from the positive, bias and all.
-WITHOUT_GRADIENT = "similarity_fusion/score/bias"
 
 
 class Case(NamedTuple):
@@ -61,7 +64,6 @@ CASES = {
     "random negatives": Case(curriculum_loss(), step=99),
     "words and regions dropped": Case(curriculum_loss(), step=160, training=True),
     "queries without negatives": Case(LossWithoutSomeCandidates(0.02)),
-    "same image as negative": Case(HardestNegativeTripletLoss(0.02, same_image_negatives=True)),
     "short last batch": Case(curriculum_loss(0.5), 169, slice(15, 24)),
 }
 
@@ -109,11 +111,6 @@ class Formulation(NamedTuple):
     active: float
 
 
-def gradients_of(tape: tf.GradientTape, loss: tf.Tensor, model: HSLM) -> list[tf.Tensor]:
-    gradients = tape.gradient(loss, model.trainable_variables)
-    return [tf.convert_to_tensor(gradient) for gradient in gradients]
-
-
 def replayed(model: HSLM, function: Callable[[], Formulation]) -> Formulation:
     """Calls a function and rewinds all seed generators, so that the next call drops the same."""
     states = [v for v in model.non_trainable_variables if "seed_generator" in v.path]
@@ -128,20 +125,12 @@ def replayed(model: HSLM, function: Callable[[], Formulation]) -> Formulation:
 def through_pairs(model: HSLM, data: dict, case: Case) -> Formulation:
     """The product's: what `train_step` differentiates."""
     model.retrieval_loss = case.loss
-    with tf.GradientTape() as tape:
-        losses = losses_at(model, data, case.step, case.training)
-    return Formulation(
-        losses.loss, gradients_of(tape, losses.loss, model), float(losses.active_hinges)
-    )
+    losses, gradients = loss_and_gradients(model, data, case.step, case.training)
+    return Formulation(losses.loss, gradients, float(losses.active_hinges))
 
 
 def score_matrix(model: HSLM, data: dict, training: bool) -> tf.Tensor:
-    image_inputs = {key: data[key] for key in ("region_features", "region_mask")}
-    return model.score_all(
-        model.image_encoder(image_inputs, training=training),
-        model.text_encoder({"token_ids": data["token_ids"]}, training=training),
-        image_block_size=len(data["image_index"]),
-    )
+    return model.score_all(*encoded(model, data, training), len(data["image_index"]))
 
 
 def first_maximum(scores: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
@@ -154,9 +143,7 @@ def first_maximum(scores: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
 def through_matrix(model: HSLM, data: dict, case: Case) -> Formulation:
     """The full computation; the oracle confirms its loss and the slopes of its scores."""
     admissible = admissible_negatives(
-        tf.constant(data["image_index"]),
-        case.loss.same_image_negatives,
-        tf.constant(data["token_ids"]),
+        tf.constant(data["image_index"]), tf.constant(data["token_ids"])
     )
     candidates = case.loss.candidates(admissible, tf.constant(case.step, tf.int64))
     with tf.GradientTape(persistent=True) as tape:
@@ -172,14 +159,13 @@ def through_matrix(model: HSLM, data: dict, case: Case) -> Formulation:
         scores,
         data["image_index"],
         case.loss.margin,
-        not case.loss.same_image_negatives,
         *(allowed.numpy() for allowed in candidates),
     )
     assert_close(loss, expected.loss, 1e-6)
     assert_close(tape.gradient(loss, scores), expected.score_gradient, 1e-6)
     has_negative = tf.stack([tf.reduce_any(allowed, axis=1) for allowed in candidates])
     active = np.count_nonzero(hinges) / np.count_nonzero(has_negative)
-    return Formulation(loss, gradients_of(tape, loss, model), active)
+    return Formulation(loss, dense(tape.gradient(loss, model.trainable_variables)), active)
 
 
 def assert_equal_formulations(
@@ -188,21 +174,6 @@ def assert_equal_formulations(
     assert actual.active == pytest.approx(expected.active)
     assert_close(actual.loss, expected.loss, tolerance)
     assert_equal_gradients(model, actual.gradients, expected.gradients, tolerance)
-
-
-def assert_equal_gradients(
-    model: HSLM, actual: list[tf.Tensor], expected: list[tf.Tensor], tolerance: float
-) -> None:
-    largest = max(np.max(np.abs(gradient)) for gradient in expected)
-    for variable, a, b in zip(model.trainable_variables, actual, expected, strict=True):
-        if variable.path == WITHOUT_GRADIENT:
-            assert np.max(np.abs(a)) <= tolerance * largest
-            continue
-        # Far above what rounding leaves of a gradient that is zero.
-        assert np.max(np.abs(b)) > 1e-7 * largest, variable.path
-        # What is far smaller than the largest gradient carries that one's rounding.
-        size = max(np.max(np.abs(b)), 1e-2 * largest)
-        assert np.max(np.abs(a - b)) <= tolerance * size, variable.path
 
 
 @pytest.mark.parametrize("name", CASES)
