@@ -139,6 +139,12 @@ class HSLM(RetrievalTrainer):
             dtype: precision policy; the global policy by default.
             **changes: fields of `ModelConfig` to change.
 
+        Returns:
+            The model.
+
+        Raises:
+            ValueError: if there is no such preset, or values are impossible.
+
         Example:
             >>> vocabulary = hslm_tf.build_vocabulary(captions)
             >>> model = hslm_tf.HSLM.from_preset("flickr30k", vocabulary, joint_dim=512)
@@ -147,7 +153,15 @@ class HSLM(RetrievalTrainer):
         return cls(dataclasses.replace(preset(name).model, **changes), words, dtype)
 
     def score_pairs(self, images: Encoding, texts: Encoding) -> tf.Tensor:
-        """Scores image i against caption i, as the encoders returned them; float32 `[n]`."""
+        """Scores image i against caption i.
+
+        Args:
+            images: what `encode_image` or `image_encoder` returned for n images.
+            texts: what `encode_text` or `text_encoder` returned for n captions.
+
+        Returns:
+            Float32 `[n]`.
+        """
         return self._scoring.pairs(images, texts)
 
     def score_rows(
@@ -157,7 +171,16 @@ class HSLM(RetrievalTrainer):
         return trained_scores.chosen_scores(self._scoring, images, texts, image_rows, text_rows)
 
     def score_all(self, images: Encoding, texts: Encoding, image_block_size: int = 2) -> tf.Tensor:
-        """Scores all images against all captions: `score_encoded` for use within a graph."""
+        """Scores all images against all captions: `score_encoded` for use within a graph.
+
+        Args:
+            images: what `image_encoder` returned for n images.
+            texts: what `text_encoder` returned for m captions.
+            image_block_size: images of a block; memory is proportional to it.
+
+        Returns:
+            Float32 `[n, m]`.
+        """
         images = self._scoring.prepared(images, texts["word_mask"].shape[0])
         return self._scoring.matrix(images, texts, image_block_size)
 
