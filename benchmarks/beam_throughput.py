@@ -142,7 +142,7 @@ def _model(arguments: Arguments) -> "tuple[HSLM, ProjectionHeads]":
 def _without_beam(arguments: Arguments, folder: Path) -> dict:
     """What `python -m hslm_tf.index` does with the images, into a temporary file."""
     from hslm_tf.data import load_dataset
-    from hslm_tf.retrieval.image_encodings import ImageEncodings
+    from hslm_tf.retrieval.encodings import ImageEncodings
 
     model, heads = _model(arguments)
     dataset = load_dataset(folder, _SPLIT, captions_optional=True)

@@ -13,9 +13,8 @@ from hslm_tf.beam.work_folder import Plan, WorkFolder
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.encoded_dataset import EncodedDataset
-from hslm_tf.retrieval.image_encodings import ImageEncodings
+from hslm_tf.retrieval.encodings import CaptionEncodings, ImageEncodings
 from hslm_tf.retrieval.projection_heads import ProjectionHeads
 from hslm_tf.retrieval.rows import Rows
 

@@ -13,7 +13,7 @@ from apache_beam.pvalue import TaggedOutput
 from hslm_tf.beam.elements import ImageFeatures, Rejected, Shard, ShardItems
 from hslm_tf.beam.image_encoder import ImageEncoder
 from hslm_tf.beam.shard_file import write_shard
-from hslm_tf.retrieval.storage import StorageType
+from hslm_tf.retrieval.encodings import StorageType
 from hslm_tf.serving.status import Status
 
 REJECTED = "rejected"

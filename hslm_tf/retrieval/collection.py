@@ -12,16 +12,13 @@ import numpy as np
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.models.hubness import HubCorrection
-from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.collection_file import read_collection, write_collection
 from hslm_tf.retrieval.encoded_dataset import EncodedDataset
-from hslm_tf.retrieval.image_encodings import ImageEncodings
-from hslm_tf.retrieval.indexes import Index
-from hslm_tf.retrieval.indexes.brute_force import BruteForceIndex
+from hslm_tf.retrieval.encodings import CaptionEncodings, ImageEncodings, StorageType
+from hslm_tf.retrieval.indexes import Index, open_index
 from hslm_tf.retrieval.projection_heads import ProjectionHeads, heads_of
-from hslm_tf.retrieval.queries import caption_queries, image_queries
-from hslm_tf.retrieval.reranking import Hit, retrieve_and_rerank
-from hslm_tf.retrieval.storage import StorageType
+from hslm_tf.retrieval.reranking import Hit, caption_queries, image_queries, retrieve_and_rerank
+from hslm_tf.retrieval.rows import Rows
 
 Side = Literal["images", "captions"]
 
@@ -62,7 +59,7 @@ class Collection:
         self.model, self.heads, self.encoded, self.hubs = model, heads, encoded, hubs
         self.image_folder = None if image_folder is None else os.path.abspath(image_folder)
         self.run = None if run is None else os.path.abspath(run)
-        self.use_index(lambda side: BruteForceIndex())
+        self.use_index(lambda side: open_index("brute-force"))
 
     @property
     def ids(self) -> list[str]:
@@ -161,14 +158,15 @@ class Collection:
         heads = heads_of(model, heads)
         if texts is None:
             texts = CaptionEncodings.encode(model, captions, str(images.regions.dtype))
-        encoded = EncodedDataset.from_encodings(
-            heads,
-            images,
-            texts,
-            ids=[str(row) for row in range(len(images))] if ids is None else ids,
-            captions=captions,
-            caption_to_image=caption_to_image,
-            boxes=boxes,
+        encoded = EncodedDataset(
+            ids=[str(row) for row in range(len(images))] if ids is None else list(ids),
+            images=images,
+            vectors=images.vectors(heads),
+            captions=list(captions),
+            caption_to_image=np.asarray(caption_to_image, np.int64),
+            texts=texts,
+            caption_vectors=texts.vectors(heads),
+            boxes=None if boxes is None else Rows([boxes]),
         )
         return cls(model, heads, encoded, image_folder, run)
 
@@ -309,8 +307,8 @@ class Collection:
 
     def _change(self, encoded: EncodedDataset) -> None:
         self.encoded = encoded
-        # New indexes, for the new vectors.
-        self.use_index(self._make_index)
+        # The vectors changed: indexes are filled again.
+        self._indexes = {}
 
     def _index(self, side: Side) -> Index:
         if side not in self._indexes:

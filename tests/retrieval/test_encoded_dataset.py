@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from hslm_tf.fingerprint import model_fingerprint
-from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.collection import Collection
-from hslm_tf.retrieval.image_encodings import ImageEncodings
+from hslm_tf.retrieval.encodings import CaptionEncodings, ImageEncodings, allocate
 from hslm_tf.retrieval.projection_heads import new_heads
-from hslm_tf.retrieval.storage import allocate
 from tests.tiny_collection import (
     QUERIES,
     assert_same,
@@ -73,7 +71,7 @@ def test_encodings_of_a_wrong_shape_are_refused(model):
     with pytest.raises(ValueError, match="does not fit the storage type"):
         ImageEncodings.from_encoding({**images, "regions": images["regions"] * 1e6})
     texts = dict(model.encode_text(QUERIES))
-    with pytest.raises(ValueError, match=r"`word_mask` \[captions, tokens\]. Received"):
+    with pytest.raises(ValueError, match=r"`word_mask` \[n, words\]. Received"):
         CaptionEncodings.from_encoding({**texts, "words": texts["words"][:2]})
     with pytest.raises(ValueError, match=r"`text_global` must be \[3, width\]"):
         CaptionEncodings.from_encoding({**texts, "text_global": texts["text_global"][:2]})

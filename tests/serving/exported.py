@@ -10,7 +10,7 @@ import tensorflow as tf
 from hslm_tf.config import ModelConfig
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.collection import Collection
-from hslm_tf.retrieval.image_encodings import ImageEncodings
+from hslm_tf.retrieval.encodings import ImageEncodings
 from hslm_tf.serving.savedmodel import export_model
 from hslm_tf.serving.search_index import SearchIndex
 from hslm_tf.serving.status import Status
