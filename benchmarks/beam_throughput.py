@@ -187,7 +187,7 @@ def _with_beam(arguments: Arguments, folder: Path, workers: int) -> dict:
 def _afterwards(arguments: Arguments, out: Path) -> dict:
     """The collection of the shards, and their vectors in Milvus."""
     from hslm_tf.beam.collecting import collect
-    from hslm_tf.beam.running import fill_milvus
+    from hslm_tf.beam.fill_milvus import fill_milvus
     from hslm_tf.retrieval.collection import Collection
 
     model, heads = _model(arguments)

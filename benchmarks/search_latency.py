@@ -212,7 +212,7 @@ def _exported(
     from hslm_tf.serving.savedmodel import export_model
     from hslm_tf.serving.search_index import SearchIndex
 
-    index = SearchIndex.from_collection(collection, num_candidates=num_candidates)
+    index = SearchIndex(collection, num_candidates=num_candidates)
     path = export_model(
         collection.model, folder / "exported", None, "float32", collection.heads, index
     )

@@ -149,8 +149,7 @@ def _photographs(
     arguments: BeamArguments, run: RunDirectory, *settings: object
 ) -> tuple["PhotographSource", "Plan"]:
     """Photographs as a source, and the plan of their shards."""
-    from hslm_tf.beam.photograph_list import PhotographList
-    from hslm_tf.beam.photograph_source import PhotographSource
+    from hslm_tf.beam.photograph_source import PhotographList, PhotographSource
     from hslm_tf.beam.work_folder import Plan, WorkFolder
     from hslm_tf.images.asking import extraction_again
     from hslm_tf.images.extractor import RegionExtractor

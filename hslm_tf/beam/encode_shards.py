@@ -11,10 +11,10 @@ from apache_beam.ml.inference.base import KeyedModelHandler, PredictionResult, R
 from apache_beam.pvalue import TaggedOutput
 
 from hslm_tf.beam.elements import ImageFeatures, Rejected, Shard, ShardItems
+from hslm_tf.beam.files import write_shard
 from hslm_tf.beam.image_encoder import ImageEncoder
-from hslm_tf.beam.shard_file import write_shard
 from hslm_tf.retrieval.encodings import StorageType
-from hslm_tf.serving.status import Status
+from hslm_tf.serving.request_rows import Status
 
 REJECTED = "rejected"
 
@@ -54,14 +54,14 @@ class EncodeShards(beam.PTransform):
     def expand(self, shards: beam.PCollection[Shard]) -> Any:
         """Builds the steps."""
         encoder = KeyedModelHandler(ImageEncoder(self._model, max_batch_size=1))
+        write = beam.ParDo(_Write(self._folder, self._dtype))
         outputs = (
             shards
             # Without it a runner may fuse the list of shards with the work, on one worker.
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.Map(self._source.read)
             | "Encode" >> RunInference(encoder)
-            | "Write"
-            >> beam.ParDo(_Write(self._folder, self._dtype)).with_outputs(REJECTED, main="written")
+            | "Write" >> write.with_outputs(REJECTED, main="written")
         )
         return {name: outputs[name] for name in ("written", REJECTED)}
 

@@ -17,7 +17,7 @@ import pytest
 
 from hslm_tf import index, search
 from hslm_tf.beam import __main__ as command
-from hslm_tf.beam.shard_file import read_shard
+from hslm_tf.beam.files import read_shard
 from hslm_tf.runs.opening import open_collection
 from tests.beam.bucket import address
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 from hslm_tf.beam.collecting import collect, write_rejected
 from hslm_tf.beam.elements import Rejected, shards_of
 from hslm_tf.beam.encode_shards import EncodeShards
+from hslm_tf.beam.files import read_shard
 from hslm_tf.beam.running import PipelineError, encode, pipeline_options
-from hslm_tf.beam.shard_file import read_shard
 from hslm_tf.beam.split_source import SplitSource
 from hslm_tf.beam.work_folder import Plan, WorkFolder
 from hslm_tf.data.errors import DataError

@@ -7,7 +7,7 @@ from apache_beam.ml.inference.base import RunInference
 
 from hslm_tf.beam.elements import ImageFeatures
 from hslm_tf.beam.image_encoder import ImageEncoder
-from hslm_tf.serving.status import Status
+from hslm_tf.serving.request_rows import Status
 from tests.beam.conftest import too_large
 from tests.beam.results import kept_results
 from tests.tiny_model import random_images

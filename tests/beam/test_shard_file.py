@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from hslm_tf.beam.shard_file import ShardArray, read_shard, write_shard
+from hslm_tf.beam.files import ShardArray, read_shard, write_shard
 from hslm_tf.data.errors import DataError
 
 

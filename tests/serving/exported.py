@@ -11,9 +11,9 @@ from hslm_tf.config import ModelConfig
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.encodings import ImageEncodings
+from hslm_tf.serving.request_rows import Status
 from hslm_tf.serving.savedmodel import export_model
 from hslm_tf.serving.search_index import SearchIndex
-from hslm_tf.serving.status import Status
 from tests.tiny_model import SIZES, WORDS, random_images, randomize_model
 
 CAPTIONS = [
@@ -52,7 +52,7 @@ def search_index(model: HSLM, top_k: int = 5, num_candidates: int = 100) -> Sear
     ids = [f"bild-{number}-ü" for number in range(12)]
     collection = Collection.from_encodings(model, images, ids=ids)
     collection.encoded = dataclasses.replace(collection.encoded, image_hubness=HUBNESS)
-    return SearchIndex.from_collection(collection, top_k, num_candidates)
+    return SearchIndex(collection, top_k, num_candidates)
 
 
 def export_tiny(folder: Path) -> Exported:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hslm_tf.serving.client import Client, RowError, ServerError
-from hslm_tf.serving.status import Status
+from hslm_tf.serving.request_rows import Status
 from tests.serving.exported import (
     BAD_ROWS,
     CAPTIONS,

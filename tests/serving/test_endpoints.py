@@ -4,7 +4,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from hslm_tf.serving.endpoints import Endpoints
-from hslm_tf.serving.status import Status
+from hslm_tf.serving.request_rows import Status
 from tests.serving.exported import (
     BAD_ROWS,
     CAPTIONS,
