@@ -23,8 +23,8 @@ class BeamArguments:
     """Encode images of a split with Apache Beam, shard by shard, and make a collection of them.
 
     OUT gets the exported model, a file for every shard, rejected.jsonl with the images that could
-    not be encoded and why, and collection.h5, which `python -m hslm_tf.search` opens. What was
-    killed continues with the same command: finished shards are skipped. Options behind `--` are
+    not be encoded and why, and collection.h5, which `python -m hslm_tf.search` opens. A killed
+    run continues with the same command: finished shards are skipped. Options behind `--` are
     Beam's own, such as `-- --direct_num_workers 8 --direct_running_mode multi_processing`; without
     them everything runs in this process. Needs the extra `beam`.
     """
@@ -74,7 +74,7 @@ def parse(args: Sequence[str]) -> tuple[BeamArguments, list[str]]:
 def run(parsed: tuple[BeamArguments, list[str]]) -> None:
     """Runs the command."""
     arguments, flags = parsed
-    # A local run's error says everything; a cluster's job needs Beam's own log, too.
+    # A local run's error says everything; a cluster's job needs Beam's log, too.
     elsewhere = any(flag.startswith("--runner") for flag in flags)
     logging.getLogger().setLevel(logging.INFO if elsewhere else logging.CRITICAL)
     _check(arguments)

@@ -1,4 +1,4 @@
-"""What flows through the pipelines."""
+"""Elements of the pipelines."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -42,7 +42,7 @@ class ImageFeatures(NamedTuple):
 
 
 class ShardItems(NamedTuple):
-    """What is known of a shard's images besides their features; `rows` are those in the source."""
+    """Everything about a shard's images but their features; `rows` are those in the source."""
 
     shard: Shard
     rows: np.ndarray

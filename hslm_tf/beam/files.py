@@ -31,9 +31,9 @@ def read_file(path: str) -> bytes:
 
 
 def write_file(path: str, content: bytes) -> None:
-    """Writes a file in one piece: nobody ever sees a part of it."""
+    """Writes a file in one piece: it is never seen in part."""
     folder, name = FileSystems.split(path)
-    # A cluster may run the same work twice at the same time, so every draft has its own name.
+    # A cluster may run the same work twice at the same time, so every draft has another name.
     draft = FileSystems.join(folder, f"{_DRAFT}{uuid.uuid4().hex}-{name}")
     try:
         with naming(path):
@@ -56,7 +56,7 @@ def file_sizes(folder: str) -> dict[str, int]:
 
 
 def remove_drafts(folder: str) -> None:
-    """Removes what killed writers left; nobody may be writing now."""
+    """Removes drafts of killed writers; no writer may be at work."""
     drafts = [path for path in file_sizes(folder) if FileSystems.split(path)[1].startswith(_DRAFT)]
     if drafts:
         FileSystems.delete(drafts)
@@ -94,7 +94,7 @@ def read_shard(
 
 
 class ShardArray:
-    """One array of a shard, which is read when rows of it are asked for."""
+    """One array of a shard, which is read when its rows are needed."""
 
     def __init__(self, path: str, name: str, shape: tuple[int, ...], dtype: np.dtype | str) -> None:
         self._path, self._name = path, name

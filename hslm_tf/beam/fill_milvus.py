@@ -40,7 +40,7 @@ def fill_milvus(
 
 
 class _Put(beam.DoFn):
-    """Sends the vectors of a shard, given by its file and the row of its first image."""
+    """Sends the vectors of a shard; an element is its file and the row of its first image."""
 
     def __init__(self, uri: str, name: str, collection: str) -> None:
         super().__init__()

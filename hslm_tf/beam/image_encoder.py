@@ -60,19 +60,7 @@ class ImageEncoder(ModelHandler[ImageFeatures, PredictionResult, Any]):
         model: Any,
         inference_args: Mapping[str, Any] | None = None,
     ) -> Iterable[PredictionResult]:
-        """Encodes the images of all examples of a batch.
-
-        Args:
-            batch: the examples; they may have different numbers of images and of regions.
-            model: the loaded model.
-            inference_args: ignored.
-
-        Returns:
-            A prediction for every example, with as many regions as the example has.
-
-        Raises:
-            ValueError: if features have more regions or another width than the model's.
-        """
+        """Predicts the examples of a batch, which may differ in numbers of images and regions."""
         import tensorflow as tf
 
         endpoint = model.signatures[_ENDPOINT]

@@ -49,7 +49,7 @@ class PhotographList:
             return file.read(int(self._line_ends[shard.last - 1]) - start).decode().splitlines()
 
     def address(self, name: str) -> str:
-        """Where a photograph lies."""
+        """Path or address of a photograph."""
         return FileSystems.join(self.folder, *name.split("/"))
 
 
@@ -71,8 +71,7 @@ class PhotographSource:
                 try:
                     content = read_file(self._photographs.address(names[place]))
                     images[place] = decode_photograph(content)
-                # A file that is there and cannot be read is no fault of the photograph: Beam tries
-                # the shard again.
+                # After other errors of reading, Beam tries the shard again.
                 except (ImageError, FileNotFoundError) as error:
                     reasons[place] = str(error)
             places = list(images)

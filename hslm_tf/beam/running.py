@@ -49,7 +49,7 @@ def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
     """Reads Beam's options; without a runner, everything runs in this process."""
     options = PipelineOptions(list(flags))
     if options.view_as(StandardOptions).runner is None:
-        # Beam's own choice would try to download another runner first.
+        # By default Beam would try to download another runner first.
         options.view_as(StandardOptions).runner = "FnApiRunner"
         # Other runners have options that Beam does not know of; here it would ignore a misprint.
         known = options.get_all_options()
@@ -69,7 +69,7 @@ def run_pipeline(
     try:
         result = pipeline.run()
         state = result.wait_until_finish() or result.state
-    except Exception as error:  # Runners raise errors of steps in wrappers of their own.
+    except Exception as error:  # Every runner wraps the errors of steps.
         raise PipelineError(f"the pipeline failed: {_in_one_line(error)}") from error
     if state != PipelineState.DONE:
         raise PipelineError(f"the pipeline ended as {state}")

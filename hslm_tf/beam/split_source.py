@@ -23,17 +23,7 @@ class SplitSource:
         self._path, self._split = path, split
 
     def read(self, shard: Shard) -> tuple[ShardItems, ImageFeatures]:
-        """Reads a shard.
-
-        Args:
-            shard: which images.
-
-        Returns:
-            The images that can be read, and their features; the others are in `rejected`.
-
-        Raises:
-            OSError: if a file cannot be read: a runner tries again.
-        """
+        """Reads the images of a shard that can be read; the others are in `rejected`."""
         rows, rejected = np.arange(shard.first, shard.last), []
         try:
             features, mask, boxes = self._read(rows)

@@ -1,6 +1,6 @@
 """Search: collections of encoded images and captions, and which of them answer a query.
 
-TensorFlow is loaded when a name is first asked for, not when the package is imported.
+TensorFlow is loaded with the first name that is used, not when the package is imported.
 """
 
 from importlib import import_module

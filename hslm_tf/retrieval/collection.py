@@ -26,7 +26,7 @@ Side = Literal["images", "captions"]
 class Collection:
     """Images and captions, encoded once, that can be searched, changed and saved.
 
-    Made by `build`, `from_encodings` or `load`. A search has two stages. Inner products with one
+    `build`, `from_encodings` and `load` make one. A search has two stages. Inner products with one
     vector an item give candidates; the candidates get their exact score from the model. Only the
     choice of the candidates is approximate, and local features are rounded to their storage type.
 
@@ -92,17 +92,15 @@ class Collection:
 
         Args:
             model: the model.
-            dataset: images and captions; without ids of its own, an image's number is its id.
+            dataset: images and captions; where it has no ids, an image's number is its id.
             heads: the model's projection heads; None for plain means of the local features.
             dtype: type that local features are kept in. float16 takes half the space of float32
                 and moves a score in the fourth decimal.
             image_folder: where the image files lie, for galleries.
             run: directory of the model's run, remembered by a saved collection.
             progress: called after every batch with its number of images or captions.
-            memmap_dir: folder for temporary files that local features are kept in until the
-                collection is gone; None for memory.
-            hubs: corrects the scores of items that are near to everything, which finds more right
-                answers; None leaves the scores as they are.
+            memmap_dir: folder for temporary files that hold the local features; None for memory.
+            hubs: corrects the scores of items that are near to everything; None leaves them.
 
         Returns:
             The collection.
@@ -191,8 +189,8 @@ class Collection:
             num_candidates: images whose exact score is computed, at least k; None for all.
 
         Returns:
-            For every caption its min(k, n) best images, best first. Of equal scores the image that
-            was added first wins.
+            For every caption its min(k, n) best images, best first. If scores are equal, the image
+            that was added first wins.
 
         Raises:
             ValueError: if there are no captions, one has no words, or a number is less than 1.
@@ -243,12 +241,12 @@ class Collection:
 
         Args:
             dataset: images with new ids, and with as many regions as those of the collection.
-            ids: ids instead of the dataset's own, which are numbers where it has none.
+            ids: ids in place of the dataset's ids, which are numbers where it has none.
 
         Raises:
             DataError: if region features are not finite.
             ValueError: if an id is in the collection already, the shape is another, the features
-                were made in another way, or scores are corrected and there is no `hubs`.
+                come from another network, or scores are corrected and there is no `hubs`.
         """
         if ids is not None:
             dataset = dataclasses.replace(dataset, image_ids=list(ids))
@@ -306,9 +304,7 @@ class Collection:
         return cls(**read_collection(Path(path), model, verify))
 
     def _change(self, encoded: EncodedDataset) -> None:
-        self.encoded = encoded
-        # The vectors changed: indexes are filled again.
-        self._indexes = {}
+        self.encoded, self._indexes = encoded, {}
 
     def _index(self, side: Side) -> Index:
         if side not in self._indexes:

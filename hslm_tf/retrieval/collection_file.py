@@ -64,8 +64,8 @@ def write_collection(
     run: str | None,
 ) -> None:
     """Writes a collection in one piece: until it is complete, an older file stays as it is."""
-    owners = (encoded, _OTHERS), (encoded.images, _OF_IMAGES), (encoded.texts, _OF_TEXTS)
-    parts = {name: getattr(owner, name) for owner, names in owners for name in names}
+    places = (encoded, _OTHERS), (encoded.images, _OF_IMAGES), (encoded.texts, _OF_TEXTS)
+    parts = {name: getattr(place, name) for place, names in places for name in names}
     parts["projection_heads"] = _to_bytes(heads)
     manifest = {
         "format": _FORMAT,
@@ -81,7 +81,7 @@ def write_collection(
 
 
 def read_collection(path: Path, model: HSLM, verify: bool) -> dict[str, Any]:
-    """Reads what `Collection` is made of."""
+    """Reads the arguments of `Collection`."""
     parts, manifest = read_parts(path, _MAPPED, verify)
     fingerprint = model_fingerprint(model)
     if manifest["model"] != fingerprint:
@@ -160,7 +160,7 @@ def _read_manifest(file: h5py.File) -> dict[str, Any]:
     place = f"the manifest of {file.filename}"
     text = file.attrs.get("manifest")
     if not isinstance(text, str):
-        raise DataError(f"{file.filename} has no manifest: it is no collection")
+        raise DataError(f"{file.filename} has no manifest: it is not a collection")
     manifest = parse_object(text, place)
     if not isinstance(manifest.get("checksums"), dict):
         raise DataError(f"{place} has no checksums")
@@ -173,7 +173,7 @@ def _read_manifest(file: h5py.File) -> dict[str, Any]:
             raise DataError(f"{place} has {name} {manifest.get(name)!r}, expected a path or null")
     # Files that are older than `extract` have no extraction.
     if not isinstance(manifest.get("extraction"), dict | None):
-        raise DataError(f"{place} has an extraction that is no object")
+        raise DataError(f"{place} has an extraction that is not an object")
     return manifest
 
 
@@ -224,7 +224,7 @@ def _check_parts(path: Path, parts: dict[str, Any], width: int) -> None:
     """Compares the parts with each other: a foreign file can have the right checksums."""
     missing = [name for name in (*_TEXTS, *_ARRAYS) if name not in (*parts, *_OPTIONAL)]
     if missing:
-        raise DataError(f"{path} lacks {', '.join(missing)}: it is no collection")
+        raise DataError(f"{path} lacks {', '.join(missing)}: it is not a collection")
     sizes = {"width": width, "corners": 4}
     for name in _TEXTS:
         if not isinstance(parts[name], list):

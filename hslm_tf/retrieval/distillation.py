@@ -42,7 +42,7 @@ def distill(
             block = images.read(rows), captions.read(columns)
             drawn.append((rows, columns, model.score_encoded(*block).numpy()))
             yield _inputs(*block), drawn[-1][2]
-            # Of earlier blocks the scores are kept; reading the features again is cheap.
+            # Earlier blocks keep their scores; reading their features again is cheap.
             for block_number in random.integers(len(drawn), size=config.replay_steps):
                 rows, columns, scores = drawn[block_number]
                 yield _inputs(images.read(rows), captions.read(columns)), scores
@@ -68,6 +68,7 @@ def _draw_block(
     random: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Half of the images and captions close to a random caption, half anywhere."""
+    # Close items are the ones that are hard to tell apart when candidates are chosen.
     query = caption_vectors[random.integers(len(caption_vectors))]
     drawn = []
     for vectors, size in (
@@ -93,7 +94,7 @@ class _Student(keras.Model):
     def __init__(self, heads: ProjectionHeads, config: DistillationConfig) -> None:
         super().__init__(name="student")
         self.heads = heads
-        # Keras trains what stands in attributes of its own kinds.
+        # Keras finds the weights of models that are attributes.
         self.image_head, self.text_head = heads.image_head, heads.text_head
         # The learned factor of the inner products, which are at most 1.
         self.log_scale = self.add_weight(

@@ -1,4 +1,4 @@
-"""What a collection holds: images and captions, encoded."""
+"""The content of a collection: images and captions, encoded."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +34,7 @@ class EncodedDataset:
     caption_vectors: np.ndarray
     boxes: Rows | None = None
     extraction: Mapping[str, Any] | None = None
+    # Float32 `[n]` and `[m]`, which a search takes off the scores.
     image_hubness: np.ndarray | None = None
     caption_hubness: np.ndarray | None = None
 

@@ -29,7 +29,7 @@ StorageType = Literal["float16", "float32"]
 
 @dataclass(frozen=True)
 class ImageEncodings:
-    """What `HSLM.encode_image` returned for n images.
+    """Local features of n images, as `HSLM.encode_image` returns them.
 
     Args:
         regions: `[n, N, d]`, float16 or float32.
@@ -51,23 +51,7 @@ class ImageEncodings:
         progress: Callable[[int], None] | None = None,
         memmap_dir: Path | None = None,
     ) -> "ImageEncodings":
-        """Encodes images of a dataset.
-
-        Args:
-            model: the model.
-            dataset: the images.
-            images: int `[n]`, which ones; None for all.
-            dtype: type that the features are kept in.
-            progress: called with the number of images after every batch.
-            memmap_dir: folder for a temporary file that the features are kept in; None for memory.
-
-        Returns:
-            The encodings.
-
-        Raises:
-            DataError: if region features are not finite.
-            ValueError: if a local feature does not fit the type.
-        """
+        """Encodes images of a dataset; `progress` is called with the number of every batch."""
         count, width = dataset.num_images if images is None else len(images), model.config.joint_dim
         # Filled block by block: blocks that are joined at the end would be in memory twice.
         regions = allocate((count, dataset.max_regions, width), dtype, memmap_dir)
@@ -135,7 +119,7 @@ class ImageEncodings:
 
 @dataclass(frozen=True)
 class CaptionEncodings:
-    """What `HSLM.encode_text` returned for n captions, without their padding.
+    """Local features of n captions, as `HSLM.encode_text` returns them, without their padding.
 
     Args:
         words: `[tokens, d]`, float16 or float32, the words of one caption after another.
@@ -156,21 +140,7 @@ class CaptionEncodings:
         progress: Callable[[int], None] | None = None,
         memmap_dir: Path | None = None,
     ) -> "CaptionEncodings":
-        """Encodes captions.
-
-        Args:
-            model: the model.
-            captions: n captions as they are written; there may be none.
-            dtype: type that the features are kept in.
-            progress: called with the number of captions after every batch.
-            memmap_dir: folder for a temporary file that the features are kept in; None for memory.
-
-        Returns:
-            The encodings.
-
-        Raises:
-            ValueError: if a local feature does not fit the type.
-        """
+        """Encodes captions as they are written; there may be none."""
         tokens = model.tokenizer.tokenize_all(captions)
         starts, lengths = tokens.offsets[:-1], np.diff(tokens.offsets)
         width = model.config.joint_dim
@@ -295,6 +265,6 @@ def _parts(
 
 
 def _padded_places(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the words of captions lie, `[captions, longest]`, and which of them are real."""
+    """The rows of the words of captions, `[captions, longest]`, and which of them are real."""
     columns = np.arange(lengths.max(initial=0))
     return starts[:, None] + columns, columns < lengths[:, None]

@@ -56,7 +56,7 @@ class Client:
         retries: how often a request that the server could not take is sent again.
 
     Raises:
-        ImportError: if gRPC is asked for and `tensorflow-serving-api` is not installed.
+        ImportError: if the URL is of gRPC and `tensorflow-serving-api` is not installed.
         ValueError: if the URL is of another kind.
     """
 

@@ -16,8 +16,9 @@ Tensors = dict[str, tf.Tensor]
 
 
 class Endpoints:
-    """The endpoints of a model."""
+    """The endpoints of a model; it computes in float32, whatever its weights are stored in."""
 
+    # Errors of content come back row by row, as a `Status` and NaN; errors of shape raise.
     def __init__(
         self,
         model: HSLM,

@@ -31,14 +31,14 @@ class SearchIndex(tf.Module):
         return tf.math.top_k(products, self.num_candidates).indices
 
     def local_features(self, items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Local features, float32, and masks of the images at the given places."""
+        """Local features, float32, and masks of some images."""
         regions = tf.gather(self._regions, items)
         return tf.cast(regions, tf.float32), tf.gather(self._region_mask, items)
 
     def hubness_of(self, items: tf.Tensor) -> tf.Tensor:
-        """What is taken off the scores of the images at the given places."""
+        """Hubness of some images, which is taken off their scores."""
         return tf.gather(self._hubness, items)
 
     def ids_of(self, items: tf.Tensor) -> tf.Tensor:
-        """Names of the images at the given places."""
+        """Ids of some images."""
         return tf.gather(self._ids, items)

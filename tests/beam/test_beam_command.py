@@ -91,9 +91,9 @@ def test_captions_of_rejected_images_are_left_out(run, dataset_folder, tmp_path,
     assert json.loads(line)["row"] == 3
     collection = open_collection(tmp_path / "out" / "collection.h5")
     assert collection.ids == [str(row) for row in range(12) if row != 3]
-    owners = [collection.ids[row] for row in collection.encoded.caption_to_image]
+    images = [collection.ids[row] for row in collection.encoded.caption_to_image]
     things = [caption.split()[3].removeprefix("thing") for caption in collection.captions]
-    assert things == owners and len(things) == 55
+    assert things == images and len(things) == 55
 
 
 def test_the_folder_may_be_an_address(run, tmp_path):

@@ -14,13 +14,13 @@ from tests.tiny_model import random_images
 
 
 def examples(*sizes: tuple[int, int]) -> list[ImageFeatures]:
-    """Examples of so many images, with so many regions."""
-    made = []
+    """Examples of some images, with some regions each."""
+    found = []
     for seed, (images, regions) in enumerate(sizes):
         features, mask = random_images(images, seed)
         counts = mask[:, :regions].sum(axis=1).astype(np.int32)
-        made.append(ImageFeatures(features[:, :regions].astype(np.float32), counts))
-    return made
+        found.append(ImageFeatures(features[:, :regions].astype(np.float32), counts))
+    return found
 
 
 def assert_encoded(small, example, prediction):

@@ -38,7 +38,7 @@ def test_save_and_load(model, dataset, dtype, tmp_path):
         np.testing.assert_array_equal(*parts, name)
     assert_same(loaded.search(QUERIES, 14), built.search(QUERIES, 14))
     assert_same(loaded.search_by_image(["new2"], 9), built.search_by_image(["new2"], 9))
-    # What was loaded can change and replace the file that it reads from.
+    # A loaded collection can change and replace the file that it reads from.
     loaded.remove(["im2"])
     answers = loaded.search(QUERIES, 14)
     loaded.save(path)

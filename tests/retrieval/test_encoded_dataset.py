@@ -1,4 +1,4 @@
-"""What collections are made of."""
+"""The content of collections."""
 
 import os
 
@@ -22,30 +22,23 @@ def test_encoded_features_make_the_same_collection(collection, model, dataset):
     regions, mask = dataset.read_images(np.arange(12))
     images = ImageEncodings.from_encoding(model.encode_image(regions, mask), "float32")
     texts = CaptionEncodings.from_encoding(model.encode_text(dataset.captions), "float32")
-    for given in (texts, None):
-        made = Collection.from_encodings(
-            model,
-            images,
-            given,
-            ids=dataset.image_ids,
-            captions=dataset.captions,
-            caption_to_image=dataset.caption_to_image,
-        )
-        assert_same(made.search(QUERIES), collection.search(QUERIES))
-        assert_same(made.search_by_image(["im4"]), collection.search_by_image(["im4"]))
+    parts = {name: getattr(dataset, name) for name in ("captions", "caption_to_image")}
+    for encoded in (texts, None):
+        same = Collection.from_encodings(model, images, encoded, ids=dataset.image_ids, **parts)
+        assert_same(same.search(QUERIES), collection.search(QUERIES))
+        assert_same(same.search_by_image(["im4"]), collection.search_by_image(["im4"]))
 
 
 def test_images_without_captions(collection, model, tmp_path):
     images = ImageEncodings.from_encoding(model.encode_image(*random_images32(12)), "float32")
-    made = Collection.from_encodings(model, images)
-    made.save(tmp_path / "a.h5")
-    made = Collection.load(tmp_path / "a.h5", model, verify=True)
-    assert made.captions == [] and made.ids == [str(row) for row in range(12)]
-    found, expected = made.search(QUERIES), collection.search(QUERIES)
+    Collection.from_encodings(model, images).save(tmp_path / "a.h5")
+    alone = Collection.load(tmp_path / "a.h5", model, verify=True)
+    assert alone.captions == [] and alone.ids == [str(row) for row in range(12)]
+    found, expected = alone.search(QUERIES), collection.search(QUERIES)
     assert [[hit.row for hit in hits] for hits in found] == [
         [hit.row for hit in hits] for hits in expected
     ]
-    assert made.search_by_image(["3", "5"]) == [[], []]
+    assert alone.search_by_image(["3", "5"]) == [[], []]
 
 
 @pytest.mark.parametrize(

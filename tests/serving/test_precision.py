@@ -17,7 +17,7 @@ def dense() -> keras.layers.Dense:
 
 
 @pytest.mark.parametrize("precision", BYTES)
-def test_matrices_are_stored_as_told_and_vectors_in_full(precision):
+def test_matrices_are_stored_in_the_precision_and_vectors_in_full(precision):
     layer = dense()
     stored = StoredWeights(layer.weights, precision)
     kernel, bias = (module() for module in stored.modules)

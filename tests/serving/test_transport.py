@@ -69,7 +69,7 @@ def no_pauses(monkeypatch):
     monkeypatch.setattr(transport, "_FIRST_PAUSE", 0.0)
 
 
-def test_a_busy_server_is_asked_again(no_pauses):
+def test_a_busy_server_gets_the_request_again(no_pauses):
     with failing_server(503, 429) as (url, waiting):
         assert Client(url, retries=2).encode_text(["a dog"]) == {}
     assert waiting == []

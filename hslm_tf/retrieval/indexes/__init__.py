@@ -1,6 +1,6 @@
 """Nearest vectors by inner product: brute force, faiss, Milvus.
 
-Only brute force comes with the package, the others are extras; each is imported when it is made.
+Only brute force comes with the package. The others are extras, imported when they are opened.
 """
 
 from typing import Literal

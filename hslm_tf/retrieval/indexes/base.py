@@ -55,7 +55,7 @@ def check_items(vectors: np.ndarray, ids: np.ndarray | None) -> tuple[np.ndarray
             f"ids must be {len(vectors)} different integers, none negative. "
             f"Received: ids of shape {ids.shape}"
         )
-    # A sum is finite only if all its terms are, and needs no array of its own.
+    # A sum is finite only if all its terms are, and needs no further array.
     if not np.isfinite(vectors.sum(dtype=np.float64)):
         raise ValueError("vectors must be finite. Received: NaN or infinity")
     return vectors, ids

@@ -64,7 +64,7 @@ class MilvusIndex:
     def begin(self, vectors: np.ndarray, ids: np.ndarray | None = None) -> str:
         """Makes the collection that `index` fills, for several processes to fill it with `put`."""
         vectors, ids = check_items(vectors, ids)
-        # The name says what is in it: the same vectors are found there and not sent again.
+        # The name holds a fingerprint: the same vectors are found there and not sent again.
         fingerprint = hashlib.sha256(vectors.tobytes() + ids.tobytes() + b"FLAT").hexdigest()
         collection = f"{self._name}_{fingerprint[:16]}"
         with self._answering():
