@@ -30,11 +30,8 @@ class Hit(NamedTuple):
     row: int
 
 
-class Queries(NamedTuple):
-    """Vectors of queries, and what scores a query's candidates by the number of the query."""
-
-    vectors: np.ndarray
-    score: Callable[[int, np.ndarray], tf.Tensor]
+# Vectors of queries `[q, dim]`, and the function that scores items for one query by its number.
+Queries = tuple[np.ndarray, Callable[[int, np.ndarray], tf.Tensor]]
 
 
 def caption_queries(
@@ -52,7 +49,7 @@ def caption_queries(
         scores = model.score_encoded(encoded.images.read(rows), text, _IMAGE_BLOCK_SIZE)[:, 0]
         return scores if encoded.image_hubness is None else scores - encoded.image_hubness[rows]
 
-    return Queries(heads.text_vectors(texts), score)
+    return heads.text_vectors(texts), score
 
 
 def image_queries(
@@ -77,7 +74,7 @@ def image_queries(
         scores = model.score_encoded(image, encoded.texts.read(rows), 1)[0]
         return scores if encoded.caption_hubness is None else scores - encoded.caption_hubness[rows]
 
-    return Queries(vectors, score)
+    return vectors, score
 
 
 def _finite(regions: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
@@ -102,13 +99,14 @@ def retrieve_and_rerank(
     """Finds the best items for queries; the index is filled only where candidates are needed."""
     if k < 1 or (num_candidates is not None and num_candidates < 1):
         raise ValueError(f"At least 1 is needed. Received: k={k}, num_candidates={num_candidates}")
+    vectors, score = queries
     if not items:
-        return [[] for _ in queries.vectors]
+        return [[] for _ in vectors]
     if num_candidates is None:
-        candidates = [np.arange(len(items))] * len(queries.vectors)
+        candidates = [np.arange(len(items))] * len(vectors)
     else:
-        candidates = index().search(queries.vectors, max(k, num_candidates))[1]
-    return [_rerank(rows, partial(queries.score, i), items, k) for i, rows in enumerate(candidates)]
+        candidates = index().search(vectors, max(k, num_candidates))[1]
+    return [_rerank(rows, partial(score, i), items, k) for i, rows in enumerate(candidates)]
 
 
 def _rerank(

@@ -178,17 +178,20 @@ class Endpoints:
 
             def rerank(row: tuple[tf.Tensor, dict]) -> tf.Tensor:
                 items, text = row
-                images = self._encodings(*index.local_features(items))
+                regions = tf.cast(tf.gather(index.regions, items), tf.float32)
+                images = self._encodings(regions, tf.gather(index.region_mask, items))
                 text = {key: value[None] for key, value in text.items()}
                 return self._model.score_all(images, text, index.num_candidates)[:, 0]
 
-            items = index.nearest(vectors)
+            products = tf.matmul(vectors, index.vectors, transpose_b=True)
+            items = tf.math.top_k(products, index.num_candidates).indices
             scores = tf.map_fn(
                 rerank, (items, texts), fn_output_signature=tf.float32, parallel_iterations=1
             )
-        scores = tf.ensure_shape(scores - index.hubness_of(items), [None, index.num_candidates])
+        scores -= tf.gather(index.hubness, items)
+        scores = tf.ensure_shape(scores, [None, index.num_candidates])
         best, order = tf.math.top_k(scores, index.top_k)
-        ids = index.ids_of(tf.gather(items, order, batch_dims=1))
+        ids = tf.gather(index.ids, tf.gather(items, order, batch_dims=1))
         return {
             "ids": tf.where((status == Status.OK)[:, None], ids, ""),
             "scores": _nan_where_bad(best, status),

@@ -1,4 +1,4 @@
-"""The client against a process that serves the SavedModel."""
+"""The client against servers of the SavedModel."""
 
 import importlib.util
 import subprocess
@@ -10,6 +10,7 @@ import pytest
 
 from hslm_tf.serving.client import Client, RowError, ServerError
 from hslm_tf.serving.request_rows import Status
+from tests.serving import rest_server
 from tests.serving.exported import (
     BAD_ROWS,
     CAPTIONS,
@@ -25,13 +26,9 @@ HAS_GRPC = importlib.util.find_spec("tensorflow_serving") is not None
 
 
 @pytest.fixture(scope="module")
-def rest_url(exported):
-    command = [sys.executable, "-m", "tests.serving.local_server", exported.path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
+def rest_url(signatures):
+    with rest_server.serving(signatures) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
