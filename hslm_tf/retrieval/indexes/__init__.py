@@ -13,20 +13,7 @@ Backend = Literal["brute-force", "faiss", "milvus"]
 
 
 def open_index(backend: Backend, uri: str | None = None, name: str = "hslm") -> Index:
-    """Makes an empty index.
-
-    Args:
-        backend: name of the index.
-        uri: where Milvus is, see `MilvusIndex`.
-        name: what the collection's name in Milvus begins with.
-
-    Returns:
-        The index.
-
-    Raises:
-        ImportError: if the extra that it needs is not installed.
-        ValueError: if the backend is unknown, or `uri` is missing or superfluous.
-    """
+    """Makes an empty index; `name` is what the names of collections in Milvus begin with."""
     if (backend == "milvus") != (uri is not None):
         raise ValueError(
             "Milvus needs a uri, the other indexes take none. "
