@@ -142,7 +142,7 @@ def _model(arguments: Arguments) -> "tuple[HSLM, ProjectionHeads]":
 def _without_beam(arguments: Arguments, folder: Path) -> dict:
     """What `python -m hslm_tf.index` does with the images, into a temporary file."""
     from hslm_tf.data import load_dataset
-    from hslm_tf.retrieval.image_encodings import ImageEncodings
+    from hslm_tf.retrieval.encodings import ImageEncodings
 
     model, heads = _model(arguments)
     dataset = load_dataset(folder, _SPLIT, captions_optional=True)
@@ -187,7 +187,7 @@ def _with_beam(arguments: Arguments, folder: Path, workers: int) -> dict:
 def _afterwards(arguments: Arguments, out: Path) -> dict:
     """The collection of the shards, and their vectors in Milvus."""
     from hslm_tf.beam.collecting import collect
-    from hslm_tf.beam.running import fill_milvus
+    from hslm_tf.beam.fill_milvus import fill_milvus
     from hslm_tf.retrieval.collection import Collection
 
     model, heads = _model(arguments)

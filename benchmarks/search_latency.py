@@ -164,15 +164,13 @@ class Pool:
         Returns:
             The collection.
         """
-        from hslm_tf.retrieval.caption_encodings import CaptionEncodings
         from hslm_tf.retrieval.collection import Collection
         from hslm_tf.retrieval.encoded_dataset import EncodedDataset
-        from hslm_tf.retrieval.image_encodings import ImageEncodings
+        from hslm_tf.retrieval.encodings import CaptionEncodings, ImageEncodings
         from hslm_tf.retrieval.rows import Rows
 
         repeated = np.arange(items) % self._count
         mask = np.ones((items, self._regions.shape[1]), bool)
-        starts = np.cumsum(self._lengths) - self._lengths
         global_features = Rows([self._global], repeated)
         encoded = EncodedDataset(
             ids=[str(image) for image in range(items)],
@@ -184,11 +182,8 @@ class Pool:
             vectors=self._unit((items, heads.dim)),
             captions=[f"caption {caption}" for caption in range(items)],
             caption_to_image=np.arange(items),
-            texts=CaptionEncodings(
-                Rows([self._words]),
-                starts[repeated],
-                self._lengths[repeated],
-                global_features,
+            texts=CaptionEncodings(Rows([self._words]), self._lengths, Rows([self._global])).select(
+                repeated
             ),
             caption_vectors=self._unit((items, heads.dim)),
         )
@@ -217,7 +212,7 @@ def _exported(
     from hslm_tf.serving.savedmodel import export_model
     from hslm_tf.serving.search_index import SearchIndex
 
-    index = SearchIndex.from_collection(collection, num_candidates=num_candidates)
+    index = SearchIndex(collection, num_candidates=num_candidates)
     path = export_model(
         collection.model, folder / "exported", None, "float32", collection.heads, index
     )

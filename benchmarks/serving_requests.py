@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.training_step import random_words
 from hslm_tf.presets import preset
 from hslm_tf.runs.run_directory import RunDirectory
-from hslm_tf.serving.status import Status
+from hslm_tf.serving.request_rows import Status
 
 Request = dict[str, np.ndarray]
 

@@ -58,7 +58,7 @@ def run(arguments: ExportArguments) -> None:
     else:
         collection = Collection.load(arguments.collection, model)
         heads = collection.heads
-        index = SearchIndex.from_collection(collection, arguments.top_k, arguments.num_candidates)
+        index = SearchIndex(collection, arguments.top_k, arguments.num_candidates)
     path = export_model(model, arguments.out, arguments.version, arguments.precision, heads, index)
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     print(f"{path}: {arguments.precision}, {size / 1e6:.1f} MB")

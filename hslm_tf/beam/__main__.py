@@ -1,7 +1,6 @@
 """`python -m hslm_tf.beam`: a collection, encoded by many processes or machines."""
 
 import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from hslm_tf.command_line import one_line_errors
+from hslm_tf.command_line import command
 from hslm_tf.extras import load_extra
 from hslm_tf.runs.run_directory import RunDirectory
 
@@ -24,8 +23,8 @@ class BeamArguments:
     """Encode images of a split with Apache Beam, shard by shard, and make a collection of them.
 
     OUT gets the exported model, a file for every shard, rejected.jsonl with the images that could
-    not be encoded and why, and collection.h5, which `python -m hslm_tf.search` opens. What was
-    killed continues with the same command: finished shards are skipped. Options behind `--` are
+    not be encoded and why, and collection.h5, which `python -m hslm_tf.search` opens. A killed
+    run continues with the same command: finished shards are skipped. Options behind `--` are
     Beam's own, such as `-- --direct_num_workers 8 --direct_running_mode multi_processing`; without
     them everything runs in this process. Needs the extra `beam`.
     """
@@ -65,20 +64,71 @@ class BeamArguments:
     """replace a collection that is there already"""
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    args = list(sys.argv[1:] if args is None else args)
+def parse(args: Sequence[str]) -> tuple[BeamArguments, list[str]]:
+    """Parses the command's arguments, and hands on what stands behind `--`."""
     end = args.index("--") if "--" in args else len(args)
     arguments = tyro.cli(BeamArguments, prog="python -m hslm_tf.beam", args=args[:end])
-    # A local run's error says everything; a cluster's job needs Beam's own log, too.
-    elsewhere = any(flag.startswith("--runner") for flag in args[end:])
-    logging.basicConfig(level=logging.INFO if elsewhere else logging.CRITICAL)
-    with one_line_errors():
-        _run(arguments, args[end + 1 :])
+    return arguments, list(args[end + 1 :])
+
+
+def run(parsed: tuple[BeamArguments, list[str]]) -> None:
+    """Runs the command."""
+    arguments, flags = parsed
+    # A local run's error says everything; a cluster's job needs Beam's log, too.
+    elsewhere = any(flag.startswith("--runner") for flag in flags)
+    logging.getLogger().setLevel(logging.INFO if elsewhere else logging.CRITICAL)
+    _check(arguments)
+    run = RunDirectory(arguments.run)
+    config = run.config()
+    if arguments.dataset is not None:
+        config = replace(config, data=replace(config.data, dataset=arguments.dataset))
+    # TensorFlow and Beam take seconds to import: --help and mistakes should not wait.
+    from hslm_tf.beam.collecting import collect, write_rejected
+    from hslm_tf.beam.files import is_local
+    from hslm_tf.beam.fill_milvus import fill_milvus
+    from hslm_tf.beam.running import encode, pipeline_options
+    from hslm_tf.beam.split_source import SplitSource
+    from hslm_tf.beam.work_folder import Plan, WorkFolder
+    from hslm_tf.fingerprint import model_fingerprint, weights_fingerprint
+    from hslm_tf.retrieval.collection import Collection
+    from hslm_tf.runs.opening import load_heads, load_model
+    from hslm_tf.runs.splits import dataset_path, open_split
+
+    options = pipeline_options(flags)
+    target = None if arguments.shards_only else _target(arguments)
+    model = load_model(run.path)
+    heads = load_heads(run.path, model)
+    folder = WorkFolder(arguments.out)
+    fingerprint = weights_fingerprint(heads.weights, model_fingerprint(model))
+    settings = arguments.shard_size, arguments.dtype, fingerprint
+    dataset, images = None, arguments.images
+    if arguments.photographs is not None:
+        source, plan = _photographs(arguments, run, *settings)
+        if images is None and is_local(arguments.photographs):
+            images = Path(arguments.photographs)
+    else:
+        split = arguments.split or config.data.test_split
+        dataset = open_split(run, split, arguments.dataset, captions_optional=True)
+        path = str(Path(dataset_path(config)).resolve())
+        source = SplitSource(path, split)
+        of_split = {"dataset": path, "split": split}
+        plan = Plan(of_split, dataset.num_images, dataset.max_regions, *settings)
+    encoded = encode(source, folder, plan, model, heads, options)
+    print(f"{len(plan.shards)} shards, {len(encoded)} of them new: {folder.shards}")
+    rejected = write_rejected(folder, plan)
+    print(f"{plan.images - rejected} images encoded, {rejected} rejected: {folder.rejected}")
+    if target is None:
+        return
+    items = collect(folder, plan, model, heads, dataset, target.parent)
+    Collection(model, heads, items, images, run.path).save(target)
+    if arguments.milvus is not None:
+        name = f"{arguments.name}_images"
+        fill_milvus(items.vectors, folder, plan, arguments.milvus, name, options)
+    print(target)
 
 
 def _check(arguments: BeamArguments) -> None:
-    """Refuses before anything long is begun, what would be ignored included."""
+    """Refuses mistakes, and options that would be ignored, before anything long is begun."""
     if arguments.shard_size < 1:
         raise ValueError(f"--shard-size is at least 1. Received: {arguments.shard_size}")
     if arguments.shards_only and (arguments.collection or arguments.images or arguments.milvus):
@@ -94,71 +144,18 @@ def _check(arguments: BeamArguments) -> None:
         load_extra("pymilvus", "milvus")
 
 
-def _run(arguments: BeamArguments, flags: list[str]) -> None:
-    _check(arguments)
-    run = RunDirectory(arguments.run)
-    config = run.config()
-    if arguments.dataset is not None:
-        config = replace(config, data=replace(config.data, dataset=arguments.dataset))
-    split = arguments.split or config.data.test_split
-    # TensorFlow and Beam take seconds to import: --help and mistakes should not wait.
-    from hslm_tf.beam.collecting import collect, write_rejected
-    from hslm_tf.beam.files import is_local
-    from hslm_tf.beam.running import encode, fill_milvus, pipeline_options
-    from hslm_tf.beam.split_source import SplitSource
-    from hslm_tf.beam.work_folder import Plan, WorkFolder
-    from hslm_tf.fingerprint import model_fingerprint, weights_fingerprint
-    from hslm_tf.retrieval.collection import Collection
-    from hslm_tf.runs.opening import load_heads, load_model
-    from hslm_tf.runs.splits import dataset_path, open_split
-
-    options = pipeline_options(flags)
-    target = None if arguments.shards_only else _target(arguments)
-    model = load_model(run.path)
-    heads = load_heads(run.path, model)
-    folder = WorkFolder(arguments.out)
-    fingerprint = weights_fingerprint(heads.weights, model_fingerprint(model))
-    settings = arguments.shard_size, arguments.dtype, fingerprint
-    if arguments.photographs is not None:
-        dataset, images = None, arguments.images
-        source, plan = _photographs(arguments, run, *settings)
-        if images is None and is_local(arguments.photographs):
-            images = Path(arguments.photographs)
-    else:
-        dataset = open_split(run, split, arguments.dataset, captions_optional=True)
-        images = arguments.images
-        path = str(Path(dataset_path(config)).resolve())
-        source = SplitSource(path, split)
-        of_split = {"dataset": path, "split": split}
-        plan = Plan(of_split, dataset.num_images, dataset.max_regions, *settings)
-    encoded = encode(source, folder, plan, model, heads, options)
-    print(f"{len(plan.shards)} shards, {len(encoded)} of them new: {folder.shards}")
-    rejected = write_rejected(folder, plan)
-    print(f"{plan.images - rejected} images encoded, {rejected} rejected: {folder.rejected}")
-    if target is None:
-        return
-    items = collect(folder, plan, model, heads, dataset, target.parent)
-    Collection(model, heads, items, images, run.path).save(target)
-    if arguments.milvus is not None:
-        names = arguments.milvus, f"{arguments.name}_images"
-        fill_milvus(items.vectors, folder, plan, *names, options)
-    print(target)
-
-
 def _photographs(
     arguments: BeamArguments, run: RunDirectory, *settings: object
 ) -> tuple["PhotographSource", "Plan"]:
     """Photographs as a source, and the plan of their shards."""
-    from hslm_tf.beam.photograph_list import PhotographList
-    from hslm_tf.beam.photograph_source import PhotographSource
+    from hslm_tf.beam.photograph_source import PhotographList, PhotographSource
     from hslm_tf.beam.work_folder import Plan, WorkFolder
     from hslm_tf.images.extraction_config import remembered_config
     from hslm_tf.images.extractor import RegionExtractor
 
     load_extra("PIL", "images")
-    made = run.extraction()
     moved = arguments.backbone, arguments.weights, arguments.boxes
-    extraction = remembered_config(made, str(run.path), *moved)
+    extraction = remembered_config(run.extraction(), str(run.path), *moved)
     # Made here once, so that what is wrong is known before any worker begins.
     regions = RegionExtractor(extraction).max_regions
     work = WorkFolder(arguments.out)
@@ -183,6 +180,9 @@ def _target(arguments: BeamArguments) -> Path:
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target}: there is no such folder")
     return target
+
+
+main = command("beam", run, parse=parse)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What flows through the pipelines."""
+"""Elements of the pipelines."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Shard:
-    """Consecutive images that are encoded together and written to one file."""
+    """The images `first` to `last - 1`, which are encoded together and written to one file."""
 
     number: int
     count: int
@@ -42,7 +42,7 @@ class ImageFeatures(NamedTuple):
 
 
 class ShardItems(NamedTuple):
-    """What is known of a shard's images besides their features."""
+    """Everything about a shard's images but their features; `rows` are those in the source."""
 
     shard: Shard
     rows: np.ndarray

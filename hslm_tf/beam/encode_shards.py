@@ -11,23 +11,23 @@ from apache_beam.ml.inference.base import KeyedModelHandler, PredictionResult, R
 from apache_beam.pvalue import TaggedOutput
 
 from hslm_tf.beam.elements import ImageFeatures, Rejected, Shard, ShardItems
+from hslm_tf.beam.files import write_shard
 from hslm_tf.beam.image_encoder import ImageEncoder
-from hslm_tf.beam.shard_file import write_shard
-from hslm_tf.retrieval.storage import StorageType
-from hslm_tf.serving.status import Status
+from hslm_tf.retrieval.encodings import StorageType
+from hslm_tf.serving.request_rows import Status
 
 REJECTED = "rejected"
 
 
 class Source(Protocol):
-    """Where the images of a shard come from; it is sent to the workers."""
+    """A source of images; it is sent to the workers."""
 
     def read(self, shard: Shard) -> tuple[ShardItems, ImageFeatures]:
         """Reads a shard."""
 
 
 class EncodeShards(beam.PTransform):
-    """Encodes shards and writes each to a file of its own, with its rejected images.
+    """Encodes shards and writes each to its file, with its rejected images.
 
     A shard is one element from beginning to end: nothing is shuffled, a worker holds one shard at a
     time, and a file that is there is complete. Takes shards; returns two collections, `"written"`
@@ -54,14 +54,14 @@ class EncodeShards(beam.PTransform):
     def expand(self, shards: beam.PCollection[Shard]) -> Any:
         """Builds the steps."""
         encoder = KeyedModelHandler(ImageEncoder(self._model, max_batch_size=1))
+        write = beam.ParDo(_Write(self._folder, self._dtype))
         outputs = (
             shards
             # Without it a runner may fuse the list of shards with the work, on one worker.
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.Map(self._source.read)
             | "Encode" >> RunInference(encoder)
-            | "Write"
-            >> beam.ParDo(_Write(self._folder, self._dtype)).with_outputs(REJECTED, main="written")
+            | "Write" >> write.with_outputs(REJECTED, main="written")
         )
         return {name: outputs[name] for name in ("written", REJECTED)}
 
@@ -79,38 +79,26 @@ class _Write(beam.DoFn):
         with np.errstate(over="ignore"):
             for name in {"regions", "image_global"} & encoded.keys():
                 encoded[name] = encoded[name].astype(self._dtype)
-        rejected = sorted([*items.rejected, *_rejected(items, encoded, self._dtype)])
-        good = ~np.isin(items.rows, [image.row for image in rejected])
-        arrays = {
-            "rows": items.rows,
-            "ids": np.array(items.ids, np.str_),
-            "vectors": encoded["vector"],
-            **{name: encoded[name] for name in encoded.keys() - {"vector", "status"}},
-            **({} if items.boxes is None else {"boxes": items.boxes}),
-        }
+        status, vectors = encoded.pop("status"), encoded.pop("vector")
+        fits = np.isfinite(encoded["regions"]).all(axis=(1, 2))
+        good = (status == Status.OK) & fits
+        rejected = list(items.rejected)
+        for place in np.flatnonzero(~good):
+            reason = f"a local feature does not fit {self._dtype}"
+            if status[place] != Status.OK:
+                reason = Status(status[place]).meaning
+            rejected.append(Rejected(int(items.rows[place]), items.ids[place], reason))
+        arrays = {"rows": items.rows, "ids": np.array(items.ids, np.str_), "vectors": vectors}
+        arrays |= encoded | ({} if items.boxes is None else {"boxes": items.boxes})
         arrays = {name: values[good] for name, values in arrays.items()}
         # Rejected images are in the file, so that they are not lost where a restart skips it.
-        arrays |= {
-            "rejected_rows": np.array([image.row for image in rejected], np.int64),
-            "rejected_ids": np.array([image.id for image in rejected], np.str_),
-            "rejected_reasons": np.array([image.reason for image in rejected], np.str_),
-        }
+        rejected.sort()
+        for name, dtype in (("row", np.int64), ("id", np.str_), ("reason", np.str_)):
+            values = [getattr(image, name) for image in rejected]
+            arrays[f"rejected_{name}s"] = np.array(values, dtype)
         write_shard(FileSystems.join(self._folder, items.shard.file_name), arrays)
         for counter, number in zip(self._counters, (good.sum(), len(rejected)), strict=True):
             counter.inc(int(number))
         yield items.shard
         for image in rejected:
             yield TaggedOutput(REJECTED, image)
-
-
-def _rejected(
-    items: ShardItems, encoded: dict[str, np.ndarray], dtype: StorageType
-) -> Iterator[Rejected]:
-    """Images that the model refuses, or whose local features do not fit the type."""
-    status = encoded["status"]
-    fits = np.isfinite(encoded["regions"]).all(axis=(1, 2))
-    for place in np.flatnonzero((status != Status.OK) | ~fits):
-        reason = f"a local feature does not fit {dtype}"
-        if status[place] != Status.OK:
-            reason = Status(status[place]).meaning
-        yield Rejected(int(items.rows[place]), items.ids[place], reason)

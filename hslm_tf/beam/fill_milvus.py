@@ -1,34 +1,47 @@
 """The pipeline that indexes: vectors of finished shards to Milvus, from all workers at once."""
 
-from typing import NamedTuple
-
 import apache_beam as beam
 import numpy as np
+from apache_beam.options.pipeline_options import PipelineOptions
 
-from hslm_tf.beam.shard_file import read_shard
+from hslm_tf.beam.files import read_shard
+from hslm_tf.beam.running import run_pipeline
+from hslm_tf.beam.work_folder import Plan, WorkFolder
 from hslm_tf.retrieval.indexes.milvus_index import MilvusIndex
 
 
-class ShardRows(NamedTuple):
-    """A shard's place in a collection."""
+def fill_milvus(
+    vectors: np.ndarray,
+    folder: WorkFolder,
+    plan: Plan,
+    uri: str,
+    name: str,
+    options: PipelineOptions | None = None,
+) -> None:
+    """Sends vectors of finished shards to Milvus, where a search of the collection finds them."""
+    index = MilvusIndex(uri, name)
+    try:
+        collection = index.begin(vectors)
+        paths = [folder.file_of(shard) for shard in plan.shards]
+        counts = [len(read_shard(path, ["rows"])["rows"]) for path in paths]
+        firsts = (np.cumsum(counts) - counts).tolist()
+        shards = list(zip(paths, firsts, strict=True))
 
-    path: str
-    first: int
+        def build(pipeline: beam.Pipeline) -> object:
+            spread = pipeline | beam.Create(shards) | "Spread" >> beam.Reshuffle()
+            return spread | "Put" >> beam.ParDo(_Put(uri, name, collection))
 
-
-class FillMilvus(beam.PTransform):
-    """Sends the vectors of shards to Milvus."""
-
-    def __init__(self, uri: str, name: str, collection: str) -> None:
-        super().__init__()
-        self._arguments = uri, name, collection
-
-    def expand(self, shards: beam.PCollection) -> beam.PCollection:
-        """Builds the steps."""
-        return shards | "Spread" >> beam.Reshuffle() | "Put" >> beam.ParDo(_Put(*self._arguments))
+        # Only one process can write to a file.
+        run_pipeline(build, options if "://" in uri else None)
+        # Sends nothing where all vectors are there.
+        index.index(vectors)
+    finally:
+        index.close()
 
 
 class _Put(beam.DoFn):
+    """Sends the vectors of a shard; an element is its file and the row of its first image."""
+
     def __init__(self, uri: str, name: str, collection: str) -> None:
         super().__init__()
         self._uri, self._name, self._collection = uri, name, collection
@@ -36,12 +49,11 @@ class _Put(beam.DoFn):
     def setup(self) -> None:
         self._index = MilvusIndex(self._uri, self._name)
 
-    def process(self, shard: ShardRows) -> list[int]:
-        vectors = read_shard(shard.path, ["vectors"])["vectors"]
+    def process(self, shard: tuple[str, int]) -> None:
+        path, first = shard
+        vectors = read_shard(path, ["vectors"])["vectors"]
         if len(vectors):
-            ids = np.arange(shard.first, shard.first + len(vectors))
-            self._index.put(self._collection, vectors, ids)
-        return [len(vectors)]
+            self._index.put(self._collection, vectors, np.arange(first, first + len(vectors)))
 
     def teardown(self) -> None:
         self._index.close()

@@ -1,6 +1,6 @@
 """Images of a data set, shard by shard."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -23,23 +23,14 @@ class SplitSource:
         self._path, self._split = path, split
 
     def read(self, shard: Shard) -> tuple[ShardItems, ImageFeatures]:
-        """Reads a shard.
-
-        Args:
-            shard: which images.
-
-        Returns:
-            The images that can be read, and their features; the others are in `rejected`.
-
-        Raises:
-            OSError: if a file cannot be read: a runner tries again.
-        """
+        """Reads the images of a shard that can be read; the others are in `rejected`."""
         rows, rejected = np.arange(shard.first, shard.last), []
         try:
-            read = self._rows(rows)
+            features, mask, boxes = self._read(rows)
         except DataError:
-            rows, read, rejected = self._one_by_one(rows)
-        features, mask, boxes = read
+            rejected = list(self._rejected(rows))
+            rows = np.setdiff1d(rows, [image.row for image in rejected])
+            features, mask, boxes = self._read(rows)
         items = ShardItems(shard, rows, [self._id(row) for row in rows], boxes, rejected)
         return items, ImageFeatures(features, mask.sum(axis=1, dtype=np.int32))
 
@@ -56,16 +47,12 @@ class SplitSource:
         ids = self.dataset.image_ids
         return str(row) if ids is None else ids[row]
 
-    def _rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def _read(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         return *self.dataset.read_images(rows), self.dataset.read_boxes(rows)
 
-    def _one_by_one(self, rows: Sequence[int]) -> tuple[np.ndarray, tuple, list[Rejected]]:
-        good, rejected = [], []
+    def _rejected(self, rows: np.ndarray) -> Iterator[Rejected]:
         for row in rows:
             try:
-                self._rows(np.array([row]))
-                good.append(row)
+                self._read(np.array([row]))
             except DataError as error:
-                rejected.append(Rejected(int(row), self._id(row), str(error)))
-        good = np.array(good, np.int64)
-        return good, self._rows(good), rejected
+                yield Rejected(int(row), self._id(row), str(error))

@@ -29,6 +29,7 @@ class Plan:
     regions: int
     shard_size: int
     dtype: str
+    # Fingerprint of the model and its projection heads.
     model: str
 
     @property
@@ -38,7 +39,7 @@ class Plan:
 
 
 class WorkFolder:
-    """A folder that can be continued in."""
+    """A folder whose work can be continued."""
 
     def __init__(self, path: str) -> None:
         # Beam lists files by patterns, and TensorFlow looks for a model's weights by one.
@@ -47,28 +48,16 @@ class WorkFolder:
                 f"A folder to work in has none of * ? [ ] {{ }} \\. Received: {path!r}"
             )
         self.path = path.rstrip("/")
-
-    @property
-    def model(self) -> str:
-        """Folder of the exported model."""
-        return FileSystems.join(self.path, "model", "1")
-
-    @property
-    def shards(self) -> str:
-        """Folder of the shards' files."""
-        return FileSystems.join(self.path, "shards")
-
-    @property
-    def rejected(self) -> str:
-        """File with all rejected images, JSON lines."""
-        return FileSystems.join(self.path, "rejected.jsonl")
+        self.model = FileSystems.join(self.path, "model", "1")
+        self.shards = FileSystems.join(self.path, "shards")
+        self.rejected = FileSystems.join(self.path, "rejected.jsonl")
 
     def begin(self, plan: Plan, model: HSLM, heads: ProjectionHeads) -> list[Shard]:
-        """Writes the plan and exports the model, or continues what was begun with the same plan."""
+        """Writes the plan and exports the model, or continues a begun plan; returns what to do."""
         file = FileSystems.join(self.path, "plan.json")
         content = {"format": _FORMAT, **dataclasses.asdict(plan)}
         if FileSystems.exists(file):
-            _compare(file, content)
+            check_plan(file, content)
             remove_drafts(self.path)
         else:
             with tempfile.TemporaryDirectory() as folder:
@@ -76,6 +65,10 @@ class WorkFolder:
                 copy_folder(str(exported), self.model)
             # The plan comes last: where it is, the model is complete.
             write_file(file, (json.dumps(content, indent=1) + "\n").encode())
+        return self.missing(plan)
+
+    def missing(self, plan: Plan) -> list[Shard]:
+        """The shards that are not finished; a file that is there is complete."""
         finished = file_sizes(self.shards)
         return [shard for shard in plan.shards if self.file_of(shard) not in finished]
 
@@ -84,11 +77,12 @@ class WorkFolder:
         return FileSystems.join(self.shards, shard.file_name)
 
 
-def _compare(file: str, expected: dict[str, Any]) -> None:
-    found = parse_object(read_file(file), file)
+def check_plan(file: str, expected: dict[str, Any]) -> None:
+    """Checks that a folder was begun with the same plan."""
+    begun = parse_object(read_file(file), file)
     for name in expected:
-        if found.get(name) != expected[name]:
+        if begun.get(name) != expected[name]:
             raise DataError(
-                f"{file}: begun with {name} {found.get(name)!r}, not {expected[name]!r}: continue "
+                f"{file}: begun with {name} {begun.get(name)!r}, not {expected[name]!r}: continue "
                 "with the same, or choose another folder"
             )

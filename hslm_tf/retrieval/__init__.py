@@ -1,23 +1,23 @@
 """Search: collections of encoded images and captions, and which of them answer a query.
 
-TensorFlow is loaded when a name is first asked for, not when the package is imported.
+TensorFlow is loaded with the first name that is used, not when the package is imported.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hslm_tf.retrieval.caption_encodings import CaptionEncodings as CaptionEncodings
     from hslm_tf.retrieval.collection import Collection as Collection
-    from hslm_tf.retrieval.image_encodings import ImageEncodings as ImageEncodings
+    from hslm_tf.retrieval.encodings import CaptionEncodings as CaptionEncodings
+    from hslm_tf.retrieval.encodings import ImageEncodings as ImageEncodings
     from hslm_tf.retrieval.projection_heads import ProjectionHeads as ProjectionHeads
     from hslm_tf.retrieval.reranking import Hit as Hit
 
 _MODULES = {
-    "CaptionEncodings": "caption_encodings",
+    "CaptionEncodings": "encodings",
     "Collection": "collection",
     "Hit": "reranking",
-    "ImageEncodings": "image_encodings",
+    "ImageEncodings": "encodings",
     "ProjectionHeads": "projection_heads",
 }
 

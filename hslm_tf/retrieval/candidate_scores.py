@@ -1,6 +1,7 @@
 """Scores of a dataset where each query's nearest items by their vectors have the exact score."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -23,31 +24,33 @@ _IMAGES_AT_ONCE = 32
 _COLUMNS_AT_ONCE = 256
 
 
+@dataclass(frozen=True)
 class CandidateScores:
     """An approximation of all scores that takes a fraction of their time."""
 
-    def __init__(
-        self,
-        heads: Sequence[ProjectionHeads],
-        num_candidates: int,
-        progress: Callable[[int, int], object] | None = None,
-    ) -> None:
-        if num_candidates < 1:
+    # A pair is scored exactly if one of the two is among the nearest of the other: one score serves
+    # both directions. All other pairs stand behind, in the order of their vectors.
+    heads: Sequence[ProjectionHeads]
+    num_candidates: int
+    progress: Callable[[int, int], object] | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_candidates < 1:
             raise ValueError(
-                f"`num_candidates` must be at least 1. Received: num_candidates={num_candidates}"
+                "`num_candidates` must be at least 1. "
+                f"Received: num_candidates={self.num_candidates}"
             )
-        self.heads = heads
-        self.num_candidates = num_candidates
-        self.progress = progress
 
     def __call__(
         self, models: Sequence[HSLM], dataset: RetrievalDataset, captions: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Scores every image of a dataset against captions, block by block."""
         encoded, image_vectors, caption_vectors = [], [], []
+        blocks = list(row_blocks(dataset.num_images, IMAGE_BLOCK_SIZE))
         for model, heads in zip(models, self.heads, strict=True):
             images = encode_images(model, dataset)
-            image_vectors.append(_vectors_of_images(heads, images))
+            projected = [heads.image_vectors(_slice(images, rows)) for rows in blocks]
+            image_vectors.append(np.concatenate(projected))
             vectors = np.empty((dataset.num_captions, heads.dim), np.float32)
 
             def project(rows, texts, heads=heads, vectors=vectors) -> None:
@@ -84,15 +87,10 @@ class CandidateScores:
             ]
             list_images, starts = np.array(lists).T
             first, last = bounds[rows[0]], bounds[rows[-1] + 1]
-            block = {key: value[rows[0] : rows[-1] + 1] for key, value in images.items()}
-            found = model.score_lists(
-                block,
-                captions._asdict(),
-                list_images,
-                pairs[1, first:last],
-                np.append(starts, last) - first,
-            )
-            scores.append(found.numpy())
+            splits = np.append(starts, last) - first
+            lists = list_images, pairs[1, first:last], splits
+            block = _slice(images, rows)
+            scores.append(model.score_lists(block, captions._asdict(), *lists).numpy())
             if self.progress is not None:
                 self.progress(len(rows), int(last - first))
         return np.concatenate(scores)
@@ -112,14 +110,8 @@ def candidate_pairs(
     return np.stack(np.divmod(np.unique(codes), count))
 
 
-def _vectors_of_images(heads: ProjectionHeads, images: dict[str, tf.Tensor]) -> np.ndarray:
-    blocks = row_blocks(len(images["region_mask"]), IMAGE_BLOCK_SIZE)
-    return np.concatenate(
-        [
-            heads.image_vectors({key: x[rows[0] : rows[-1] + 1] for key, x in images.items()})
-            for rows in blocks
-        ]
-    )
+def _slice(images: dict[str, tf.Tensor], rows: np.ndarray) -> dict[str, tf.Tensor]:
+    return {key: value[rows[0] : rows[-1] + 1] for key, value in images.items()}
 
 
 def _columns(
@@ -131,8 +123,8 @@ def _columns(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The scores of all images and some captions, from those of the candidate pairs."""
     order = np.argsort(pairs[1], kind="stable")
-    (images, owners), scores = pairs[:, order], scores[order]
-    bounds = np.searchsorted(owners, np.arange(len(caption_vectors) + 1))
+    (images, pair_captions), scores = pairs[:, order], scores[order]
+    bounds = np.searchsorted(pair_captions, np.arange(len(caption_vectors) + 1))
     # Products of unit vectors are at most 1, and a little more when rounded.
     behind = float(scores.min()) - 2.0
     for block in row_blocks(len(captions), _COLUMNS_AT_ONCE):

@@ -12,16 +12,13 @@ import numpy as np
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.models.hubness import HubCorrection
-from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.collection_file import read_collection, write_collection
 from hslm_tf.retrieval.encoded_dataset import EncodedDataset
-from hslm_tf.retrieval.image_encodings import ImageEncodings
-from hslm_tf.retrieval.indexes import Index
-from hslm_tf.retrieval.indexes.brute_force import BruteForceIndex
+from hslm_tf.retrieval.encodings import CaptionEncodings, ImageEncodings, StorageType
+from hslm_tf.retrieval.indexes import Index, open_index
 from hslm_tf.retrieval.projection_heads import ProjectionHeads, heads_of
-from hslm_tf.retrieval.queries import caption_queries, image_queries
-from hslm_tf.retrieval.reranking import Hit, retrieve_and_rerank
-from hslm_tf.retrieval.storage import StorageType
+from hslm_tf.retrieval.reranking import Hit, caption_queries, image_queries, retrieve_and_rerank
+from hslm_tf.retrieval.rows import Rows
 
 Side = Literal["images", "captions"]
 
@@ -29,7 +26,7 @@ Side = Literal["images", "captions"]
 class Collection:
     """Images and captions, encoded once, that can be searched, changed and saved.
 
-    Made by `build`, `from_encodings` or `load`. A search has two stages. Inner products with one
+    `build`, `from_encodings` and `load` make one. A search has two stages. Inner products with one
     vector an item give candidates; the candidates get their exact score from the model. Only the
     choice of the candidates is approximate, and local features are rounded to their storage type.
 
@@ -62,7 +59,7 @@ class Collection:
         self.model, self.heads, self.encoded, self.hubs = model, heads, encoded, hubs
         self.image_folder = None if image_folder is None else os.path.abspath(image_folder)
         self.run = None if run is None else os.path.abspath(run)
-        self.use_index(lambda side: BruteForceIndex())
+        self.use_index(lambda side: open_index("brute-force"))
 
     @property
     def ids(self) -> list[str]:
@@ -95,17 +92,15 @@ class Collection:
 
         Args:
             model: the model.
-            dataset: images and captions; without ids of its own, an image's number is its id.
+            dataset: images and captions; where it has no ids, an image's number is its id.
             heads: the model's projection heads; None for plain means of the local features.
             dtype: type that local features are kept in. float16 takes half the space of float32
                 and moves a score in the fourth decimal.
             image_folder: where the image files lie, for galleries.
             run: directory of the model's run, remembered by a saved collection.
             progress: called after every batch with its number of images or captions.
-            memmap_dir: folder for temporary files that local features are kept in until the
-                collection is gone; None for memory.
-            hubs: corrects the scores of items that are near to everything, which finds more right
-                answers; None leaves the scores as they are.
+            memmap_dir: folder for temporary files that hold the local features; None for memory.
+            hubs: corrects the scores of items that are near to everything; None leaves them.
 
         Returns:
             The collection.
@@ -161,14 +156,15 @@ class Collection:
         heads = heads_of(model, heads)
         if texts is None:
             texts = CaptionEncodings.encode(model, captions, str(images.regions.dtype))
-        encoded = EncodedDataset.from_encodings(
-            heads,
-            images,
-            texts,
-            ids=[str(row) for row in range(len(images))] if ids is None else ids,
-            captions=captions,
-            caption_to_image=caption_to_image,
-            boxes=boxes,
+        encoded = EncodedDataset(
+            ids=[str(row) for row in range(len(images))] if ids is None else list(ids),
+            images=images,
+            vectors=images.vectors(heads),
+            captions=list(captions),
+            caption_to_image=np.asarray(caption_to_image, np.int64),
+            texts=texts,
+            caption_vectors=texts.vectors(heads),
+            boxes=None if boxes is None else Rows([boxes]),
         )
         return cls(model, heads, encoded, image_folder, run)
 
@@ -193,8 +189,8 @@ class Collection:
             num_candidates: images whose exact score is computed, at least k; None for all.
 
         Returns:
-            For every caption its min(k, n) best images, best first. Of equal scores the image that
-            was added first wins.
+            For every caption its min(k, n) best images, best first. If scores are equal, the image
+            that was added first wins.
 
         Raises:
             ValueError: if there are no captions, one has no words, or a number is less than 1.
@@ -245,12 +241,12 @@ class Collection:
 
         Args:
             dataset: images with new ids, and with as many regions as those of the collection.
-            ids: ids instead of the dataset's own, which are numbers where it has none.
+            ids: ids in place of the dataset's ids, which are numbers where it has none.
 
         Raises:
             DataError: if region features are not finite.
             ValueError: if an id is in the collection already, the shape is another, the features
-                were made in another way, or scores are corrected and there is no `hubs`.
+                come from another network, or scores are corrected and there is no `hubs`.
         """
         if ids is not None:
             dataset = dataclasses.replace(dataset, image_ids=list(ids))
@@ -308,9 +304,7 @@ class Collection:
         return cls(**read_collection(Path(path), model, verify))
 
     def _change(self, encoded: EncodedDataset) -> None:
-        self.encoded = encoded
-        # New indexes, for the new vectors.
-        self.use_index(self._make_index)
+        self.encoded, self._indexes = encoded, {}
 
     def _index(self, side: Side) -> Index:
         if side not in self._indexes:

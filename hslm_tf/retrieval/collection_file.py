@@ -1,27 +1,34 @@
-"""The file of a collection."""
+"""The file of a collection: HDF5 with a manifest and checksums."""
 
+import json
+import os
 import tempfile
+import zlib
+from collections.abc import Collection as Names
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import h5py
 import numpy as np
 
 from hslm_tf import __version__
+from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.hdf5_rows import dataset_at, open_hdf5, read_strings
+from hslm_tf.data.hdf5_writing import bytes_of, write_hdf5_file, write_strings
+from hslm_tf.data.json_object import parse_object
 from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.retrieval.caption_encodings import CaptionEncodings
-from hslm_tf.retrieval.checked_hdf5 import read_manifest, read_parts, write_parts
 from hslm_tf.retrieval.encoded_dataset import EncodedDataset
-from hslm_tf.retrieval.image_encodings import ImageEncodings
+from hslm_tf.retrieval.encodings import CaptionEncodings, ImageEncodings
 from hslm_tf.retrieval.projection_heads import ProjectionHeads, read_heads
 from hslm_tf.retrieval.rows import Rows
 
 _FORMAT = 2
-_LAZY = ("regions", "image_global", "words", "text_global", "boxes")
-_OPTIONAL = ("image_global", "text_global", "boxes", "image_hubness", "caption_hubness")
+_BLOCK_BYTES = 2**26
 _TEXTS = ("ids", "captions")
-# The axes of an array, of which those of the same name are of the same length, and its kind.
+# The axes of every array and its kind; axes of the same name have the same length.
 _ARRAYS = {
     "lengths": (("captions",), "i"),
     "vectors": (("images", "dim"), "f"),
@@ -37,6 +44,15 @@ _ARRAYS = {
     "caption_hubness": (("captions",), "f"),
     "projection_heads": (("bytes",), "u"),
 }
+_OPTIONAL = ("image_global", "text_global", "boxes", "image_hubness", "caption_hubness")
+# Large parts are mapped, not read.
+_MAPPED = ("regions", "image_global", "words", "text_global", "boxes")
+_OF_IMAGES = ("regions", "region_mask", "image_global")
+_OF_TEXTS = ("words", "lengths", "text_global")
+_OTHERS = (
+    *("ids", "vectors", "boxes", "image_hubness"),
+    *("captions", "caption_to_image", "caption_vectors", "caption_hubness"),
+)
 
 
 def write_collection(
@@ -47,24 +63,10 @@ def write_collection(
     image_folder: str | None,
     run: str | None,
 ) -> None:
-    """Writes a collection, in one piece."""
-    parts = {
-        "ids": encoded.ids,
-        "vectors": encoded.vectors,
-        "region_mask": encoded.images.region_mask,
-        "regions": encoded.images.regions,
-        "image_global": encoded.images.image_global,
-        "boxes": encoded.boxes,
-        "captions": encoded.captions,
-        "caption_to_image": encoded.caption_to_image,
-        "caption_vectors": encoded.caption_vectors,
-        "words": encoded.texts.in_order(),
-        "lengths": encoded.texts.lengths,
-        "text_global": encoded.texts.text_global,
-        "image_hubness": encoded.image_hubness,
-        "caption_hubness": encoded.caption_hubness,
-        "projection_heads": _to_bytes(heads),
-    }
+    """Writes a collection in one piece: until it is complete, an older file stays as it is."""
+    places = (encoded, _OTHERS), (encoded.images, _OF_IMAGES), (encoded.texts, _OF_TEXTS)
+    parts = {name: getattr(place, name) for place, names in places for name in names}
+    parts["projection_heads"] = _to_bytes(heads)
     manifest = {
         "format": _FORMAT,
         "hslm_tf": __version__,
@@ -79,9 +81,8 @@ def write_collection(
 
 
 def read_collection(path: Path, model: HSLM, verify: bool) -> dict[str, Any]:
-    """Reads the parts of a collection."""
-    parts, manifest = read_parts(path, _LAZY, verify)
-    _check_format(path, manifest)
+    """Reads the arguments of `Collection`."""
+    parts, manifest = read_parts(path, _MAPPED, verify)
     fingerprint = model_fingerprint(model)
     if manifest["model"] != fingerprint:
         raise ValueError(
@@ -89,17 +90,141 @@ def read_collection(path: Path, model: HSLM, verify: bool) -> dict[str, Any]:
             f"{fingerprint[:12]}: build it again"
         )
     _check_parts(path, parts, model.config.joint_dim)
+    parts |= {name: Rows([parts[name]]) for name in _MAPPED if name in parts}
+    images, texts, others = (
+        {name: parts[name] for name in names if name in parts}
+        for names in (_OF_IMAGES, _OF_TEXTS, _OTHERS)
+    )
     try:
-        return {"model": model, **_arguments(parts, manifest)}
+        return {
+            "model": model,
+            "heads": _from_bytes(parts["projection_heads"]),
+            "encoded": EncodedDataset(
+                images=ImageEncodings(**images),
+                texts=CaptionEncodings(**texts),
+                extraction=manifest.get("extraction"),
+                **others,
+            ),
+            "image_folder": manifest["image_folder"],
+            "run": manifest["run"],
+        }
     except ValueError as error:
         raise DataError(f"{path} is damaged: {error}") from error
 
 
+def run_of_collection(path: Path) -> str | None:
+    """Reads which run's model a collection was built with."""
+    _require(path)
+    with open_hdf5(path) as file:
+        return _read_manifest(file)["run"]
+
+
+def write_parts(path: Path, parts: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    """Writes arrays, lists of strings and their manifest, to which checksums are added."""
+    room = bytes_of(parts.values()) + len(json.dumps(manifest))
+    with atomic_write(path) as draft, write_hdf5_file(draft, room) as file:
+        checksums = {name: _write(file, name, values) for name, values in parts.items()}
+        file.attrs["manifest"] = json.dumps({**manifest, "checksums": checksums})
+
+
+def read_parts(
+    path: Path, mapped: Names[str] = (), verify: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads the parts and the manifest; only `verify` reads mapped parts for their checksums."""
+    _require(path)
+    # Both handles must be of the same file: another process may replace it between the two.
+    with open(path, "rb") as raw, open_hdf5(path) as file:
+        opened = os.fstat(file.id.get_vfd_handle())
+        if not os.path.samestat(os.fstat(raw.fileno()), opened):
+            raise DataError(f"{path} was replaced while it was opened: open it again")
+        manifest = _read_manifest(file)
+        parts = {}
+        for name, checksum in manifest["checksums"].items():
+            if name not in file:
+                raise DataError(f"{path} lacks /{name}, which its manifest lists")
+            values = _read(raw, dataset_at(file, name), name in mapped)
+            if (verify or name not in mapped) and _checksum(values) != checksum:
+                raise DataError(
+                    f"{path}:/{name} is damaged: its checksum is not the one in the manifest"
+                )
+            parts[name] = values
+    return parts, manifest
+
+
+def _require(path: Path) -> None:
+    if not Path(path).is_file():
+        raise DataError(f"{path}: there is no such file")
+
+
+def _read_manifest(file: h5py.File) -> dict[str, Any]:
+    place = f"the manifest of {file.filename}"
+    text = file.attrs.get("manifest")
+    if not isinstance(text, str):
+        raise DataError(f"{file.filename} has no manifest: it is not a collection")
+    manifest = parse_object(text, place)
+    if not isinstance(manifest.get("checksums"), dict):
+        raise DataError(f"{place} has no checksums")
+    if manifest.get("format") != _FORMAT:
+        raise DataError(f"{file.filename} has format {manifest.get('format')}, expected {_FORMAT}")
+    if not isinstance(manifest.get("model"), str):
+        raise DataError(f"{place} names no model")
+    for name in ("run", "image_folder"):
+        if name not in manifest or not isinstance(manifest[name], str | None):
+            raise DataError(f"{place} has {name} {manifest.get(name)!r}, expected a path or null")
+    # Files that are older than `extract` have no extraction.
+    if not isinstance(manifest.get("extraction"), dict | None):
+        raise DataError(f"{place} has an extraction that is not an object")
+    return manifest
+
+
+def _write(file: h5py.File, name: str, values: Any) -> int:
+    if isinstance(values, list):
+        write_strings(file, name, values, "the collection")
+        return _checksum(values)
+    target = file.create_dataset(name, values.shape, values.dtype)
+    checksum = 0
+    for rows in _blocks(values):
+        block = np.ascontiguousarray(values[rows])
+        target[rows] = block
+        checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def _checksum(values: Any) -> int:
+    checksum = 0
+    if isinstance(values, list):
+        for value in map(str.encode, values):
+            # With the length, so that the border between two strings counts, too.
+            checksum = zlib.crc32(b"%d:%s" % (len(value), value), checksum)
+        return checksum
+    for rows in _blocks(values):
+        checksum = zlib.crc32(np.ascontiguousarray(values[rows]), checksum)
+    return checksum
+
+
+def _blocks(values: Any) -> list[slice]:
+    row = max(1, int(np.prod(values.shape[1:])) * values.dtype.itemsize)
+    size = max(1, _BLOCK_BYTES // row)
+    return [slice(first, first + size) for first in range(0, len(values), size)]
+
+
+def _read(file: BinaryIO, dataset: h5py.Dataset, mapped: bool) -> np.ndarray | list[str]:
+    place = f"{file.name}:{dataset.name}"
+    if h5py.check_string_dtype(dataset.dtype) is not None:
+        return read_strings(dataset, place, strip=False)
+    offset = dataset.id.get_offset()
+    if dataset.size and offset is None:
+        raise DataError(f"{place} is chunked or compressed, expected contiguous rows")
+    if not mapped or not dataset.size:
+        return dataset[()]
+    return np.memmap(file, dataset.dtype, "r", offset, dataset.shape)
+
+
 def _check_parts(path: Path, parts: dict[str, Any], width: int) -> None:
-    """Compares the parts with each other: checksums alone say nothing of who wrote them."""
+    """Compares the parts with each other: a foreign file can have the right checksums."""
     missing = [name for name in (*_TEXTS, *_ARRAYS) if name not in (*parts, *_OPTIONAL)]
     if missing:
-        raise DataError(f"{path} lacks {', '.join(missing)}: it is no collection")
+        raise DataError(f"{path} lacks {', '.join(missing)}: it is not a collection")
     sizes = {"width": width, "corners": 4}
     for name in _TEXTS:
         if not isinstance(parts[name], list):
@@ -108,68 +233,22 @@ def _check_parts(path: Path, parts: dict[str, Any], width: int) -> None:
     for name, (axes, kind) in _ARRAYS.items():
         if name not in parts:
             continue
-        if isinstance(parts[name], list):
+        values = parts[name]
+        if isinstance(values, list):
             raise DataError(f"{path}:/{name} holds strings, expected numbers")
-        found = parts[name]
         expected = [sizes.get(axis, axis) for axis in axes]
-        fits = len(found.shape) == len(axes) and found.dtype.kind == kind
+        fits = len(values.shape) == len(axes) and values.dtype.kind == kind
         if not fits or any(
             sizes.setdefault(axis, length) != length
-            for axis, length in zip(axes, found.shape, strict=True)
+            for axis, length in zip(axes, values.shape, strict=True)
         ):
             raise DataError(
-                f"{path}:/{name} is {found.dtype} of shape {found.shape}, expected {expected}"
+                f"{path}:/{name} is {values.dtype} of shape {values.shape}, expected {expected}"
             )
         if name == "lengths":
-            if (found < 0).any():
-                raise DataError(f"{path}:/lengths has a caption of {found.min()} words")
-            sizes["tokens"] = int(found.sum())
-
-
-def _arguments(parts: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
-
-    def rows(name: str) -> Rows | None:
-        return Rows([parts[name]]) if name in parts else None
-
-    lengths = parts["lengths"]
-    starts = np.cumsum(lengths) - lengths
-    as_they_are = ("ids", "vectors", "captions", "caption_to_image", "caption_vectors")
-    return {
-        "heads": _from_bytes(parts["projection_heads"]),
-        "encoded": EncodedDataset(
-            images=ImageEncodings(rows("regions"), parts["region_mask"], rows("image_global")),
-            texts=CaptionEncodings(rows("words"), starts, lengths, rows("text_global")),
-            boxes=rows("boxes"),
-            # Files of before there was `extract` lack it.
-            extraction=manifest.get("extraction"),
-            image_hubness=parts.get("image_hubness"),
-            caption_hubness=parts.get("caption_hubness"),
-            **{name: parts[name] for name in as_they_are},
-        ),
-        "image_folder": manifest["image_folder"],
-        "run": manifest["run"],
-    }
-
-
-def run_of_collection(path: Path) -> str | None:
-    """Reads which run's model a collection was built with."""
-    manifest = read_manifest(path)
-    _check_format(path, manifest)
-    return manifest["run"]
-
-
-def _check_format(path: Path, manifest: dict[str, Any]) -> None:
-    if manifest.get("format") != _FORMAT:
-        raise DataError(f"{path} has format {manifest.get('format')}, expected {_FORMAT}")
-    if not isinstance(manifest.get("model"), str):
-        raise DataError(f"the manifest of {path} names no model")
-    for name in ("run", "image_folder"):
-        if name not in manifest or not isinstance(manifest[name], str | None):
-            raise DataError(
-                f"the manifest of {path} has {name} {manifest.get(name)!r}, expected a path or null"
-            )
-    if not isinstance(manifest.get("extraction"), dict | None):
-        raise DataError(f"the manifest of {path} has an extraction that is no object")
+            if (values < 0).any():
+                raise DataError(f"{path}:/lengths has a caption of {values.min()} words")
+            sizes["tokens"] = int(values.sum())
 
 
 def _to_bytes(heads: ProjectionHeads) -> np.ndarray:

@@ -10,10 +10,12 @@ from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.layers.custom_gradient import gradients_end_with_graph
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.distillation_config import DistillationConfig
-from hslm_tf.retrieval.image_encodings import ImageEncodings
+from hslm_tf.retrieval.encodings import CaptionEncodings, ImageEncodings
 from hslm_tf.retrieval.projection_heads import ProjectionHeads, new_heads
+
+# Steps after which the vectors that find neighbours are computed again.
+_REFRESH = 25
 
 
 def distill(
@@ -27,29 +29,22 @@ def distill(
     keras.utils.set_random_seed(config.seed)
     chosen = random.permutation(dataset.num_images)[: config.max_images]
     images = ImageEncodings.encode(model, dataset, chosen)
-    own = np.flatnonzero(np.isin(dataset.caption_to_image, chosen))
-    captions = CaptionEncodings.encode(model, [dataset.captions[row] for row in own])
-
-    heads = new_heads(
-        model.config.joint_dim,
-        config.dim,
-        config.attentions,
-        config.concepts,
-        model_fingerprint(model),
-    )
+    rows = np.flatnonzero(np.isin(dataset.caption_to_image, chosen))
+    captions = CaptionEncodings.encode(model, [dataset.captions[row] for row in rows])
+    width, fingerprint = model.config.joint_dim, model_fingerprint(model)
+    heads = new_heads(width, config.dim, config.attentions, config.concepts, fingerprint)
     student = _Student(heads, config)
     drawn: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
-    def batches(
-        vectors: tuple[tf.Tensor, tf.Tensor], blocks: int
-    ) -> Iterator[tuple[dict, np.ndarray]]:
+    def batches(vectors: tuple, blocks: int) -> Iterator[tuple[dict, np.ndarray]]:
         for _ in range(blocks):
             rows, columns = _draw_block(*vectors, config, random)
             block = images.read(rows), captions.read(columns)
             drawn.append((rows, columns, model.score_encoded(*block).numpy()))
             yield _inputs(*block), drawn[-1][2]
-            for other in random.integers(len(drawn), size=config.replay_steps):
-                rows, columns, scores = drawn[other]
+            # Earlier blocks keep their scores; reading their features again is cheap.
+            for block_number in random.integers(len(drawn), size=config.replay_steps):
+                rows, columns, scores = drawn[block_number]
                 yield _inputs(images.read(rows), captions.read(columns)), scores
 
     for first in range(0, config.steps, _REFRESH):
@@ -66,10 +61,6 @@ def distill(
     return heads
 
 
-# Steps after which the vectors, by which close items are found, are computed again.
-_REFRESH = 25
-
-
 def _draw_block(
     image_vectors: tf.Tensor,
     caption_vectors: tf.Tensor,
@@ -77,6 +68,7 @@ def _draw_block(
     random: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Half of the images and captions close to a random caption, half anywhere."""
+    # Close items are the ones that are hard to tell apart when candidates are chosen.
     query = caption_vectors[random.integers(len(caption_vectors))]
     drawn = []
     for vectors, size in (
@@ -101,8 +93,10 @@ class _Student(keras.Model):
 
     def __init__(self, heads: ProjectionHeads, config: DistillationConfig) -> None:
         super().__init__(name="student")
+        self.heads = heads
+        # Keras finds the weights of models that are attributes.
         self.image_head, self.text_head = heads.image_head, heads.text_head
-        # Learned factor of the inner products, which are at most 1, before their softmax.
+        # The learned factor of the inner products, which are at most 1.
         self.log_scale = self.add_weight(
             shape=(), initializer=keras.initializers.Constant(np.log(20.0)), name="log_scale"
         )
@@ -120,10 +114,8 @@ class _Student(keras.Model):
         return super().train_step(data)
 
     def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        images = self.image_head({name: inputs[name] for name in self.image_head.input})
-        texts = self.text_head({name: inputs[name] for name in self.text_head.input})
-        products = tf.matmul(images["vector"], texts["vector"], transpose_b=True)
-        return tf.exp(self.log_scale) * products
+        images, texts = self.heads.image_tensor(inputs), self.heads.text_tensor(inputs)
+        return tf.exp(self.log_scale) * tf.matmul(images, texts, transpose_b=True)
 
 
 def _divergence(teacher: tf.Tensor, student: tf.Tensor, axis: int) -> tf.Tensor:

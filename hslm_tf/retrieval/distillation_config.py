@@ -31,13 +31,12 @@ class DistillationConfig:
     """seed of all draws"""
 
     def __post_init__(self) -> None:
-        least = {"replay_steps": 0}
         sizes = "dim", "attentions", "concepts", "steps", "images_a_step", "captions_a_step"
-        least |= dict.fromkeys((*sizes, "max_images"), 1)
-        for name, number in least.items():
-            if getattr(self, name) < number:
+        for name in (*sizes, "max_images", "replay_steps"):
+            least = 0 if name == "replay_steps" else 1
+            if getattr(self, name) < least:
                 raise ValueError(
-                    f"{name} must be at least {number}. Received: {name}={getattr(self, name)}"
+                    f"{name} must be at least {least}. Received: {name}={getattr(self, name)}"
                 )
         if self.temperature <= 0:
             raise ValueError(

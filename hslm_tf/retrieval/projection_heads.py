@@ -1,8 +1,6 @@
 """Projection heads: one vector for an image or a caption; inner products approximate scores."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -15,13 +13,13 @@ from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.layers.numerics import l2_normalize, mask_rows, masked_softmax, num_valid
 from hslm_tf.models.hslm import HSLM
 
-# Local features of each side: name of the vectors and of their mask.
+# Names of the local features of each side, and of their mask.
 _INPUTS = {"image": ("regions", "region_mask"), "text": ("words", "word_mask")}
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
 class ProjectionHead(keras.layers.Layer):
-    """Pools local features into one unit vector."""
+    """Pools local features into one unit vector; docs/search.md has the formula."""
 
     def __init__(
         self,
@@ -47,20 +45,15 @@ class ProjectionHead(keras.layers.Layer):
         self.projection = self.add_weight(
             name="projection",
             shape=(width, self.dim),
+            # With the zeros of `correction`, an untrained head is the projected mean.
             initializer=keras.initializers.Orthogonal(seed=self.seed),
         )
         # A bias would be the same for all rows and cancel in the softmax over them.
-        self.attention = keras.layers.Dense(
-            self.attentions, use_bias=False, dtype="float32", name="attention"
-        )
+        self.attention = _dense(self.attentions, "attention", use_bias=False)
         self.attention.build(vectors_shape)
-        self.concept = keras.layers.Dense(
-            self.concepts, activation="relu", dtype="float32", name="concept"
-        )
+        self.concept = _dense(self.concepts, "concept", activation="relu")
         self.concept.build(vectors_shape)
-        self.correction = keras.layers.Dense(
-            self.dim, kernel_initializer="zeros", dtype="float32", name="correction"
-        )
+        self.correction = _dense(self.dim, "correction", kernel_initializer="zeros")
         self.correction.build((None, self.attentions * width + 2 * self.concepts))
 
     def call(self, vectors: keras.KerasTensor, mask: keras.KerasTensor) -> keras.KerasTensor:
@@ -83,23 +76,27 @@ class ProjectionHead(keras.layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-@dataclass(frozen=True)
+def _dense(units: int, name: str, **options) -> keras.layers.Dense:
+    return keras.layers.Dense(units, dtype="float32", name=name, **options)
+
+
 class ProjectionHeads:
     """The heads of a model.
 
     Args:
-        image_head: Keras model; `"regions"` `[n, N, d]` and boolean `"region_mask"` `[n, N]` to
-            `"vector"`, float32 `[n, dim]`.
-        text_head: the same for `"words"` `[n, M, d]` and `"word_mask"` `[n, M]`.
+        whole: Keras model that holds both heads, as layers `image_head` and `text_head`. The image
+            head maps `"regions"` `[n, N, d]` and boolean `"region_mask"` `[n, N]` to `"vector"`,
+            float32 `[n, dim]`; the text head does so with `"words"` and `"word_mask"`.
     """
 
-    image_head: keras.Model
-    text_head: keras.Model
-
-    def __post_init__(self) -> None:
+    def __init__(self, whole: keras.Model) -> None:
+        self._whole = whole
+        self.image_head = whole.get_layer("image_head")
+        self.text_head = whole.get_layer("text_head")
         for head in (self.image_head, self.text_head):
-            # Masks are inputs of their own; without this, Keras warns about masks of tensors.
+            # Masks are ordinary inputs here; without this, Keras warns about masks of tensors.
             head.supports_masking = True
+        self._image_graph, self._text_graph = _graph(self.image_head), _graph(self.text_head)
 
     @property
     def dim(self) -> int:
@@ -111,48 +108,26 @@ class ProjectionHeads:
         """Fingerprint of the model that the heads were distilled from; empty for plain means."""
         return self.image_head.get_layer("image_pooling").teacher_fingerprint
 
-    def image_tensor(self, images: dict) -> tf.Tensor:
-        """Vectors of encoded images, with gradient.
-
-        Args:
-            images: what `HSLM.encode_image` returned for n images.
-
-        Returns:
-            Float32 `[n, dim]`.
-        """
-        return self.image_head({name: images[name] for name in _INPUTS["image"]})["vector"]
-
-    def text_tensor(self, texts: dict) -> tf.Tensor:
-        """Vectors of encoded captions, with gradient.
-
-        Args:
-            texts: what `HSLM.encode_text` returned for n captions.
-
-        Returns:
-            Float32 `[n, dim]`.
-        """
-        return self.text_head({name: texts[name] for name in _INPUTS["text"]})["vector"]
-
     @property
     def weights(self) -> list[keras.Variable]:
         """The weights of both heads."""
         return [*self.image_head.weights, *self.text_head.weights]
 
+    def image_tensor(self, images: Mapping) -> tf.Tensor:
+        """Projects images, as `HSLM.encode_image` returns them, to float32 `[n, dim]`."""
+        return self.image_head({name: images[name] for name in self.image_head.input})["vector"]
+
+    def text_tensor(self, texts: Mapping) -> tf.Tensor:
+        """Projects captions, as `HSLM.encode_text` returns them, to float32 `[n, dim]`."""
+        return self.text_head({name: texts[name] for name in self.text_head.input})["vector"]
+
     def image_vectors(self, images: Mapping) -> np.ndarray:
-        """`image_tensor` as an array, from a compiled graph."""
-        return self._image_graph(images)
+        """Equals `image_tensor` as an array, from a compiled graph."""
+        return _run(self._image_graph, images)
 
     def text_vectors(self, texts: Mapping) -> np.ndarray:
-        """`text_tensor` as an array, from a compiled graph."""
-        return self._text_graph(texts)
-
-    @cached_property
-    def _image_graph(self) -> Callable[[Mapping], np.ndarray]:
-        return _compiled(self.image_head)
-
-    @cached_property
-    def _text_graph(self) -> Callable[[Mapping], np.ndarray]:
-        return _compiled(self.text_head)
+        """Equals `text_tensor` as an array, from a compiled graph."""
+        return _run(self._text_graph, texts)
 
     def save(self, path: Path) -> None:
         """Writes both heads to one file, in one piece.
@@ -161,30 +136,20 @@ class ProjectionHeads:
             path: file ending in `.keras`.
         """
         with atomic_write(path) as draft:
-            keras.saving.save_model(self._whole(), draft)
-
-    def _whole(self) -> keras.Model:
-        inputs = {**self.image_head.input, **self.text_head.input}
-        inputs = {
-            name: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
-            for name, tensor in inputs.items()
-        }
-        outputs = {}
-        for side, head in (("image", self.image_head), ("text", self.text_head)):
-            outputs[side] = head({name: inputs[name] for name in _INPUTS[side]})["vector"]
-        return keras.Model(inputs, outputs, name="projection_heads")
+            keras.saving.save_model(self._whole, draft)
 
 
-def _compiled(head: keras.Model) -> Callable[[Mapping], np.ndarray]:
-    """A head as a graph, traced once for all sizes, from an encoding to an array."""
+def _graph(head: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+    """A head as a graph that is traced once for all sizes."""
     specs = {name: tf.TensorSpec(x.shape, x.dtype) for name, x in head.input.items()}
-    graph = tf.function(lambda inputs: head(inputs)["vector"], input_signature=[specs])
+    return tf.function(lambda inputs: head(inputs)["vector"], input_signature=[specs])
 
-    def vectors(encoding: Mapping) -> np.ndarray:
-        inputs = {name: tf.cast(encoding[name], spec.dtype) for name, spec in specs.items()}
-        return graph(inputs).numpy()
 
-    return vectors
+def _run(graph: tf.types.experimental.PolymorphicFunction, encoding: Mapping) -> np.ndarray:
+    (specs,) = graph.input_signature
+    return graph(
+        {name: tf.cast(encoding[name], spec.dtype) for name, spec in specs.items()}
+    ).numpy()
 
 
 def new_heads(
@@ -195,12 +160,13 @@ def new_heads(
     teacher_fingerprint: str = "",
 ) -> ProjectionHeads:
     """Makes untrained heads, which give the mean of the local features, projected."""
-    heads = []
+    inputs, outputs = {}, {}
     for side, (rows, mask) in _INPUTS.items():
-        inputs = {
+        of_side = {
             rows: keras.Input((None, width), dtype="float32", name=rows),
             mask: keras.Input((None,), dtype="bool", name=mask),
         }
+        # Both sides have the same seed: their inner products start close to those of the means.
         pooling = ProjectionHead(
             dim,
             attentions,
@@ -208,9 +174,11 @@ def new_heads(
             teacher_fingerprint=teacher_fingerprint,
             name=f"{side}_pooling",
         )
-        outputs = {"vector": pooling(inputs[rows], inputs[mask])}
-        heads.append(keras.Model(inputs, outputs, name=f"{side}_head"))
-    return ProjectionHeads(*heads)
+        outputs_of_head = {"vector": pooling(of_side[rows], of_side[mask])}
+        head = keras.Model(of_side, outputs_of_head, name=f"{side}_head")
+        inputs |= of_side
+        outputs[side] = head(of_side)["vector"]
+    return ProjectionHeads(keras.Model(inputs, outputs, name="projection_heads"))
 
 
 def plain_means(model: HSLM) -> ProjectionHeads:
@@ -221,8 +189,7 @@ def plain_means(model: HSLM) -> ProjectionHeads:
 def read_heads(path: Path) -> ProjectionHeads:
     """Reads what `ProjectionHeads.save` wrote."""
     try:
-        whole = keras.saving.load_model(path)
-        return ProjectionHeads(whole.get_layer("image_head"), whole.get_layer("text_head"))
+        return ProjectionHeads(keras.saving.load_model(path))
     except Exception as error:  # Keras raises what zipfile, h5py and json raise.
         raise ValueError(f"{path} cannot be read as projection heads: {error}") from error
 

@@ -9,18 +9,13 @@ REST needs NumPy and urllib3 only.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from hslm_tf.serving.status import ALL_REGIONS, Status
-from hslm_tf.serving.transport import (
-    Arrays,
-    GrpcTransport,
-    RestTransport,
-    ServerError,
-    Transport,
-)
+from hslm_tf.serving.request_rows import ALL_REGIONS, Status, pad_images
+from hslm_tf.serving.transport import Arrays, GrpcTransport, RestTransport, ServerError
 
 __all__ = ["Client", "Hit", "RowError", "ServerError"]
 
@@ -50,6 +45,9 @@ class RowError(ValueError):
 class Client:
     """Asks an exported model on a model server.
 
+    Every call raises `ServerError` if the server refuses the request or cannot be reached, and
+    `TimeoutError` if there is no answer in time.
+
     Args:
         url: `http://host:port` or `https://...` for REST, `grpc://host:port` for gRPC.
         model: name of the model.
@@ -58,7 +56,7 @@ class Client:
         retries: how often a request that the server could not take is sent again.
 
     Raises:
-        ImportError: if gRPC is asked for and `tensorflow-serving-api` is not installed.
+        ImportError: if the URL is of gRPC and `tensorflow-serving-api` is not installed.
         ValueError: if the URL is of another kind.
     """
 
@@ -71,14 +69,13 @@ class Client:
         retries: int = 2,
     ) -> None:
         scheme, _, target = url.partition("://")
-        self._transport: Transport
+        self._transport: RestTransport | GrpcTransport
         if scheme in ("http", "https"):
             self._transport = RestTransport(url, model, version, timeout, retries)
         elif scheme == "grpc":
             self._transport = GrpcTransport(target, model, version, timeout, retries)
         else:
             raise ValueError(f"A URL starts with http, https or grpc. Received: {url=}")
-        self._shapes: dict[str, dict[str, tuple[int, ...]]] = {}
 
     def encode_text(self, captions: Sequence[str | bytes]) -> Arrays:
         """Encodes captions.
@@ -91,8 +88,6 @@ class Client:
 
         Raises:
             RowError: if a caption is empty, too long or not UTF-8.
-            ServerError: if the server refuses the request or cannot be reached.
-            TimeoutError: if there is no answer in time.
         """
         answer = self._transport.predict("encode_text", {"captions": _strings(captions)})
         return _checked(answer, status="captions")
@@ -113,8 +108,6 @@ class Client:
 
         Raises:
             RowError: if an image has no regions or features that are not finite.
-            ServerError: if the server refuses the request or cannot be reached.
-            TimeoutError: if there is no answer in time.
             ValueError: if `region_features` have another shape than the model's.
         """
         answer = self._transport.predict("encode_image", self._images(region_features, num_regions))
@@ -139,8 +132,6 @@ class Client:
 
         Raises:
             RowError: if an image or a caption cannot be read.
-            ServerError: if the server refuses the request or cannot be reached.
-            TimeoutError: if there is no answer in time.
             ValueError: if the shapes are wrong.
         """
         inputs = {**self._images(region_features, num_regions), "captions": _strings(captions)}
@@ -164,8 +155,6 @@ class Client:
 
         Raises:
             RowError: if an image or a caption cannot be read.
-            ServerError: if the server refuses the request or cannot be reached.
-            TimeoutError: if there is no answer in time.
         """
         inputs = {
             "regions": np.asarray(images["regions"], np.float32)[None],
@@ -177,7 +166,7 @@ class Client:
         return _checked(answer, image_status="images", caption_status="captions")["scores"]
 
     def search(self, captions: Sequence[str | bytes], k: int | None = None) -> list[list[Hit]]:
-        """Finds the images of the exported collection that answer captions best.
+        """Finds the images that answer captions best, where a collection was exported.
 
         Args:
             captions: n captions.
@@ -188,9 +177,6 @@ class Client:
 
         Raises:
             RowError: if a caption is empty, too long or not UTF-8.
-            ServerError: if the server refuses the request, for instance because the model was
-                exported without a collection, or cannot be reached.
-            TimeoutError: if there is no answer in time.
             ValueError: if `k` is not among what the model was exported for.
         """
         answer = self._transport.predict("search", {"captions": _strings(captions)})
@@ -203,29 +189,16 @@ class Client:
             for ids, scores in zip(answer["ids"], answer["scores"], strict=True)
         ]
 
+    @cached_property
+    def _image_shape(self) -> tuple[int, int]:
+        return self._transport.image_shape()
+
     def _images(self, features: np.ndarray, num_regions: object) -> Arrays:
-        """Pads images to what the model takes; a wrong shape could fail other requests, too."""
-        if not self._shapes:
-            self._shapes = self._transport.input_shapes()
-        _, rows, width = self._shapes["score"]["region_features"]
-        features = np.asarray(features, np.float32)
-        if features.ndim != 3 or features.shape[1] > rows or features.shape[2] != width:
-            raise ValueError(
-                f"`region_features` must be [images, at most {rows} regions, {width}]. "
-                f"Received: region_features.shape={features.shape}"
-            )
-        given = features.shape[1]
-        counts = np.full(len(features), given) if num_regions is None else np.asarray(num_regions)
-        if counts.shape != features.shape[:1] or counts.dtype.kind not in "iu":
-            raise ValueError(
-                "`num_regions` needs one whole number an image. "
-                f"Received: num_regions={num_regions}, len(region_features)={len(features)}"
-            )
-        # The model gets more rows than were given: -1, or a larger count, would include padding.
-        counts = np.where(counts == ALL_REGIONS, given, counts)
-        counts = np.where(counts > given, rows + 1, counts).astype(np.int32)
-        padding = ((0, 0), (0, rows - given), (0, 0))
-        return {"region_features": np.pad(features, padding), "num_regions": counts}
+        # A wrong shape is never sent: on the server it could fail the requests of others.
+        if num_regions is None:
+            num_regions = np.full(len(features), ALL_REGIONS)
+        features, counts = pad_images(features, num_regions, *self._image_shape)
+        return {"region_features": features, "num_regions": counts}
 
 
 def _strings(captions: Sequence[str | bytes]) -> np.ndarray:

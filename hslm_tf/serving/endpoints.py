@@ -8,16 +8,17 @@ import tensorflow as tf
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.projection_heads import ProjectionHeads, plain_means
 from hslm_tf.serving.precision import Precision, StoredWeights
+from hslm_tf.serving.request_rows import ALL_REGIONS, Status
 from hslm_tf.serving.search_index import SearchIndex
-from hslm_tf.serving.status import ALL_REGIONS, Status
 from hslm_tf.text.tokenization import tokenize
 
 Tensors = dict[str, tf.Tensor]
 
 
 class Endpoints:
-    """The endpoints of a model."""
+    """The endpoints of a model; it computes in float32, whatever its weights are stored in."""
 
+    # Errors of content come back row by row, as a `Status` and NaN; errors of shape raise.
     def __init__(
         self,
         model: HSLM,
@@ -43,7 +44,8 @@ class Endpoints:
         return root
 
     def signatures(self) -> dict[str, Callable]:
-        """The endpoints with the shapes and types of their inputs."""
+        """The endpoints with the names, shapes and types of their inputs."""
+        # A default stays in the SavedModel: `num_regions` may be left out of a request.
         all_regions = tf.constant([ALL_REGIONS])
 
         def score(region_features, captions, num_regions=all_regions):
@@ -53,8 +55,9 @@ class Endpoints:
             return self._encode_image(region_features, num_regions)
 
         config = self._model.config
-        image = [config.max_regions, config.region_dim]
-        features = tf.TensorSpec([None, *image], name="region_features")
+        features = tf.TensorSpec(
+            [None, config.max_regions, config.region_dim], name="region_features"
+        )
         counts = tf.TensorSpec([None], tf.int32, name="num_regions")
         captions = tf.TensorSpec([None], tf.string, name="captions")
         local = tf.TensorSpec([None, None, config.max_regions, config.joint_dim], name="regions")
@@ -74,26 +77,18 @@ class Endpoints:
 
     def examples(self) -> dict[str, dict[str, np.ndarray]]:
         """A small request to every endpoint, for warming up a server."""
-        config = self._model.config
-        features = np.zeros((1, config.max_regions, config.region_dim), np.float32)
-        counts = np.array([config.max_regions], np.int32)
-        captions = np.array([b"a dog runs on the grass"])
-        local = np.zeros((1, 1, config.max_regions, config.joint_dim), np.float32)
-        score = {"region_features": features, "num_regions": counts, "captions": captions}
-        endpoints = {
-            "serving_default": score,
-            "score": score,
-            "encode_text": {"captions": captions},
-            "encode_image": {"region_features": features, "num_regions": counts},
-            "score_matrix": {
-                "regions": local,
-                "region_mask": np.ones(local.shape[:-1], bool),
-                "captions": captions[None],
-            },
+        values = {tf.string: b"a dog runs on the grass", tf.int32: ALL_REGIONS, tf.bool: True}
+        return {
+            name: {
+                spec.name: np.full(
+                    [size or 1 for size in spec.shape],
+                    values.get(spec.dtype, 0.0),
+                    spec.dtype.as_numpy_dtype,
+                )
+                for spec in endpoint.input_signature
+            }
+            for name, endpoint in self.signatures().items()
         }
-        if self._index is not None:
-            endpoints["search"] = {"captions": captions}
-        return endpoints
 
     # === Endpoints ===
 
@@ -183,17 +178,20 @@ class Endpoints:
 
             def rerank(row: tuple[tf.Tensor, dict]) -> tf.Tensor:
                 items, text = row
-                images = self._encodings(*index.local_features(items))
+                regions = tf.cast(tf.gather(index.regions, items), tf.float32)
+                images = self._encodings(regions, tf.gather(index.region_mask, items))
                 text = {key: value[None] for key, value in text.items()}
                 return self._model.score_all(images, text, index.num_candidates)[:, 0]
 
-            items = index.nearest(vectors)
+            products = tf.matmul(vectors, index.vectors, transpose_b=True)
+            items = tf.math.top_k(products, index.num_candidates).indices
             scores = tf.map_fn(
                 rerank, (items, texts), fn_output_signature=tf.float32, parallel_iterations=1
             )
-        scores = tf.ensure_shape(scores - index.hubness_of(items), [None, index.num_candidates])
+        scores -= tf.gather(index.hubness, items)
+        scores = tf.ensure_shape(scores, [None, index.num_candidates])
         best, order = tf.math.top_k(scores, index.top_k)
-        ids = index.ids_of(tf.gather(items, order, batch_dims=1))
+        ids = tf.gather(index.ids, tf.gather(items, order, batch_dims=1))
         return {
             "ids": tf.where((status == Status.OK)[:, None], ids, ""),
             "scores": _nan_where_bad(best, status),

@@ -8,51 +8,39 @@ from pathlib import Path
 
 from tensorflow.core.protobuf import saved_model_pb2
 
+# TensorFlow's own saver adds `DisableCopyOnRead`.
 LONG_STANDING = frozenset(
-    # Control flow and functions
     """
-    Assert Case If Identity IdentityN LoopCond Merge NoOp PartitionedCall Placeholder
-    PlaceholderWithDefault PreventGradient StatefulPartitionedCall StatelessIf StatelessWhile
-    StopGradient Switch While Enter Exit NextIteration
-    """
-    # Variables, tables and checkpoints; TensorFlow's own saver adds DisableCopyOnRead
-    """
-    AssignVariableOp Const DisableCopyOnRead HashTableV2 LookupTableExportV2 LookupTableFindV2
-    LookupTableImportV2 LookupTableSizeV2 MergeV2Checkpoints ReadVariableOp ResourceGather
-    ResourceGatherNd RestoreV2 SaveV2 ShardedFilename StringToHashBucketFast VarHandleOp
-    VarIsInitializedOp VariableShape
-    """
-    # Strings and ragged tensors
-    """
-    AsString RaggedBincount RaggedCross RaggedGather RaggedRange RaggedTensorFromVariant
-    RaggedTensorToSparse RaggedTensorToTensor RaggedTensorToVariant ReduceJoin RegexFullMatch
-    RegexReplace StaticRegexFullMatch StaticRegexReplace StringFormat StringJoin StringLength
-    StringLower StringSplitV2 StringStrip StringToNumber StringUpper Substr UnicodeDecode
-    UnicodeDecodeWithOffsets UnicodeEncode UnicodeScript UnicodeTranscode UnsortedSegmentJoin
-    """
-    # Shapes, slices and gathers
-    """
-    BroadcastArgs BroadcastTo ConcatV2 DynamicPartition DynamicStitch EnsureShape ExpandDims Fill
-    GatherNd GatherV2 InvertPermutation LinSpace MatrixDiagV3 MirrorPad OneHot OnesLike Pack Pad
-    PadV2 ParallelConcat Range Rank Reshape Reverse ReverseSequence ReverseV2 Roll ScatterNd Shape
-    ShapeN Size Slice Split SplitV Squeeze StridedSlice TensorListConcatV2 TensorListElementShape
-    TensorListFromTensor TensorListGather TensorListGetItem TensorListLength TensorListPopBack
-    TensorListPushBack TensorListReserve TensorListResize TensorListSetItem TensorListSplit
-    TensorListStack TensorScatterAdd TensorScatterMax TensorScatterMin TensorScatterSub
-    TensorScatterUpdate Tile Transpose Unpack Where ZerosLike EmptyTensorList
-    """
-    # Arithmetic and comparisons
-    """
-    Abs Add AddN AddV2 All Any ApproximateEqual ArgMax ArgMin BatchMatMul BatchMatMulV2
-    BatchMatMulV3 BiasAdd Bincount Bucketize Cast Ceil ClipByValue Cos Cumprod Cumsum
-    DenseBincount Div DivNoNan Einsum Elu Equal Erf EuclideanNorm Exp Expm1 Floor FloorDiv
-    FloorMod Greater GreaterEqual InTopKV2 Inv IsFinite IsInf IsNan L2Loss LeakyRelu Less
-    LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max Maximum Mean Min
-    Minimum Mod Mul MulNoNan Neg NotEqual Pow Prod RealDiv Reciprocal Relu Relu6 Rint Round Rsqrt
-    SegmentMax SegmentMean SegmentMin SegmentProd SegmentSum Select SelectV2 Selu Sigmoid Sign Sin
-    Softmax Softplus Softsign Sqrt Square SquaredDifference Sub Sum Tan Tanh TopKV2 TruncateDiv
-    TruncateMod Unique UniqueV2 UniqueWithCounts UnsortedSegmentMax UnsortedSegmentMin
-    UnsortedSegmentProd UnsortedSegmentSum Xdivy Xlogy
+    Abs Add AddN AddV2 All Any ApproximateEqual ArgMax ArgMin AsString Assert AssignVariableOp
+    BatchMatMul BatchMatMulV2 BatchMatMulV3 BiasAdd Bincount BroadcastArgs BroadcastTo Bucketize
+    Case Cast Ceil ClipByValue ConcatV2 Const Cos Cumprod Cumsum DenseBincount DisableCopyOnRead
+    Div DivNoNan DynamicPartition DynamicStitch Einsum Elu EmptyTensorList EnsureShape Enter
+    Equal Erf EuclideanNorm Exit Exp ExpandDims Expm1 Fill Floor FloorDiv FloorMod GatherNd
+    GatherV2 Greater GreaterEqual HashTableV2 Identity IdentityN If InTopKV2 Inv
+    InvertPermutation IsFinite IsInf IsNan L2Loss LeakyRelu Less LessEqual LinSpace Log Log1p
+    LogSoftmax LogicalAnd LogicalNot LogicalOr LookupTableExportV2 LookupTableFindV2
+    LookupTableImportV2 LookupTableSizeV2 LoopCond MatMul MatrixDiagV3 Max Maximum Mean Merge
+    MergeV2Checkpoints Min Minimum MirrorPad Mod Mul MulNoNan Neg NextIteration NoOp NotEqual
+    OneHot OnesLike Pack Pad PadV2 ParallelConcat PartitionedCall Placeholder
+    PlaceholderWithDefault Pow PreventGradient Prod RaggedBincount RaggedCross RaggedGather
+    RaggedRange RaggedTensorFromVariant RaggedTensorToSparse RaggedTensorToTensor
+    RaggedTensorToVariant Range Rank ReadVariableOp RealDiv Reciprocal ReduceJoin RegexFullMatch
+    RegexReplace Relu Relu6 Reshape ResourceGather ResourceGatherNd RestoreV2 Reverse
+    ReverseSequence ReverseV2 Rint Roll Round Rsqrt SaveV2 ScatterNd SegmentMax SegmentMean
+    SegmentMin SegmentProd SegmentSum Select SelectV2 Selu Shape ShapeN ShardedFilename Sigmoid
+    Sign Sin Size Slice Softmax Softplus Softsign Split SplitV Sqrt Square SquaredDifference
+    Squeeze StatefulPartitionedCall StatelessIf StatelessWhile StaticRegexFullMatch
+    StaticRegexReplace StopGradient StridedSlice StringFormat StringJoin StringLength
+    StringLower StringSplitV2 StringStrip StringToHashBucketFast StringToNumber StringUpper Sub
+    Substr Sum Switch Tan Tanh TensorListConcatV2 TensorListElementShape TensorListFromTensor
+    TensorListGather TensorListGetItem TensorListLength TensorListPopBack TensorListPushBack
+    TensorListReserve TensorListResize TensorListSetItem TensorListSplit TensorListStack
+    TensorScatterAdd TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate Tile
+    TopKV2 Transpose TruncateDiv TruncateMod UnicodeDecode UnicodeDecodeWithOffsets
+    UnicodeEncode UnicodeScript UnicodeTranscode Unique UniqueV2 UniqueWithCounts Unpack
+    UnsortedSegmentJoin UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd
+    UnsortedSegmentSum VarHandleOp VarIsInitializedOp VariableShape Where While Xdivy Xlogy
+    ZerosLike
     """.split()
 )
 

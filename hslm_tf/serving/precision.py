@@ -10,31 +10,26 @@ import tensorflow as tf
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
 
 
-class CastWeight(tf.Module):
-    """A weight stored in another floating-point type."""
+class StoredWeight(tf.Module):
+    """A weight in the type that it is stored in; a call returns it in float32."""
 
-    def __init__(self, value: np.ndarray, dtype: str) -> None:
+    def __init__(self, value: np.ndarray, precision: Precision) -> None:
         super().__init__()
-        self.stored = tf.Variable(tf.cast(value, dtype), trainable=False)
+        self.scale = None
+        if value.ndim < 2:
+            # Biases, gates and scales take little space.
+            precision = "float32"
+        elif precision == "int8":
+            # One scale for every output channel, symmetric around zero.
+            largest = np.abs(value).max(axis=tuple(range(value.ndim - 1)), keepdims=True)
+            scale = np.where(largest > 0, largest, 1.0) / 127
+            value = np.rint(value / scale)
+            self.scale = tf.Variable(scale.astype(np.float32), trainable=False)
+        self.stored = tf.Variable(tf.cast(value, precision), trainable=False)
 
     def __call__(self) -> tf.Tensor:
-        """Returns the weight as float32."""
-        return tf.cast(self.stored, tf.float32)
-
-
-class Int8Weight(tf.Module):
-    """A matrix stored in eight bits, symmetrically, with one scale for every output channel."""
-
-    def __init__(self, value: np.ndarray) -> None:
-        super().__init__()
-        largest = np.abs(value).max(axis=tuple(range(value.ndim - 1)), keepdims=True)
-        scale = np.where(largest > 0, largest, 1.0) / 127
-        self.stored = tf.Variable(np.rint(value / scale).astype(np.int8), trainable=False)
-        self.scale = tf.Variable(scale.astype(np.float32), trainable=False)
-
-    def __call__(self) -> tf.Tensor:
-        """Returns the weight as float32."""
-        return tf.cast(self.stored, tf.float32) * self.scale
+        value = tf.cast(self.stored, tf.float32)
+        return value if self.scale is None else value * self.scale
 
 
 class StoredWeights:
@@ -47,7 +42,7 @@ class StoredWeights:
                 f"Received: precision={precision!r}"
             )
         self._weights = list(weights)
-        self.modules = [_stored(np.asarray(weight), precision) for weight in self._weights]
+        self.modules = [StoredWeight(np.asarray(weight), precision) for weight in self._weights]
 
     def scope(self) -> keras.StatelessScope:
         """Returns a context in which Keras layers compute with the stored weights."""
@@ -55,9 +50,3 @@ class StoredWeights:
         return keras.StatelessScope(
             state_mapping=list(zip(self._weights, values, strict=True)), collect_losses=False
         )
-
-
-def _stored(value: np.ndarray, precision: Precision) -> tf.Module:
-    if value.ndim < 2:
-        return CastWeight(value, "float32")
-    return Int8Weight(value) if precision == "int8" else CastWeight(value, precision)

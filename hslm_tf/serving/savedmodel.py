@@ -1,7 +1,9 @@
 """Writes a model as a version that TensorFlow Serving can load."""
 
+import logging
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from hslm_tf.data.atomic_write import atomic_write
@@ -11,7 +13,8 @@ from hslm_tf.serving.endpoints import Endpoints
 from hslm_tf.serving.graph_ops import unknown_ops
 from hslm_tf.serving.precision import Precision
 from hslm_tf.serving.search_index import SearchIndex
-from hslm_tf.serving.warmup import write_warmup
+
+logger = logging.getLogger("hslm_tf")
 
 _BATCHING = """\
 # tensorflow_model_server --enable_batching --batching_parameters_file=THIS_FILE
@@ -62,7 +65,7 @@ def export_model(
                 )
             write_warmup(draft, endpoints.examples())
         except tf.errors.OpError as error:
-            # Behind the operation and the draft's name.
+            # The message begins with the operation and the draft's name.
             reason = error.message.rpartition("; ")[2].partition("[Op:")[0]
             raise OSError(reason.strip()) from error
     for name, text in (("batching_params.pbtxt", _BATCHING), ("models.config", _MODELS)):
@@ -70,6 +73,27 @@ def export_model(
             with atomic_write(out / name) as draft:
                 draft.write_text(text, "utf-8")
     return target
+
+
+def write_warmup(version: Path, examples: dict[str, dict[str, np.ndarray]]) -> None:
+    """Writes requests that a model server answers before it says that a version is ready."""
+    try:
+        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+    except ImportError:
+        logger.warning("no warm-up requests are written: pip install hslm-tf[serving]")
+        return
+    folder = version / "assets.extra"
+    folder.mkdir()
+    with tf.io.TFRecordWriter(str(folder / "tf_serving_warmup_requests")) as writer:
+        for endpoint, inputs in examples.items():
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name = "hslm"
+            request.model_spec.signature_name = endpoint
+            for name, value in inputs.items():
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+            log = prediction_log_pb2.PredictLog(request=request)
+            record = prediction_log_pb2.PredictionLog(predict_log=log)
+            writer.write(record.SerializeToString())
 
 
 def in_float32(model: HSLM) -> HSLM:

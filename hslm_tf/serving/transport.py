@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import urllib3
@@ -14,16 +14,6 @@ _FIRST_PAUSE = 0.1
 
 class ServerError(RuntimeError):
     """The server refused a request or could not be reached."""
-
-
-class Transport(Protocol):
-    """Sends requests to one model of one server."""
-
-    def predict(self, endpoint: str, inputs: Arrays) -> Arrays:
-        """Asks an endpoint."""
-
-    def input_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
-        """Shapes of the inputs by endpoint and name, -1 for any size."""
 
 
 class RestTransport:
@@ -57,6 +47,7 @@ class RestTransport:
         )
 
     def predict(self, endpoint: str, inputs: Arrays) -> Arrays:
+        """Asks an endpoint."""
         columns = {name: _to_json(value) for name, value in inputs.items()}
         body = json.dumps({"signature_name": endpoint, "inputs": columns}).encode()
         answer = self._send(":predict", body)
@@ -64,37 +55,34 @@ class RestTransport:
             raise ServerError(f'{self._path}: the answer has no "outputs", only {sorted(answer)}')
         return {name: _from_json(value) for name, value in answer["outputs"].items()}
 
-    def input_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
-        metadata = self._send("/metadata", None)["metadata"]
-        return {
-            name: {
-                key: tuple(int(dim["size"]) for dim in info["tensor_shape"].get("dim", ()))
-                for key, info in signature["inputs"].items()
-            }
-            for name, signature in metadata["signature_def"]["signature_def"].items()
-        }
+    def image_shape(self) -> tuple[int, int]:
+        """Regions of an image and their width, as the endpoint `score` takes them."""
+        signatures = self._send("/metadata", None)["metadata"]["signature_def"]["signature_def"]
+        dims = signatures["score"]["inputs"]["region_features"]["tensor_shape"]["dim"]
+        return int(dims[1]["size"]), int(dims[2]["size"])
 
     def _send(self, suffix: str, body: bytes | None) -> dict[str, Any]:
         method = "GET" if body is None else "POST"
+        errors = urllib3.exceptions
         try:
             answer = self._pool.request(method, self._path + suffix, body=body)
-        except urllib3.exceptions.TimeoutError:
-            raise TimeoutError(f"{self._path}: no answer within {self._timeout} s") from None
-        except urllib3.exceptions.HTTPError as error:
-            reason = getattr(error, "reason", None)
-            refused = isinstance(reason, urllib3.exceptions.NewConnectionError)
-            if isinstance(reason, urllib3.exceptions.TimeoutError) and not refused:
+        except errors.HTTPError as error:
+            # Where the pool tried again, the error stands in its `reason`. A connection that is
+            # refused is a TimeoutError to urllib3, too.
+            reason = getattr(error, "reason", error)
+            late = isinstance(reason, errors.TimeoutError)
+            if late and not isinstance(reason, errors.NewConnectionError):
                 raise TimeoutError(f"{self._path}: no answer within {self._timeout} s") from None
             raise ServerError(f"{self._path}: {error}") from None
         if answer.status != 200:
             raise ServerError(f"{self._path}{suffix}: {answer.status} {_error_text(answer.data)}")
         try:
-            found = json.loads(answer.data)
+            content = json.loads(answer.data)
         except (ValueError, RecursionError) as error:
             raise ServerError(f"{self._path}: the answer is not JSON: {error}") from None
-        if not isinstance(found, dict):
-            raise ServerError(f"{self._path}: the answer is no JSON object")
-        return found
+        if not isinstance(content, dict):
+            raise ServerError(f"{self._path}: the answer is not a JSON object")
+        return content
 
 
 class GrpcTransport:
@@ -117,6 +105,7 @@ class GrpcTransport:
         self._timeout = timeout
 
     def predict(self, endpoint: str, inputs: Arrays) -> Arrays:
+        """Asks an endpoint."""
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
@@ -128,7 +117,8 @@ class GrpcTransport:
         answer = self._call(self._stub.Predict, request)
         return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
 
-    def input_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
+    def image_shape(self) -> tuple[int, int]:
+        """Regions of an image and their width, as the endpoint `score` takes them."""
         from tensorflow_serving.apis import get_model_metadata_pb2
 
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
@@ -136,13 +126,8 @@ class GrpcTransport:
         answer = self._call(self._stub.GetModelMetadata, request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         answer.metadata["signature_def"].Unpack(signatures)
-        return {
-            name: {
-                key: tuple(dim.size for dim in info.tensor_shape.dim)
-                for key, info in signature.inputs.items()
-            }
-            for name, signature in signatures.signature_def.items()
-        }
+        shape = signatures.signature_def["score"].inputs["region_features"].tensor_shape
+        return shape.dim[1].size, shape.dim[2].size
 
     def _address(self, spec: Any) -> None:
         spec.name = self._model
@@ -162,7 +147,7 @@ class GrpcTransport:
 
 
 def _retry_policy(retries: int) -> str:
-    """GRPC's own retries, of which it makes four at most."""
+    """Retries by gRPC itself, which makes four at most."""
     policy = {
         "maxAttempts": min(retries, 4) + 1,
         "initialBackoff": f"{_FIRST_PAUSE}s",

@@ -1,5 +1,6 @@
 """A file system behind addresses, `bucket://folder/file`, with its files in a local folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from apache_beam.io.filesystem import FileMetadata, FileSystem
@@ -13,8 +14,17 @@ def address(folder: Path) -> str:
     return f"{_SCHEME}:/{folder}"
 
 
-def _path(name: str) -> str:
-    return name.removeprefix(f"{_SCHEME}:/")
+def _local(name: str | list[str]) -> str | list[str]:
+    return name.removeprefix(f"{_SCHEME}:/") if isinstance(name, str) else [*map(_local, name)]
+
+
+def _passed_on(method: str, places: int = 1) -> Callable:
+    """A method of the local file system that takes addresses in place of paths."""
+
+    def call(self, *args, **kwargs):
+        return getattr(self.local, method)(*map(_local, args[:places]), *args[places:], **kwargs)
+
+    return call
 
 
 class Bucket(FileSystem):
@@ -22,7 +32,7 @@ class Bucket(FileSystem):
 
     def __init__(self, pipeline_options):
         super().__init__(pipeline_options)
-        self._local = LocalFileSystem(pipeline_options)
+        self.local = LocalFileSystem(pipeline_options)
 
     @classmethod
     def scheme(cls):
@@ -34,42 +44,14 @@ class Bucket(FileSystem):
     def split(self, path):
         return tuple(path.rsplit("/", 1))
 
-    def mkdirs(self, path):
-        self._local.mkdirs(_path(path))
-
     def has_dirs(self):
         return False
 
     def _list(self, dir_or_prefix):
-        for file in self._local._list(_path(dir_or_prefix)):
+        for file in self.local._list(_local(dir_or_prefix)):
             yield FileMetadata(address(file.path), file.size_in_bytes, 0)
 
-    def create(self, path, *args, **kwargs):
-        return self._local.create(_path(path), *args, **kwargs)
-
-    def open(self, path, *args, **kwargs):
-        return self._local.open(_path(path), *args, **kwargs)
-
-    def copy(self, sources, targets):
-        self._local.copy([_path(name) for name in sources], [_path(name) for name in targets])
-
-    def rename(self, sources, targets):
-        self._local.rename([_path(name) for name in sources], [_path(name) for name in targets])
-
-    def exists(self, path):
-        return self._local.exists(_path(path))
-
-    def size(self, path):
-        return self._local.size(_path(path))
-
-    def last_updated(self, path):
-        return self._local.last_updated(_path(path))
-
-    def checksum(self, path):
-        return self._local.checksum(_path(path))
-
-    def metadata(self, path):
-        return self._local.metadata(_path(path))
-
-    def delete(self, paths):
-        self._local.delete([_path(name) for name in paths])
+    mkdirs, create, open = _passed_on("mkdirs"), _passed_on("create"), _passed_on("open")
+    copy, rename, delete = _passed_on("copy", 2), _passed_on("rename", 2), _passed_on("delete")
+    exists, size, checksum = _passed_on("exists"), _passed_on("size"), _passed_on("checksum")
+    last_updated, metadata = _passed_on("last_updated"), _passed_on("metadata")

@@ -1,4 +1,4 @@
-"""What a pipeline computes, for tests; assertions within a pipeline cannot hold a model."""
+"""Results of a pipeline, for tests; assertions within a pipeline cannot hold a model."""
 
 import apache_beam as beam
 
@@ -12,14 +12,7 @@ def _keep(element: object, place: int) -> None:
 
 
 def kept_results(build) -> list[list]:
-    """Runs a pipeline in this process.
-
-    Args:
-        build: called with the pipeline; returns collections.
-
-    Returns:
-        The elements of each.
-    """
+    """Runs a pipeline in this process; returns the elements of each collection that it builds."""
     _results.clear()
 
     def with_results(pipeline):

@@ -17,7 +17,7 @@ import pytest
 
 from hslm_tf import index, search
 from hslm_tf.beam import __main__ as command
-from hslm_tf.beam.shard_file import read_shard
+from hslm_tf.beam.files import read_shard
 from hslm_tf.runs.opening import open_collection
 from tests.beam.bucket import address
 
@@ -91,9 +91,9 @@ def test_captions_of_rejected_images_are_left_out(run, dataset_folder, tmp_path,
     assert json.loads(line)["row"] == 3
     collection = open_collection(tmp_path / "out" / "collection.h5")
     assert collection.ids == [str(row) for row in range(12) if row != 3]
-    owners = [collection.ids[row] for row in collection.encoded.caption_to_image]
+    images = [collection.ids[row] for row in collection.encoded.caption_to_image]
     things = [caption.split()[3].removeprefix("thing") for caption in collection.captions]
-    assert things == owners and len(things) == 55
+    assert things == images and len(things) == 55
 
 
 def test_the_folder_may_be_an_address(run, tmp_path):

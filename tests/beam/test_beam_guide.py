@@ -1,4 +1,4 @@
-"""What docs/beam.md shows."""
+"""The commands and the code of docs/beam.md."""
 
 import re
 import shlex

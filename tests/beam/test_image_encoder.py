@@ -7,20 +7,20 @@ from apache_beam.ml.inference.base import RunInference
 
 from hslm_tf.beam.elements import ImageFeatures
 from hslm_tf.beam.image_encoder import ImageEncoder
-from hslm_tf.serving.status import Status
+from hslm_tf.serving.request_rows import Status
 from tests.beam.conftest import too_large
 from tests.beam.results import kept_results
 from tests.tiny_model import random_images
 
 
 def examples(*sizes: tuple[int, int]) -> list[ImageFeatures]:
-    """Examples of so many images, with so many regions."""
-    made = []
+    """Examples of some images, with some regions each."""
+    found = []
     for seed, (images, regions) in enumerate(sizes):
         features, mask = random_images(images, seed)
         counts = mask[:, :regions].sum(axis=1).astype(np.int32)
-        made.append(ImageFeatures(features[:, :regions].astype(np.float32), counts))
-    return made
+        found.append(ImageFeatures(features[:, :regions].astype(np.float32), counts))
+    return found
 
 
 def assert_encoded(small, example, prediction):
@@ -73,7 +73,7 @@ def test_what_is_wrong_with_an_image_is_its_own_matter(small):
 def test_another_shape_is_refused(small, shape):
     encoder = ImageEncoder(str(small.path))
     example = ImageFeatures(np.zeros(shape, np.float32), np.ones(2, np.int32))
-    with pytest.raises(ValueError, match=r"at most 6, 12\]. Received: region_features.shape="):
+    with pytest.raises(ValueError, match=r"at most 6 regions, 12\]. Received: region_features"):
         list(encoder.run_inference([example], encoder.load_model()))
 
 
@@ -83,6 +83,6 @@ def test_what_is_no_exported_model_is_refused(small, tmp_path):
     import tensorflow as tf
 
     tf.saved_model.save(tf.Module(), str(tmp_path / "other"))
-    with pytest.raises(ValueError, match="no exported model: it has no endpoint encode_image"):
+    with pytest.raises(ValueError, match="not an exported model: it has no endpoint encode_image"):
         ImageEncoder(str(tmp_path / "other")).load_model()
     shutil.rmtree(tmp_path / "other")

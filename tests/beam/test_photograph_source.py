@@ -7,10 +7,9 @@ import tensorflow as tf
 from hslm_tf.beam import photograph_source
 from hslm_tf.beam.collecting import collect, write_rejected
 from hslm_tf.beam.elements import shards_of
-from hslm_tf.beam.photograph_list import PhotographList
-from hslm_tf.beam.photograph_source import PhotographSource
+from hslm_tf.beam.files import read_shard
+from hslm_tf.beam.photograph_source import PhotographList, PhotographSource
 from hslm_tf.beam.running import encode
-from hslm_tf.beam.shard_file import read_shard
 from hslm_tf.beam.work_folder import Plan, WorkFolder
 from hslm_tf.data.errors import DataError
 from hslm_tf.images.extractor import RegionFeatures

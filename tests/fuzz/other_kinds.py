@@ -128,14 +128,14 @@ def _read_heads(folder: Path) -> Any:
 
 
 def _write_shard(folder: Path) -> None:
-    from hslm_tf.beam.shard_file import write_shard
+    from hslm_tf.beam.files import write_shard
 
     arrays = {"ids": np.array(["ü", "b"]), "regions": np.ones((2, 3, 4), np.float16)}
     write_shard(str(_data(folder, "shard-00000-of-00001.npz")), arrays)
 
 
 def _read_shard(folder: Path) -> Any:
-    from hslm_tf.beam.shard_file import ShardArray
+    from hslm_tf.beam.files import ShardArray
 
     path, rows = str(folder / "data/shard-00000-of-00001.npz"), np.array([1, 0])
     parts = (("ids", (2,), "<U1"), ("regions", (2, 3, 4), "float16"))
@@ -150,9 +150,9 @@ def _write_plan(folder: Path) -> None:
 
 
 def _read_plan(folder: Path) -> None:
-    from hslm_tf.beam.work_folder import _compare
+    from hslm_tf.beam.work_folder import check_plan
 
-    _compare(str(folder / "data" / "plan.json"), PLAN)
+    check_plan(str(folder / "data" / "plan.json"), PLAN)
 
 
 def _write_state(folder: Path) -> None:

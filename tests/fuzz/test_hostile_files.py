@@ -99,7 +99,7 @@ def test_a_pickle_as_cache_of_captions(victim, tmp_path, monkeypatch):
 
 
 def test_a_pickle_as_shard(victim, tmp_path):
-    from hslm_tf.beam.shard_file import read_shard
+    from hslm_tf.beam.files import read_shard
 
     np.savez(tmp_path / "a.npz", ids=objects(victim))
     with pytest.raises(DataError, match="a.npz.*holds Python objects"):

@@ -6,8 +6,8 @@ import pytest
 
 from hslm_tf.data.errors import DataError
 from hslm_tf.images.backbones import load_backbone
-from hslm_tf.retrieval.checked_hdf5 import read_parts, write_parts
 from hslm_tf.retrieval.collection import Collection
+from hslm_tf.retrieval.collection_file import read_parts, write_parts
 from hslm_tf.retrieval.projection_heads import read_heads
 from hslm_tf.runs.opening import load_model
 from tests.tiny_collection import build, make_dataset, make_model

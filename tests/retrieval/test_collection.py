@@ -58,33 +58,24 @@ def test_ablated_models_search_too(parts, dataset):
 
 def test_only_the_candidates_are_scored(collection, model, dataset):
     scores = exhaustive(model, dataset, QUERIES)
-    vectors = np.stack([v.mean(axis=0) for v in words_of(model, QUERIES)])
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = collection.heads.text_vectors(model.encode_text(QUERIES))
     for query, hits in enumerate(collection.search(QUERIES, 2, num_candidates=4)):
         listed = np.argsort(-(collection.encoded.vectors @ vectors[query]))[:4]
         order = listed[np.argsort(-scores[listed, query])][:2]
         assert [hit.row for hit in hits] == order.tolist()
 
 
-def words_of(model, captions):
-    texts = model.encode_text(captions)
-    words, mask = texts["words"].numpy(), texts["word_mask"].numpy()
-    return [words[row][mask[row]] for row in range(len(captions))]
-
-
 def test_vectors_are_means_of_real_features(collection, model, dataset):
-    regions, mask = dataset.read_images(np.arange(12))
-    local = model.encode_image(regions, mask)["regions"].numpy()
-    for row in range(12):
-        mean = local[row][mask[row]].mean(axis=0)
-        np.testing.assert_allclose(
-            collection.encoded.vectors[row], mean / np.linalg.norm(mean), atol=1e-6
-        )
-    for vector, words in zip(
-        collection.encoded.caption_vectors, words_of(model, dataset.captions), strict=True
+    images = model.encode_image(*dataset.read_images(np.arange(12)))
+    texts = model.encode_text(dataset.captions)
+    for vectors, local, mask in (
+        (collection.encoded.vectors, images["regions"], images["region_mask"]),
+        (collection.encoded.caption_vectors, texts["words"], texts["word_mask"]),
     ):
-        mean = words.mean(axis=0)
-        np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-6)
+        rows = zip(local.numpy(), np.asarray(mask), strict=True)
+        means = np.stack([values[real].mean(axis=0) for values, real in rows])
+        means /= np.linalg.norm(means, axis=1, keepdims=True)
+        np.testing.assert_allclose(vectors, means, atol=1e-6)
 
 
 def test_float16_moves_scores_little(model, dataset):
@@ -128,8 +119,8 @@ def test_add_and_remove(collection, model, dataset):
         assert_hits(hits, scores[kept, query], ids, 13)
     captions = dataset.captions + more.captions
     assert collection.captions == [c for i, c in enumerate(captions) if i // 3 in kept]
-    own = [collection.ids[image] for image in collection.encoded.caption_to_image]
-    assert own == [id_ for id_ in ids for _ in range(3)]
+    images = [collection.ids[image] for image in collection.encoded.caption_to_image]
+    assert images == [id_ for id_ in ids for _ in range(3)]
     boxes = np.concatenate([dataset.boxes, more.boxes])[kept]
     boxes[~collection.encoded.images.region_mask] = 0
     np.testing.assert_array_equal(collection.encoded.boxes[:], boxes)
@@ -147,51 +138,57 @@ def test_ids_of_added_images_can_be_given(collection, model, dataset):
     assert len(numbered) == 4 and len(numbered.captions) == 12
 
 
-def test_add_and_remove_refuse(collection, dataset):
-    with pytest.raises(ValueError, match="has this image already. Received: 'im0'"):
-        collection.add(dataset)
-    with pytest.raises(ValueError, match="no such image. Received: 'nobody'"):
-        collection.remove(["im1", "nobody"])
-    with pytest.raises(ValueError, match="at least one image"):
-        collection.remove(dataset.image_ids)
+REFUSED = {
+    "there already": (lambda c: c.add(make_dataset()), "has this image already. Received: 'im0'"),
+    "unknown": (lambda c: c.remove(["im1", "nobody"]), "no such image. Received: 'nobody'"),
+    "all": (lambda c: c.remove(c.ids), "at least one image"),
+    "no words": (lambda c: c.search(["a dog", "  "]), "A caption has no words. Received: '  '"),
+    "a string": (lambda c: c.search("a dog"), "list of strings"),
+    "no captions": (lambda c: c.search([]), r"captions=\[\]"),
+    "k": (lambda c: c.search(["a dog"], 0), "k=0"),
+    "candidates": (lambda c: c.search(["a dog"], 1, 0), "num_candidates=0"),
+    "unknown query": (lambda c: c.search_by_image(["x"]), "no such image. Received: 'x'"),
+    "width": (lambda c: c.search_by_image(np.ones((1, 6, 5), np.float32)), "12"),
+    "rank": (
+        lambda c: c.search_by_image(np.ones((12, 12), np.float32)),
+        r"\[images, regions, 12\].*\(12, 12\)",
+    ),
+    "not finite": (
+        lambda c: c.search_by_image(np.full((1, 6, 12), np.nan, np.float32)),
+        "must be finite",
+    ),
+    "no region": (
+        lambda c: c.search_by_image(
+            np.ones((2, 6, 12), "f4"), 1, 1, np.repeat([[True], [False]], 6, 1)
+        ),
+        "Received: none in image 1 of 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_mistakes_are_refused(collection, case):
+    mistake, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        mistake(collection)
     assert len(collection) == 12
 
 
-def test_queries_are_refused(collection):
-    with pytest.raises(ValueError, match="A caption has no words. Received: '  '"):
-        collection.search(["a dog", "  "])
-    with pytest.raises(ValueError, match="list of strings"):
-        collection.search("a dog")
-    with pytest.raises(ValueError, match="captions=\\[\\]"):
-        collection.search([])
-    with pytest.raises(ValueError, match="k=0"):
-        collection.search(["a dog"], 0)
-    with pytest.raises(ValueError, match="num_candidates=0"):
-        collection.search(["a dog"], 1, 0)
-    with pytest.raises(ValueError, match="no such image. Received: 'x'"):
-        collection.search_by_image(["x"])
-    with pytest.raises(ValueError, match="12"):
-        collection.search_by_image(np.ones((1, 6, 5), np.float32))
-    with pytest.raises(ValueError, match=r"\[images, regions, 12\].*\(12, 12\)"):
-        collection.search_by_image(np.ones((12, 12), np.float32))
+def test_padding_of_a_query_does_not_count(collection):
     images = np.ones((2, 6, 12), np.float32)
     images[1, 4] = np.nan
-    with pytest.raises(ValueError, match="must be finite"):
-        collection.search_by_image(images)
     mask = np.arange(6) < np.array([[6], [4]])
     padded = np.where(mask[..., None], images, 7)
     found, expected = (collection.search_by_image(x, 4, None, mask) for x in (images, padded))
     assert found == expected and np.isfinite([hit.score for hits in found for hit in hits]).all()
-    with pytest.raises(ValueError, match="Received: none in image 1 of 2"):
-        collection.search_by_image(images, region_mask=mask & [[True], [False]])
 
 
-def test_indexes_are_asked_again_after_a_change(collection):
-    made = []
+def test_indexes_are_filled_again_after_a_change(collection):
+    sizes = []
 
     class Spy(BruteForceIndex):
         def index(self, vectors, ids=None):
-            made.append(len(vectors))
+            sizes.append(len(vectors))
             return super().index(vectors, ids)
 
     collection.use_index(lambda side: Spy())
@@ -200,7 +197,7 @@ def test_indexes_are_asked_again_after_a_change(collection):
     collection.search_by_image(["im0"])
     collection.remove(["im0"])
     collection.search(QUERIES)
-    assert made == [12, 36, 11]
+    assert sizes == [12, 36, 11]
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def test_save_and_load(model, dataset, dtype, tmp_path):
         np.testing.assert_array_equal(*parts, name)
     assert_same(loaded.search(QUERIES, 14), built.search(QUERIES, 14))
     assert_same(loaded.search_by_image(["new2"], 9), built.search_by_image(["new2"], 9))
-    # What was loaded can change and replace the file that it reads from.
+    # A loaded collection can change and replace the file that it reads from.
     loaded.remove(["im2"])
     answers = loaded.search(QUERIES, 14)
     loaded.save(path)
@@ -80,7 +80,7 @@ def test_broken_files_are_refused(collection, model, tmp_path):
     for part, values, verify in (
         ("vectors", encoded.vectors, False),
         ("regions", encoded.images.regions, True),
-        ("words", encoded.texts.in_order(), True),
+        ("words", encoded.texts.words, True),
     ):
         values = np.ascontiguousarray(values[:]).tobytes()
         damaged = bytearray(data)
@@ -118,7 +118,7 @@ def test_a_killed_save_leaves_the_old_file(collection, model, tmp_path):
 import os
 import numpy as np
 from pathlib import Path
-from hslm_tf.retrieval.checked_hdf5 import write_parts
+from hslm_tf.retrieval.collection_file import write_parts
 class Deadly:
     shape, dtype = (8, 4), np.dtype("float32")
     def __len__(self): return 8

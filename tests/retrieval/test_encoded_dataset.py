@@ -1,4 +1,4 @@
-"""What collections are made of."""
+"""The content of collections."""
 
 import os
 
@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from hslm_tf.fingerprint import model_fingerprint
-from hslm_tf.retrieval.caption_encodings import CaptionEncodings
 from hslm_tf.retrieval.collection import Collection
-from hslm_tf.retrieval.image_encodings import ImageEncodings
+from hslm_tf.retrieval.encodings import CaptionEncodings, ImageEncodings, allocate
 from hslm_tf.retrieval.projection_heads import new_heads
-from hslm_tf.retrieval.storage import allocate
 from tests.tiny_collection import (
     QUERIES,
     assert_same,
@@ -24,30 +22,23 @@ def test_encoded_features_make_the_same_collection(collection, model, dataset):
     regions, mask = dataset.read_images(np.arange(12))
     images = ImageEncodings.from_encoding(model.encode_image(regions, mask), "float32")
     texts = CaptionEncodings.from_encoding(model.encode_text(dataset.captions), "float32")
-    for given in (texts, None):
-        made = Collection.from_encodings(
-            model,
-            images,
-            given,
-            ids=dataset.image_ids,
-            captions=dataset.captions,
-            caption_to_image=dataset.caption_to_image,
-        )
-        assert_same(made.search(QUERIES), collection.search(QUERIES))
-        assert_same(made.search_by_image(["im4"]), collection.search_by_image(["im4"]))
+    parts = {name: getattr(dataset, name) for name in ("captions", "caption_to_image")}
+    for encoded in (texts, None):
+        same = Collection.from_encodings(model, images, encoded, ids=dataset.image_ids, **parts)
+        assert_same(same.search(QUERIES), collection.search(QUERIES))
+        assert_same(same.search_by_image(["im4"]), collection.search_by_image(["im4"]))
 
 
 def test_images_without_captions(collection, model, tmp_path):
     images = ImageEncodings.from_encoding(model.encode_image(*random_images32(12)), "float32")
-    made = Collection.from_encodings(model, images)
-    made.save(tmp_path / "a.h5")
-    made = Collection.load(tmp_path / "a.h5", model, verify=True)
-    assert made.captions == [] and made.ids == [str(row) for row in range(12)]
-    found, expected = made.search(QUERIES), collection.search(QUERIES)
+    Collection.from_encodings(model, images).save(tmp_path / "a.h5")
+    alone = Collection.load(tmp_path / "a.h5", model, verify=True)
+    assert alone.captions == [] and alone.ids == [str(row) for row in range(12)]
+    found, expected = alone.search(QUERIES), collection.search(QUERIES)
     assert [[hit.row for hit in hits] for hits in found] == [
         [hit.row for hit in hits] for hits in expected
     ]
-    assert made.search_by_image(["3", "5"]) == [[], []]
+    assert alone.search_by_image(["3", "5"]) == [[], []]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +64,7 @@ def test_encodings_of_a_wrong_shape_are_refused(model):
     with pytest.raises(ValueError, match="does not fit the storage type"):
         ImageEncodings.from_encoding({**images, "regions": images["regions"] * 1e6})
     texts = dict(model.encode_text(QUERIES))
-    with pytest.raises(ValueError, match=r"`word_mask` \[captions, tokens\]. Received"):
+    with pytest.raises(ValueError, match=r"`word_mask` \[n, words\]. Received"):
         CaptionEncodings.from_encoding({**texts, "words": texts["words"][:2]})
     with pytest.raises(ValueError, match=r"`text_global` must be \[3, width\]"):
         CaptionEncodings.from_encoding({**texts, "text_global": texts["text_global"][:2]})

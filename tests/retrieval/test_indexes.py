@@ -16,16 +16,12 @@ def oracle(vectors, ids, queries, k):
 
 
 @pytest.fixture(params=["brute-force", "faiss", "milvus"])
-def index(request, tmp_path):
+def index(request):
+    if request.param == "milvus":
+        return request.getfixturevalue("open_milvus")("hslm")
     if request.param == "faiss":
         pytest.importorskip("faiss", reason="the extra faiss is not installed")
-    if request.param == "milvus":
-        pytest.importorskip("pymilvus", reason="the extra milvus is not installed")
-        pytest.importorskip("milvus_lite", reason="the extra milvus is not installed")
-    made = open_index(request.param, str(tmp_path / "a.db") if request.param == "milvus" else None)
-    yield made
-    if request.param == "milvus":
-        made.close()
+    return open_index(request.param)
 
 
 @pytest.fixture
@@ -98,80 +94,77 @@ def test_brute_force_breaks_ties_by_order_and_works_in_blocks(monkeypatch):
     np.testing.assert_array_equal(index.search(queries, 30)[1], expected)
 
 
-def test_faiss_inverted_lists_miss_little_and_say_so():
+@pytest.fixture
+def faiss_index():
     pytest.importorskip("faiss", reason="the extra faiss is not installed")
     from hslm_tf.retrieval.indexes.faiss_index import FaissIndex
 
-    rng = np.random.default_rng(2)
-    vectors, queries = rng.normal(size=(2000, 8)), rng.normal(size=(20, 8))
-    index = FaissIndex("IVF16,Flat", probes=8).index(vectors)
-    assert not index.is_exact
-    found, expected = index.search(queries, 10)[1], oracle(vectors, range(2000), queries, 10)
-    share = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found, expected, strict=True)])
-    assert share > 0.8
-    # One list holds fewer than all: the row is filled up.
-    scores, found = FaissIndex("IVF16,Flat", probes=1).index(vectors).search(queries, 2000)
-    assert found.shape == (20, 2000) and (found[:, -1] == -1).all()
-    assert (scores[:, -1] == -np.inf).all()
+    return FaissIndex
 
 
-def test_faiss_probes_lists_behind_a_transformation():
-    pytest.importorskip("faiss", reason="the extra faiss is not installed")
-    from hslm_tf.retrieval.indexes.faiss_index import FaissIndex
-
+def test_faiss_inverted_lists_miss_little_and_say_so(faiss_index):
     rng = np.random.default_rng(2)
     vectors, queries = rng.normal(size=(2000, 8)), rng.normal(size=(20, 8))
     vectors -= vectors.mean(axis=0)
-    # A rotation, and all lists: nothing is missed.
-    index = FaissIndex("PCA8,IVF16,Flat", probes=16).index(vectors)
     expected = oracle(vectors, range(2000), queries, 10)
-    assert np.mean(index.search(queries, 10)[1] == expected) > 0.99
+
+    def share(description, probes):
+        index = faiss_index(description, probes).index(vectors)
+        assert not index.is_exact
+        ids = index.search(queries, 10)[1]
+        return np.mean([len({*a} & {*b}) / 10 for a, b in zip(ids, expected, strict=True)])
+
+    assert share("IVF16,Flat", 8) > 0.8
+    # A rotation before the lists, and all lists: nothing is missed.
+    assert share("PCA8,IVF16,Flat", 16) > 0.99
+    # One list holds fewer than all: the row is filled up.
+    scores, ids = faiss_index("IVF16,Flat", probes=1).index(vectors).search(queries, 2000)
+    assert ids.shape == (20, 2000) and (ids[:, -1] == -1).all()
+    assert (scores[:, -1] == -np.inf).all()
 
 
-def test_faiss_refuses_descriptions():
-    pytest.importorskip("faiss", reason="the extra faiss is not installed")
-    from hslm_tf.retrieval.indexes.faiss_index import FaissIndex
-
+def test_faiss_refuses_descriptions(faiss_index):
     with pytest.raises(ValueError, match="no such index. Received: description='Nonsense'"):
-        FaissIndex("Nonsense").index(np.eye(4))
+        faiss_index("Nonsense").index(np.eye(4))
     with pytest.raises(ValueError, match="do not fill 16 inverted lists"):
-        FaissIndex("IVF16,Flat").index(np.eye(4))
+        faiss_index("IVF16,Flat").index(np.eye(4))
 
 
-def test_milvus_keeps_the_vectors_and_leaves_others_alone(tmp_path, items, monkeypatch):
-    pymilvus = pytest.importorskip("pymilvus", reason="the extra milvus is not installed")
-    pytest.importorskip("milvus_lite", reason="the extra milvus is not installed")
-    from hslm_tf.retrieval.indexes.milvus_index import MilvusIndex
-
-    vectors, ids, queries = items
-    uri = str(tmp_path / "a.db")
-    other = MilvusIndex(uri, "other").index(vectors[:10])
-    first = MilvusIndex(uri, "photos").index(vectors, ids)
-    expected = first.search(queries, 10)[1]
-    first.close()
-    other.close()
-
-    def refuse(*args, **kwargs):
-        raise AssertionError("sent again")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(pymilvus.MilvusClient, "upsert", refuse)
-        second = MilvusIndex(uri, "photos").index(vectors, ids)
-        np.testing.assert_array_equal(second.search(queries, 10)[1], expected)
-    second.index(vectors[:50])
-    names = second._client.list_collections()
-    assert sorted(name.rpartition("_")[0] for name in names) == ["other", "photos"]
-    second.close()
-
-
-def test_milvus_is_filled_in_parts(tmp_path, items):
-    """By several clients, in any order, and some of it twice, as a cluster may do."""
+@pytest.fixture
+def open_milvus(tmp_path):
+    """Opens collections in one Milvus, and closes them afterwards."""
     pytest.importorskip("pymilvus", reason="the extra milvus is not installed")
     pytest.importorskip("milvus_lite", reason="the extra milvus is not installed")
-    from hslm_tf.retrieval.indexes.milvus_index import MilvusIndex
+    opened = []
+
+    def make(name):
+        opened.append(open_index("milvus", str(tmp_path / "a.db"), name))
+        return opened[-1]
+
+    yield make
+    for index in opened:
+        index.close()
+
+
+def test_milvus_keeps_the_vectors_and_leaves_others_alone(open_milvus, items, monkeypatch):
+    import pymilvus
 
     vectors, ids, queries = items
-    indexes = [MilvusIndex(str(tmp_path / "a.db"), "photos") for _ in range(2)]
+    open_milvus("other").index(vectors[:10])
+    expected = open_milvus("photos").index(vectors, ids).search(queries, 10)[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(pymilvus.MilvusClient, "upsert", lambda *args: pytest.fail("sent again"))
+        again = open_milvus("photos").index(vectors, ids)
+        np.testing.assert_array_equal(again.search(queries, 10)[1], expected)
+    again.index(vectors[:50])
+    names = again._client.list_collections()
+    assert sorted(name.rpartition("_")[0] for name in names) == ["other", "photos"]
+
+
+def test_milvus_is_filled_in_parts(open_milvus, items):
+    """By several clients, in any order, and some of it twice, as a cluster may do."""
+    vectors, ids, queries = items
+    indexes = [open_milvus("photos") for _ in range(2)]
     name = indexes[0].begin(vectors, ids)
     half = len(ids) // 2
     for index, rows in zip(indexes * 2, (slice(half, None), slice(half), slice(5)), strict=False):
@@ -181,13 +174,11 @@ def test_milvus_is_filled_in_parts(tmp_path, items):
     expected = BruteForceIndex().index(vectors, ids).search(queries, 10)
     np.testing.assert_array_equal(found[1], expected[1])
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
-    # What is not complete begins anew.
+    # An incomplete collection is filled from the beginning.
     assert indexes[1].begin(vectors[:9]) != name
     indexes[1].put(indexes[1].begin(vectors[:9]), vectors[:2], np.arange(2))
     again = indexes[1].index(vectors[:9]).search(queries, 9)[1]
     assert sorted(again[0]) == list(range(9))
-    for index in indexes:
-        index.close()
 
 
 def test_open_index_refuses(tmp_path):

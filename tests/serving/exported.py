@@ -10,10 +10,10 @@ import tensorflow as tf
 from hslm_tf.config import ModelConfig
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.collection import Collection
-from hslm_tf.retrieval.image_encodings import ImageEncodings
+from hslm_tf.retrieval.encodings import ImageEncodings
+from hslm_tf.serving.request_rows import Status
 from hslm_tf.serving.savedmodel import export_model
 from hslm_tf.serving.search_index import SearchIndex
-from hslm_tf.serving.status import Status
 from tests.tiny_model import SIZES, WORDS, random_images, randomize_model
 
 CAPTIONS = [
@@ -23,7 +23,7 @@ CAPTIONS = [
     "Water !",
 ]
 MAX_TOKENS = 16
-# What is taken off the scores of the collection's images.
+# Hubness of the collection's images, which is taken off their scores.
 HUBNESS = np.linspace(0, 1, 12)[np.arange(12) * 5 % 12]
 
 
@@ -52,7 +52,7 @@ def search_index(model: HSLM, top_k: int = 5, num_candidates: int = 100) -> Sear
     ids = [f"bild-{number}-ü" for number in range(12)]
     collection = Collection.from_encodings(model, images, ids=ids)
     collection.encoded = dataclasses.replace(collection.encoded, image_hubness=HUBNESS)
-    return SearchIndex.from_collection(collection, top_k, num_candidates)
+    return SearchIndex(collection, top_k, num_candidates)
 
 
 def export_tiny(folder: Path) -> Exported:
@@ -77,40 +77,29 @@ def good_request(rows: int = 4, seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
-def _spoil_features(request: dict[str, np.ndarray], row: int, value: float) -> None:
-    request["region_features"][row, 0, 3] = value
+def scores_of(model: HSLM, request: dict[str, np.ndarray]) -> np.ndarray:
+    """The model's own scores of a request."""
+    mask = np.arange(request["region_features"].shape[1]) < request["num_regions"][:, None]
+    return model.score(request["region_features"], list(request["captions"]), mask).numpy()
 
 
-# How to spoil a row, and what the model then says.
+# Where a row is spoiled, with which value, and the status that the model gives it.
 BAD_ROWS = {
-    "nan": (lambda request, row: _spoil_features(request, row, np.nan), Status.NOT_FINITE),
-    "infinity": (lambda request, row: _spoil_features(request, row, -np.inf), Status.NOT_FINITE),
-    "no regions": (
-        lambda request, row: request["num_regions"].__setitem__(row, 0),
-        Status.NO_REGIONS,
-    ),
-    "negative count": (
-        lambda request, row: request["num_regions"].__setitem__(row, -3),
-        Status.NO_REGIONS,
-    ),
-    "too many regions": (
-        lambda request, row: request["num_regions"].__setitem__(row, 7),
-        Status.TOO_MANY_REGIONS,
-    ),
-    "empty": (
-        lambda request, row: request["captions"].__setitem__(row, b""),
-        Status.EMPTY_CAPTION,
-    ),
-    "white space": (
-        lambda request, row: request["captions"].__setitem__(row, " \t\n\u3000".encode()),
-        Status.EMPTY_CAPTION,
-    ),
-    "not UTF-8": (
-        lambda request, row: request["captions"].__setitem__(row, b"a caf\xe9"),
-        Status.INVALID_UTF8,
-    ),
-    "too long": (
-        lambda request, row: request["captions"].__setitem__(row, b"dog " * (MAX_TOKENS - 1)),
-        Status.TOO_MANY_WORDS,
-    ),
+    "nan": ("region_features", np.nan, Status.NOT_FINITE),
+    "infinity": ("region_features", -np.inf, Status.NOT_FINITE),
+    "no regions": ("num_regions", 0, Status.NO_REGIONS),
+    "negative count": ("num_regions", -3, Status.NO_REGIONS),
+    "too many regions": ("num_regions", 7, Status.TOO_MANY_REGIONS),
+    "empty": ("captions", b"", Status.EMPTY_CAPTION),
+    "white space": ("captions", " \t\n\u3000".encode(), Status.EMPTY_CAPTION),
+    "not UTF-8": ("captions", b"a caf\xe9", Status.INVALID_UTF8),
+    "too long": ("captions", b"dog " * (MAX_TOKENS - 1), Status.TOO_MANY_WORDS),
 }
+
+
+def spoil(request: dict[str, np.ndarray], row: int, kind: str) -> Status:
+    """Spoils a row of a request in one of the ways of `BAD_ROWS`."""
+    name, value, status = BAD_ROWS[kind]
+    place = (row, 0, 3) if name == "region_features" else row
+    request[name][place] = value
+    return status

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hslm_tf.serving.status import Status
+from hslm_tf.serving.request_rows import Status
 from tests.serving.exported import good_request
 
 LIBRARIES = Path(tf.__file__).parent

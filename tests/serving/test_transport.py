@@ -1,10 +1,8 @@
 """The client against servers that fail: busy, refusing, late, broken, or not there."""
 
-import http.server
 import importlib.util
 import json
 import socket
-import threading
 import time
 from contextlib import contextmanager
 
@@ -12,35 +10,9 @@ import pytest
 
 from hslm_tf.serving import transport
 from hslm_tf.serving.client import Client, ServerError
+from tests.serving.rest_server import http_server
 
 HAS_GRPC = importlib.util.find_spec("tensorflow_serving") is not None
-
-
-@contextmanager
-def server_that(answer):
-    """Runs a server; `answer` gives status, body and promised length of every answer."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            code, body, length = answer()
-            self.send_response(code)
-            self.send_header("Content-Length", str(length))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *values):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @contextmanager
@@ -48,20 +20,20 @@ def failing_server(*codes, pause=0.0):
     """Answers with one code after the other, then with encodings of nothing."""
     waiting = list(codes)
 
-    def answer():
+    def answer(path, request):
         time.sleep(pause)
         code = waiting.pop(0) if waiting else 200
         body = {"error": "not now"} if code != 200 else {"outputs": {"status": [0]}}
         payload = json.dumps(body).encode()
         return code, payload, len(payload)
 
-    with server_that(answer) as url:
+    with http_server(answer) as url:
         yield url, waiting
 
 
 def answering_server(body, length=None):
     """Answers everything with the same bytes, of which it may promise more."""
-    return server_that(lambda: (200, body, length or len(body)))
+    return http_server(lambda path, request: (200, body, length or len(body)))
 
 
 @pytest.fixture
@@ -69,7 +41,7 @@ def no_pauses(monkeypatch):
     monkeypatch.setattr(transport, "_FIRST_PAUSE", 0.0)
 
 
-def test_a_busy_server_is_asked_again(no_pauses):
+def test_a_busy_server_gets_the_request_again(no_pauses):
     with failing_server(503, 429) as (url, waiting):
         assert Client(url, retries=2).encode_text(["a dog"]) == {}
     assert waiting == []

@@ -1,4 +1,4 @@
-"""What every index can do."""
+"""The interface of every index, and checks that all of them need."""
 
 from typing import Protocol
 
@@ -43,7 +43,7 @@ class Index(Protocol):
 
 
 def check_items(vectors: np.ndarray, ids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Checks what an index is to take in."""
+    """Checks vectors and ids that are to be indexed."""
     vectors = np.ascontiguousarray(vectors, np.float32)
     if vectors.ndim != 2 or 0 in vectors.shape:
         raise ValueError(
@@ -55,14 +55,14 @@ def check_items(vectors: np.ndarray, ids: np.ndarray | None) -> tuple[np.ndarray
             f"ids must be {len(vectors)} different integers, none negative. "
             f"Received: ids of shape {ids.shape}"
         )
-    # A sum is finite only if all its terms are, and needs no array of its own.
+    # A sum is finite only if all its terms are, and needs no further array.
     if not np.isfinite(vectors.sum(dtype=np.float64)):
         raise ValueError("vectors must be finite. Received: NaN or infinity")
     return vectors, ids
 
 
 def check_queries(queries: np.ndarray, k: int, dim: int | None) -> np.ndarray:
-    """Checks what an index is asked."""
+    """Checks queries, and that something is indexed."""
     if dim is None:
         raise ValueError("Nothing is indexed: call `index` before `search`")
     queries = np.ascontiguousarray(queries, np.float32)

@@ -9,7 +9,7 @@ _FLAT_BELOW = 50_000
 
 
 class FaissIndex:
-    """An index of faiss, needs the extra `faiss`."""
+    """An index of faiss as `faiss.index_factory` describes it, such as `HNSW32`."""
 
     def __init__(self, description: str | None = None, probes: int | None = None) -> None:
         try:
@@ -23,7 +23,9 @@ class FaissIndex:
     @property
     def is_exact(self) -> bool:
         """Whether nothing is ever missed."""
-        return self._index is not None and type(self._inner()).__name__ == "IndexFlat"
+        if self._index is None:
+            return False
+        return type(self._faiss.downcast_index(self._index)).__name__ == "IndexFlat"
 
     def index(self, vectors: np.ndarray, ids: np.ndarray | None = None) -> "FaissIndex":
         """As `Index.index`."""
@@ -62,9 +64,6 @@ class FaissIndex:
         scores, places = self._index.search(queries, min(k, len(self._ids)))
         found = places >= 0
         return np.where(found, scores, -np.inf), np.where(found, self._ids[places], -1)
-
-    def _inner(self) -> object:
-        return self._faiss.downcast_index(self._index)
 
 
 def _default_description(items: int) -> str:

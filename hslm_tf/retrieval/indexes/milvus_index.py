@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import numpy as np
 
@@ -18,13 +17,10 @@ _MOST_RESULTS = 16_384
 class MilvusIndex:
     """A collection in Milvus, needs the extra `milvus`."""
 
-    def __init__(
-        self,
-        uri: str,
-        name: str = "hslm",
-        token: str = "",
-        kind: Literal["FLAT", "AUTOINDEX", "HNSW"] = "FLAT",
-    ) -> None:
+    # `FLAT` compares a query with everything.
+    is_exact = True
+
+    def __init__(self, uri: str, name: str = "hslm") -> None:
         try:
             import pymilvus
 
@@ -42,16 +38,11 @@ class MilvusIndex:
             )
         self._milvus = pymilvus
         try:
-            self._client = pymilvus.MilvusClient(uri=uri, token=token)
+            self._client = pymilvus.MilvusClient(uri=uri)
         except pymilvus.MilvusException as error:
             raise ConnectionError(f"Milvus does not answer at {uri}: {error.message}") from error
-        self._uri, self._name, self._kind = uri, name, kind
+        self._uri, self._name = uri, name
         self._collection = self._dim = None
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether nothing is ever missed."""
-        return self._kind == "FLAT"
 
     def index(self, vectors: np.ndarray, ids: np.ndarray | None = None) -> "MilvusIndex":
         """As `Index.index`; earlier collections of the same name are dropped."""
@@ -73,12 +64,19 @@ class MilvusIndex:
     def begin(self, vectors: np.ndarray, ids: np.ndarray | None = None) -> str:
         """Makes the collection that `index` fills, for several processes to fill it with `put`."""
         vectors, ids = check_items(vectors, ids)
-        digest = hashlib.sha256(vectors.tobytes() + ids.tobytes() + self._kind.encode())
-        collection = f"{self._name}_{digest.hexdigest()[:16]}"
+        # The name holds a fingerprint: the same vectors are found there and not sent again.
+        fingerprint = hashlib.sha256(vectors.tobytes() + ids.tobytes() + b"FLAT").hexdigest()
+        collection = f"{self._name}_{fingerprint[:16]}"
         with self._answering():
             if not self._holds(collection, len(ids)):
                 self._drop(collection)
-                self._create(collection, vectors.shape[1])
+                types = self._milvus.DataType
+                schema = self._client.create_schema(auto_id=False)
+                schema.add_field("id", types.INT64, is_primary=True)
+                schema.add_field("vector", types.FLOAT_VECTOR, dim=vectors.shape[1])
+                params = self._client.prepare_index_params()
+                params.add_index("vector", index_type="FLAT", metric_type="IP")
+                self._client.create_collection(collection, schema=schema, index_params=params)
         return collection
 
     def put(self, collection: str, vectors: np.ndarray, ids: np.ndarray) -> None:
@@ -98,7 +96,7 @@ class MilvusIndex:
         scores = np.full((len(queries), k), -np.inf, np.float32)
         ids = np.full((len(queries), k), -1, np.int64)
         with self._answering():
-            found = self._client.search(
+            results = self._client.search(
                 self._collection,
                 data=list(queries),
                 anns_field="vector",
@@ -106,7 +104,7 @@ class MilvusIndex:
                 output_fields=["id"],
                 consistency_level="Strong",
             )
-        for row, hits in enumerate(found):
+        for row, hits in enumerate(results):
             scores[row, : len(hits)] = [hit["distance"] for hit in hits]
             ids[row, : len(hits)] = [hit["id"] for hit in hits]
         return scores, ids
@@ -135,12 +133,3 @@ class MilvusIndex:
     def _drop(self, collection: str) -> None:
         if self._client.has_collection(collection):
             self._client.drop_collection(collection)
-
-    def _create(self, collection: str, dim: int) -> None:
-        types = self._milvus.DataType
-        schema = self._client.create_schema(auto_id=False)
-        schema.add_field("id", types.INT64, is_primary=True)
-        schema.add_field("vector", types.FLOAT_VECTOR, dim=dim)
-        params = self._client.prepare_index_params()
-        params.add_index("vector", index_type=self._kind, metric_type="IP")
-        self._client.create_collection(collection, schema=schema, index_params=params)
