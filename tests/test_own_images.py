@@ -179,8 +179,8 @@ def test_beam_encodes_photographs_as_the_commands_do(folder, tmp_path, capsys):
 
     shutil.copytree(folder / "photos", tmp_path / "photos")
     (tmp_path / "photos/bad.jpg").write_bytes(b"no photograph")
-    flags = ["--photographs", tmp_path / "photos", "--out", tmp_path / "work"]
-    arguments = [folder / "runs/mine", *flags, "--shard-size", 40]
+    flags = [tmp_path / "photos", "--out", tmp_path / "work"]
+    arguments = ["photographs", folder / "runs/mine", *flags, "--shard-size", 40]
     beam.main([str(argument) for argument in arguments])
     assert "100 images encoded, 1 rejected" in capsys.readouterr().out
     (line,) = (tmp_path / "work/rejected.jsonl").read_text().splitlines()
