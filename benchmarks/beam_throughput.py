@@ -25,8 +25,7 @@ import tyro
 
 from benchmarks.machine import peak_memory
 from benchmarks.rows import print_rows
-from hslm_tf.command_line import one_line_errors
-from hslm_tf.extras import load_extra
+from hslm_tf.command_line import load_extra, one_line_errors
 
 if TYPE_CHECKING:
     from hslm_tf.beam.work_folder import Plan, WorkFolder

@@ -1,18 +1,20 @@
-"""What the commands share: parsing, logging, errors of one line, printing."""
+"""What the commands share: parsing, logging, errors of one line, signals, extras, printing."""
 
 import functools
+import importlib
 import inspect
 import io
 import logging
 import operator
 import os
+import signal
 import sys
+import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
-
-from hslm_tf.termination import Terminated, raised_on_sigterm
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,11 +74,33 @@ def _parse(name: str, subcommands: dict[str, Callable[[Any], None]], args: list[
     )
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was told to end by SIGTERM, as a scheduler does when time is up."""
+
+
+@contextmanager
+def _raised_on_sigterm() -> Iterator[None]:
+    """Raises `Terminated` where the program stands when SIGTERM comes."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _raise)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turns what a user can correct into one line on standard error and exit status 1."""
     try:
-        with raised_on_sigterm():
+        with _raised_on_sigterm():
             yield
     except Terminated:
         print("Terminated", file=sys.stderr)
@@ -101,3 +125,11 @@ def print_table(table: "Table") -> None:
 
     needed = Console(width=10_000).measure(table).maximum
     Console(width=max(needed, Console().width)).print(table)
+
+
+def load_extra(package: str, extra: str) -> ModuleType:
+    """Imports a package that belongs to an extra."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(f"{package} is not installed: pip install hslm-tf[{extra}]") from error

@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
+import math
+import numbers
 import os
 from pathlib import Path
-from typing import Any, Literal
-
-from hslm_tf.field_types import check_types
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,3 +276,26 @@ class RunConfig:
 def _require(config: Any, name: str, condition: bool, expected: str) -> None:
     if not condition:
         raise ValueError(f"`{name}` must be {expected}. Received: {name}={getattr(config, name)}")
+
+
+def check_types(config: Any) -> None:
+    """Refuses values that Python would take all the same, such as "no" for a flag, or NaN."""
+    hints = get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, hint = getattr(config, field.name), hints[field.name]
+        if not _fits(value, hint):
+            expected = getattr(hint, "__name__", str(hint))
+            raise ValueError(f"`{field.name}` must be {expected}. Received: {field.name}={value!r}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_args(hint):
+        return any(_fits(value, one) for one in get_args(hint))
+    if hint is int:
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if hint is float:
+        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        return real and math.isfinite(value)
+    return isinstance(value, (str, os.PathLike) if hint is str else hint)

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from hslm_tf.command_line import command
-from hslm_tf.extras import load_extra
+from hslm_tf.command_line import command, load_extra
 from hslm_tf.runs.run_directory import newest_run
 
 

@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from hslm_tf.command_line import command
+from hslm_tf.command_line import command, load_extra
 from hslm_tf.data.errors import DataError
-from hslm_tf.extras import load_extra
 from hslm_tf.images.extraction_config import ExtractionConfig
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from hslm_tf.command_line import command, printable
-from hslm_tf.extras import load_extra
+from hslm_tf.command_line import command, load_extra, printable
 from hslm_tf.retrieval.indexes import Backend, open_index
 
 if TYPE_CHECKING:

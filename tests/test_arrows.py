@@ -13,30 +13,27 @@ FOLDERS["hslm_tf.training"] = ROOT / "training"
 # a command, too.
 BASE = {"config", "data", "fingerprint", "text", "layers", "training"}
 MAY_IMPORT = {
-    "config": {"field_types"},
-    "command_line": {"termination"},
-    "extras": set(),
-    "field_types": set(),
+    "config": set(),
+    "command_line": set(),
     "fingerprint": set(),
-    "termination": set(),
     "presets": {"config"},
     "layers": set(),
     "training": {"layers"},
     "data": set(),
     "text": {"data"},
-    "images": {"data", "extras", "field_types", "fingerprint"},
+    "images": {"data", "command_line", "config", "fingerprint"},
     "checks": {"config", "data", "text", "images", "command_line"},
     "models": {*BASE, "presets"},
     "evaluation": {*BASE, "models"},
-    "retrieval": {*BASE, "models", "images"},
+    "retrieval": {*BASE, "models", "images", "command_line"},
     "serving": {*BASE, "models", "evaluation", "retrieval", "command_line"},
-    "report": {*BASE, "models", "evaluation", "retrieval", "presets", "extras", "images"},
+    "report": {*BASE, "models", "evaluation", "retrieval", "presets", "images", "command_line"},
     "runs": {
         *BASE,
         *("models", "evaluation", "retrieval", "serving", "report", "presets", "images"),
-        *("field_types", "termination"),
+        "command_line",
     },
-    "beam": {*BASE, "models", "retrieval", "serving", "images", "runs", "extras"},
+    "beam": {*BASE, "models", "retrieval", "serving", "images", "runs", "command_line"},
 }
 
 

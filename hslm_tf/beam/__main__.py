@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from hslm_tf.command_line import command
-from hslm_tf.extras import load_extra
+from hslm_tf.command_line import command, load_extra
 from hslm_tf.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:

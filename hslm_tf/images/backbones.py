@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hslm_tf.extras import load_extra
+from hslm_tf.command_line import load_extra
 from hslm_tf.fingerprint import weights_fingerprint
 
 _BATCH = 2

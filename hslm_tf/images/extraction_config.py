@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from hslm_tf.config import check_types
 from hslm_tf.data.errors import DataError
-from hslm_tf.field_types import check_types
 
 GRID = "grid"
 

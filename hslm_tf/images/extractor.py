@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
+from hslm_tf.command_line import load_extra
 from hslm_tf.data.blocks import row_blocks
-from hslm_tf.extras import load_extra
 from hslm_tf.images.backbones import load_backbone
 from hslm_tf.images.box_file import BoxFile
 from hslm_tf.images.detections import Detections

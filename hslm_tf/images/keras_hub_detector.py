@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from hslm_tf.extras import load_extra
+from hslm_tf.command_line import load_extra
 from hslm_tf.fingerprint import weights_fingerprint
 from hslm_tf.images.detections import Detections, cleaned, fitted
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hslm_tf.extras import load_extra
+from hslm_tf.command_line import load_extra
 
 if TYPE_CHECKING:
     from PIL.Image import Image

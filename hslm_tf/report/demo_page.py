@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hslm_tf.extras import load_extra
+from hslm_tf.command_line import load_extra
 from hslm_tf.images.extraction_config import remembered_config
 from hslm_tf.images.extractor import RegionExtractor
 from hslm_tf.report.explanation import ExplainedHit, HitExplainer, untrained_note, words_of

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from hslm_tf.extras import load_extra
+from hslm_tf.command_line import load_extra
 
 if TYPE_CHECKING:
     from markupsafe import Markup

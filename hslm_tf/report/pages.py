@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hslm_tf.command_line import load_extra
 from hslm_tf.data.atomic_write import atomic_write
-from hslm_tf.extras import load_extra
 from hslm_tf.report.data_table import DataTable
 from hslm_tf.report.drawing import Line, Plot
 

@@ -15,12 +15,11 @@ from typing import Any, NamedTuple, TypeVar
 import tensorflow as tf
 
 import hslm_tf
-from hslm_tf.config import RunConfig
+from hslm_tf.config import RunConfig, check_types
 from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import read_object
-from hslm_tf.field_types import check_types
 from hslm_tf.fingerprint import CodeFingerprint, DataFingerprint
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.training_state import TrainingState
