@@ -11,7 +11,6 @@ import tyro
 from hslm_tf.command_line import command, print_table
 from hslm_tf.config import RunConfig
 from hslm_tf.presets import ABLATION_PARTS, preset
-from hslm_tf.runs.ablation import ablation_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +69,7 @@ def run(arguments: AblateArguments) -> None:
     import rich
 
     from hslm_tf.report.ablation_section import ablation_table, ordering_table
-    from hslm_tf.runs.ablation import row_config, run_row
+    from hslm_tf.runs.ablation import ablation_run, row_config, run_row
     from hslm_tf.runs.splits import Splits, load_split, measured_split
 
     config = arguments.config.with_absolute_paths()
