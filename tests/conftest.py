@@ -5,7 +5,7 @@ import pytest
 from hslm_tf import train
 from hslm_tf.runs.run_directory import RunDirectory
 from tests.quick_graphs import quick_graphs
-from tests.tiny_run import LIGHT, SIZES, WHOLE, write_dataset
+from tests.tiny_run import LIGHT, SIZES, WHOLE, copy_of, write_dataset
 
 # Folders whose tests run graphs as users do; so do commands in processes of their own.
 COMPUTING = ("layers", "models", "training", "evaluation", "retrieval", "serving", "benchmarks")
@@ -47,19 +47,27 @@ def run_flags(dataset_folder):
     return ["--dataset", str(dataset_folder), *SIZES, *LIGHT, *COMMON, *RANDOM, *CURRICULUM]
 
 
+def trained(tmp_path_factory, *flags):
+    """A run by the train command."""
+    run = RunDirectory(tmp_path_factory.mktemp("runs") / "finished")
+    with quick_graphs():
+        train.main([*flags, "--out", str(run.path)])
+    return run
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory, run_flags):
     """A run of four epochs by the train command; tests must leave it as it is."""
-    folder = tmp_path_factory.mktemp("runs") / "finished"
-    with quick_graphs():
-        train.main([*run_flags, "--epochs", "4", "--out", str(folder)])
-    return RunDirectory(folder)
+    return trained(tmp_path_factory, *run_flags, "--epochs", "4")
 
 
 @pytest.fixture(scope="session")
 def whole_run(tmp_path_factory, run_flags):
     """One epoch of the model with every part; tests must leave it as it is."""
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    with quick_graphs():
-        train.main([*run_flags, *WHOLE, "--epochs", "1", "--out", str(folder)])
-    return RunDirectory(folder)
+    return trained(tmp_path_factory, *run_flags, *WHOLE, "--epochs", "1")
+
+
+@pytest.fixture
+def run(finished_run, tmp_path):
+    """A copy of `finished_run` that a test may change."""
+    return copy_of(finished_run, tmp_path / "run")

@@ -58,3 +58,20 @@ def test_captions_and_ids_move_no_cursor(finished_run, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "thing3�[2J" in printed
     assert not set(printed) & set("\x1b\x07\r\x9b\u202e")
+
+
+def test_reading_the_help_loads_neither_tensorflow_nor_extras():
+    commands = "ablate beam.__main__ check convert demo embed evaluate export extract index search"
+    script = f"""
+import contextlib, importlib, sys
+import hslm_tf
+assert not {{"tensorflow", "keras", "numpy"}} & set(sys.modules)
+for name in "{commands} train".split():
+    command = importlib.import_module(f"hslm_tf.{{name}}")
+    with contextlib.suppress(SystemExit):
+        command.main(["--help"])
+    assert not {{"tensorflow", "keras", "gradio", "jinja2", "apache_beam"}} & set(sys.modules), name
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("usage: ") == 12

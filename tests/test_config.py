@@ -1,7 +1,6 @@
 import dataclasses
+import itertools
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -15,15 +14,13 @@ def test_presets_of_the_paper(name, decay_epochs):
     assert (run.model.region_dim, run.model.max_regions) == (2048, 36)
     assert (run.model.joint_dim, run.model.word_dim, run.model.similarity_dim) == (1024, 300, 256)
     assert run.model.mgcn_layers == 4 and run.model.word_dropout == 0.4
-    parts = (run.model.mgcn, run.model.self_attention, run.model.cross_attention)
-    assert all(parts) and run.model.global_alignment and run.model.local_alignment
+    assert run.model == preset("ablation/12").model, "every part is on"
     training = run.training
     assert (training.epochs, training.batch_size) == (40, 128)
     assert (training.learning_rate, training.decay_epochs) == (2e-4, decay_epochs)
     assert (training.margin, training.gradient_clip) == (0.2, 2.0)
-    assert training.growing_epochs
     # What the paper does not state.
-    assert training.schedule == "step"
+    assert training.growing_epochs and training.schedule == "step"
     assert (training.contrastive_epochs, training.random_epochs, training.ema) == (2, 0, 0.999)
 
 
@@ -31,51 +28,28 @@ def test_presets_of_the_paper(name, decay_epochs):
 def test_letter_of_the_paper(name):
     """Sizes, parts and schedule are those of the other preset, the equations as printed."""
     letter, run = preset(f"paper/{name}"), preset(name)
+    printed = {"as_printed": True, "attention": "dot_sigmoid", "drop_regions": 0, "drop_words": 0}
+    printed["attention_scale"] = ModelConfig().attention_scale
+    objective = dict.fromkeys(("random_epochs", "growing_epochs", "contrastive_epochs", "ema"), 0)
     assert letter.data == run.data
-    model = letter.model
-    assert model.as_printed and model.attention == "dot_sigmoid"
-    assert (model.drop_regions, model.drop_words) == (0, 0)
-    changed = ("as_printed", "attention", "attention_scale", "drop_regions", "drop_words")
-    values = {name: getattr(run.model, name) for name in changed}
-    assert dataclasses.replace(model, **values) == run.model
-    training = letter.training
-    assert (training.random_epochs, training.growing_epochs) == (0, 0)
-    assert training.contrastive_epochs == 0 and training.ema == 0
-    for field in ("epochs", "batch_size", "learning_rate", "decay_epochs", "margin", "schedule"):
-        assert getattr(training, field) == getattr(run.training, field), field
+    assert letter.model == dataclasses.replace(run.model, **printed)
+    assert letter.training == dataclasses.replace(run.training, **objective)
 
 
 def test_twelve_rows_of_table_4():
-    """The paper's table: check marks for MGCN, Self-Attn, Cross-Attn, Glob and Loc."""
-    marks = """
-        1  . . . x .
-        2  . x . x .
-        3  x . . x .
-        4  x x . x .
-        5  . . x . x
-        6  . x x . x
-        7  x . x . x
-        8  x x x . x
-        9  . . x x x
-        10 . x x x x
-        11 x . x x x
-        12 x x x x x
-    """
-    table = {}
-    for line in marks.strip().splitlines():
-        row, *columns = line.split()
-        table[int(row)] = tuple(mark == "x" for mark in columns)
-    assert table == {row: tuple(parts.values()) for row, parts in ABLATION_PARTS.items()}
+    """Of MGCN and self-attention each, with global vectors, local ones and both."""
+    compared = ((False, True, False), (True, False, True), (True, True, True))
+    relations = list(itertools.product((False, True), repeat=2))
+    table = [relation + vectors for vectors in compared for relation in relations]
     switches = ("mgcn", "self_attention", "cross_attention", "global_alignment", "local_alignment")
     flickr30k = preset("flickr30k")
-    for row, parts in table.items():
-        model = preset(f"ablation/{row}").model
-        assert tuple(getattr(model, switch) for switch in switches) == parts
+    for row, marks in enumerate(table, start=1):
+        parts = dict(zip(switches, marks, strict=True))
+        assert ABLATION_PARTS[row] == parts
         # Nothing else differs from the full model.
-        values = dict.fromkeys(switches, True)
-        assert dataclasses.replace(model, **values) == flickr30k.model
-        assert preset(f"ablation/{row}").training == flickr30k.training
-    assert preset("ablation/12") == flickr30k
+        model = dataclasses.replace(flickr30k.model, **parts)
+        assert preset(f"ablation/{row}") == dataclasses.replace(flickr30k, model=model)
+    assert preset("ablation/12") == flickr30k and len(ABLATION_PARTS) == 12
 
 
 @pytest.mark.parametrize("name", ["sample", "flickr8k"])
@@ -98,7 +72,6 @@ def test_unknown_preset_names_the_known_ones():
         (ModelConfig, {"cross_attention": False}, "needs cross_attention.*local_alignment=True"),
         (ModelConfig, {"local_alignment": False, "global_alignment": False}, "nothing to score"),
         (ModelConfig, {"joint_dim": 0}, "`joint_dim` must be at least 1. Received: joint_dim=0"),
-        (ModelConfig, {"region_dim": -1}, "`region_dim` must be at least 1"),
         (ModelConfig, {"max_tokens": 2}, "`max_tokens` must be at least 3"),
         (ModelConfig, {"mgcn_layers": 0}, "`mgcn_layers` must be at least 1; `mgcn` turns it off"),
         (ModelConfig, {"word_dropout": 1.0}, r"`word_dropout` must be in \[0, 1\)"),
@@ -116,11 +89,6 @@ def test_impossible_values_are_refused(section, values, message):
         section(**values)
 
 
-def test_global_alignment_needs_no_cross_attention():
-    config = ModelConfig(cross_attention=False, local_alignment=False)
-    assert config.global_alignment and not config.cross_attention
-
-
 def test_configurations_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         preset("sample").model.joint_dim = 3
@@ -128,53 +96,33 @@ def test_configurations_are_frozen():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_file_round_trip(name, tmp_path):
-    run = preset(name)
-    run.save(tmp_path / "config.json")
-    assert RunConfig.load(tmp_path / "config.json") == run
-    sections = json.loads((tmp_path / "config.json").read_text("utf-8"))
-    assert set(sections) == {"model", "data", "training"}
-    assert sections["model"]["joint_dim"] == run.model.joint_dim
-
-
-def test_file_keeps_every_value(tmp_path):
-    run = RunConfig(
-        ModelConfig(joint_dim=7, as_printed=True, attention="softmax", drop_words=0.25),
-        DataConfig(min_count=2, vocabulary="wörter.json"),
-        TrainingConfig(growing_epochs=3, seed=3, precision="mixed_bfloat16", random_epochs=1),
-    )
-    run.save(tmp_path / "config.json")
-    assert RunConfig.load(tmp_path / "config.json") == run
+    data = DataConfig(min_count=2, vocabulary="wörter.json")
+    for run in (preset(name), dataclasses.replace(preset(name), data=data)):
+        run.save(tmp_path / "config.json")
+        assert RunConfig.load(tmp_path / "config.json") == run
 
 
 @pytest.mark.parametrize(
-    "change",
+    "old, new",
     [
-        lambda text: text[:-20],
-        lambda text: "[]",
-        lambda text: "3",
-        lambda text: "",
-        lambda text: text.replace('"joint_dim"', '"joint_dimension"'),
-        lambda text: text.replace('"training"', '"trainig"'),
-        lambda text: text.replace('"cross_attention": true', '"cross_attention": false'),
-        lambda text: text.replace('"batch_size": 128', '"batch_size": 1'),
-        lambda text: text.replace('"joint_dim": 1024', '"joint_dim": "1024"'),
-        lambda text: text.replace('"model": {', '"model": null, "other": {'),
+        ('"joint_dim"', '"joint_dimension"'),
+        ('"training"', '"trainig"'),
+        ('"cross_attention": true', '"cross_attention": false'),
+        ('"batch_size": 128', '"batch_size": 1'),
+        ('"model": {', '"model": null, "other": {'),
+        ("}\n", ""),
+        *(
+            (None, content)
+            for content in (b"[]", b"3", b"", b'{"model": "\xff\xfe"}', b"[" * 99999)
+        ),
     ],
-    ids="truncated list number empty key section impossible small string null".split(),
 )
-def test_broken_file_is_named(change, tmp_path):
+def test_broken_file_is_named(old, new, tmp_path):
     path = tmp_path / "config.json"
     preset("flickr30k").save(path)
-    text = path.read_text("utf-8")
-    assert change(text) != text
-    path.write_text(change(text), "utf-8")
-    with pytest.raises(ValueError, match="config.json: not the configuration of a run"):
-        RunConfig.load(path)
-
-
-def test_file_in_another_encoding_is_named(tmp_path):
-    path = tmp_path / "config.json"
-    path.write_bytes(b'{"model": "\xff\xfe"}')
+    content = path.read_bytes()
+    path.write_bytes(content.replace(old.encode(), new.encode()) if old else new)
+    assert path.read_bytes() != content
     with pytest.raises(ValueError, match="config.json: not the configuration of a run"):
         RunConfig.load(path)
 
@@ -182,11 +130,6 @@ def test_file_in_another_encoding_is_named(tmp_path):
 def test_missing_file():
     with pytest.raises(FileNotFoundError, match="nowhere.json"):
         RunConfig.load("nowhere.json")
-
-
-def test_configuration_needs_no_tensorflow():
-    script = "import sys, hslm_tf.config; assert not {'tensorflow', 'keras'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_absolute_paths(tmp_path, monkeypatch):
@@ -200,41 +143,31 @@ def test_absolute_paths(tmp_path, monkeypatch):
     assert RunConfig().with_absolute_paths() == RunConfig()
 
 
-def test_contrastive_start_on_global_vectors_needs_one_of_the_image():
-    training = TrainingConfig(contrastive_epochs=1, contrastive_on="global")
-    RunConfig(model=ModelConfig(image_global="regions"), training=training)
-    for model in (ModelConfig(), ModelConfig(global_alignment=False, image_global="regions")):
-        with pytest.raises(ValueError, match="Received: contrastive_on=global, image_global="):
-            RunConfig(model=model, training=training)
-
-
-def test_contrastive_start_on_parts_needs_unit_length():
-    training = TrainingConfig(contrastive_epochs=1, contrastive_on="parts")
-    model = ModelConfig(image_global="regions")
-    RunConfig(model=model, training=training)
+def test_a_contrastive_start_needs_what_it_compares():
+    """A global vector of the image, and for parts words and regions of unit length."""
+    own = ModelConfig(image_global="regions")
+    attended, none = ModelConfig(), dataclasses.replace(own, global_alignment=False)
+    for on in ("global", "parts"):
+        training = TrainingConfig(contrastive_epochs=1, contrastive_on=on)
+        RunConfig(model=own, training=training)
+        for model in (attended, none):
+            with pytest.raises(ValueError, match=f"Received: contrastive_on={on}, image_global="):
+                RunConfig(model=model, training=training)
     with pytest.raises(ValueError, match="Received: contrastive_on=parts, as_printed=True"):
-        RunConfig(model=dataclasses.replace(model, as_printed=True), training=training)
-    with pytest.raises(ValueError, match="Received: contrastive_on=parts, image_global="):
-        RunConfig(model=ModelConfig(), training=training)
+        RunConfig(model=dataclasses.replace(own, as_printed=True), training=training)
 
 
 @pytest.mark.parametrize(
     "section, name, value",
     [
-        ("model", "mgcn", "no"),
-        ("model", "mgcn", 1),
-        ("model", "joint_dim", True),
-        ("model", "joint_dim", 8.0),
-        ("model", "attention_scale", float("nan")),
-        ("model", "word_dropout", "0.1"),
+        *(("model", "mgcn", value) for value in ("no", 1)),
+        *(("model", "joint_dim", value) for value in (True, 8.0, "1024")),
+        *(("model", "attention_scale", value) for value in (float("nan"), None)),
         ("model", "attention", "cosine"),
-        ("model", "attention_scale", None),
         ("data", "word_vectors", 3),
         ("data", "min_count", None),
-        ("data", "vocabulary", 3),
         ("training", "patience", 2.5),
         ("training", "learning_rate", float("inf")),
-        ("model", "as_printed", 0),
         ("training", "seed", None),
     ],
 )
@@ -250,12 +183,5 @@ def test_values_of_another_type_are_refused(section, name, value, tmp_path):
         RunConfig.load(tmp_path / "config.json")
 
 
-def test_a_configuration_nested_too_deep(tmp_path):
-    (tmp_path / "config.json").write_text("[" * 100_000)
-    with pytest.raises(ValueError, match="config.json: not the configuration of a run"):
-        RunConfig.load(tmp_path / "config.json")
-
-
 def test_whole_numbers_may_stand_for_fractions():
-    config = TrainingConfig(learning_rate=1, ema=0)
-    assert config.learning_rate == 1
+    assert TrainingConfig(learning_rate=1, ema=0).learning_rate == 1

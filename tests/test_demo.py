@@ -1,26 +1,17 @@
 import os
 import socket
-import subprocess
 import sys
 
 import pytest
 
 from hslm_tf import demo
 from hslm_tf.runs.run_directory import newest_run
-
-
-def fails(args, capsys):
-    with pytest.raises(SystemExit) as stop:
-        demo.main([str(arg) for arg in args])
-    assert str(stop.value.code).startswith("error: ")
-    assert "\n" not in stop.value.code
-    assert capsys.readouterr().out == ""
-    return stop.value.code
+from tests.tiny_run import fails
 
 
 def test_without_a_run_it_says_how_to_train_one(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert "`python -m hslm_tf.train`" in fails([], capsys)
+    assert "`python -m hslm_tf.train`" in fails([], capsys, demo)
 
 
 def test_newest_run(tmp_path):
@@ -35,13 +26,14 @@ def test_newest_run(tmp_path):
 @pytest.mark.parametrize("package", ["gradio", "jinja2"])
 def test_without_the_extra(package, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, package, None)
-    message = fails([tmp_path], capsys)
+    message = fails([tmp_path], capsys, demo)
     assert message == f"error: {package} is not installed: pip install hslm-tf[demo]"
 
 
 def test_what_is_not_there(whole_run, tmp_path, capsys):
-    assert "no such run or collection" in fails([tmp_path / "none"], capsys)
-    assert "no such folder" in fails([whole_run.path, "--images", tmp_path / "none"], capsys)
+    none = tmp_path / "none"
+    assert "no such run or collection" in fails([none], capsys, demo)
+    assert "no such folder" in fails([whole_run.path, "--images", none], capsys, demo)
 
 
 def test_a_port_that_is_taken(whole_run):
@@ -53,9 +45,3 @@ def test_a_port_that_is_taken(whole_run):
         with pytest.raises(SystemExit) as stop:
             demo.main([str(whole_run.path), "--port", str(port)])
     assert stop.value.code == f"error: nothing can listen at 127.0.0.1:{port}: is the port taken?"
-
-
-def test_the_command_needs_no_extra_to_be_read():
-    script = "import sys, hslm_tf.demo; print(*{'gradio', 'jinja2', 'tensorflow'} & {*sys.modules})"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (done.stdout.strip(), done.returncode) == ("", 0)

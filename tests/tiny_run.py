@@ -43,14 +43,15 @@ def rows_of(run: RunDirectory) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-def fails(args, capsys):
-    """Runs the command, which must fail; returns its error without line breaks and boxes."""
+def fails(args, capsys, command=train):
+    """Runs the command, which must fail; returns its line, or what its parser says."""
     with pytest.raises(SystemExit) as stop:
-        train.main([str(arg) for arg in args])
+        command.main([str(arg) for arg in args])
     printed = capsys.readouterr()
     if isinstance(stop.value.code, str):
         assert stop.value.code.startswith("error: ")
         assert "\n" not in stop.value.code
+        assert command is train or printed.out == ""
         return stop.value.code
     assert stop.value.code == 2
     return " ".join((printed.out + printed.err).replace("│", " ").split())
@@ -72,10 +73,14 @@ def assert_same_training(run: RunDirectory, expected: RunDirectory) -> None:
     assert run.progress == expected.progress
 
 
+def copy_of(run: RunDirectory, path: Path) -> RunDirectory:
+    """A copy of a run."""
+    return RunDirectory(shutil.copytree(run.path, path))
+
+
 def run_with_other_weights(run: RunDirectory, path: Path) -> RunDirectory:
     """A copy of a run whose best model has other weights, as of another seed."""
-    other = RunDirectory(path)
-    shutil.copytree(run.path, other.path)
+    other = copy_of(run, path)
     model = keras.saving.load_model(other.best_model)
     rng = np.random.default_rng(1)
     model.set_weights([w + rng.normal(0, 0.2, w.shape) for w in model.get_weights()])
