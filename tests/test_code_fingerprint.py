@@ -16,23 +16,30 @@ needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not i
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A small package in place of this one: `folder/hslm_tf` with two files, and two more."""
-    folders = {name: tmp_path / "work" / name for name in ("hslm_tf", "layers", "training")}
-    for folder in folders.values():
-        folder.mkdir(parents=True)
-        (folder / "__init__.py").write_text(f"NAME = {folder.name!r}\n")
-    names = ("hslm_tf", "hslm_tf.layers", "hslm_tf.training")
-    found = dict(zip(names, folders.values(), strict=True))
-    monkeypatch.setattr(fingerprint, "_folders", lambda: found)
+    """A small package in place of this one: `folder/hslm_tf` and two more, each with a file."""
+    stand_for(monkeypatch, tmp_path / "work")
+    for name in ("hslm_tf", "layers", "training"):
+        (tmp_path / "work" / name).mkdir(parents=True)
+        (tmp_path / "work" / name / "__init__.py").write_text(f"NAME = {name!r}\n")
     return tmp_path / "work"
+
+
+def stand_for(monkeypatch, folder, inner=""):
+    found = {"hslm_tf": folder / "hslm_tf"}
+    found |= {f"hslm_tf.{name}": folder / inner / name for name in ("layers", "training")}
+    monkeypatch.setattr(fingerprint, "_folders", lambda: found)
 
 
 def git(folder, *arguments):
     identity = ("-c", "user.name=someone", "-c", "user.email=someone@example.org")
-    done = subprocess.run(
-        ["git", "-C", folder, *identity, *arguments], check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
+    command = ["git", "-C", folder, *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def commit_all(folder):
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "-m", "everything")
+    return git(folder, "rev-parse", "HEAD")
 
 
 def test_the_hash_sees_every_source_file(package):
@@ -52,16 +59,11 @@ def test_the_hash_sees_every_source_file(package):
 
 def test_a_wheel_has_the_hash_of_its_checkout(tmp_path, monkeypatch):
     checkout = CodeFingerprint.now()
-    installed = tmp_path / "hslm_tf"
-    for source, target in (("hslm_tf", "."), ("layers", "layers"), ("training", "training")):
+    for source in ("hslm_tf", "layers", "training"):
+        target = tmp_path / "hslm_tf" / source.removeprefix("hslm_tf")
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / source, installed / target, ignore=ignored, dirs_exist_ok=True)
-    folders = {
-        "hslm_tf": installed,
-        "hslm_tf.layers": installed / "layers",
-        "hslm_tf.training": installed / "training",
-    }
-    monkeypatch.setattr(fingerprint, "_folders", lambda: folders)
+        shutil.copytree(ROOT / source, target, ignore=ignored, dirs_exist_ok=True)
+    stand_for(monkeypatch, tmp_path, "hslm_tf")
     assert CodeFingerprint.now() == CodeFingerprint(checkout.sha256, None, None)
 
 
@@ -69,28 +71,23 @@ def test_a_wheel_has_the_hash_of_its_checkout(tmp_path, monkeypatch):
 def test_git_names_the_commit_and_changes(package, monkeypatch):
     git(package, "init", "--quiet")
     assert CodeFingerprint.now().commit is None, "the files are not in it"
-    git(package, "add", ".")
-    git(package, "commit", "--quiet", "-m", "first")
-    commit = git(package, "rev-parse", "HEAD")
+    commit = commit_all(package)
     clean = CodeFingerprint.now()
     assert (clean.commit, clean.modified) == (commit, False)
     (package / "README.md").write_text("no source file")
     assert CodeFingerprint.now() == clean
     # What a hook of git sets would name another work tree.
-    monkeypatch.setenv("GIT_DIR", str(package / "elsewhere"))
-    assert CodeFingerprint.now() == clean
-    monkeypatch.delenv("GIT_DIR")
+    with monkeypatch.context() as patch:
+        patch.setenv("GIT_DIR", str(package / "elsewhere"))
+        assert CodeFingerprint.now() == clean
     (package / "layers" / "new.py").write_text("")
     changed = CodeFingerprint.now()
     assert (changed.commit, changed.modified) == (commit, True)
-    assert changed.difference(clean) == (
-        f"other source files of hslm_tf (commit {commit[:10]} with changes instead of "
-        f"commit {commit[:10]})"
-    )
-    git(package, "add", ".")
-    git(package, "commit", "--quiet", "-m", "second")
+    states = f"commit {commit[:10]} with changes instead of commit {commit[:10]}"
+    assert changed.difference(clean) == f"other source files of hslm_tf ({states})"
+    commit = commit_all(package)
     later = CodeFingerprint.now()
-    assert (later.commit, later.modified) == (git(package, "rev-parse", "HEAD"), False)
+    assert (later.commit, later.modified) == (commit, False)
     assert later.difference(changed) is None, "the same files, committed"
 
 
@@ -98,8 +95,7 @@ def test_git_names_the_commit_and_changes(package, monkeypatch):
 def test_a_package_installed_below_a_work_tree_is_not_of_it(package, tmp_path):
     git(tmp_path, "init", "--quiet")
     (tmp_path / ".gitignore").write_text("work/\n")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "--quiet", "-m", "a project that installs the package")
+    commit_all(tmp_path)
     assert CodeFingerprint.now().commit is None
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hslm_tf.data import DataError, load_dataset
+from hslm_tf.data import load_dataset
 from hslm_tf.data.convert import convert
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.fingerprint import DataFingerprint
@@ -25,9 +25,7 @@ def first(tmp_path_factory) -> DataFingerprint:
 def test_the_format_does_not_matter(target, first, tmp_path):
     source = write_split(tmp_path / "source")
     convert(source, tmp_path / target, progress=False)
-    there = DataFingerprint.of(load_dataset(tmp_path / target, "train"))
-    assert there == first
-    assert there.differences(first) == []
+    assert DataFingerprint.of(load_dataset(tmp_path / target, "train")) == first
 
 
 def test_names_of_split_and_folder_do_not_matter(first, tmp_path):
@@ -68,23 +66,24 @@ WITHOUT_FIRST = {
         ({"ims": FEATURES + np.float32(1e-6)}, ["other features"]),
         ({"ims": FEATURES[::-1].copy()}, ["other features"]),
         ({"num_regions": np.array([4, 1, 2, 3, 4, 3])}, ["other features"]),
-        ({"ims": FEATURES.astype(np.float16)}, None),
+        (
+            {"ims": FEATURES.astype(np.float16)},
+            ["float16 features instead of float32", "other features"],
+        ),
         ({"ims": np.dstack([FEATURES, FEATURES])}, ["6 columns of features instead of 3"]),
         (WITHOUT_FIRST, ["5 images instead of 6", "25 captions instead of 30"]),
     ],
 )
 def test_what_differs_is_named(parts, found, first, tmp_path):
-    other = fingerprint(tmp_path, **parts)
-    expected = found or ["float16 features instead of float32", "other features"]
-    assert other.differences(first) == expected
+    assert fingerprint(tmp_path, **parts).differences(first) == found
 
 
 def test_another_number_of_regions(tmp_path):
     more = np.concatenate([FEATURES, FEATURES], axis=1)
-    both = (
-        fingerprint(tmp_path / str(n), full=False, ims=x) for n, x in enumerate((more, more[:, :7]))
+    eight, seven = (
+        fingerprint(tmp_path / str(count), full=False, ims=more[:, :count]) for count in (8, 7)
     )
-    assert next(both).differences(next(both)) == ["8 regions an image instead of 7"]
+    assert eight.differences(seven) == ["8 regions an image instead of 7"]
 
 
 def of_arrays(features, captions=("a", "b"), caption_to_image=(0, 1)) -> DataFingerprint:
@@ -124,15 +123,6 @@ def test_of_many_images_64_are_read_from_the_first_to_the_last():
     assert of_arrays(rows).differences(before) == ["other features"]
 
 
-def test_features_that_are_not_finite_are_named():
-    broken = FEATURES.copy()
-    broken[2, 1, 0] = np.nan
-    with pytest.raises(DataError, match="here, row 2: features of region 1 hold nan"):
-        of_arrays(broken)
-
-
 def test_a_fingerprint_is_json():
-    assert all(
-        isinstance(value, int | str | None)
-        for value in dataclasses.asdict(of_arrays(FEATURES)).values()
-    )
+    values = dataclasses.asdict(of_arrays(FEATURES)).values()
+    assert all(isinstance(value, int | str | None) for value in values)

@@ -4,7 +4,6 @@ import errno
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,18 +27,13 @@ from tests.tiny_run import LIGHT, STEPS, WHOLE, assert_same_training, fails, row
 def start(arguments: list, log: Path) -> subprocess.Popen:
     """Starts the command in a process of its own, which writes what it prints into a file."""
     # Whoever runs the tests in the background has Ctrl-C ignored, and children inherit that.
-    script = (
+    script = QUICK_GRAPHS + (
         "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "runpy.run_module('hslm_tf.train', run_name='__main__', alter_sys=True)"
     )
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    command = [sys.executable, "-u", "-c", script, *map(str, arguments)]
     with open(log, "w") as file:
-        return subprocess.Popen(
-            [sys.executable, "-c", QUICK_GRAPHS + script, *map(str, arguments)],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
+        return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
 
 
 def wait_for(process: subprocess.Popen, log: Path, text: str) -> bool:
@@ -49,6 +43,31 @@ def wait_for(process: subprocess.Popen, log: Path, text: str) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+@pytest.fixture
+def begun(run_flags, tmp_path):
+    """A run that has not begun, and a command that makes what `finished_run` is."""
+    run = RunDirectory(tmp_path / "run of four")
+    return run, [*run_flags, "--epochs", "4", "--out", str(run.path)]
+
+
+class Died(BaseException):
+    """Stands for kill -9 in a test: nothing of the program catches it."""
+
+
+@pytest.fixture
+def ends(monkeypatch):
+    """Runs the command with something replaced, which must end it."""
+
+    def run(command, thing, name, replacement, end=Died):
+        with monkeypatch.context() as patch:
+            patch.setattr(thing, name, replacement)
+            with pytest.raises(end) as stop:
+                train.main(command)
+        return stop.value
+
+    return run
 
 
 def test_what_a_killed_run_left_is_tidied_up(tmp_path):
@@ -75,45 +94,34 @@ def test_one_process_at_a_time_trains_a_run(tmp_path):
         pass
 
 
-class Died(BaseException):
-    """Stands for kill -9 in a test: nothing of the program catches it."""
-
-
 @pytest.mark.parametrize(
     "deaths", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)]
 )
-def test_the_same_command_goes_on_wherever_saving_died(
-    deaths, finished_run, run_flags, tmp_path, monkeypatch
-):
+def test_the_same_command_goes_on_wherever_saving_died(deaths, finished_run, begun, ends):
     """Death when the first, second or third file of a step's checkpoint would take its place."""
-    run, replace = RunDirectory(tmp_path / "run"), os.replace
-    command = [*run_flags, "--epochs", "4", "--save-every", "1", "--out", str(run.path)]
-    replaced = []
+    (run, command), replace, replaced = begun, os.replace, []
 
     def die(source, target):
         if run.progress["epochs"] == 1 and run.progress["steps"] == 2:
-            replaced.append(target)
+            replaced.append(target.name)
             if len(replaced) >= deaths:
                 raise Died
         replace(source, target)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", die)
-        with pytest.raises(Died):
-            train.main(command)
-    assert [path.name for path in replaced] == ["previous.keras", "last.keras", "log.csv"][:deaths]
+    ends([*command, "--save-every", "1"], os, "replace", die)
+    assert replaced == ["previous.keras", "last.keras", "log.csv"][:deaths]
     assert TrainingState.of(run.last_model).steps == (2 if deaths < 3 else 3)
-    train.main(command)
+    train.main([*command, "--save-every", "1"])
     assert_same_training(run, finished_run)
     assert not list(run.path.glob("draft-*"))
 
 
 @pytest.mark.parametrize("parts", [LIGHT, pytest.param(WHOLE, marks=pytest.mark.slow)])
-def test_loss_scale_average_and_schedule_go_on(parts, run_flags, tmp_path, monkeypatch):
-    """In float16; training dies after the second step of the second epoch."""
+def test_loss_scale_average_and_schedule_go_on(parts, run_flags, tmp_path, ends):
+    """In float16, with one loss after another; training dies after step 2 of the second epoch."""
     flags = [*run_flags, *parts, *"--precision mixed_float16 --ema 0.8 --schedule cosine".split()]
     flags += "--warmup-steps 2 --random-epochs 0 --growing-epochs 0 --epochs 3".split()
-    flags += "--save-every 1".split()
+    flags += "--contrastive-epochs 2 --weight-decay 0.01 --save-every 1".split()
     straight, died = (RunDirectory(tmp_path / name) for name in ("straight", "died"))
     train.main([*flags, "--out", str(straight.path)])
     save = RunCheckpoint.save
@@ -123,34 +131,28 @@ def test_loss_scale_average_and_schedule_go_on(parts, run_flags, tmp_path, monke
         if (self.state.epochs, self.state.steps) == (1, 2):
             raise Died
 
-    with monkeypatch.context() as patch:
-        patch.setattr(RunCheckpoint, "save", die)
-        with pytest.raises(Died):
-            train.main([*flags, "--out", str(died.path)])
-    train.main([*flags, "--out", str(died.path)])
+    command = [*flags, "--out", str(died.path)]
+    ends(command, RunCheckpoint, "save", die)
+    train.main(command)
     assert_same_training(died, straight)
     last = keras.saving.load_model(died.last_model)
     assert last.optimizer.inner_optimizer.use_ema
     assert float(last.optimizer.dynamic_scale) > 0 and int(last.optimizer.iterations) > 0
 
 
-def test_a_fallback_never_loses_the_good_checkpoint(finished_run, tmp_path, monkeypatch):
-    run = RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
+def test_a_fallback_never_loses_the_good_checkpoint(run, finished_run, ends):
     run.last_model.write_bytes(run.last_model.read_bytes()[:-100])
-    replace = os.replace
+    command, replace = ["--resume", str(run.path)], os.replace
 
     def die(source, target):
         if target == run.last_model:
             raise Died
         replace(source, target)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", die)
-        with pytest.raises(Died):
-            train.main(["--resume", str(run.path)])
+    ends(command, os, "replace", die)
     assert (run.path / "damaged.keras").exists()
     assert last_checkpoint(run).endswith(f"{run.previous_model}, after 3 complete epochs")
-    train.main(["--resume", str(run.path)])
+    train.main(command)
     assert_same_training(run, finished_run)
 
 
@@ -171,21 +173,16 @@ def test_a_second_signal_stops_at_once_and_saves_nothing():
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_a_full_disk_names_the_checkpoint_and_leaves_the_run_as_it_was(
-    finished_run, run_flags, tmp_path, monkeypatch, capsys
-):
-    run = RunDirectory(tmp_path / "run")
-    command = [*run_flags, "--epochs", "4", "--out", str(run.path)]
-    add_to = TrainingState.add_to
+def test_a_full_disk_names_the_checkpoint_and_leaves_the_run_as_it_was(finished_run, begun, ends):
+    (run, command), add_to = begun, TrainingState.add_to
 
     def full(state, checkpoint):
         if state.epochs == 3:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         add_to(state, checkpoint)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingState, "add_to", full)
-        error = fails(command, capsys)
+    error = ends(command, TrainingState, "add_to", full, SystemExit).code
+    assert error.startswith("error: ") and "\n" not in error
     assert f"No space left on device: '{run.last_model}'" in error
     assert len(rows_of(run)) == run.progress["epochs"] == TrainingState.of(run.last_model).epochs
     assert run.progress["epochs"] == 2 and not list(run.path.glob("draft-*"))
@@ -197,9 +194,8 @@ def test_a_full_disk_names_the_checkpoint_and_leaves_the_run_as_it_was(
     "stop, status, said",
     [pytest.param("SIGINT", 130, "", marks=pytest.mark.slow), ("SIGTERM", 143, "Terminated")],
 )
-def test_a_signal_saves_the_step_first(stop, status, said, finished_run, run_flags, tmp_path):
-    run, log = RunDirectory(tmp_path / "run of four"), tmp_path / "log.txt"
-    command = [*run_flags, "--epochs", "4", "--out", run.path]
+def test_a_signal_saves_the_step_first(stop, status, said, finished_run, begun, tmp_path):
+    (run, command), log = begun, tmp_path / "log.txt"
     process = start(command, log)
     assert wait_for(process, log, "Epoch 3/4")
     process.send_signal(getattr(signal, stop))
@@ -217,39 +213,25 @@ def test_a_signal_saves_the_step_first(stop, status, said, finished_run, run_fla
     assert_same_training(run, finished_run)
 
 
-def test_ctrl_c_before_the_first_step_leaves_a_run_that_starts_again(
-    run_flags, tmp_path, monkeypatch, capsys
-):
-    run = RunDirectory(tmp_path / "run")
-
+def test_ctrl_c_before_the_first_step_leaves_a_run_that_starts_again(begun, ends, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Throughput, "on_epoch_begin", interrupt)
-    with pytest.raises(SystemExit) as stop:
-        train.main([*run_flags, "--epochs", "3", "--out", str(run.path)])
-    assert stop.value.code == 130
+    run, command = begun
+    assert ends(command, Throughput, "on_epoch_begin", interrupt, SystemExit).code == 130
     assert "Interrupted after 0 complete epochs" in capsys.readouterr().out
     assert load_checkpoint(run) is None
 
 
-def test_a_signal_during_validation_keeps_the_epochs_steps(
-    finished_run, run_flags, tmp_path, monkeypatch
-):
-    run = RunDirectory(tmp_path / "run")
-    command = [*run_flags, "--epochs", "4", "--out", str(run.path)]
-    measure = TensorBoardLog.measure
+def test_a_signal_during_validation_keeps_the_epochs_steps(finished_run, begun, ends):
+    (run, command), measure = begun, TensorBoardLog.measure
 
     def told_to_end(self, model):
         if self.run.progress["epochs"] == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         return measure(self, model)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(TensorBoardLog, "measure", told_to_end)
-        with pytest.raises(SystemExit) as stop:
-            train.main(command)
-    assert stop.value.code == 143
+    assert ends(command, TensorBoardLog, "measure", told_to_end, SystemExit).code == 143
     assert (run.progress["epochs"], run.progress["steps"]) == (2, STEPS)
     train.main(command)
     assert_same_training(run, finished_run)
@@ -258,12 +240,12 @@ def test_a_signal_during_validation_keeps_the_epochs_steps(
 @pytest.mark.slow
 def test_a_run_that_is_killed_at_25_random_moments(run_flags, tmp_path):
     """A checkpoint after every step."""
-    flags = [*run_flags, "--ema", "0.9", "--epochs", "60"]
+    flags = [*run_flags, "--ema", "0.9", "--epochs", "60", "--save-every", "1"]
     straight, killed = (RunDirectory(tmp_path / name) for name in ("straight", "killed"))
-    train.main([*flags, "--save-every", "1", "--out", str(straight.path)])
+    train.main([*flags, "--out", str(straight.path)])
     rng, kills, half_written, log = random.Random(0), [], 0, tmp_path / "log.txt"
     while True:
-        process = start([*flags, "--save-every", "1", "--out", killed.path], log)
+        process = start([*flags, "--out", killed.path], log)
         if len(kills) < 25 and wait_for(process, log, "First step after"):
             time.sleep(rng.uniform(0, 1.0))
             process.kill()
@@ -280,16 +262,15 @@ def test_a_run_that_is_killed_at_25_random_moments(run_flags, tmp_path):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--learning-rate", "0.5"], "only --epochs may be given beside --resume"),
-        (["--mgcn", "--epochs", "6"], "only --epochs may be given beside --resume"),
-        (["--preset", "sample"], "only --epochs may be given beside --resume"),
-        (["--out", "elsewhere"], "only --epochs may be given beside --resume"),
+        *(
+            (flags.split(), "only --epochs may be given beside --resume")
+            for flags in ("--learning-rate 0.5", "--mgcn --epochs 6", "--preset sample", "--out a")
+        ),
         (["--epochs", "3"], "has 4 complete epochs, more than the 3 asked for"),
     ],
 )
 def test_resume_refuses_another_run(finished_run, flags, message, capsys):
     before = finished_run.config_file.read_bytes()
     error = fails(["--resume", finished_run.path, *flags], capsys)
-    assert str(finished_run.path) in error
-    assert message in error
+    assert str(finished_run.path) in error and message in error
     assert finished_run.config_file.read_bytes() == before

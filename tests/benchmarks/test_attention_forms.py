@@ -5,18 +5,12 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.attention_forms import FORMS, with_form
-from hslm_tf.config import ModelConfig
 from hslm_tf.models.hslm import HSLM
+from hslm_tf.presets import PRESETS
 from tests.tiny_model import SIZES, WORDS, random_images, randomize_model
 
-CONFIG = ModelConfig(
-    **SIZES,
-    mgcn=False,
-    self_attention=False,
-    attention="softmax",
-    attention_scale=20.0,
-    image_global="regions",
-    balance_fusion=True,
+CONFIG = dataclasses.replace(
+    PRESETS["sample"].model, **SIZES, attention="softmax", attention_scale=20.0
 )
 CAPTIONS = ["a red dog sits", "the big cat runs on grass"]
 

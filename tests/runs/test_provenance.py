@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -19,14 +20,8 @@ from hslm_tf.data.errors import DataError
 from hslm_tf.fingerprint import CodeFingerprint, DataFingerprint
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.runs.provenance import Provenance
-from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import load_split, open_split
 from tests.tiny_run import fails, write_dataset
-
-
-@pytest.fixture
-def run(finished_run, tmp_path):
-    return RunDirectory(shutil.copytree(finished_run.path, tmp_path / "run"))
 
 
 @pytest.fixture
@@ -63,9 +58,6 @@ def trained_by_others(session):
 def change_features(folder, split):
     features = np.load(folder / f"{split}_ims.npy")
     np.save(folder / f"{split}_ims.npy", features + 1)
-
-
-# --- what is recorded ---
 
 
 def test_a_run_records_what_it_was_trained_with(finished_run):
@@ -107,9 +99,6 @@ def test_a_session_for_every_time_that_it_trains(run, monkeypatch):
     assert second["configuration"]["training"]["epochs"] == 5
 
 
-# --- going on ---
-
-
 @pytest.mark.parametrize("split", ["train", "dev"])
 def test_other_data_stop_a_run_that_would_go_on(split, run, moved, capsys):
     change_features(moved, split)
@@ -126,26 +115,24 @@ def check(run, splits=("train", "dev", "test")):
     Provenance(run, dict(zip(("train", "dev", "measured"), opened, strict=False))).check()
 
 
-def test_the_number_of_captions_is_named(run, moved):
-    captions = (moved / "train_caps.txt").read_text("utf-8").splitlines()[:55]
-    (moved / "train_caps.txt").write_text("\n".join(captions) + "\n", "utf-8")
-    np.save(moved / "train_ims.npy", np.load(moved / "train_ims.npy")[:11])
-    with pytest.raises(ValueError, match="11 images instead of 12, 55 captions instead of 60"):
-        check(run)
-
-
 def test_another_test_split_is_worth_a_warning(run, moved, warnings):
     change_features(moved, "test")
     check(run, ("train", "dev"))
     assert warnings() == []
     check(run)
-    [warning] = warnings()
-    assert f"{moved / 'test_ims.npy'}: split 'test' is not the one" in warning
-    assert warning.endswith("recorded: other features")
+    open_split(run)
+    place = f"{moved / 'test_ims.npy'}: split 'test' is not the one that {run.path}"
+    assert warnings() == [f"{place} recorded: other features"] * 2
+    shutil.copy(moved / "test_ims.npy", moved / "holiday_ims.npy")
+    shutil.copy(moved / "test_caps.txt", moved / "holiday_caps.txt")
+    open_split(run, "holiday")
+    assert len(warnings()) == 2, "nothing is recorded of this split"
 
 
 def test_other_code_is_worth_a_warning(run, warnings):
     check(run)
+    for split in ("train", "dev", None):
+        open_split(run, split)
     assert warnings() == []
     edit(run, trained_by_others)
     train.main(["--resume", str(run.path)])
@@ -170,18 +157,18 @@ def test_an_older_run_goes_on_without_a_record(run, moved, warnings):
     "content, error",
     [
         ('{"sessions": ', "provenance.json is not JSON"),
-        ("[]", r"provenance.json holds [], expected an object"),
+        ("[]", "provenance.json holds [], expected an object"),
         ("{}", "provenance.json: sessions is null, expected a list of objects"),
         ('{"sessions": []}', "sessions is [], expected a list of objects"),
         ('{"sessions": [4]}', "provenance.json: session 1 holds 4, expected an object"),
         ('{"sessions": [{"versions": {}}]}', "session 1 lacks code, data"),
     ],
 )
-def test_a_damaged_record(content, error, run, warnings):
+def test_a_damaged_record(content, error, run, warnings, capsys):
     run.provenance_file.write_text(content, "utf-8")
-    with pytest.raises(DataError) as raised:
-        check(run)
-    assert error in str(raised.value) and str(run.provenance_file) in str(raised.value)
+    found = fails(["--resume", run.path, "--epochs", "6"], capsys)
+    assert error in found and str(run.provenance_file) in found
+    assert run.config().training.epochs == 4
     assert open_split(run).num_images == 12
     [warning] = warnings()
     assert error in warning and warning.endswith("what the run was trained with is not compared")
@@ -201,38 +188,9 @@ def test_a_damaged_record(content, error, run, warnings):
 )
 def test_a_damaged_session(change, error, run):
     edit(run, change)
-    with pytest.raises(DataError) as raised:
+    place = re.escape(f"{run.provenance_file}: session 1")
+    with pytest.raises(DataError, match=f"{place}.*{re.escape(error)}"):
         check(run)
-    assert f"{run.provenance_file}: session 1" in str(raised.value)
-    assert error in str(raised.value)
-
-
-def test_the_command_stops_at_a_damaged_record(run, capsys):
-    run.provenance_file.write_bytes(run.provenance_file.read_bytes()[:100])
-    error = fails(["--resume", run.path, "--epochs", "6"], capsys)
-    assert f"{run.provenance_file} is not JSON" in error
-    assert run.config().training.epochs == 4
-
-
-# --- measuring ---
-
-
-def test_a_run_that_is_measured_as_it_was_trained_warns_of_nothing(run, warnings):
-    for split in ("train", "dev", None):
-        open_split(run, split)
-    assert warnings() == []
-
-
-def test_other_data_of_the_same_place_are_worth_a_warning(run, moved, warnings):
-    change_features(moved, "test")
-    open_split(run)
-    [warning] = warnings()
-    assert f"{moved / 'test_ims.npy'}: split 'test' is not the one that {run.path}" in warning
-    assert warning.endswith("recorded: other features")
-    shutil.copy(moved / "test_ims.npy", moved / "holiday_ims.npy")
-    shutil.copy(moved / "test_caps.txt", moved / "holiday_caps.txt")
-    open_split(run, "holiday")
-    assert len(warnings()) == 1, "nothing is recorded of this split"
 
 
 def test_evaluate_says_it_on_standard_error_and_goes_on(run, tmp_path):

@@ -52,8 +52,7 @@ def test_heads_are_those_of_the_best_model(run):
     assert report != evaluate(best, dev)
 
 
-def test_the_test_split_is_measured_exactly(run, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def test_the_test_split_is_measured_exactly(run, capsys):
     train.main(["--resume", str(run.path)])
     printed = capsys.readouterr().out
     assert "dev, candidates 3, approximate" in printed
