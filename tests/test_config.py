@@ -127,11 +127,6 @@ def test_broken_file_is_named(old, new, tmp_path):
         RunConfig.load(path)
 
 
-def test_missing_file():
-    with pytest.raises(FileNotFoundError, match="nowhere.json"):
-        RunConfig.load("nowhere.json")
-
-
 def test_absolute_paths(tmp_path, monkeypatch):
     """A run is evaluated from wherever one stands; the built-in sample has no path."""
     monkeypatch.chdir(tmp_path)

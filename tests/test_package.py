@@ -19,7 +19,6 @@ SOURCES = {
     for file in (ROOT / folder).rglob("*.py")
 }
 PIP = (sys.executable, "-m", "pip")
-INSTALL = (*PIP, "install", "--quiet", "--no-deps", "--no-index", "--target")
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -43,6 +42,15 @@ def wheel(tmp_path_factory) -> Path:
     return built
 
 
+@pytest.fixture(scope="module")
+def site(wheel, tmp_path_factory) -> Path:
+    """A folder in which the wheel is installed."""
+    folder = tmp_path_factory.mktemp("site")
+    install = (*PIP, "install", "--quiet", "--no-deps", "--no-index")
+    run(*install, "--target", folder, wheel, cwd=folder)
+    return folder
+
+
 def test_setup_cfg_lists_every_package():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
@@ -64,10 +72,7 @@ def test_wheel_is_small_and_complete(wheel):
     assert {name for name in names if name.endswith(".py")} == SOURCES
 
 
-def test_installed_wheel_works_from_an_empty_directory(wheel, tmp_path):
-    site, empty = tmp_path / "site", tmp_path / "empty"
-    empty.mkdir()
-    run(*INSTALL, site, wheel, cwd=empty)
+def test_installed_wheel_works_from_an_empty_directory(site, tmp_path):
     assert [path.name for path in site.iterdir() if path.suffix != ".dist-info"] == ["hslm_tf"]
     script = f"""
 import importlib.util, sys
@@ -82,14 +87,13 @@ for package in (hslm_tf.layers, hslm_tf.training):
 for name in ("layers", "training"):
     assert importlib.util.find_spec(name) is None, name
 """
-    run(sys.executable, "-c", script, cwd=empty)
+    run(sys.executable, "-c", script, cwd=tmp_path)
 
 
-def test_checkout_finds_its_folders_from_the_root(wheel, tmp_path):
-    run(*INSTALL, tmp_path, wheel, cwd=ROOT)
+def test_checkout_finds_its_folders_from_the_root(site):
     script = f"""
 import importlib.util, sys
-sys.path.insert(1, {str(tmp_path)!r})
+sys.path.insert(1, {str(site)!r})
 for name in ("layers", "training"):
     print(importlib.util.find_spec(f"hslm_tf.{{name}}").origin)
 """

@@ -14,9 +14,11 @@ import keras
 import pytest
 
 from hslm_tf import train
+from hslm_tf.evaluation.exact_recall import evaluate
 from hslm_tf.runs.checkpoints import RunCheckpoint, last_checkpoint, load_checkpoint
 from hslm_tf.runs.interruption import Interruption
 from hslm_tf.runs.run_directory import RunDirectory
+from hslm_tf.runs.splits import load_split
 from hslm_tf.runs.tensorboard_log import TensorBoardLog
 from hslm_tf.runs.training_state import TrainingState
 from hslm_tf.training.callbacks import Throughput
@@ -138,6 +140,9 @@ def test_loss_scale_average_and_schedule_go_on(parts, run_flags, tmp_path, ends)
     last = keras.saving.load_model(died.last_model)
     assert last.optimizer.inner_optimizer.use_ema
     assert float(last.optimizer.dynamic_scale) > 0 and int(last.optimizer.iterations) > 0
+    # The average was measured and is what is kept as the best.
+    best, dev = keras.saving.load_model(died.best_model), load_split(died.config(), "dev")
+    assert evaluate(best, dev).rsum == pytest.approx(died.progress["best_rsum"])
 
 
 def test_a_fallback_never_loses_the_good_checkpoint(run, finished_run, ends):
