@@ -112,14 +112,15 @@ def test_every_preset_parses():
     )
 
 
-def test_help_shows_the_defaults_of_the_preset(capsys):
+def test_help_shows_the_defaults_of_the_preset(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):
         train.main(["--preset", "coco", "--help"])
     printed = capsys.readouterr().out
     for line in ("--decay-epochs INT", "(default: 15)", "(default: 2048)", "coco_precomp"):
         assert line in printed
     # Nobody reads more.
-    assert len(re.findall(r"^\W*--?[a-z]", printed, re.M)) <= 55
+    assert len(re.findall(r"^[^\w-]+--?[a-z]", printed, re.M)) <= 55
 
 
 @pytest.mark.parametrize(
