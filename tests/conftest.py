@@ -47,9 +47,9 @@ def run_flags(dataset_folder):
     return ["--dataset", str(dataset_folder), *SIZES, *LIGHT, *COMMON, *RANDOM, *CURRICULUM]
 
 
-def trained(tmp_path_factory, *flags):
+def trained(tmp_path_factory, name, *flags):
     """A run by the train command."""
-    run = RunDirectory(tmp_path_factory.mktemp("runs") / "finished")
+    run = RunDirectory(tmp_path_factory.mktemp("runs") / name)
     with quick_graphs():
         train.main([*flags, "--out", str(run.path)])
     return run
@@ -58,13 +58,13 @@ def trained(tmp_path_factory, *flags):
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory, run_flags):
     """A run of four epochs by the train command; tests must leave it as it is."""
-    return trained(tmp_path_factory, *run_flags, "--epochs", "4")
+    return trained(tmp_path_factory, "finished", *run_flags, "--epochs", "4")
 
 
 @pytest.fixture(scope="session")
 def whole_run(tmp_path_factory, run_flags):
     """One epoch of the model with every part; tests must leave it as it is."""
-    return trained(tmp_path_factory, *run_flags, *WHOLE, "--epochs", "1")
+    return trained(tmp_path_factory, "whole", *run_flags, *WHOLE, "--epochs", "1")
 
 
 @pytest.fixture
