@@ -225,7 +225,7 @@ def test_all_as_candidates_are_compared_with_the_exact_result(run, capsys):
     assert "candidates 60: all items, exact" in printed
     assert f"`python -m hslm_tf.index heads {run.path}`" in printed
     assert "not known" not in printed
-    assert printed.count("+0.0") == 11 and printed.count(" exact ") == 1
+    assert printed.count("+0.0") == 11 and printed.count("\n exact ") == 1
 
 
 def test_candidates_say_that_they_are_approximate(finished_run, other_run, capsys):
