@@ -1,4 +1,4 @@
-"""What the commands share: parsing, logging, errors of one line, signals, extras, printing."""
+"""Shared by the commands: parsing, logging, errors of one line, signals, extras, printing."""
 
 import functools
 import importlib

@@ -1,4 +1,4 @@
-"""What says that two things are the same: data sets, models, networks, and this package's code.
+"""Fingerprints of data sets, models, networks and this package's code: are two things the same?
 
 Everybody asks here: provenance, kept results, evaluations that go on, collections, projection
 heads, extractions, Beam. A fingerprint is 64 hexadecimal digits, or a record of them that can say
@@ -171,7 +171,7 @@ def _git_state(folders: list[Path]) -> tuple[str | None, bool | None]:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints; None where it is missing, fails or takes too long."""
+    """Returns the output of git; None where git is missing, fails or takes too long."""
     # These would name another work tree. The index is not written: others may be using it.
     others = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
     environment = {name: value for name, value in os.environ.items() if name not in others}

@@ -27,7 +27,7 @@ ABLATION_PARTS: dict[int, dict[str, bool]] = {
 # With this form words point at what they name (docs/results.md): a region that is near to all words
 # of a caption counts less for each of them.
 _ATTENTION = {"attention": "leaky_softmax", "attention_scale": 20.0}
-# What did best on the development split of Flickr8k, see docs/results.md.
+# These did best on the dev split of Flickr8k, see docs/results.md.
 _MEASURED_PARTS = {
     "mgcn": False,
     "self_attention": False,

@@ -76,6 +76,12 @@ def test_docstrings_are_written_alike(file):
                 assert not text[0].isupper() or re.match(NAMES, text), f"{name}: {text}"
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_sentences_begin_with_their_subject(file):
+    text = file.read_text("utf-8")
+    assert not re.findall(r'(?:"""|# )(?:Of|What|Whatever|Who|Whose)\b.*', text)
+
+
 def test_every_argument_of_the_face_is_described():
     missing = []
     for file in FILES:

@@ -1,1 +1,1 @@
-"""What is in a data set, and what in it would stop a training."""
+"""A report on a data set: its contents, and faults that would stop a training."""

@@ -18,7 +18,6 @@ _SHOWN = 60
 class UnknownWords:
     """Words outside the vocabulary, which a model reads as `<unk>`."""
 
-    # Of all words.
     share: float
     distinct: int
     # Captions with such a word.

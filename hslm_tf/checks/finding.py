@@ -1,4 +1,4 @@
-"""What a check finds: how often something occurs, and what the owner of the data should know."""
+"""Findings of a check: what occurs how often, and its meaning for the owner of the data."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
@@ -44,7 +44,7 @@ def counted(kind: str, what: str, expected: str | None = None) -> Occurrences:
 
 
 def counted_findings(split: str, report: Any, stops: Severity = "warning") -> Iterator[Finding]:
-    """What a report has counted; `stops` is the severity of what makes a split useless."""
+    """Findings of a report; `stops` is the severity of faults that make a split useless."""
     for part in fields(report):
         seen = getattr(report, part.name)
         if isinstance(seen, Occurrences) and seen.count:

@@ -28,7 +28,7 @@ class OpenedSplits:
         return "error" if split in self.needed else "warning"
 
     def findings(self) -> Iterator[Finding]:
-        """What was refused."""
+        """The errors so far."""
         for name, error in self.errors.items():
             yield Finding(self.severity(name), "split_refused", name, str(error))
 

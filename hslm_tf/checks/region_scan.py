@@ -49,7 +49,7 @@ class FeatureReport:
     )
 
     def findings(self, split: str, stops: Severity) -> Iterator[Finding]:
-        """What is odd; `stops` is the severity of what makes the split useless."""
+        """Oddities; `stops` is the severity of faults that make the split useless."""
         yield from counted_findings(split, self, stops)
         columns = self.columns
         constant, column = columns.constant, columns.by_magnitude[0]

@@ -1,4 +1,4 @@
-"""What a check of a data set says."""
+"""The report on a data set."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ from hslm_tf.checks.region_scan import BoxReport, FeatureReport
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What a split holds."""
+    """The contents of a split."""
 
     source: str
     features: FeatureReport
@@ -24,7 +24,7 @@ class SplitReport:
     boxes: BoxReport | None
 
     def findings(self, split: str, stops: Severity) -> Iterator[Finding]:
-        """What is odd in the split; `stops` is the severity of what makes it useless."""
+        """Oddities of the split; `stops` is the severity of faults that make it useless."""
         yield from self.features.findings(split, stops)
         if self.captions is not None:
             yield from counted_findings(split, self.captions)
@@ -47,7 +47,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What a data set holds."""
+    """The contents of a data set."""
 
     source: str
     # The splits that could be opened.

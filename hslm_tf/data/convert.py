@@ -28,7 +28,7 @@ FeatureType = Literal["keep", "float32", "float16"]
 
 
 class Source(NamedTuple):
-    """What is converted: names of splits, what kind of files each is, and how it is opened."""
+    """A source of splits: their names, the format of each, and how it is opened."""
 
     splits: Sequence[str]
     kind: Callable[[str], str]

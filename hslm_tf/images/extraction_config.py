@@ -52,7 +52,7 @@ class ExtractionConfig:
 
     @property
     def box_source(self) -> str:
-        """What `boxes` names: `grid`, `json`, `onnx` or `preset`."""
+        """The kind of `boxes`: `grid`, `json`, `onnx` or `preset`."""
         if self.boxes == GRID:
             return GRID
         suffix = self.boxes.lower().rpartition(".")[2]

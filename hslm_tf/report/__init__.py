@@ -1,1 +1,1 @@
-"""What a model learnt: tables, explanations, galleries."""
+"""Pages on what a model learnt: tables, explanations, galleries."""

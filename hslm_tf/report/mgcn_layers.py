@@ -1,4 +1,4 @@
-"""What each layer of the MGCN relates in an image and in a caption, and adds to recall."""
+"""Layers of the MGCN: the relations that each sees in an image and a caption, and its recall."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""What is said of every epoch: a line in log.csv, and a line on the screen."""
+"""A line for every epoch in log.csv, and one on the screen."""
 
 import csv
 import math

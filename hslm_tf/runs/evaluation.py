@@ -81,7 +81,7 @@ def evaluate_runs(
 
 
 class CandidateRecall(NamedTuple):
-    """What an evaluation by candidates found."""
+    """The result of an evaluation by candidates."""
 
     report: RecallReport
     exact: RecallReport | None

@@ -1,4 +1,4 @@
-"""What a run came to: one file of exact results, by what they depend on."""
+"""The exact results of a run in one file, each beside the fingerprints that it depends on."""
 
 import dataclasses
 import hashlib
@@ -24,7 +24,7 @@ logger = logging.getLogger("hslm_tf")
 def exact_result(
     models: "Sequence[HSLM]", dataset: RetrievalDataset, protocol: str
 ) -> dict[str, str]:
-    """What an exact result depends on."""
+    """Fingerprints of all that an exact result depends on."""
     return {
         "models": " ".join(map(model_fingerprint, models)),
         "data": DataFingerprint.of(dataset).digest(),
@@ -51,7 +51,7 @@ def known_recall(run: RunDirectory, result: Mapping[str, str]) -> RecallReport |
         sides = {side: DirectionReport(**numbers) for side, numbers in found["recall"].items()}
         report = RecallReport(**sides)
         if not all(type(value) in (int, float) for value in report.as_dict().values()):
-            raise TypeError("a recall is no number")
+            raise TypeError("expected numbers")
         return report
     except (KeyError, TypeError, AttributeError):
         logger.warning("%s: ignored, it is damaged", run.results_file)

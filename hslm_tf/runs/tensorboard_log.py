@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run while it trains."""
+"""Numbers, histograms and configurations for TensorBoard while a run trains."""
 
 import contextlib
 import dataclasses
