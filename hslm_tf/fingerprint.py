@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hslm_tf.config import ModelConfig
+
 if TYPE_CHECKING:
     from hslm_tf.data.dataset import RetrievalDataset
     from hslm_tf.models.hslm import HSLM
@@ -100,8 +102,11 @@ class DataFingerprint:
 def model_fingerprint(model: "HSLM") -> str:
     """Hash of everything that a score depends on: configuration, vocabulary, weights."""
     config = model.get_config()
+    # A field at its default is left out, so that a field added later changes no fingerprint.
+    default = dataclasses.asdict(ModelConfig())
+    changed = {name: x for name, x in config["config"].items() if x != default[name]}
     parts = (model.image_encoder, model.text_encoder, model.matcher)
-    settings = json.dumps([config["config"], config["vocabulary"], config["dtype"]])
+    settings = json.dumps([changed, config["vocabulary"], config["dtype"]])
     return weights_fingerprint((weight for part in parts for weight in part.weights), settings)
 
 

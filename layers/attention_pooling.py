@@ -133,5 +133,5 @@ class AttentionPooling(keras.layers.Layer):
         return ops.cast(logits, wide_dtype(logits)) * width**-0.5
 
     def get_config(self) -> dict:
-        # Without this method Keras refuses to save a layer whose dtype is a policy object.
+        # Keras refuses to save a layer without this method whose dtype is a policy object.
         return super().get_config()

@@ -15,7 +15,7 @@ BASE = {"config", "data", "fingerprint", "text", "layers", "training"}
 MAY_IMPORT = {
     "config": set(),
     "command_line": set(),
-    "fingerprint": set(),
+    "fingerprint": {"config"},
     "presets": {"config"},
     "layers": set(),
     "training": {"layers"},

@@ -81,7 +81,7 @@ class ScoredBatch:
         return gathered(self._model.score_rows(self._images, self._texts, *rows))
 
     def negatives(self, same_text: bool = False) -> tf.Tensor:
-        """Says which pairs are negatives, see `RetrievalLoss`; boolean `[batch, batch]`."""
+        """Says which pairs are negatives, see `RetrievalLoss`; `[batch, batch]`, symmetric."""
         return admissible_negatives(self._image_index, None if same_text else self._token_ids)
 
 
@@ -106,7 +106,8 @@ class Stage(NamedTuple):
 class RetrievalLoss(ABC):
     """A loss on the pairs of a batch, pair i being image i and caption i.
 
-    A new loss has to define `__call__` alone, see docs/design.md.
+    A new loss defines `__call__`, see docs/design.md. With arguments of its own it also extends
+    `get_config`, and `keras.saving.register_keras_serializable` makes it known to saved models.
 
     Args:
         same_text_negatives: lets captions with the very same tokens be negatives of one another's
@@ -125,7 +126,7 @@ class RetrievalLoss(ABC):
         return Stage(self)
 
     def negatives(self, batch: ScoredBatch) -> tf.Tensor:
-        """Says which pairs are negatives, boolean `[batch, batch]`, images x captions."""
+        """Says which pairs are negatives; boolean `[batch, batch]`, symmetric."""
         return batch.negatives(self.same_text_negatives)
 
     def get_config(self) -> dict:

@@ -19,11 +19,11 @@ class RetrievalTrainer(keras.Model):
     """A Keras model that learns from the other pairs of the batch.
 
     Subclasses have `image_encoder`, `text_encoder` and `score_all(images, texts)`, the scores of
-    all encoded images and captions, `[n, m]`. For a triplet loss they also have
-    `score_rows(images, texts, image_rows, text_rows)`, the scores of chosen pairs with gradient.
+    all encoded images and captions, `[n, m]`. For losses that choose pairs they also have
+    `score_rows(images, texts, image_rows, text_rows)`, the scores of these pairs with gradient.
 
-    The encoders run once a step. A triplet loss scores all pairs without gradient to choose
-    negatives, then only the chosen pairs with gradient. Other losses score all pairs with gradient.
+    The encoders run once a step. The loss decides which pairs are scored, and whether with
+    gradient: see `ScoredBatch`.
 
     Under `tf.distribute.MirroredStrategy` devices share each batch. Negatives are those of the
     whole batch, so that several devices learn what one learns.
@@ -64,8 +64,8 @@ class RetrievalTrainer(keras.Model):
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
         if loss is not None and not isinstance(loss, RetrievalLoss):
             raise ValueError(
-                "`loss` must be a ContrastiveLoss, a HardestNegativeTripletLoss, a LossCurriculum "
-                f"or None. Received: loss={loss}"
+                "`loss` must be a RetrievalLoss, such as HardestNegativeTripletLoss, or None. "
+                f"Received: loss={loss}"
             )
         if loss is None:
             loss = HardestNegativeTripletLoss(curriculum=NegativeCurriculum())

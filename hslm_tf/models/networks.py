@@ -49,8 +49,7 @@ def build_image_encoder(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.
         regions = L2Normalization(dtype=dtype, name="local_image_features")(regions, mask=mask)
     outputs = {"regions": regions, "region_mask": mask}
     if config.pools_regions:
-        pooling = AttentionPooling(dtype=dtype, name="image_pooling")
-        outputs["image_global"] = pooling(regions, mask=mask)
+        outputs["image_global"] = _pooling(dtype, "image_pooling")(regions, mask=mask)
     return keras.Model(
         {"region_features": features, "region_mask": region_mask}, outputs, name="image_encoder"
     )
@@ -93,8 +92,7 @@ def build_text_encoder(
         words = L2Normalization(dtype=dtype, name="local_text_features")(words, mask=mask)
     outputs = {"words": words, "word_mask": mask}
     if config.global_alignment:
-        pooling = AttentionPooling(dtype=dtype, name="text_pooling")
-        outputs["text_global"] = pooling(words, mask=mask)
+        outputs["text_global"] = _pooling(dtype, "text_pooling")(words, mask=mask)
     return keras.Model({"token_ids": token_ids}, outputs, name="text_encoder")
 
 
@@ -132,7 +130,7 @@ def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:
             inputs["region_products"] = keras.Input(
                 (None, None, None), dtype=narrow, name="region_products", optional=True
             )
-            image_global = AttentionPooling(dtype=dtype, name="attended_pooling")(
+            image_global = _pooling(dtype, "attended_pooling")(
                 inputs["regions"],
                 weights=weights,
                 segment_ids=inputs["segment_ids"],
@@ -185,6 +183,10 @@ def _mgcn(config: ModelConfig, dtype: keras.DTypePolicy, name: str) -> MGCN | No
         dtype=dtype,
         name=name,
     )
+
+
+def _pooling(dtype: keras.DTypePolicy, name: str) -> AttentionPooling:
+    return AttentionPooling(dtype=dtype, name=name)
 
 
 def _feature_dropout(

@@ -21,7 +21,8 @@ class Image(NamedTuple):
     width: int
     dtype: np.dtype
     has_boxes: bool
-    # Gives `[num_regions, width]` or, for the boxes, `[num_regions, 4]`.
+    # Gives `[num_regions, width]` or, for the boxes, `[num_regions, 4]`: x1, y1, x2, y2 as parts of
+    # the image. Whoever writes them checks that all are finite.
     read: Callable[[Part], np.ndarray]
 
 
