@@ -1,4 +1,4 @@
-"""Files that are complete or not there."""
+"""Files that are complete or not there, and that one process writes at a time."""
 
 import os
 import secrets
@@ -23,6 +23,29 @@ def atomic_write(path: Path) -> Iterator[Path]:
             else:
                 draft.unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def locked(path: Path, message: str) -> Iterator[None]:
+    """Keeps other processes from a file or a folder; a process that ends lets it go."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    opened = os.open(path, flags, 0o666)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(message) from error
+        except OSError:
+            # The file system knows no locks.
+            pass
+        yield
+    finally:
+        os.close(opened)
 
 
 @contextmanager

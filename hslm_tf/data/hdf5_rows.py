@@ -72,7 +72,27 @@ def dataset_at(file: h5py.File, key: str) -> h5py.Dataset:
     if dataset.shape is None:
         raise DataError(f"{place} is empty: it has no shape")
     _check_size(dataset, place)
+    _check_values(dataset, place)
     return dataset
+
+
+def _check_values(dataset: h5py.Dataset, place: str) -> None:
+    """Refuses values that h5py would change or make up."""
+    # h5py takes bfloat16 for half precision.
+    if dataset.dtype.kind == "f" and dataset.id.get_type() != h5py.h5t.py_create(dataset.dtype):
+        raise DataError(f"{place} has a floating-point type of its own, expected an IEEE type")
+    if not dataset.size:
+        return
+    # HDF5 reads zeros where nothing was written.
+    missing = "all its values" if dataset.id.get_storage_size() == 0 else ""
+    if dataset.chunks is not None:
+        chunks = math.prod(
+            -(-n // size) for n, size in zip(dataset.shape, dataset.chunks, strict=True)
+        )
+        written = dataset.id.get_num_chunks()
+        missing = f"{chunks - written} of its {chunks} chunks" if written < chunks else ""
+    if missing:
+        raise DataError(f"{place} lacks {missing}: they were never written")
 
 
 def _check_size(dataset: h5py.Dataset, place: str) -> None:

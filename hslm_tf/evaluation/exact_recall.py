@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hslm_tf.data.atomic_write import locked
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.evaluation.evaluation_state import EvaluationState
 from hslm_tf.evaluation.protocols import Protocol, check_protocol, evaluate_scores, fold_ranges
@@ -137,33 +138,35 @@ def evaluate_to_file(
     draft = file.with_name(f"draft-{file.name}")
     if draft.is_symlink():
         raise OSError(f"{draft} is a link, expected a file that this evaluation began, or none")
-    shape = (dataset.num_images, dataset.num_captions)
-    saved = state.load() if state else {}
-    done = int(saved["captions"]) if saved and draft.exists() else 0
-    mode = "r+" if done else "w+"
-    scores = np.lib.format.open_memmap(draft, mode, np.float32, shape)
-    _report_start(done, dataset, progress)
+    with locked(draft, f"{file}: another process writes it"):
+        shape = (dataset.num_images, dataset.num_captions)
+        saved = state.load() if state else {}
+        # The lock has made an empty draft where there was none.
+        done = int(saved["captions"]) if saved and draft.stat().st_size else 0
+        mode = "r+" if done else "w+"
+        scores = np.lib.format.open_memmap(draft, mode, np.float32, shape)
+        _report_start(done, dataset, progress)
 
-    def arrays() -> Arrays:
+        def arrays() -> Arrays:
+            scores.flush()
+            return {"captions": np.array(done)}
+
+        try:
+            for captions, block in _blocks_left(models, dataset, done):
+                check_numbers(block, captions)
+                scores[:, captions] = block
+                done += len(captions)
+                _note(len(captions), arrays, state, progress)
+        except BaseException:
+            if state is None or not state.path.exists():
+                draft.unlink()
+            raise
         scores.flush()
-        return {"captions": np.array(done)}
-
-    try:
-        for captions, block in _blocks_left(models, dataset, done):
-            check_numbers(block, captions)
-            scores[:, captions] = block
-            done += len(captions)
-            _note(len(captions), arrays, state, progress)
-    except BaseException:
-        if state is None or not state.path.exists():
-            draft.unlink()
-        raise
-    scores.flush()
-    report = evaluate_scores(scores, dataset.caption_to_image, protocol)
-    os.replace(draft, file)
-    if state is not None:
-        state.clear()
-    return report
+        report = evaluate_scores(scores, dataset.caption_to_image, protocol)
+        os.replace(draft, file)
+        if state is not None:
+            state.clear()
+        return report
 
 
 def _report_start(done: int, dataset: RetrievalDataset, progress: Progress | None) -> None:

@@ -1,18 +1,17 @@
 """The directory of a run: its configuration, vocabulary, checkpoints and logs."""
 
-import contextlib
 import dataclasses
 import json
 import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from hslm_tf.config import RunConfig
-from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.data.atomic_write import atomic_write, locked
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import read_object
 
@@ -98,27 +97,10 @@ class RunDirectory:
                 f"continue it with --resume {self.path}, or choose another --out"
             )
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keeps other processes from training the run; a process that ends lets it go."""
-        try:
-            import fcntl
-        except ImportError:
-            yield
-            return
+    def locked(self) -> AbstractContextManager[None]:
+        """Keeps other processes from training the run."""
         self.path.mkdir(parents=True, exist_ok=True)
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise BlockingIOError(f"{self.path}: another process trains this run") from error
-            except OSError:
-                # The file system knows no locks.
-                pass
-            yield
-        finally:
-            os.close(folder)
+        return locked(self.path, f"{self.path}: another process trains this run")
 
     def write_config(self, config: RunConfig) -> None:
         """Writes the configuration in one piece, and makes the directory if there is none."""

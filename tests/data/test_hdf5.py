@@ -34,6 +34,33 @@ def test_reads_what_the_precomputed_format_holds(path):
         np.testing.assert_array_equal(ours.read_boxes(images), theirs.read_boxes(images))
 
 
+def test_values_that_are_no_ieee_numbers_or_were_never_written(path):
+    bfloat16 = h5py.h5t.IEEE_F32LE.copy()
+    bfloat16.set_fields(15, 7, 8, 0, 7)
+    bfloat16.set_size(2)
+    bfloat16.set_precision(16)
+    bfloat16.set_ebias(127)
+    shape, train = (IMAGES, 4, 3), b"ims"
+
+    def load(message):
+        with pytest.raises(DataError, match=f"data.h5:/train/ims {message}"):
+            load_dataset(path, "train")
+
+    replace_part(path, "ims", None)
+    with h5py.File(path, "a") as file:
+        space = h5py.h5s.create_simple(shape)
+        h5py.h5d.create(file["train"].id, train, bfloat16, space)
+    load("has a floating-point type of its own, expected an IEEE type")
+    replace_part(path, "ims", None)
+    with h5py.File(path, "a") as file:
+        file["train"].create_dataset("ims", shape, "f4")
+    load("lacks all its values: they were never written")
+    replace_part(path, "ims", None)
+    with h5py.File(path, "a") as file:
+        file["train"].create_dataset("ims", shape, "f4", chunks=(1, 4, 3))[:2] = 1
+    load("lacks 4 of its 6 chunks: they were never written")
+
+
 def test_many_threads_and_a_forked_child(path):
     dataset = load_dataset(path, "train")
     expected = dataset.read_images(np.arange(IMAGES))[0]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hslm_tf.data.atomic_write import locked
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.evaluation import evaluation_state, protocols, scoring
 from hslm_tf.evaluation.evaluation_state import EvaluationState
@@ -183,6 +184,17 @@ def test_matrix_goes_to_a_file_and_goes_on(blocks, tmp_path):
     np.testing.assert_array_equal(np.load(file), score_matrix(TableModel(table), dataset))
     assert report == evaluate_scores(table, dataset.caption_to_image, "coco-1k")
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_two_writers_of_one_file_are_refused(tmp_path):
+    dataset, table = make()
+    file = tmp_path / "scores"
+    with locked(tmp_path / "draft-scores", "taken"):
+        with pytest.raises(BlockingIOError, match="scores: another process writes it"):
+            evaluate_to_file([TableModel(table)], dataset, file)
+    assert not file.exists()
+    evaluate_to_file([TableModel(table)], dataset, file)
+    np.testing.assert_array_equal(np.load(file), table)
 
 
 def test_a_state_without_its_draft_is_ignored(tmp_path):
