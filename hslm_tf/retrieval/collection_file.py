@@ -245,6 +245,9 @@ def _check_parts(path: Path, parts: dict[str, Any], width: int) -> None:
             raise DataError(
                 f"{path}:/{name} is {values.dtype} of shape {values.shape}, expected {expected}"
             )
+        if kind == "f" and name not in _MAPPED and not np.isfinite(values).all():
+            row = np.argwhere(~np.isfinite(values))[0, 0]
+            raise DataError(f"{path}:/{name}, row {row}: it holds NaN or infinity")
         if name == "lengths":
             if (values < 0).any():
                 raise DataError(f"{path}:/lengths has a caption of {values.min()} words")

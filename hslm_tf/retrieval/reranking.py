@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from hslm_tf.data.errors import DataError
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.encoded_dataset import EncodedDataset
 from hslm_tf.retrieval.indexes import Index
@@ -119,5 +120,9 @@ def _rerank(
         return []
     blocks = np.split(rows, range(_ITEM_BLOCK_SIZE, len(rows), _ITEM_BLOCK_SIZE))
     scores = np.concatenate([score(block) for block in blocks])
+    # The file's large parts are not read before they are needed.
+    if not np.isfinite(scores).all():
+        item = items[rows[np.argmin(np.isfinite(scores))]]
+        raise DataError(f"The score of {item!r} is no finite number: the collection is damaged")
     best = np.argsort(-scores, kind="stable")[:k]
     return [Hit(items[rows[i]], float(scores[i]), int(rows[i])) for i in best]

@@ -1,5 +1,6 @@
 """The file of a collection."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from hslm_tf.config import ModelConfig
 from hslm_tf.data.errors import DataError
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.collection import Collection
+from hslm_tf.retrieval.rows import Rows
 from hslm_tf.runs.opening import open_collection
 from tests.tiny_collection import QUERIES, assert_same, build, make_dataset, make_model
 from tests.tiny_model import SIZES, WORDS
@@ -88,6 +90,26 @@ def test_broken_files_are_refused(collection, model, tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=f"a.h5:/{part} is damaged"):
             Collection.load(path, model, verify=verify)
+
+
+def test_numbers_that_are_not_finite_are_refused(collection, model, tmp_path):
+    path, encoded = tmp_path / "a.h5", collection.encoded
+
+    def save(**changes):
+        changed = dataclasses.replace(encoded, **changes)
+        Collection(model, collection.heads, changed).save(path)
+
+    vectors = encoded.vectors.copy()
+    vectors[2, 0] = np.nan
+    save(vectors=vectors)
+    with pytest.raises(DataError, match="a.h5:/vectors, row 2: it holds NaN or infinity"):
+        Collection.load(path, model)
+    # The checksum is right; regions are mapped, and read when they are needed.
+    regions = encoded.images.regions[:]
+    regions[2] = np.nan
+    save(images=dataclasses.replace(encoded.images, regions=Rows([regions])))
+    with pytest.raises(DataError, match=r"The score of 'im\d+' is no finite number: the coll"):
+        Collection.load(path, model).search(QUERIES, num_candidates=None)
 
 
 def test_a_file_replaced_while_it_is_opened_is_refused(collection, model, tmp_path, monkeypatch):
