@@ -1,4 +1,5 @@
 import configparser
+import re
 import shutil
 import subprocess
 import sys
@@ -118,3 +119,16 @@ for name in ("CaptionEncodings", "Collection", "Hit", "ImageEncodings", "Project
 assert "tensorflow" in sys.modules and not hasattr(retrieval, "nothing")
 """
     run(sys.executable, "-c", script, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    "page", [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")], ids=lambda p: p.name
+)
+def test_pages_name_files_that_exist(page):
+    if page.name == "CHANGELOG.md":
+        return
+    text = page.read_text("utf-8")
+    files = re.findall(r"\b(?:hslm_tf|layers|training|tests|benchmarks)/[\w/]+\.(?:py|txt)", text)
+    links = re.findall(r"\]\((?!http)([^)#]+)", text)
+    assert not [name for name in files if not (ROOT / name).exists()]
+    assert not [name for name in links if not (page.parent / name).exists()]
