@@ -21,7 +21,7 @@ from hslm_tf.text.split_captions import split_captions
 
 def trained_rsum(path, config: RunConfig, train_data: RetrievalDataset) -> float:
     run = RunDirectory(path)
-    train(config, run, Splits(train_data, load_sample("dev")), verbose=0)
+    train(config, run, Splits(train_data, load_sample("dev")))
     return evaluate_runs({"run": [run]}, load_sample("test"))["run"].rsum
 
 

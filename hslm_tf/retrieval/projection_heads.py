@@ -191,7 +191,9 @@ def read_heads(path: Path) -> ProjectionHeads:
     try:
         return ProjectionHeads(keras.saving.load_model(path))
     except Exception as error:  # Keras raises what zipfile, h5py and json raise.
-        raise ValueError(f"{path} cannot be read as projection heads: {error}") from error
+        # The message may quote the file, line breaks included.
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"{path} cannot be read as projection heads: {reason}") from error
 
 
 def heads_of(model: HSLM, heads: ProjectionHeads | None) -> ProjectionHeads:

@@ -179,7 +179,7 @@ def load_whole(path: Path) -> Any:
         return keras.saving.load_model(path)
     # Keras, zipfile and HDF5 raise anything on a damaged file.
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise DataError(f"{path} is no model that can be read: {reason}") from error
 
 
