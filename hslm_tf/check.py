@@ -72,10 +72,10 @@ def run(arguments: CheckArguments) -> None:
     from hslm_tf.checks.tables import report_tables
     from hslm_tf.data.atomic_write import atomic_write
     from hslm_tf.data.json_object import write_object
-    from hslm_tf.runs.splits import dataset_path
+    from hslm_tf.data.loading import located
 
     report = check_dataset(
-        dataset_path(config),
+        located(config.data.dataset),
         config.data,
         splits=arguments.splits,
         max_tokens=config.model.max_tokens,

@@ -98,10 +98,11 @@ def split(arguments: SplitArguments) -> None:
     name = arguments.split or config.data.test_split
     # TensorFlow and Beam take seconds to import: --help and mistakes should not wait.
     from hslm_tf.beam.split_source import SplitSource
-    from hslm_tf.runs.splits import dataset_path, open_split
+    from hslm_tf.data.loading import located
+    from hslm_tf.runs.splits import open_split
 
     dataset = open_split(run, name, arguments.dataset, captions_optional=True)
-    path = str(Path(dataset_path(config)).resolve())
+    path = str(located(config.data.dataset).resolve())
     of_split = {"dataset": path, "split": name}
     planned = of_split, dataset.num_images, dataset.max_regions
     _encode(arguments, *checked, SplitSource(path, name), planned, arguments.images, dataset)

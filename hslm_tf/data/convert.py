@@ -21,7 +21,7 @@ from hslm_tf.data.formats.foreign import Foreign
 from hslm_tf.data.formats.image import region_parts
 from hslm_tf.data.hdf5 import write_hdf5
 from hslm_tf.data.hdf5_rows import is_hdf5
-from hslm_tf.data.loading import dataset_splits, load_dataset, no_splits
+from hslm_tf.data.loading import dataset_splits, load_dataset, located, no_splits
 from hslm_tf.data.precomputed import precomputed_paths, write_precomputed
 
 FeatureType = Literal["keep", "float32", "float16"]
@@ -46,7 +46,7 @@ def open_source(
     images_alone: bool = False,
 ) -> Source:
     """Finds out what lies at a path, in the formats that `docs/data.md` lists."""
-    path = Path(path)
+    path = located(path)
     if features is None and (splits := dataset_splits(path)):
 
         def load(split: str) -> RetrievalDataset:

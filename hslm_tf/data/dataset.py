@@ -9,7 +9,7 @@ import numpy as np
 from hslm_tf.data.errors import DataError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RetrievalDataset:
     """One split of an image-caption collection; the arrays stay on disk.
 
@@ -43,6 +43,12 @@ class RetrievalDataset:
     def __post_init__(self) -> None:
         if self.image_rows is None:
             object.__setattr__(self, "image_rows", np.arange(self.region_features.shape[0]))
+
+    def __repr__(self) -> str:
+        return (
+            f"RetrievalDataset({self.name!r}, {self.num_images} images of up to {self.max_regions} "
+            f"regions, {self.region_dim} wide, {self.num_captions} captions, {self.source!r})"
+        )
 
     @property
     def num_images(self) -> int:

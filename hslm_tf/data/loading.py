@@ -11,6 +11,7 @@ from hslm_tf.data.formats.foreign import Foreign
 from hslm_tf.data.hdf5 import hdf5_splits, load_hdf5
 from hslm_tf.data.hdf5_rows import is_hdf5
 from hslm_tf.data.precomputed import load_precomputed, precomputed_splits
+from hslm_tf.data.sample import sample_folder
 
 
 def load_dataset(
@@ -25,7 +26,7 @@ def load_dataset(
     `python -m hslm_tf.convert` makes either of them of the files of other tools.
 
     Args:
-        path: the folder or the file.
+        path: the folder or the file; `sample` is the built-in sample.
         split: `train`, `dev` or `test`.
         layout: `per_image`, `per_caption` (the row of an image is repeated for each of its
             captions, as in SCAN's release) or `auto`, which finds out.
@@ -42,6 +43,7 @@ def load_dataset(
         >>> dataset = hslm_tf.load_dataset("data/flickr8k", "test")
         >>> print(dataset.num_images, dataset.captions[0])
     """
+    path = located(path)
     splits = find_splits(path)
     if split not in splits:
         raise DataError(
@@ -51,9 +53,14 @@ def load_dataset(
     return load(path, split, layout, captions_optional, float64)
 
 
+def located(path: str | os.PathLike[str]) -> Path:
+    """Where a data set lies; "sample" is the built-in one."""
+    return sample_folder() if os.fspath(path) == "sample" else Path(path)
+
+
 def find_splits(path: str | os.PathLike[str]) -> list[str]:
     """The splits of a data set."""
-    path = Path(path)
+    path = located(path)
     if splits := dataset_splits(path):
         return splits
     foreign = Foreign(path) if path.exists() else None

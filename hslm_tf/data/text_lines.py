@@ -19,7 +19,9 @@ TOKEN_LINE = re.compile(
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
     """Reads the items of a UTF-8 file, without white space around them."""
-    lines = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
+    content = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+    # Old Macs ended lines by CR alone.
+    lines = content.split(b"\n" if b"\n" in content else b"\r")
     while lines and not lines[-1].strip():
         lines.pop()
     return [_item(line_place(path, row), line) for row, line in enumerate(lines)]

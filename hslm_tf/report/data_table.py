@@ -46,7 +46,8 @@ class DataTable:
     def csv(self) -> str:
         """The table as CSV."""
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
+        rows = [[_inert(cell) for cell in row] for row in (self.columns, *self.rows)]
+        csv.writer(text, lineterminator="\n").writerows(rows)
         return text.getvalue()
 
     def rich(self) -> Table:
@@ -75,6 +76,12 @@ def group_rows(groups: Sequence[str], *values: np.ndarray) -> list[tuple[str, ..
         (name, str(mask.sum()), *(f"{100 * part[mask].mean():.1f}" for part in values))
         for name, mask in (*chosen, ("all", np.ones(len(groups), bool)))
     ]
+
+
+def _inert(cell: str) -> str:
+    """Keeps a spreadsheet from running a caption as a formula."""
+    formula = re.match(r"\s*[=+\-@]", cell) and not re.fullmatch(r"[+-][\d.,]+(?:±[\d.]+)?", cell)
+    return f"'{cell}" if formula else cell
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -10,7 +10,6 @@ import numpy as np
 from hslm_tf.config import RunConfig
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.loading import find_splits, load_dataset
-from hslm_tf.data.sample import sample_folder
 from hslm_tf.images.extraction_config import check_same
 from hslm_tf.report.pictures import find_image
 from hslm_tf.runs.provenance import warn_of_another_fingerprint
@@ -24,14 +23,9 @@ class Splits(NamedTuple):
     dev: RetrievalDataset
 
 
-def dataset_path(config: RunConfig) -> str | Path:
-    """Returns where the configured dataset lies, the built-in sample included."""
-    return sample_folder() if config.data.dataset == "sample" else config.data.dataset
-
-
 def splits_of(config: RunConfig) -> list[str]:
     """Names of the splits of the configured dataset."""
-    return find_splits(dataset_path(config))
+    return find_splits(config.data.dataset)
 
 
 def measured_split(config: RunConfig) -> str:
@@ -42,7 +36,7 @@ def measured_split(config: RunConfig) -> str:
 
 def load_split(config: RunConfig, split: str, captions_optional: bool = False) -> RetrievalDataset:
     """Opens a split of the configured dataset and checks that the model fits it."""
-    dataset = load_dataset(dataset_path(config), split, captions_optional=captions_optional)
+    dataset = load_dataset(config.data.dataset, split, captions_optional=captions_optional)
     if dataset.region_dim != config.model.region_dim:
         raise ValueError(
             f"{dataset.source}: region features are {dataset.region_dim} wide, the model is "

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.build_sample import build_sample, cut_word_vectors
 from hslm_tf.data import load_dataset, load_sample
+from hslm_tf.data.convert import convert
 from hslm_tf.data.sample import sample_folder, sample_word_vectors
 
 IMAGES = {"train": 1000, "dev": 100, "test": 100}
@@ -25,6 +26,18 @@ def test_sizes_and_values(split):
     boxes = dataset.read_boxes(np.arange(images))
     assert 0 <= boxes.min() and boxes.max() <= 1
     assert (boxes[..., 2:] > boxes[..., :2]).all()
+
+
+def test_the_name_is_enough(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sample, dataset = load_sample("dev"), load_dataset("sample", "dev")
+    assert dataset.captions == sample.captions and dataset.source == sample.source
+    assert repr(dataset) == (
+        "RetrievalDataset('dev', 100 images of up to 36 regions, 128 wide, 500 captions, "
+        f"{dataset.source!r})"
+    )
+    convert("sample", "copy.h5", splits=["dev"], progress=False)
+    assert load_dataset("copy.h5", "dev").captions == sample.captions
 
 
 def test_splits_share_no_photograph():

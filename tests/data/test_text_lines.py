@@ -12,6 +12,11 @@ def test_ends_of_files(tmp_path, end, mark):
     assert read_lines(path) == ["one", "two"]
 
 
+def test_lines_of_old_macs(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"one\rtwo\r")
+    assert read_lines(tmp_path / "a.txt") == ["one", "two"]
+
+
 @pytest.mark.parametrize("content", ["", "\n", "\ufeff", " \r\n\n"])
 def test_files_of_nothing(tmp_path, content):
     (tmp_path / "a.txt").write_bytes(content.encode())

@@ -41,6 +41,23 @@ def test_whatever_a_cell_holds_is_text(text):
             assert line.count(mark) == line.count("\\" + mark), line
 
 
+@pytest.mark.parametrize(
+    "cell, written",
+    [
+        ("=1+1", "'=1+1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("- a dash", "'- a dash"),
+        ("\t=cmd", "'\t=cmd"),
+        ("-0.5", "-0.5"),
+        ("+1.2±0.3", "+1.2±0.3"),
+        ("a = b", "a = b"),
+    ],
+)
+def test_a_spreadsheet_runs_no_cell(cell, written):
+    table = DataTable("t", "Title", ("name",), [(cell,)])
+    assert list(csv.reader(io.StringIO(table.csv()))) == [["name"], [written]]
+
+
 def test_pictures_stand_in_their_cells():
     table = DataTable(
         "t", "T", ("a", "b"), [("x", "y")], pictures={(0, 1): "data:image/jpeg;base64,A"}
