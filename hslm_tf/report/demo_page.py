@@ -185,24 +185,21 @@ def serve(page: "gradio.Blocks", host: str, port: int) -> str:
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     ).set(button_primary_background_fill="*primary_700", body_text_color_subdued="*neutral_600")
-    try:
-        _, address, _ = page.launch(
-            server_name=host,
-            server_port=port,
-            theme=theme,
-            head=f"<style>\n{_template('gallery.css')}{_template('demo.css')}</style>",
-            share=False,
-            ssr_mode=False,
-            mcp_server=False,
-            pwa=False,
-            run_history=False,
-            enable_monitoring=False,
-            footer_links=[],
-            quiet=True,
-            prevent_thread_lock=True,
-        )
-    except OSError as error:
-        raise OSError(f"nothing can listen at {host}:{port}: is the port taken?") from error
+    _, address, _ = page.launch(
+        server_name=host,
+        server_port=port,
+        theme=theme,
+        head=f"<style>\n{_template('gallery.css')}{_template('demo.css')}</style>",
+        share=False,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        run_history=False,
+        enable_monitoring=False,
+        footer_links=[],
+        quiet=True,
+        prevent_thread_lock=True,
+    )
     return address
 
 
