@@ -73,7 +73,9 @@ def test_examples_run(name, whole_run, dataset_folder, tmp_path, monkeypatch):
         "captions": dataset.captions,
         "region_features": dataset.read_images([0])[0],
     }
-    for example in doctest.DocTestParser().get_examples(EXAMPLES[name]):
+    examples = doctest.DocTestParser().get_examples(EXAMPLES[name])
+    assert examples
+    for example in examples:
         exec(compile(example.source, name, "exec"), names)
 
 

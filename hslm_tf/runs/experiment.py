@@ -99,8 +99,8 @@ def _train(
             replicas,
         )
         state.replicas = replicas
-    made = (split.extraction for split in splits)
-    check_same(*made, *(split.source for split in splits))
+    extractions = (split.extraction for split in splits)
+    check_same(*extractions, *(split.source for split in splits))
     provenance = Provenance(run, {**splits._asdict(), "measured": measured})
     captions = cached_split(splits.train.captions)
     with scope():
