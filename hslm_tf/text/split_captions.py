@@ -17,7 +17,7 @@ logger = logging.getLogger("hslm_tf")
 
 _CAPTION_BLOCK_SIZE = 8192
 # Raise it whenever the same captions would give other words or another file.
-_CACHE_FORMAT = 2
+_CACHE_FORMAT = 3
 
 
 @dataclasses.dataclass(frozen=True)
