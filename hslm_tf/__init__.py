@@ -8,12 +8,22 @@ The layers are `hslm_tf.layers`, the training method `hslm_tf.training`; in a ch
 """
 
 import importlib
+import os
 import pathlib
 import sys
 import types
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Keras reads this when it is imported, and keras.json or a shell may name a backend for other work.
+if "keras" not in sys.modules:
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+elif sys.modules["keras"].config.backend() != "tensorflow":
+    raise ImportError(
+        "Keras runs on another backend than TensorFlow: import hslm_tf before keras, or set "
+        f"KERAS_BACKEND=tensorflow. Received: backend={sys.modules['keras'].config.backend()}"
+    )
 
 if TYPE_CHECKING:
     from hslm_tf import layers as layers

@@ -19,7 +19,7 @@ class _SizeAugmentation(keras.layers.Layer):
     def _kept(self, mask: tf.Tensor) -> tf.Tensor:
         """Boolean like `mask`: the real entries that stay; always the first of each row."""
         noise = keras.random.uniform(ops.shape(mask), dtype="float32", seed=self.seed_generator)
-        first = ops.arange(ops.shape(mask)[-1]) == 0
+        first = ops.arange(ops.shape(mask)[-1], dtype="int32") == 0
         return ops.logical_and(mask, ops.logical_or(noise >= self.rate, first))
 
     def get_config(self) -> dict:
@@ -68,7 +68,7 @@ class WordDropping(_SizeAugmentation):
         if not training or not self.rate:
             return token_ids
         kept = self._kept(token_ids != 0)
-        positions = ops.arange(ops.shape(token_ids)[-1])
+        positions = ops.arange(ops.shape(token_ids)[-1], dtype="int32")
         # Dropped words sort behind the kept ones, which stay in order.
         order = ops.argsort(ops.where(kept, positions, positions + ops.size(positions)), axis=-1)
         return ops.take_along_axis(ops.where(kept, token_ids, 0), order, axis=-1)

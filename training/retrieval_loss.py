@@ -45,13 +45,17 @@ class ScoredBatch:
         model: keras.Model,
         images: Encoding,
         texts: Encoding,
-        image_index: tf.Tensor,
+        image_index: tf.Tensor | None,
         token_ids: tf.Tensor,
         step: tf.Tensor,
     ) -> None:
         self._model, self._share_of_images = model, images
         self._images, self._texts = all_gathered(images), all_gathered(texts)
-        self._image_index, self._token_ids = gathered(image_index), gathered(token_ids)
+        self._token_ids = gathered(token_ids)
+        if image_index is None:
+            self._image_index = tf.range(tf.shape(self._token_ids)[0])
+        else:
+            self._image_index = gathered(image_index)
         self.step = step
 
     def all_scores(self, on: str = "score") -> tf.Tensor:

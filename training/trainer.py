@@ -1,12 +1,14 @@
 """Training and test step of a retrieval model."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from hslm_tf.layers.custom_gradient import gradients_end_with_graph
+from hslm_tf.training.batch import completed_batch, with_text_tensors
 from hslm_tf.training.curriculum import NegativeCurriculum
 from hslm_tf.training.replicas import num_replicas, of_first_replica, summed
 from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss, ScoredBatch, Stage
@@ -25,9 +27,15 @@ class RetrievalTrainer(keras.Model):
     The encoders run once a step. The loss decides which pairs are scored, and whether with
     gradient: see `ScoredBatch`.
 
+    A batch is a dict of `"region_features"` `[b, N, F]` and int32 `"token_ids"` `[b, M]`, or, for a
+    model with a `tokenizer`, `"captions"` as strings `[b]`. Optional are boolean `"region_mask"`
+    `[b, N]`, by default all regions, and `"image_index"` `[b]`, by default one image a caption.
+
     Under `tf.distribute.MirroredStrategy` devices share each batch. Negatives are those of the
     whole batch, so that several devices learn what one learns.
     """
+
+    tokenizer: Callable[[tf.Tensor], tf.RaggedTensor] | None = None
 
     def compile(
         self,
@@ -90,7 +98,9 @@ class RetrievalTrainer(keras.Model):
         of_training = [self._gradient_norm, self._candidate_fraction, self._skipped_steps]
         return [*self._watched.values(), *of_training]
 
-    def fit(self, *args: Any, callbacks: Any = None, **kwargs: Any) -> keras.callbacks.History:
+    def fit(
+        self, x: Any = None, *args: Any, callbacks: Any = None, **kwargs: Any
+    ) -> keras.callbacks.History:
         """Trains as `keras.Model.fit` does; each epoch with the losses whose turn it is."""
         # A step's graph cannot make variables; loss scaling built twice would forget its scale.
         if self.compiled and not self.optimizer.built:
@@ -98,7 +108,17 @@ class RetrievalTrainer(keras.Model):
                 self.optimizer.build(self.trainable_variables)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [_StageOfEpoch(), *(callbacks or ())]
-        return super().fit(*args, callbacks=callbacks, **kwargs)
+        if "validation_data" in kwargs:
+            kwargs["validation_data"] = with_text_tensors(kwargs["validation_data"])
+        return super().fit(with_text_tensors(x), *args, callbacks=callbacks, **kwargs)
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Measures the loss as `keras.Model.evaluate` does."""
+        return super().evaluate(with_text_tensors(x), *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Scores aligned pairs as `keras.Model.predict` does."""
+        return super().predict(with_text_tensors(x), *args, **kwargs)
 
     def enter_stage(self, stage: Stage) -> None:
         """Makes the next steps those of a stage, in a graph that holds nothing of other stages."""
@@ -150,13 +170,13 @@ class RetrievalTrainer(keras.Model):
     def _batch_losses(
         self, data: dict[str, tf.Tensor], stage: Stage, step: tf.Tensor, training: bool
     ) -> BatchLosses:
-        data, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        data = completed_batch(data, self.tokenizer)
         images = self.image_encoder(
             {key: data[key] for key in ("region_features", "region_mask")}, training=training
         )
         texts = self.text_encoder({"token_ids": data["token_ids"]}, training=training)
         batch = ScoredBatch(
-            self, images, texts, data["image_index"], data["token_ids"], step - stage.first_step
+            self, images, texts, data.get("image_index"), data["token_ids"], step - stage.first_step
         )
         return stage.loss(batch)
 
@@ -176,9 +196,10 @@ class RetrievalTrainer(keras.Model):
         if not self.compiled:
             return {}
         return {
-            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            # In the optimizer's own entry, where `keras.models.clone_model` passes over it.
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer)
+            | {"built": self.optimizer.built},
             "loss": keras.saving.serialize_keras_object(self.retrieval_loss),
-            "optimizer_built": self.optimizer.built,
             "run_eagerly": self.run_eagerly,
             "steps_per_execution": self.steps_per_execution,
         }
@@ -186,11 +207,9 @@ class RetrievalTrainer(keras.Model):
     def compile_from_config(self, config: dict) -> None:
         if not config:
             return
-        config = keras.saving.deserialize_keras_object(config)
+        self.compile(**keras.saving.deserialize_keras_object(config))
         # A file without the optimizer's state, such as a run's best model, begins with a new one.
-        built = config.pop("optimizer_built", True)
-        self.compile(**config)
-        if built:
+        if config["optimizer"]["built"]:
             self.optimizer.build(self.trainable_variables)
 
 

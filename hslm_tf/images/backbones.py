@@ -62,6 +62,11 @@ class Backbone:
 
 def load_backbone(name: str, size: int, weights: Path | None = None) -> Backbone:
     """Loads a network with its weights."""
+    with defaults_of_keras():
+        return _load_backbone(name, size, weights)
+
+
+def _load_backbone(name: str, size: int, weights: Path | None) -> Backbone:
     applications = {
         key.lower(): value
         for key, value in vars(keras.applications).items()
@@ -98,7 +103,8 @@ def _application(build: Any, name: str, size: int, weights: Path | None) -> Back
     if weights is not None:
         with _loading(f"{weights} does not hold the weights of {name} without its top"):
             network.load_weights(weights)
-    prepare = sys.modules[build.__module__].preprocess_input
+    # A decorator holds for every call.
+    prepare = defaults_of_keras()(sys.modules[build.__module__].preprocess_input)
     return Backbone(name, network, prepare, size)
 
 
@@ -132,6 +138,19 @@ def _preset(name: str, size: int, applications: Any) -> Backbone:
         network = keras_hub.models.Backbone.from_preset(name)
         converter = keras_hub.layers.ImageConverter.from_preset(name, image_size=None)
     return Backbone(name, network, converter, size)
+
+
+@contextmanager
+def defaults_of_keras() -> Iterator[None]:
+    """Has networks made in float32 for photographs with channels last, whatever keras.json says."""
+    channels, floats = keras.config.image_data_format(), keras.config.floatx()
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(channels)
+        keras.config.set_floatx(floats)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from hslm_tf.command_line import load_extra
 from hslm_tf.fingerprint import weights_fingerprint
+from hslm_tf.images.backbones import defaults_of_keras
 from hslm_tf.images.detections import Detections, cleaned, fitted
 
 # Few boxes are ruled out here: the extractor keeps only the most confident.
@@ -19,7 +20,8 @@ class KerasHubDetector:
     def __init__(self, preset: str) -> None:
         keras_hub = load_extra("keras_hub", "keras-hub")
         try:
-            self._detector = keras_hub.models.ObjectDetector.from_preset(preset)
+            with defaults_of_keras():
+                self._detector = keras_hub.models.ObjectDetector.from_preset(preset)
         # KerasHub raises anything where a preset or its download is wrong.
         except Exception as error:
             known = ", ".join(sorted(keras_hub.models.ObjectDetector.presets))

@@ -21,6 +21,7 @@ from hslm_tf.models.networks import (
 from hslm_tf.presets import preset
 from hslm_tf.text.tokenizer import CaptionTokenizer
 from hslm_tf.text.vocabulary import Vocabulary
+from hslm_tf.training.batch import completed_batch, with_text_tensors
 from hslm_tf.training.trainer import RetrievalTrainer
 
 
@@ -40,7 +41,8 @@ class HSLM(RetrievalTrainer):
 
     Inputs:
         Dict of `"region_features"` `[batch, regions, region_dim]`, boolean `"region_mask"`
-        `[batch, regions]` and int32 `"token_ids"` `[batch, tokens]`.
+        `[batch, regions]` and int32 `"token_ids"` `[batch, tokens]`. `fit` and its like
+        also take `"captions"` as strings, and the mask may be left out.
 
     Outputs:
         Dict of `"score"` `[batch]`, the similarity of each image and its caption.
@@ -114,14 +116,11 @@ class HSLM(RetrievalTrainer):
             lambda inputs: text_encoder(inputs), input_signature=[_specs(text_encoder.input)]
         )
 
-    def call(
-        self,
-        inputs: Mapping[str, tf.Tensor],
-        training: bool | None = None,
-        mask: Mapping[str, tf.Tensor] | None = None,
-    ) -> dict[str, tf.Tensor]:
-        """Scores aligned pairs; other inputs, such as a batch's `image_index`, are ignored."""
-        return super().call({key: inputs[key] for key in self.input}, training=training)
+    def __call__(self, inputs: Mapping[str, tf.Tensor], *args: Any, **kwargs: Any) -> Any:
+        """Scores aligned pairs, see `completed_batch` for what they may leave out."""
+        inputs = completed_batch(with_text_tensors(inputs), self.tokenizer)
+        inputs = {key: keras.ops.convert_to_tensor(inputs[key]) for key in self.input}
+        return super().__call__(inputs, *args, **kwargs)
 
     @classmethod
     def from_preset(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import keras
+import numpy as np
 from keras import ops
 
 from hslm_tf.config import ModelConfig
@@ -162,7 +163,7 @@ def aligned_blocks(
     """Makes n blocks of one image and one caption, the matcher's inputs for aligned pairs."""
     blocks = {
         "words": texts["words"],
-        "segment_ids": ops.where(texts["word_mask"], 0, -1),
+        "segment_ids": ops.where(texts["word_mask"], np.int32(0), np.int32(-1)),
         "regions": ops.expand_dims(images["regions"], 1),
         "region_mask": ops.expand_dims(images["region_mask"], 1),
     }

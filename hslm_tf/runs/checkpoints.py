@@ -161,9 +161,7 @@ def copy_with_new_optimizer(model: keras.Model) -> keras.Model:
     """Builds a model again, compiled alike."""
     copy = model.from_config(model.get_config())
     if model.compiled:
-        config = keras.saving.deserialize_keras_object(model.get_compile_config())
-        config.pop("optimizer_built", None)
-        copy.compile(**config)
+        copy.compile(**keras.saving.deserialize_keras_object(model.get_compile_config()))
     return copy
 
 

@@ -95,3 +95,22 @@ def test_compiled_fit_learns():
     assert history["candidate_fraction"][0] == 0 and history["candidate_fraction"][-1] == 1
     # From the fifth epoch on all negatives compete.
     assert np.mean(history["loss"][-2:]) < 0.6 * np.mean(history["loss"][4:6])
+
+
+def test_captions_may_be_strings_in_plain_arrays():
+    model = built(ablation(5))
+    model.compile(keras.optimizers.SGD(0.1), HardestNegativeTripletLoss(2.0))
+    features = np.random.default_rng(0).normal(size=(6, 4, model.config.region_dim))
+    captions = ["a dog runs", "two dogs", "a man", "a man runs", "dog", "a red ball"]
+    token_ids = model.tokenizer(captions).to_tensor()
+    score = model.predict({"region_features": features, "token_ids": token_ids}, verbose=0)
+    forms = [captions, np.array(captions), tf.constant(captions), np.array(captions, object)]
+    for form in forms:
+        x = {"region_features": features, "captions": form}
+        assert_close(model.predict(x, verbose=0)["score"], score["score"])
+        assert_close(model(x)["score"], model.score(features, captions))
+    weights = weights_of(model)
+    for data in (x, tf.data.Dataset.from_tensors(x)):
+        losses = model.fit(data, validation_data=data, verbose=0).history
+        assert np.isfinite(losses["loss"]) and np.isfinite(losses["val_loss"])
+    assert any(np.any(weights[path] != value) for path, value in weights_of(model).items())

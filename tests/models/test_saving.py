@@ -60,3 +60,13 @@ def test_model_that_was_never_compiled(tmp_path):
     loaded = keras.models.load_model(tmp_path / "hslm.keras")
     assert not loaded.compiled
     np.testing.assert_array_equal(matrix(loaded), matrix(model))
+
+
+def test_clone_of_a_compiled_model_scores_alike(whole):
+    whole.compile(keras.optimizers.Adam(), HardestNegativeTripletLoss())
+    clone = keras.models.clone_model(whole)
+    clone.set_weights(whole.get_weights())
+    features, mask = five_images()
+    token_ids = whole.tokenizer(CAPTIONS[:5]).to_tensor().numpy()
+    inputs = {"region_features": features, "region_mask": mask, "token_ids": token_ids}
+    assert_close(clone(inputs)["score"], whole(inputs)["score"])

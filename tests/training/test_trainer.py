@@ -226,3 +226,32 @@ def test_compile_config():
     assert twin.steps_per_execution == 2 and not twin.run_eagerly
     assert twin.optimizer.global_clipnorm == 3.0 and twin.optimizer.learning_rate == 0.25
     assert twin.retrieval_loss.get_config() == loss.get_config()
+
+
+def test_a_batch_may_leave_out_the_mask_and_the_index_of_images():
+    data = random_data()
+    data["region_mask"] = tf.ones_like(data["region_mask"])
+    data["image_index"] = tf.range(len(data["token_ids"]))
+    plain = {key: data[key].numpy() for key in ("region_features", "token_ids")}
+    optimizers = keras.optimizers.Adam(0.1), keras.optimizers.Adam(0.1)
+    models = [compiled(optimizer) for optimizer in optimizers]
+    models[0].fit(data, batch_size=12, shuffle=False, verbose=0)
+    models[1].fit(plain, batch_size=12, shuffle=False, verbose=0)
+    for one, other in zip(weights_of(models[0]), weights_of(models[1]), strict=True):
+        assert_close(one, other)
+    losses = [model.evaluate(x, verbose=0) for model, x in zip(models, (data, plain), strict=True)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.zeros((2, 4, WIDTH)), None, "A batch is a dict .* Received: ndarray"),
+        ((np.zeros((2, 4, WIDTH)), ["a", "b"]), None, "A batch is a dict .* Received: tuple"),
+        ({"region_features": np.zeros((2, 4, WIDTH))}, None, r"Received: \['region_features'\]"),
+        (random_data(), np.zeros(12), "neither targets nor weights.* Received: y="),
+    ],
+)
+def test_what_is_no_batch_is_refused(x, y, message):
+    with pytest.raises(ValueError, match=message):
+        compiled(keras.optimizers.Adam()).fit(x, y, verbose=0)
