@@ -12,12 +12,12 @@ from hslm_tf.data.errors import DataError
 from hslm_tf.data.folders import folder_listing
 from hslm_tf.data.json_object import read_object, write_object
 from hslm_tf.data.npy import map_array, open_rows, write_array
-from hslm_tf.data.text_lines import line_place, read_captions, read_lines, write_captions
+from hslm_tf.data.text_lines import line_place, read_lines, write_captions
 
 # Endings and readers of the parts. The features come last, here and wherever files are moved: a
 # split is there when its features are.
 _PARTS = {
-    "caps": ("txt", read_captions),
+    "caps": ("txt", read_lines),
     "ids": ("txt", read_lines),
     "boxes": ("npy", open_rows),
     "num_regions": ("npy", map_array),

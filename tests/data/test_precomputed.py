@@ -82,6 +82,10 @@ BROKEN = {
         {"ids": ["a"] * 4 + ["b"] * 26},
         r"train_ids.txt, line 5: 'b' differs from 'a', .* line 1",
     ),
+    "captions of an image that stand apart": (
+        {"ids": [f"p{caption % 6}" for caption in range(30)]},
+        r"train_ids.txt, line 7: 'p0' stands already in .*train_ids.txt, line 1 and others betw",
+    ),
     "repeated id": ({"ids": list("abcdbf")}, r"train_ids.txt, line 5: the id 'b' .*line 2"),
 }
 

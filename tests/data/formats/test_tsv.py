@@ -244,7 +244,7 @@ def test_ids_and_captions_must_fit(tmp_path):
     with pytest.raises(DataError, match=r"train_ids.txt, line 2: .*train.tsv has no image '7'"):
         opened(write(tmp_path, ids=["100", "7"], captions="abcd"), "train")
     with pytest.raises(DataError, match=r"train_ids.txt, line 3: the id '100' is taken already"):
-        opened(write(tmp_path, ids=["100", "101", "100"]), "train")
+        opened(write(tmp_path, ids=["100", "101", "100"], captions="abcdef"), "train")
     with pytest.raises(DataError, match=r"train_caps.txt has 3 captions and .*_ids.txt 2 ids"):
         opened(write(tmp_path, ids=["100", "101"]), "train")
     with pytest.raises(DataError, match="train_ids.txt has no ids"):
