@@ -127,24 +127,28 @@ def _columns(path: Path, fields: list[bytes], names: tuple[str, ...]) -> tuple[s
             )
         return names
     for columns in _COLUMNS:
-        if len(fields) == len(columns):
+        # Two joined lines of VinVL's have as many fields as a line of Oscar's.
+        if len(fields) == len(columns) and not (len(fields) == 3 and fields[1].startswith(b"{")):
             return columns
     if fields == [b""] and path.stat().st_size < 8:
         raise DataError(f"{path} has no line of an image")
-    raise DataError(f"{line_place(path, 0)}: {_wrong_number(fields, _EXPECTED)}")
+    raise DataError(f"{line_place(path, 0)}: {_wrong_number(fields, _EXPECTED, *_COLUMNS)}")
 
 
-def _wrong_number(fields: list[bytes], expected: str) -> str:
+def _wrong_number(fields: list[bytes], expected: str, *known: tuple[str, ...]) -> str:
     message = f"{len(fields)} fields, expected {expected}, with tabs between them"
     if fields[-1].startswith(b'"'):
         message += "; the last one opens a quotation mark and does not close it on its line"
+    if len(fields) + 1 in (2 * len(columns) for columns in known):
+        message += "; two lines seem to be joined, without the line break between them"
     return message
 
 
 def _record(place: str, fields: list[bytes], columns: tuple[str, ...]) -> _Record:
     try:
         if len(fields) != len(columns):
-            raise ValueError(_wrong_number(fields, f"{len(columns)}: {', '.join(columns)}"))
+            expected = f"{len(columns)}: {', '.join(columns)}"
+            raise ValueError(_wrong_number(fields, expected, columns))
         line: dict[str, Any] = dict(zip(columns, fields, strict=True))
         image_id = line["image_id"].decode("utf-8").strip()
         if not image_id or len(image_id.splitlines()) > 1 or "\0" in image_id:
