@@ -3,7 +3,7 @@
 import math
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -95,12 +95,7 @@ def _open_npy(image_id: str, path: Path) -> Image:
 
 def _open_npz(image_id: str, path: Path) -> Image:
     with _opened(path) as archive:
-        key = _member(archive, _FEATURE_KEYS)
-        if key is None:
-            held = ", ".join(name.removesuffix(".npy") for name in archive.namelist()[:20])
-            raise DataError(
-                f"{path} holds {held or 'nothing'}, expected one of {', '.join(_FEATURE_KEYS)}"
-            )
+        key = _member(archive, _FEATURE_KEYS) or _only_matrix(path, archive)
         with archive.open(f"{key}.npy") as file:
             shape, dtype = read_header(file, f"{path}, {key}")
         _check_features(path, shape, dtype)
@@ -162,6 +157,23 @@ def _check_features(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None
 def _member(archive: zipfile.ZipFile, keys: Sequence[str]) -> str | None:
     names = set(archive.namelist())
     return next((key for key in keys if f"{key}.npy" in names), None)
+
+
+def _only_matrix(path: Path, archive: zipfile.ZipFile) -> str:
+    """The array that must be the features, whatever its name."""
+    keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    matrices = []
+    for key in keys:
+        # Others may be pickles.
+        with suppress(DataError), archive.open(f"{key}.npy") as file:
+            if len(read_header(file, key)[0]) == 2 and key not in _BOX_KEYS:
+                matrices.append(key)
+    if len(matrices) != 1:
+        raise DataError(
+            f"{path} holds {', '.join(keys[:20]) or 'nothing'}, expected the features as one of "
+            f"{', '.join(_FEATURE_KEYS)}, or as the only array of two axes beside the boxes"
+        )
+    return matrices[0]
 
 
 def _number(path: Path, archive: zipfile.ZipFile, keys: Sequence[str], default: float) -> float:

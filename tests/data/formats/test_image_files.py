@@ -8,6 +8,7 @@ from hslm_tf.data.formats.image_files import image_files
 from tests.data import field_files as field
 
 RNG = np.random.default_rng(0)
+X = np.ones((2, 3), np.float32)
 
 
 def opened(folder):
@@ -25,6 +26,27 @@ def test_keys_and_types(tmp_path, key, dtype):
     regions, mask = dataset.read_images(np.array([1, 0, 1]))
     assert mask.all()
     np.testing.assert_array_equal(regions, [values[name].astype("f4") for name in "bab"])
+
+
+@pytest.mark.parametrize("key", ["arr_0", "roi_features"])
+def test_the_only_matrix_is_the_features(tmp_path, key):
+    for name in "ab":
+        (tmp_path / "features").mkdir(exist_ok=True)
+        arrays = {key: X, "bbox": np.ones((2, 4), "f4"), "score": X[0], "info": np.array({1: 2})}
+        np.savez(tmp_path / f"features/{name}.npz", **arrays)
+    for folder in (tmp_path, tmp_path / "features"):
+        dataset = opened(folder)
+        assert dataset.image_ids == ["a", "b"] and dataset.boxes is not None
+        np.testing.assert_array_equal(dataset.read_images(np.array([1]))[0][0], X)
+    np.savez(tmp_path / "features/b.npz", X, X)
+    with pytest.raises(DataError, match="features/b.npz holds arr_0, arr_1, expected the feature"):
+        opened(tmp_path)
+
+
+def test_matrices_beside_features_are_none(tmp_path):
+    field.write_bottom_up(tmp_path / "a.tsv")
+    np.savez(tmp_path / "word_vectors.npz", vectors=X)
+    assert opened(tmp_path).num_images == 4
 
 
 def test_rows_beyond_num_bbox_are_padding(tmp_path):
@@ -58,9 +80,12 @@ def test_npy(tmp_path, order):
     assert mask.sum(axis=1).tolist() == [3, 2]
 
 
-X = np.ones((2, 3), np.float32)
 BROKEN = {
-    "other arrays": ({"y": X}, "b.npz holds y, expected one of x, features, feat"),
+    "two matrices": (
+        {"y": X, "z": X, "bbox": X},
+        "b.npz holds y, z, bbox, expected the features as one of x, features, feat, feature, or as",
+    ),
+    "no matrix": ({"y": X[0]}, "b.npz holds y, expected the features as one of x"),
     "three axes": ({"x": X[None]}, r"b.npz: the features are float32 of shape \(1, 2, 3\), expe"),
     "integers": ({"x": X.astype(int)}, "b.npz: the features are int64 of shape"),
     "none": ({"x": X[:0]}, r"b.npz: the features are float32 of shape \(0, 3\)"),
