@@ -31,12 +31,12 @@ def assemble(
     else:
         layout = "per_image"
     rows, repeats = regions.shape[0], 1
-    if layout == "per_caption" and rows != len(captions):
+    if layout == "per_caption" and len(captions) % rows:
         raise DataError(
             f"{label('ims')} has {rows} rows and {label('caps')} {len(captions)} captions: "
-            "the layout per_caption needs one row per caption"
+            "the layout per_caption needs as many captions for every row"
         )
-    if layout != "per_image" and rows == len(captions):
+    if layout == "per_caption" or (layout == "auto" and rows == len(captions)):
         repeats = rows_per_image(regions, ids, label("ims"), repeated=layout == "per_caption")
     image_rows = np.arange(0, rows, repeats)
     images = len(image_rows)
