@@ -140,7 +140,7 @@ def scan_features(
     if 2 * len(twins.items) >= dataset.num_images:
         report.repeated_images.expected = (
             "every image once: each row is taken for an image, and `python -m hslm_tf.convert "
-            "SOURCE TARGET --layout per_caption` makes one of the rows that are repeated for captions"
+            "SOURCE TARGET --layout per_caption` makes one of rows that are repeated for captions"
         )
     report.repeated_images.add(
         twins.items,
