@@ -107,7 +107,7 @@ def _open_npz(image_id: str, path: Path) -> Image:
         with np.errstate(over="ignore"):
             size = np.array(sides).astype(np.float32)
         if not all(0 < side < math.inf for side in size):
-            raise DataError(f"{path}: the image is {size[0]:g} x {size[1]:g}")
+            raise DataError(f"{path}: the image is {size[0]:g} x {size[1]:g}, expected more than 0")
         box_key = _member(archive, _BOX_KEYS)
     members = {"regions": (key, shape), "boxes": (box_key, (rows, 4))}
     read = partial(_read_npz, path, members, int(count), np.tile(size, 2))

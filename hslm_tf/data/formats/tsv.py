@@ -9,6 +9,7 @@ import binascii
 import codecs
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,9 +159,9 @@ def _record(place: str, fields: list[bytes], columns: tuple[str, ...]) -> _Recor
             content = parse_object(text, place)
             if "objects" in content:
                 return _Record(image_id, *_of_objects(content))
-            count = content["num_boxes"]
-            if type(count) is not int or count != int(line.get("num_boxes", count)):
-                raise ValueError(f"num_boxes is {count!r}, expected a whole number")
+            counts = content["num_boxes"], _count(line.get("num_boxes", content["num_boxes"]))
+            if counts[0] != counts[1]:
+                raise ValueError("num_boxes is {} in the JSON and {} beside it".format(*counts))
             line = content
         return _Record(image_id, *_of_arrays(line))
     except DataError:
@@ -173,9 +174,7 @@ def _record(place: str, fields: list[bytes], columns: tuple[str, ...]) -> _Recor
 
 def _of_arrays(line: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
     """Regions and boxes of one array of features, and perhaps one of boxes."""
-    count, size = int(line["num_boxes"]), _size(line)
-    if count < 1:
-        raise ValueError(f"num_boxes is {count}, expected at least 1")
+    count, size = _count(line["num_boxes"]), _size(line)
     regions = _numbers("features", _base64("features", line["features"]), count)
     boxes = _base64("boxes", line.get("boxes") or b"")
     if boxes:
@@ -207,19 +206,35 @@ def _size(line: dict[str, Any]) -> np.ndarray | None:
     """Width and height, twice, which boxes are divided by; None where the line has none."""
     if line.get("image_w") is None:
         return None
-    with np.errstate(over="ignore"):
-        size = np.array([float(line["image_w"]), float(line["image_h"])]).astype(_FLOAT)
+    sides, size = (line["image_w"], line["image_h"]), np.zeros(2, _FLOAT)
+    with suppress(ValueError, TypeError, OverflowError), np.errstate(over="ignore"):
+        size = np.array([*map(float, sides)]).astype(_FLOAT)
     if not (np.isfinite(size).all() and (size > 0).all()):
-        raise ValueError(f"the image is {size[0]} x {size[1]}, expected a positive size")
+        shown = " x ".join(map(_shown, sides))
+        raise ValueError(f"the image is {shown}, expected a positive size")
     return np.tile(size, 2)
+
+
+def _count(value: object) -> int:
+    """A number of regions, as text or in a JSON."""
+    if isinstance(value, bytes) and re.fullmatch(rb" *\d{1,9} *", value):
+        value = int(value)
+    if type(value) is not int or value < 1:
+        raise ValueError(f"num_boxes is {_shown(value)}, expected a whole number of at least 1")
+    return value
+
+
+def _shown(value: object) -> str:
+    return value[:12].decode(errors="replace") if isinstance(value, bytes) else str(value)[:12]
 
 
 def _base64(field: str, text: str | bytes) -> bytes:
     try:
         return binascii.a2b_base64(text, strict_mode=True)
     except (ValueError, TypeError) as error:
-        shown = text[:12].decode(errors="replace") if isinstance(text, bytes) else str(text)[:12]
-        raise ValueError(f"{field} begins with {shown}, and is not base64: {error}") from error
+        raise ValueError(
+            f"{field} begins with {_shown(text)}, and is not base64: {error}"
+        ) from error
 
 
 def _numbers(field: str, content: bytes, count: int) -> np.ndarray:

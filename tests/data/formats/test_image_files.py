@@ -90,6 +90,13 @@ BROKEN = {
     "integers": ({"x": X.astype(int)}, "b.npz: the features are int64 of shape"),
     "none": ({"x": X[:0]}, r"b.npz: the features are float32 of shape \(0, 3\)"),
     "too many boxes": ({"x": X, "num_bbox": 3}, "b.npz: num_bbox is 3, expected 1 to 2"),
+    **{
+        f"{count} boxes": (
+            {"x": X, "num_bbox": count},
+            f"b.npz: num_bbox is {count}, expected 1 to",
+        )
+        for count in (np.inf, np.nan, -3, 1.5)
+    },
     "no box": ({"x": X, "num_bbox": 0}, "b.npz: num_bbox is 0, expected 1 to 2"),
     "a list of counts": ({"x": X, "num_bbox": [1, 2]}, r"num_bbox is int64 of shape \(2,\)"),
     "no size": ({"x": X, "image_w": 0, "image_h": 5}, "b.npz: the image is 0 x 5"),
