@@ -97,6 +97,22 @@ def test_broken_parts(tmp_path, case):
         load_dataset(write_split(tmp_path, **parts), "train")
 
 
+@pytest.mark.parametrize("part", ["ims.npy", "caps.txt", "ids.txt", "num_regions.npy"])
+def test_links_that_lead_to_nothing(tmp_path, part):
+    path = write_split(tmp_path) / f"train_{part}"
+    path.unlink()
+    path.symlink_to("moved/away")
+    with pytest.raises(DataError, match=f"{part} is a link that leads to nothing, to moved/away"):
+        load_dataset(tmp_path, "train")
+    (tmp_path / "data.h5").symlink_to("moved")
+    with pytest.raises(DataError, match="data.h5 holds no split: it is a link to nothing"):
+        load_dataset(tmp_path / "data.h5", "train")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.tsv").symlink_to("moved")
+    with pytest.raises(DataError, match=r"it holds a.tsv \(a link to nothing\)"):
+        load_dataset(tmp_path / "folder", "train")
+
+
 def test_empty_caption_file(tmp_path):
     write_split(tmp_path)
     (tmp_path / "train_caps.txt").write_bytes(b"")
