@@ -115,11 +115,12 @@ def _karpathy(path: Path, restval: bool, captions_per_image: int | None) -> Capt
 
 
 def is_token_file(path: Path) -> bool:
-    """Whether a text file is a token file, by its first lines."""
-    if path.suffix.lower() not in (".token", ".txt", ".csv") or path.name.endswith("_caps.txt"):
+    """Whether a file is a token file, by its name or its first lines."""
+    suffix = path.suffix.lower()
+    if suffix not in (".token", ".txt", ".csv") or path.name.endswith("_caps.txt"):
         return False
-    if not path.is_file():
-        return False
+    if suffix == ".token" or not path.is_file():
+        return path.is_file()
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         lines = [file.readline(10_000).strip() for _ in range(20)]
     return are_token_lines([line for line in lines if line])
