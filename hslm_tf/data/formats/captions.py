@@ -1,7 +1,7 @@
 """Captions that name their images: Karpathy's and COCO's JSON, token files, lists of ids."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -69,17 +69,9 @@ def find_captions(
         if not files:
             return _lists(path)
         (path,) = files
-    if is_coco(path):
-        file = read_coco(path)
-        kept = file.captions_kept if captions_per_image is None else captions_per_image
-        captions = {image.file_name: image.captions for image in file.images}
-        coco_ids = {image.file_name: image.coco_id for image in file.images}
-        return _named(path, "COCO's JSON", captions, kept, coco_ids)
     if path.is_file() and path.suffix.lower() == ".json":
-        return _karpathy(path, restval, captions_per_image)
-    if not is_token_file(path):
-        return None
-    return _named(path, "a token file", read_token_file(path), captions_per_image)
+        return _json(path, restval, captions_per_image)
+    return _token_file(path, captions_per_image) if is_token_file(path) else None
 
 
 def check_captions_per_image(number: int | None) -> None:
@@ -95,8 +87,10 @@ def _kind(name: str, captions_kept: int | None) -> str:
     return name + (f", at most {captions_kept} captions an image" if captions_kept else "")
 
 
-def _karpathy(path: Path, restval: bool, captions_per_image: int | None) -> CaptionSource:
-    file = read_karpathy(path)
+def _json(path: Path, restval: bool, captions_per_image: int | None) -> CaptionSource:
+    of_coco = is_coco(path)
+    kind = "MS-COCO's JSON" if of_coco else "Karpathy's JSON, whose val is dev"
+    file = read_coco(path) if of_coco else read_karpathy(path)
     kept = file.captions_kept if captions_per_image is None else captions_per_image
 
     def read(split: str) -> CaptionedImages:
@@ -111,7 +105,7 @@ def _karpathy(path: Path, restval: bool, captions_per_image: int | None) -> Capt
         )
 
     splits = [split for split in file.splits if not (restval and split == "restval")]
-    return CaptionSource(path, _kind("Karpathy's JSON, whose val is dev", kept), splits, read)
+    return CaptionSource(path, _kind(kind, kept), splits, read)
 
 
 def is_token_file(path: Path) -> bool:
@@ -160,14 +154,8 @@ def _bare(match: re.Match[str]) -> str:
     return whole[1].replace('""', '"').strip() if whole else ""
 
 
-def _named(
-    path: Path,
-    kind: str,
-    captions: Mapping[str, Sequence[str]],
-    kept: int | None,
-    coco_ids: Mapping[str, int] | None = None,
-) -> CaptionSource:
-    """Captions of a whole collection, whose splits are the lists of names beside the file."""
+def _token_file(path: Path, kept: int | None) -> CaptionSource:
+    captions = read_token_file(path)
     lists = {
         split: path.parent / name
         for split, name in _FLICKR8K_LISTS.items()
@@ -182,16 +170,14 @@ def _named(
         for row, name in enumerate(names):
             if name not in captions:
                 raise DataError(f"{line_place(ids_path, row)}: {path} has no image {name!r}")
-        texts = [captions[name][: kept or None] for name in names]
         return CaptionedImages(
             str(path),
             names,
-            texts if any(texts) else None,
+            [captions[name][: kept or None] for name in names],
             lambda row: str(path) if ids_path is None else line_place(ids_path, row),
-            coco_ids and [coco_ids[name] for name in names],
         )
 
-    return CaptionSource(path, _kind(kind, kept), sorted(lists) or [ALL], read)
+    return CaptionSource(path, _kind("token file", kept), sorted(lists) or [ALL], read)
 
 
 def _lists(folder: Path) -> CaptionSource | None:

@@ -163,7 +163,7 @@ def _image(place: str, image: Mapping[str, Any]) -> KarpathyImage:
     for row, sentence in enumerate(sentences):
         sentence_place = f"{place}, sentence {row}"
         text = _text(sentence_place, _object(sentence_place, sentence), "raw")
-        # MS-COCO has line breaks inside captions, in its own files, too.
+        # MS-COCO has line breaks inside captions.
         captions.append(" ".join(text.split()))
     return KarpathyImage(
         file_name=_text(place, image, "filename"),

@@ -6,7 +6,7 @@ from hslm_tf.data import DataError
 from hslm_tf.data.convert import open_source
 from hslm_tf.data.formats.captions import find_captions
 from tests.data import field_files as field
-from tests.data.field_files import CAPTIONS, COCO_IDS, NAMES, assert_holds, opened
+from tests.data.field_files import CAPTIONS, COCO_IDS, assert_holds, opened
 
 
 def test_cocos_own_captions(tmp_path):
@@ -17,9 +17,7 @@ def test_cocos_own_captions(tmp_path):
         assert_holds(dataset, range(4))
         assert dataset.captions == [text for texts in CAPTIONS for text in texts[:5]]
     assert opened(path, "all", captions_per_image=0).captions == sum(map(list, CAPTIONS), [])
-    (tmp_path / "dev_ids.txt").write_text(NAMES[2])
-    assert list(open_source(path).splits) == ["dev"]
-    assert_holds(opened(path, "dev"), [2])
+    assert list(open_source(path).splits) == ["all"]
 
 
 BROKEN_COCO = {

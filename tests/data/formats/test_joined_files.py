@@ -38,6 +38,14 @@ def test_a_file_that_became_another(tmp_path):
         dataset.read_images(np.array([0]))
 
 
+def test_a_tsv_that_became_another(tmp_path):
+    path = field.write_lxmert(tmp_path / "a.tsv")
+    dataset = opened(path, "all", images_alone=True)
+    field.write_lxmert(path, images=[1])
+    with pytest.raises(DataError, match="a.tsv, line 3 was whole when the file was opened: "):
+        dataset.read_images(np.array([2]))
+
+
 def write_oscar(path):
     rows = zip(STEMS, field.COUNTS, field.FEATURES, strict=True)
     path.write_text("".join(f"{name}\t{count}\t{encode(x)}\n" for name, count, x in rows))
