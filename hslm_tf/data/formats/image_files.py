@@ -72,8 +72,31 @@ def _may_have_features(path: Path) -> bool:
 
 def read_image_files(folder: Path) -> Iterator[Image]:
     """Reads the headers of a folder of image files, in the order of their names."""
-    for image_id, path in image_files(folder).items():
-        yield _open_npy(image_id, path) if path.suffix == ".npy" else _open_npz(image_id, path)
+    files = image_files(folder)
+    keys = _FEATURE_KEYS if has_image_files(folder) else [_only_matrix(next(iter(files.values())))]
+    for image_id, path in files.items():
+        if path.suffix == ".npy":
+            yield _open_npy(image_id, path)
+        else:
+            yield _open_npz(image_id, path, keys)
+
+
+def _only_matrix(path: Path) -> str:
+    """The array that must be the features, whatever its name."""
+    matrices = []
+    with _opened(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        for name in names:
+            # Others may be pickles.
+            with suppress(DataError), archive.open(f"{name}.npy") as file:
+                if len(read_header(file, name)[0]) == 2 and name not in _BOX_KEYS:
+                    matrices.append(name)
+    if len(matrices) != 1:
+        raise DataError(
+            f"{path} holds {', '.join(names[:20]) or 'nothing'}, expected the features as one of "
+            f"{', '.join(_FEATURE_KEYS)}, or as the only array of two axes beside the boxes"
+        )
+    return matrices[0]
 
 
 def _open_npy(image_id: str, path: Path) -> Image:
@@ -93,9 +116,12 @@ def _open_npy(image_id: str, path: Path) -> Image:
     return Image(image_id, str(path), *shape, dtype, False, read)
 
 
-def _open_npz(image_id: str, path: Path) -> Image:
+def _open_npz(image_id: str, path: Path, keys: Sequence[str]) -> Image:
     with _opened(path) as archive:
-        key = _member(archive, _FEATURE_KEYS) or _only_matrix(path, archive)
+        key = _member(archive, keys)
+        if key is None:
+            held = ", ".join(name.removesuffix(".npy") for name in archive.namelist()[:20])
+            raise DataError(f"{path} holds {held or 'nothing'}, expected one of {', '.join(keys)}")
         with archive.open(f"{key}.npy") as file:
             shape, dtype = read_header(file, f"{path}, {key}")
         _check_features(path, shape, dtype)
@@ -157,23 +183,6 @@ def _check_features(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None
 def _member(archive: zipfile.ZipFile, keys: Sequence[str]) -> str | None:
     names = set(archive.namelist())
     return next((key for key in keys if f"{key}.npy" in names), None)
-
-
-def _only_matrix(path: Path, archive: zipfile.ZipFile) -> str:
-    """The array that must be the features, whatever its name."""
-    keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    matrices = []
-    for key in keys:
-        # Others may be pickles.
-        with suppress(DataError), archive.open(f"{key}.npy") as file:
-            if len(read_header(file, key)[0]) == 2 and key not in _BOX_KEYS:
-                matrices.append(key)
-    if len(matrices) != 1:
-        raise DataError(
-            f"{path} holds {', '.join(keys[:20]) or 'nothing'}, expected the features as one of "
-            f"{', '.join(_FEATURE_KEYS)}, or as the only array of two axes beside the boxes"
-        )
-    return matrices[0]
 
 
 def _number(path: Path, archive: zipfile.ZipFile, keys: Sequence[str], default: float) -> float:

@@ -38,8 +38,17 @@ def test_the_only_matrix_is_the_features(tmp_path, key):
         dataset = opened(folder)
         assert dataset.image_ids == ["a", "b"] and dataset.boxes is not None
         np.testing.assert_array_equal(dataset.read_images(np.array([1]))[0][0], X)
-    np.savez(tmp_path / "features/b.npz", X, X)
-    with pytest.raises(DataError, match="features/b.npz holds arr_0, arr_1, expected the feature"):
+    np.savez(tmp_path / "features/c.npz", means=X)
+    with pytest.raises(DataError, match=f"features/c.npz holds means, expected one of {key}"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("arrays", [[X, X], [X[0]], []])
+def test_no_array_must_be_the_features(tmp_path, arrays):
+    np.savez(tmp_path / "a.npz", *arrays, bbox=X)
+    held = "".join(f"arr_{number}, " for number in range(len(arrays)))
+    message = f"a.npz holds bbox, {held}expected the features as one of x, feat.* only array of two"
+    with pytest.raises(DataError, match=message):
         opened(tmp_path)
 
 
@@ -81,11 +90,7 @@ def test_npy(tmp_path, order):
 
 
 BROKEN = {
-    "two matrices": (
-        {"y": X, "z": X, "bbox": X},
-        "b.npz holds y, z, bbox, expected the features as one of x, features, feat, feature, or as",
-    ),
-    "no matrix": ({"y": X[0]}, "b.npz holds y, expected the features as one of x"),
+    "other arrays": ({"y": X}, "b.npz holds y, expected one of x, features, feat"),
     "three axes": ({"x": X[None]}, r"b.npz: the features are float32 of shape \(1, 2, 3\), expe"),
     "integers": ({"x": X.astype(int)}, "b.npz: the features are int64 of shape"),
     "none": ({"x": X[:0]}, r"b.npz: the features are float32 of shape \(0, 3\)"),
