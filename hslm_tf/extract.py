@@ -15,9 +15,10 @@ from hslm_tf.images.extraction_config import ExtractionConfig
 class ExtractArguments:
     """Make region features of photographs, in the precomputed format.
 
-    IMAGES is a folder, a text file with a path a line, Karpathy's JSON or Flickr's token file; the
-    last two bring captions and splits. A photograph that cannot be read is skipped and listed in
-    SPLIT_skipped.txt. What was killed continues with the same command. Needs the extra `images`.
+    IMAGES is a folder, a text file with a path a line, Karpathy's or MS-COCO's JSON, or a token
+    file; the last three bring captions and splits. A photograph that cannot be read is skipped and
+    listed in SPLIT_skipped.txt. What was killed continues with the same command. Needs the extra
+    `images`.
     """
 
     where: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")]

@@ -1,6 +1,8 @@
 """Checks a data set as a training would read it."""
 
+import logging
 import os
+import time
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -17,6 +19,10 @@ from hslm_tf.config import DataConfig, ModelConfig
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.text.vocabulary import SPECIAL_WORDS
 
+logger = logging.getLogger("hslm_tf")
+# Seconds without a word.
+_PATIENCE = 5.0
+
 
 def check_dataset(
     path: str | os.PathLike[str],
@@ -27,7 +33,7 @@ def check_dataset(
     progress: bool = True,
 ) -> DatasetReport:
     """Reads a whole data set and reports on it; region features pass through block by block."""
-    data = data or DataConfig()
+    data, began = data or DataConfig(), time.monotonic()
     opened = open_splits(path, data, splits)
     scans = {
         name: CaptionScan(dataset) for name, dataset in opened.datasets.items() if dataset.captions
@@ -36,10 +42,21 @@ def check_dataset(
     reports: dict[str, SplitReport] = {}
     scanned: list[tuple[RetrievalDataset, Fingerprints, CaptionScan | None]] = []
     total = sum(dataset.num_images for dataset in opened.datasets.values())
+    done, due = 0, began + _PATIENCE
+
+    def advance(count: int) -> None:
+        nonlocal done, due
+        done, now = done + count, time.monotonic()
+        bar.update(count)
+        # Without a terminal there is no bar: a line each time that twice as long has passed.
+        if progress and bar.disable and now >= due:
+            logger.info(f"{name}: {done:,} of {total:,} images are read")
+            due = now + (now - began)
+
     with tqdm(total=total, unit=" images", disable=None if progress else True) as bar:
         for name, dataset in opened.datasets.items():
             bar.set_description(name)
-            features, images = scan_features(dataset, bar.update)
+            features, images = scan_features(dataset, advance)
             scan = scans.get(name)
             scanned.append((dataset, images, scan))
             reports[name] = SplitReport(

@@ -137,6 +137,11 @@ def scan_features(
     )
     fingerprints = image_prints.together()
     twins = repeated(fingerprints)
+    if 2 * len(twins.items) >= dataset.num_images:
+        report.repeated_images.expected = (
+            "every image once: each row is taken for an image, and `python -m hslm_tf.convert "
+            "SOURCE TARGET --layout per_caption` makes one of rows that are repeated for captions"
+        )
     report.repeated_images.add(
         twins.items,
         lambda image: f"{dataset.place_of(image)}, as {dataset.place_of(twins.others[0])}",

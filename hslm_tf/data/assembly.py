@@ -1,6 +1,7 @@
 """Makes a dataset of the parts of a split, for every format, and checks that they fit."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, Literal, get_args
 
@@ -9,6 +10,7 @@ import numpy as np
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.repeated_rows import rows_per_image
+from hslm_tf.data.text_lines import check_captions
 
 Layout = Literal["auto", "per_image", "per_caption"]
 # Names a part of a split, such as `ims`, or a row of the part, in error messages.
@@ -29,12 +31,12 @@ def assemble(
     else:
         layout = "per_image"
     rows, repeats = regions.shape[0], 1
-    if layout == "per_caption" and rows != len(captions):
+    if layout == "per_caption" and len(captions) % rows:
         raise DataError(
             f"{label('ims')} has {rows} rows and {label('caps')} {len(captions)} captions: "
-            "the layout per_caption needs one row per caption"
+            "the layout per_caption needs as many captions for every row"
         )
-    if layout != "per_image" and rows == len(captions):
+    if layout == "per_caption" or (layout == "auto" and rows == len(captions)):
         repeats = rows_per_image(regions, ids, label("ims"), repeated=layout == "per_caption")
     image_rows = np.arange(0, rows, repeats)
     images = len(image_rows)
@@ -85,12 +87,14 @@ def _check_captions(captions: Sequence[str], label: Label) -> None:
     for row, caption in enumerate(captions):
         if not caption or "\n" in caption:
             raise DataError(f"{label('caps', row)}: {caption!r} is not one line of text")
+    check_captions(captions, partial(label, "caps"))
 
 
 def _captions_per_image(
     captions: int, images: int, ids: list[str] | None, label: Label
 ) -> Sequence[int]:
     if captions and ids is not None and len(ids) == captions:
+        _check_order(ids, label)
         runs = [len(list(run)) for _, run in groupby(ids)]
         if len(runs) == images:
             return runs
@@ -100,6 +104,18 @@ def _captions_per_image(
             "expected the same whole number of captions for every image, or an id for every caption"
         )
     return [captions // images] * images
+
+
+def _check_order(ids: list[str], label: Label) -> None:
+    first_with: dict[str, int] = {}
+    for row, image_id in enumerate(ids):
+        first = first_with.setdefault(image_id, row)
+        if first != row and image_id != ids[row - 1]:
+            raise DataError(
+                f"{label('ids', row)}: {image_id!r} stands already in {label('ids', first)} and "
+                "others between them, expected the ids and captions of an image together, and the "
+                "images in the order of the features"
+            )
 
 
 def _check_num_regions(num_regions: Any, shape: tuple[int, ...], label: Label) -> None:

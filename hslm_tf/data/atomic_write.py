@@ -12,7 +12,9 @@ from pathlib import Path
 def atomic_write(path: Path) -> Iterator[Path]:
     """A draft of a file or a folder, which takes its place when the block ends without an error."""
     # Nobody can guess the name and put a link there that would be written through.
-    draft = path.with_name(f"draft-{os.getpid()}-{secrets.token_hex(8)}-{path.name}")
+    # The end of the name is kept, with the suffix: the whole name may be as long as names can be.
+    end = path.name[-40:]
+    draft = path.with_name(f"draft-{os.getpid()}-{secrets.token_hex(8)}-{end}")
     with naming(path, draft):
         try:
             yield draft

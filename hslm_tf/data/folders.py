@@ -12,7 +12,16 @@ def folder_listing(folder: str | os.PathLike[str]) -> str:
         return "nothing: there is no such folder"
     names = sorted(os.listdir(folder))
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return (", ".join(names[:20]) or "no files") + more
+    shown = (
+        f"{name} (a link to nothing)" if is_broken_link(os.path.join(folder, name)) else name
+        for name in names[:20]
+    )
+    return (", ".join(shown) or "no files") + more
+
+
+def is_broken_link(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a link that leads to nothing."""
+    return os.path.islink(path) and not os.path.exists(path)
 
 
 def stays_inside(name: str) -> bool:

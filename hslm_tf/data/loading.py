@@ -83,7 +83,8 @@ def dataset_splits(path: Path) -> list[str]:
 def no_splits(path: Path) -> DataError:
     """The error of a path where nothing is recognised."""
     if not path.exists():
-        return DataError(f"{path} holds no split: there is no such file or folder")
+        held = "it is a link to nothing" if path.is_symlink() else "there is no such file or folder"
+        return DataError(f"{path} holds no split: {held}")
     if path.is_file():
         held = f"it is a file ending in {path.suffix or 'nothing'}"
     else:

@@ -1,5 +1,6 @@
 """Arrays in `.npy` and `.npz` files: checked before memory is taken, read and written in rows."""
 
+import logging
 import math
 import os
 import struct
@@ -14,6 +15,7 @@ import numpy as np
 
 from hslm_tf.data.errors import DataError
 
+logger = logging.getLogger("hslm_tf")
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -112,7 +114,14 @@ def map_array(path: Path) -> np.ndarray:
 def open_rows(path: Path) -> FileRows | np.ndarray:
     """Opens a `.npy` file, checked as by `map_array`, to read some of its rows at a time."""
     array = map_array(path)
-    if not isinstance(array, np.memmap) or array.ndim < 2 or not array.flags.c_contiguous:
+    if not isinstance(array, np.memmap) or array.ndim < 2:
+        return array
+    if not array.flags.c_contiguous:
+        logger.warning(
+            f"{path} is in Fortran's order, in which a row is spread over the whole file: reading "
+            "is slow, and memory grows to the size of the file. `python -m hslm_tf.convert` writes "
+            "it row by row"
+        )
         return array
     return FileRows(path, array.shape, array.dtype, array.offset)
 

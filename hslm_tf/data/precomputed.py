@@ -9,15 +9,15 @@ from hslm_tf.data.assembly import Layout, assemble
 from hslm_tf.data.blocks import Advance, box_blocks, region_blocks
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.folders import folder_listing
+from hslm_tf.data.folders import folder_listing, is_broken_link
 from hslm_tf.data.json_object import read_object, write_object
 from hslm_tf.data.npy import map_array, open_rows, write_array
-from hslm_tf.data.text_lines import line_place, read_captions, read_lines, write_captions
+from hslm_tf.data.text_lines import line_place, read_lines, write_captions
 
 # Endings and readers of the parts. The features come last, here and wherever files are moved: a
 # split is there when its features are.
 _PARTS = {
-    "caps": ("txt", read_captions),
+    "caps": ("txt", read_lines),
     "ids": ("txt", read_lines),
     "boxes": ("npy", open_rows),
     "num_regions": ("npy", map_array),
@@ -45,6 +45,8 @@ def load_precomputed(
 ) -> RetrievalDataset:
     """Opens a split in the precomputed format of VSE++, SCAN and SGRAF."""
     paths = precomputed_paths(folder, split)
+    if broken := [path for path in paths.values() if is_broken_link(path)]:
+        raise DataError(f"{broken[0]} is a link that leads to nothing, to {os.readlink(broken[0])}")
     there = [part for part, path in paths.items() if path.is_file()]
     required = ("ims",) if captions_optional else ("ims", "caps")
     if missing := [paths[part].name for part in required if part not in there]:

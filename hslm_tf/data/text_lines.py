@@ -3,7 +3,7 @@
 import codecs
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,13 @@ import numpy as np
 from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
 from hslm_tf.data.errors import DataError
 
-# A line of Flickr's token files. One name in Flickr8k.token.txt ends in a number: `...jpg.1#0`.
+# A caption behind the name of its image, as on the lines of token files: `a.jpg#0`, a tab and text
+# in Flickr's, `a.jpg#zhb#0 text` in Flickr8k-CN's, `a.jpg| 0| text` and `a.jpg,text` in Kaggle's,
+# `a.jpg`, a tab and text in open_clip's. One name in Flickr8k.token.txt ends in a number,
+# `...jpg.1#0`, and one line of Kaggle's Flickr30K lacks the second bar.
 TOKEN_LINE = re.compile(
-    r"(?P<name>[^\t]*\.[A-Za-z]{3,4}(?:\.\d+)?)#(?P<number>\d+)\t(?P<caption>.*)"
+    r"(?P<name>[^\t]*?\.[A-Za-z]{3,4}(?:\.\d+)?)"
+    r"(?:(?:#(?:[a-z]+#)?|\| *)(?P<number>\d+)(?: *\||\s)|[,\t])\s*(?P<caption>.*)"
 )
 
 
@@ -52,17 +56,26 @@ def write_lines(path: str | os.PathLike[str], items: Sequence[str]) -> None:
         file.writelines(f"{item}\n" for item in items)
 
 
-def read_captions(path: str | os.PathLike[str]) -> list[str]:
-    """Reads a captions file and refuses a token file under the name of one."""
-    captions = read_lines(path)
+def are_token_lines(lines: Sequence[str]) -> bool:
+    """Whether lines, of which the first may be a header, are those of a token file."""
+    if not lines:
+        return False
+    first, *others = (TOKEN_LINE.match(line) for line in lines[:20])
+    return bool(first and first["number"] or all(others) and (first or others))
+
+
+def check_captions(captions: Sequence[str], place: Callable[[int], str]) -> None:
+    """Raises DataError where captions stand behind the names of their images."""
+    of_token_file = are_token_lines(captions)
     for row, caption in enumerate(captions):
-        if TOKEN_LINE.match(caption):
+        match = TOKEN_LINE.match(caption)
+        if match and (of_token_file or match["number"]):
             raise DataError(
-                f"{line_place(path, row)}: {caption[:60]!r} begins with the name and number of an "
-                "image, as in Flickr's token files, expected a caption alone. Under a name that "
-                "ends in .token the file is read with the names"
+                f"{place(row)}: {caption[:60]!r} begins with the name of an image, as in the token "
+                "files of Flickr, Kaggle and open_clip, expected a caption alone. In a file that "
+                "ends in .token it is read with the name: `python -m hslm_tf.convert FILE.token "
+                "TARGET`"
             )
-    return captions
 
 
 def write_captions(dataset: RetrievalDataset, captions: Path, ids: Path) -> None:

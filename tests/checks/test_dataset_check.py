@@ -105,6 +105,19 @@ def test_tables(folder):
     assert rows["boxes"] == ["parts", "-", "-"]
 
 
+@pytest.mark.parametrize("patience, said", [(0.0, True), (1e9, False)])
+def test_where_there_is_no_terminal_lines_say_how_far_it_is(
+    folder, monkeypatch, caplog, patience, said
+):
+    caplog.set_level("INFO", "hslm_tf")
+    monkeypatch.setattr("hslm_tf.checks.dataset_check._PATIENCE", patience)
+    check_dataset(folder)
+    assert ("train: 6 of 18 images are read" in caplog.text) == said
+    caplog.clear()
+    check_dataset(folder, progress=False)
+    assert not caplog.text
+
+
 def test_tables_of_nothing(folder):
     for path in folder.glob("*_ims.npy"):
         path.write_bytes(b"nothing")

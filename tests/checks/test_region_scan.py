@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import tracemalloc
 
 import numpy as np
@@ -40,6 +41,12 @@ def numbers(shape=(7, 4, 3)):
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
+def test_rows_that_stand_twice_each():
+    report, _ = scan(dataset_of(np.repeat(numbers((3, 4, 3)), 2, axis=0)))
+    expected = "each row is taken for an image, and `python -m .* --layout per_caption` makes one"
+    assert re.search(expected, report.repeated_images.expected)
+
+
 def test_features():
     regions = numbers()
     regions[1, 2, 1] = np.nan
@@ -58,6 +65,7 @@ def test_features():
     assert report.repeated_regions.first == "FILE, row 4, region 3, as FILE, row 0, region 1"
     assert report.repeated_images.count == 1
     assert report.repeated_images.first == "FILE, row 6, as FILE, row 0"
+    assert report.repeated_images.expected == "every image once"
     finite = np.where(np.isfinite(regions), regions, np.nan).reshape(-1, 3).astype(np.float64)
     np.testing.assert_allclose(report.columns.mean, np.nanmean(finite, axis=0))
 

@@ -57,6 +57,22 @@ def write_karpathy(folder, name="dataset_own.json", dataset="own", splits=SPLITS
     return path
 
 
+def write_coco(folder, **changed):
+    content = {
+        "info": {"description": "COCO 2014 Dataset"},
+        "images": [{"id": COCO_IDS[i], "file_name": NAMES[i]} for i in range(4)],
+        "annotations": [
+            {"image_id": COCO_IDS[i], "id": 10 * i + c, "caption": f" {CAPTIONS[i][c]}\n"}
+            for c in range(8)
+            for i in range(4)
+            if c < len(CAPTIONS[i])
+        ],
+    }
+    path = folder / "captions_val2014.json"
+    path.write_text(json.dumps(content | changed))
+    return path
+
+
 def write_npz(folder, ids=STEMS, **more):
     folder.mkdir(exist_ok=True)
     for i, image_id in enumerate(ids):

@@ -16,6 +16,15 @@ def test_file_appears_when_it_is_complete(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("letter, count", [("a", 252), ("é", 126), ("\U0001f600", 63)])
+def test_names_as_long_as_they_can_be(tmp_path, letter, count):
+    path = tmp_path / f"{letter * count}.h5"
+    with atomic_write(path) as draft:
+        draft.write_text("new")
+        assert draft.suffix == ".h5"
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "new"
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("folder", [False, True])
 def test_an_error_leaves_what_was_there(folder, error, tmp_path):

@@ -25,10 +25,15 @@ def test_rows_of_an_npy_file(dtype, tmp_path):
     assert rows[np.array([], int)].shape == (0, 5, 7)
 
 
-def test_columns_first_are_mapped(tmp_path):
+def test_columns_first_are_mapped(tmp_path, caplog):
     array = np.asfortranarray(np.random.default_rng(0).normal(size=(9, 5, 7)))
     np.save(tmp_path / "rows.npy", array)
     np.testing.assert_array_equal(open_rows(tmp_path / "rows.npy")[ROWS], array[ROWS])
+    assert "rows.npy is in Fortran's order, in which a row is spread over the wh" in caplog.text
+    caplog.clear()
+    np.save(tmp_path / "rows.npy", array.copy(order="C"))
+    open_rows(tmp_path / "rows.npy")
+    assert not caplog.text
 
 
 def test_a_file_that_becomes_shorter_is_an_error(tmp_path):

@@ -82,6 +82,10 @@ BROKEN = {
         {"ids": ["a"] * 4 + ["b"] * 26},
         r"train_ids.txt, line 5: 'b' differs from 'a', .* line 1",
     ),
+    "captions of an image that stand apart": (
+        {"ids": [f"p{caption % 6}" for caption in range(30)]},
+        r"train_ids.txt, line 7: 'p0' stands already in .*train_ids.txt, line 1 and others betw",
+    ),
     "repeated id": ({"ids": list("abcdbf")}, r"train_ids.txt, line 5: the id 'b' .*line 2"),
 }
 
@@ -91,6 +95,22 @@ def test_broken_parts(tmp_path, case):
     parts, message = BROKEN[case]
     with pytest.raises(DataError, match=message):
         load_dataset(write_split(tmp_path, **parts), "train")
+
+
+@pytest.mark.parametrize("part", ["ims.npy", "caps.txt", "ids.txt", "num_regions.npy"])
+def test_links_that_lead_to_nothing(tmp_path, part):
+    path = write_split(tmp_path) / f"train_{part}"
+    path.unlink()
+    path.symlink_to("moved/away")
+    with pytest.raises(DataError, match=f"{part} is a link that leads to nothing, to moved/away"):
+        load_dataset(tmp_path, "train")
+    (tmp_path / "data.h5").symlink_to("moved")
+    with pytest.raises(DataError, match="data.h5 holds no split: it is a link to nothing"):
+        load_dataset(tmp_path / "data.h5", "train")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.tsv").symlink_to("moved")
+    with pytest.raises(DataError, match=r"it holds a.tsv \(a link to nothing\)"):
+        load_dataset(tmp_path / "folder", "train")
 
 
 def test_empty_caption_file(tmp_path):

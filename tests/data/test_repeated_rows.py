@@ -17,9 +17,8 @@ def images(count=IMAGES):
 
 def write(folder, rows, **parts):
     """A split of one caption a row."""
-    return write_split(
-        folder, full=False, **{"ims": rows, "caps": captions_of(len(rows), 1)}, **parts
-    )
+    parts = {"ims": rows, "caps": captions_of(len(rows), 1)} | parts
+    return write_split(folder, full=False, **parts)
 
 
 def opened(folder, rows, layout="auto", **parts):
@@ -71,11 +70,24 @@ def test_rows_are_as_the_layout_says(tmp_path):
     assert opened(tmp_path, np.repeat(images(), 2, axis=0), "per_image").num_images == 2 * IMAGES
     with pytest.raises(DataError, match=r"train_ims.npy: most rows differ .* as row 0 does"):
         opened(tmp_path, images(), "per_caption")
-    write_split(tmp_path)
-    with pytest.raises(DataError, match="6 rows and .*train_caps.txt 30 captions"):
+    write_split(tmp_path, caps=captions_of()[:-1])
+    with pytest.raises(DataError, match="6 rows and .*train_caps.txt 29 captions"):
         load_dataset(tmp_path, "train", "per_caption")
     with pytest.raises(ValueError, match="Received: layout='rows'"):
         load_dataset(tmp_path, "train", "rows")
+
+
+@pytest.mark.parametrize("ids_per_image", [0, 1, 10])
+def test_two_captions_a_row(tmp_path, ids_per_image):
+    ids = [f"p{image}" for image in range(8) for _ in range(ids_per_image)]
+    parts = {"caps": captions_of(40, 2), **({"ids": ids} if ids else {})}
+    write(tmp_path, np.repeat(images(8), 5, axis=0), **parts)
+    if not ids:
+        assert load_dataset(tmp_path, "train").num_images == 40
+    dataset = load_dataset(tmp_path, "train", "per_caption")
+    np.testing.assert_array_equal(dataset.read_images(np.arange(8))[0], images(8))
+    np.testing.assert_array_equal(dataset.caption_to_image, np.repeat(np.arange(8), 10))
+    assert dataset.image_ids == (ids[::ids_per_image] if ids else None)
 
 
 @pytest.mark.parametrize("ids_per_image", [1, 4])

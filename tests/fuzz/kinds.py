@@ -91,9 +91,9 @@ def _dataset(path: str, split: str = "train", **options: Any) -> Callable[[Path]
     return lambda folder: dataset_to_its_end(load_dataset(folder / path, split, **options))
 
 
-def _foreign(split: str = "train", **options: Any) -> Callable[[Path], Any]:
+def _foreign(split: str = "train", name: str = "", **options: Any) -> Callable[[Path], Any]:
     """Reads all of a split of files of another tool, as `convert` does."""
-    return lambda folder: dataset_to_its_end(field.opened(folder / "data", split, **options))
+    return lambda folder: dataset_to_its_end(field.opened(folder / "data" / name, split, **options))
 
 
 def _precomputed(folder: Path) -> None:
@@ -130,6 +130,12 @@ def _karpathy(folder: Path) -> None:
     (folder / "data").mkdir()
     field.write_npz(folder / "data" / "features")
     field.write_karpathy(folder / "data")
+
+
+def _coco(folder: Path) -> None:
+    (folder / "data").mkdir()
+    field.write_npz(folder / "data" / "features")
+    field.write_coco(folder / "data")
 
 
 def _npy_folder(folder: Path) -> None:
@@ -206,6 +212,9 @@ DATASETS = (
         _karpathy,
         ("dataset_own.json", f"features/{field.STEMS[0]}.npz"),
         _foreign(),
+    ),
+    Kind(
+        "COCO's JSON", _coco, ("captions_val2014.json",), _foreign("all", "captions_val2014.json")
     ),
     Kind("token file", _token_file, ("own.token", "train_ids.txt"), _foreign()),
 )

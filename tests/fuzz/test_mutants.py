@@ -1,7 +1,9 @@
 """Damaged files of every kind: each mutant is refused by name, or is a whole file all the same."""
 
+import importlib
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 from collections import Counter
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from hslm_tf.data import formats
+from tests.fuzz.kinds import DATASETS
 from tests.fuzz.other_kinds import KINDS
 from tests.fuzz.worker import LARGEST
 
@@ -101,6 +105,30 @@ def test_mutants(kind, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_mutants(kind, tmp_path):
     assert_survived(read_mutants(kind, 2000, tmp_path, seed=1000), 2000)
+
+
+def test_every_reader_of_a_format_is_tried(tmp_path):
+    modules = [
+        importlib.import_module(f"{formats.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(formats.__path__)
+    ]
+    readers = {
+        (function.__code__.co_filename, name)
+        for module in modules
+        for name, function in vars(module).items()
+        if name.startswith("read_") and function.__module__ == module.__name__
+    }
+    for row, kind in enumerate(DATASETS):
+        (tmp_path / str(row)).mkdir()
+        kind.write(tmp_path / str(row))
+    called = set()
+    sys.setprofile(lambda frame, *_: called.add((frame.f_code.co_filename, frame.f_code.co_name)))
+    try:
+        for row, kind in enumerate(DATASETS):
+            kind.read(tmp_path / str(row))
+    finally:
+        sys.setprofile(None)
+    assert readers and readers <= called
 
 
 WATCHED = """

@@ -144,6 +144,26 @@ def test_a_token_file(tmp_path):
     assert found["dev"] == [Photograph("a.jpg", tmp_path / "a.jpg", ("one dog", "a dog"))]
 
 
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("captions.txt", 'image,caption\na.jpg,"one dog, big"\nb.png,two dogs\na.jpg,a dog\n'),
+        (
+            "captions_val2014.json",
+            '{"images": [{"id": 7, "file_name": "a.jpg"}, {"id": 3, "file_name": "b.png"}],'
+            '"annotations": [{"image_id": 7, "caption": "one dog, big"},'
+            '{"image_id": 3, "caption": "two dogs"}, {"image_id": 7, "caption": "a dog"}]}',
+        ),
+    ],
+)
+def test_other_files_of_captions(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    assert listed(tmp_path / name)["all"] == [
+        Photograph("a.jpg", tmp_path / "a.jpg", ("one dog, big", "a dog")),
+        Photograph("b.png", tmp_path / "b.png", ("two dogs",)),
+    ]
+
+
 def test_a_name_in_two_folders(tmp_path):
     for folder in ("x", "y"):
         write(tmp_path / folder / "a.jpg")

@@ -1,13 +1,20 @@
-"""Captions that name their images: Karpathy's JSON, Flickr's token files, lists of ids."""
+"""Captions that name their images: Karpathy's and COCO's JSON, token files, lists of ids."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 from hslm_tf.data.errors import DataError
-from hslm_tf.data.formats.karpathy import is_karpathy, read_karpathy
-from hslm_tf.data.text_lines import TOKEN_LINE, line_place, read_captions, read_lines
+from hslm_tf.data.formats.karpathy import is_coco, is_karpathy, read_coco, read_karpathy
+from hslm_tf.data.text_lines import (
+    TOKEN_LINE,
+    are_token_lines,
+    check_captions,
+    line_place,
+    read_lines,
+)
 
 # The lists of images that lie beside Flickr8k.token.txt.
 _FLICKR8K_LISTS = {
@@ -15,6 +22,12 @@ _FLICKR8K_LISTS = {
     "dev": "Flickr_8k.devImages.txt",
     "test": "Flickr_8k.testImages.txt",
 }
+# The first lines of Kaggle's Flickr8k and Flickr30K, and of open_clip's files.
+_TOKEN_HEADERS = (
+    ("image", "caption"),
+    ("image_name", "comment_number", "comment"),
+    ("filepath", "title"),
+)
 # The split of a collection without splits.
 ALL = "all"
 
@@ -48,7 +61,8 @@ def find_captions(
     """Finds the captions of a collection in a file or a folder."""
     check_captions_per_image(captions_per_image)
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if is_karpathy(file) or is_token_file(file))
+        finders = (is_karpathy, is_coco, is_token_file)
+        files = sorted(file for file in path.iterdir() if any(find(file) for find in finders))
         if len(files) > 1:
             names = ", ".join(file.name for file in files)
             raise DataError(f"{path} holds {names}: name one of them instead of the folder")
@@ -56,7 +70,7 @@ def find_captions(
             return _lists(path)
         (path,) = files
     if path.is_file() and path.suffix.lower() == ".json":
-        return _karpathy(path, restval, captions_per_image)
+        return _json(path, restval, captions_per_image)
     return _token_file(path, captions_per_image) if is_token_file(path) else None
 
 
@@ -73,8 +87,10 @@ def _kind(name: str, captions_kept: int | None) -> str:
     return name + (f", at most {captions_kept} captions an image" if captions_kept else "")
 
 
-def _karpathy(path: Path, restval: bool, captions_per_image: int | None) -> CaptionSource:
-    file = read_karpathy(path)
+def _json(path: Path, restval: bool, captions_per_image: int | None) -> CaptionSource:
+    of_coco = is_coco(path)
+    kind = "MS-COCO's JSON" if of_coco else "Karpathy's JSON, whose val is dev"
+    file = read_coco(path) if of_coco else read_karpathy(path)
     kept = file.captions_kept if captions_per_image is None else captions_per_image
 
     def read(split: str) -> CaptionedImages:
@@ -89,39 +105,53 @@ def _karpathy(path: Path, restval: bool, captions_per_image: int | None) -> Capt
         )
 
     splits = [split for split in file.splits if not (restval and split == "restval")]
-    return CaptionSource(path, _kind("Karpathy's JSON, whose val is dev", kept), splits, read)
+    return CaptionSource(path, _kind(kind, kept), splits, read)
 
 
 def is_token_file(path: Path) -> bool:
-    """Whether a text file is a token file, by its first line."""
-    if path.suffix.lower() not in (".token", ".txt") or path.name.endswith("_caps.txt"):
+    """Whether a file is a token file, by its name or its first lines."""
+    suffix = path.suffix.lower()
+    if suffix not in (".token", ".txt", ".csv") or path.name.endswith("_caps.txt"):
         return False
-    if not path.is_file():
-        return False
+    if suffix == ".token" or not path.is_file():
+        return path.is_file()
     with open(path, encoding="utf-8-sig", errors="replace") as file:
-        return TOKEN_LINE.match(file.readline(10_000)) is not None
+        lines = [file.readline(10_000).strip() for _ in range(20)]
+    return are_token_lines([line for line in lines if line])
 
 
 def read_token_file(path: Path) -> dict[str, list[str]]:
-    """Reads the captions of every image of `Flickr8k.token.txt`, `results_20130124.token`, ..."""
+    """Reads the captions of every image, whose lines need not stand together."""
     captions: dict[str, list[str]] = {}
     first_with: dict[str, int] = {}
     for row, line in enumerate(read_lines(path)):
+        if row == 0 and tuple(map(str.strip, re.split(r"[,|\t]", line))) in _TOKEN_HEADERS:
+            continue
         match = TOKEN_LINE.fullmatch(line)
-        if match is None or not match["caption"].strip():
+        caption = match and _bare(match)
+        if not caption:
             raise DataError(
                 f"{line_place(path, row)}: {line[:60]!r}, expected NAME.jpg#NUMBER, a tab and a "
-                "caption"
+                "caption, NAME.jpg| NUMBER| CAPTION or NAME.jpg,CAPTION"
             )
-        key = f"{match['name']}#{match['number']}"
-        if first_with.setdefault(key, row) != row:
+        key = line[: match.start("caption")].rstrip()
+        if match["number"] and first_with.setdefault(key, row) != row:
             raise DataError(
                 f"{line_place(path, row)}: {key} stands already on line {first_with[key] + 1}"
             )
-        captions.setdefault(match["name"], []).append(match["caption"].strip())
+        captions.setdefault(match["name"], []).append(caption)
     if not captions:
         raise DataError(f"{path} has no captions")
     return captions
+
+
+def _bare(match: re.Match[str]) -> str:
+    """The caption of a line; files without numbers are CSV, which knows quotation marks."""
+    text = match["caption"].strip()
+    if match["number"] or not text.startswith('"'):
+        return text
+    whole = re.fullmatch(r'"((?:[^"]|"")*)"', text)
+    return whole[1].replace('""', '"').strip() if whole else ""
 
 
 def _token_file(path: Path, kept: int | None) -> CaptionSource:
@@ -147,7 +177,7 @@ def _token_file(path: Path, kept: int | None) -> CaptionSource:
             lambda row: str(path) if ids_path is None else line_place(ids_path, row),
         )
 
-    return CaptionSource(path, _kind("Flickr's token file", kept), sorted(lists) or [ALL], read)
+    return CaptionSource(path, _kind("token file", kept), sorted(lists) or [ALL], read)
 
 
 def _lists(folder: Path) -> CaptionSource | None:
@@ -167,9 +197,10 @@ def _lists(folder: Path) -> CaptionSource | None:
 
 def _read_lists(ids_path: Path, caps_path: Path) -> CaptionedImages:
     """Reads lists with equally many captions for all images, or an id for every caption."""
-    captions = read_captions(caps_path) if caps_path.is_file() else None
+    captions = read_lines(caps_path) if caps_path.is_file() else None
     if captions is not None and not captions:
         raise DataError(f"{caps_path} has no captions")
+    check_captions(captions or (), partial(line_place, caps_path))
     if not ids_path.is_file():
         return CaptionedImages(str(caps_path), None, captions, lambda row: str(caps_path))
     ids = _read_ids(ids_path)
@@ -182,9 +213,10 @@ def _read_lists(ids_path: Path, caps_path: Path) -> CaptionedImages:
     first_rows = _first_rows(ids, ids_path, an_id_per_caption=count == len(ids))
     rows = [*first_rows.values()]
     if captions is not None:
-        texts = iter(captions)
-        lengths = [last - first for first, last in zip(rows, [*rows[1:], len(ids)], strict=True)]
-        captions = [[*islice(texts, length * (count // len(ids)))] for length in lengths]
+        grouped: dict[str, list[str]] = {image_id: [] for image_id in first_rows}
+        for row, caption in enumerate(captions):
+            grouped[ids[row * len(ids) // count]].append(caption)
+        captions = [*grouped.values()]
     return CaptionedImages(
         str(ids_path if captions is None else caps_path),
         [*first_rows],
@@ -201,13 +233,11 @@ def _read_ids(path: Path) -> list[str]:
 
 
 def _first_rows(ids: Sequence[str], path: Path, an_id_per_caption: bool = False) -> dict[str, int]:
-    """The first row of every id; with an id per caption, ids repeated in a row are one image."""
+    """The first row of every id; with an id per caption, the same ids are one image."""
     first_rows: dict[str, int] = {}
     for row, image_id in enumerate(ids):
-        if an_id_per_caption and row and image_id == ids[row - 1]:
-            continue
         first = first_rows.setdefault(image_id, row)
-        if first != row:
+        if first != row and not an_id_per_caption:
             raise DataError(
                 f"{line_place(path, row)}: the id {image_id!r} is taken already, see "
                 f"{line_place(path, first)}"

@@ -11,7 +11,7 @@ from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.folders import folder_listing
 from hslm_tf.data.formats.image import Image, Part
-from hslm_tf.data.formats.image_files import has_image_files, read_image_files
+from hslm_tf.data.formats.image_files import has_image_files, image_files, read_image_files
 from hslm_tf.data.formats.root_hdf5 import is_root_hdf5, read_root_hdf5
 from hslm_tf.data.formats.tsv import is_tsv, read_tsv
 from hslm_tf.data.hdf5 import hdf5_splits, load_hdf5
@@ -37,14 +37,8 @@ class FeatureFile(NamedTuple):
 def feature_files(path: Path) -> Iterator[FeatureFile]:
     """Finds files of region features: the path itself, or those in a folder."""
     if path.is_dir():
-        yield from _image_files(path)
-        for entry in sorted(path.iterdir()):
-            if not entry.name.startswith("."):
-                yield from _image_files(entry) if entry.is_dir() else _of_file(entry)
-        for split in precomputed_splits(path):
-            if (path / f"{split}_ids.txt").is_file():
-                read = partial(_of_split, load_precomputed, path, split)
-                yield FeatureFile(path / f"{split}_ims.npy", "precomputed", read)
+        # Arrays may have any name, but not beside features whose form is known.
+        yield from [*_in_folder(path, has_image_files)] or _in_folder(path, image_files)
     else:
         yield from _of_file(path)
 
@@ -88,6 +82,20 @@ def _read_row(dataset: RetrievalDataset, row: int, count: int, part: Part) -> np
     return values[0, :count]
 
 
+def _in_folder(path: Path, has_images: Callable[[Path], object]) -> Iterator[FeatureFile]:
+    entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
+    for folder in (path, *filter(Path.is_dir, entries)):
+        if has_images(folder):
+            read = partial(read_image_files, folder)
+            yield FeatureFile(folder, "a file per image", read, ordered=False)
+    for entry in entries:
+        yield from _of_file(entry)
+    for split in precomputed_splits(path):
+        if (path / f"{split}_ids.txt").is_file():
+            read = partial(_of_split, load_precomputed, path, split)
+            yield FeatureFile(path / f"{split}_ims.npy", "precomputed", read)
+
+
 def _of_file(path: Path) -> Iterator[FeatureFile]:
     if not path.is_file():
         return
@@ -98,12 +106,6 @@ def _of_file(path: Path) -> Iterator[FeatureFile]:
     elif is_hdf5(path):
         for split in hdf5_splits(path):
             yield FeatureFile(path, "HDF5 by splits", partial(_of_split, load_hdf5, path, split))
-
-
-def _image_files(folder: Path) -> Iterator[FeatureFile]:
-    if has_image_files(folder):
-        read = partial(read_image_files, folder)
-        yield FeatureFile(folder, "a file per image", read, ordered=False)
 
 
 def _of_split(load: Callable[..., RetrievalDataset], path: Path, split: str) -> Iterator[Image]:

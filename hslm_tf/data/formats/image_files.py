@@ -3,7 +3,7 @@
 import math
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -72,8 +72,31 @@ def _may_have_features(path: Path) -> bool:
 
 def read_image_files(folder: Path) -> Iterator[Image]:
     """Reads the headers of a folder of image files, in the order of their names."""
-    for image_id, path in image_files(folder).items():
-        yield _open_npy(image_id, path) if path.suffix == ".npy" else _open_npz(image_id, path)
+    files = image_files(folder)
+    keys = _FEATURE_KEYS if has_image_files(folder) else [_only_matrix(next(iter(files.values())))]
+    for image_id, path in files.items():
+        if path.suffix == ".npy":
+            yield _open_npy(image_id, path)
+        else:
+            yield _open_npz(image_id, path, keys)
+
+
+def _only_matrix(path: Path) -> str:
+    """The array that must be the features, whatever its name."""
+    matrices = []
+    with _opened(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        for name in names:
+            # Others may be pickles.
+            with suppress(DataError), archive.open(f"{name}.npy") as file:
+                if len(read_header(file, name)[0]) == 2 and name not in _BOX_KEYS:
+                    matrices.append(name)
+    if len(matrices) != 1:
+        raise DataError(
+            f"{path} holds {', '.join(names[:20]) or 'nothing'}, expected the features as one of "
+            f"{', '.join(_FEATURE_KEYS)}, or as the only array of two axes beside the boxes"
+        )
+    return matrices[0]
 
 
 def _open_npy(image_id: str, path: Path) -> Image:
@@ -93,14 +116,12 @@ def _open_npy(image_id: str, path: Path) -> Image:
     return Image(image_id, str(path), *shape, dtype, False, read)
 
 
-def _open_npz(image_id: str, path: Path) -> Image:
+def _open_npz(image_id: str, path: Path, keys: Sequence[str]) -> Image:
     with _opened(path) as archive:
-        key = _member(archive, _FEATURE_KEYS)
+        key = _member(archive, keys)
         if key is None:
             held = ", ".join(name.removesuffix(".npy") for name in archive.namelist()[:20])
-            raise DataError(
-                f"{path} holds {held or 'nothing'}, expected one of {', '.join(_FEATURE_KEYS)}"
-            )
+            raise DataError(f"{path} holds {held or 'nothing'}, expected one of {', '.join(keys)}")
         with archive.open(f"{key}.npy") as file:
             shape, dtype = read_header(file, f"{path}, {key}")
         _check_features(path, shape, dtype)
@@ -112,7 +133,7 @@ def _open_npz(image_id: str, path: Path) -> Image:
         with np.errstate(over="ignore"):
             size = np.array(sides).astype(np.float32)
         if not all(0 < side < math.inf for side in size):
-            raise DataError(f"{path}: the image is {size[0]:g} x {size[1]:g}")
+            raise DataError(f"{path}: the image is {size[0]:g} x {size[1]:g}, expected more than 0")
         box_key = _member(archive, _BOX_KEYS)
     members = {"regions": (key, shape), "boxes": (box_key, (rows, 4))}
     read = partial(_read_npz, path, members, int(count), np.tile(size, 2))

@@ -1,14 +1,15 @@
-"""Karpathy's JSON: the captions, splits and names of Flickr8k, Flickr30K and MS-COCO."""
+"""JSON files of captions: Karpathy's, with splits, and those that MS-COCO comes with."""
 
+import codecs
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.folders import check_split
-from hslm_tf.data.json_object import parse_json
+from hslm_tf.data.json_object import parse_json, parse_object
 
 logger = logging.getLogger("hslm_tf")
 # The file says `val`; everything else in this family of models says `dev`.
@@ -40,7 +41,7 @@ class KarpathyImage:
 
 @dataclass(frozen=True)
 class KarpathyFile:
-    """The content of `dataset_flickr8k.json`, `dataset_flickr30k.json`, `dataset_coco.json`."""
+    """The content of `dataset_flickr8k.json`, `dataset_coco.json`, `captions_val2014.json`, ..."""
 
     path: Path
     collection: str
@@ -86,17 +87,48 @@ def is_karpathy(path: Path) -> bool:
         return b'"sentences"' in file.read(1 << 16)
 
 
+def is_coco(path: Path) -> bool:
+    """Whether a file is an object of images and captions of them, by its beginning and its end."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        ends = file.read(1 << 16)
+        # MS-COCO's own files begin with the images and end with the captions.
+        file.seek(max(0, path.stat().st_size - (1 << 16)))
+        ends += file.read()
+    is_object = ends.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
+    return is_object and b'"image_id"' in ends and b'"caption"' in ends
+
+
+def read_coco(path: Path) -> KarpathyFile:
+    """Reads `captions_train2014.json` and its like, which have no splits."""
+    content = parse_object(path.read_bytes(), str(path))
+    names: dict[int, str] = {}
+    for place, image in _objects(path, content, "images"):
+        number = _whole(place, image, "id")
+        if number in names:
+            raise DataError(f"{place}: the id {number} is taken already, by {names[number]}")
+        names[number] = _text(place, image, "file_name")
+    captions: dict[int, list[str]] = {number: [] for number in names}
+    for place, annotation in _objects(path, content, "annotations"):
+        number = _whole(place, annotation, "image_id")
+        if number not in names:
+            raise DataError(f"{place}: no image has the id {number}")
+        captions[number].append(" ".join(_text(place, annotation, "caption").split()))
+    images = [KarpathyImage(names[key], "", "all", tuple(captions[key]), key) for key in names]
+    return _checked(path, "coco", images)
+
+
 def read_karpathy(path: Path) -> KarpathyFile:
     """Reads a file of Karpathy's."""
     content = parse_json(path.read_bytes(), str(path))
-    images = content.get("images") if isinstance(content, dict) else None
-    if not isinstance(images, list) or not images:
-        held = ", ".join(content) if isinstance(content, dict) else type(content).__name__
-        raise DataError(
-            f'{path} has no list "images" with an image in it, as Karpathy\'s files have; it holds '
-            f"{held[:200]}"
-        )
-    images = tuple(_image(f"{path}, image {row}", image) for row, image in enumerate(images))
+    images = tuple(_image(place, image) for place, image in _objects(path, content, "images"))
+    collection = content.get("dataset")
+    return _checked(path, collection.lower() if isinstance(collection, str) else "", images)
+
+
+def _checked(path: Path, collection: str, images: Sequence[KarpathyImage]) -> KarpathyFile:
+    """A file in which all images have different names."""
     first_with: dict[str, int] = {}
     for row, image in enumerate(images):
         if first_with.setdefault(image.file_name, row) != row:
@@ -104,18 +136,29 @@ def read_karpathy(path: Path) -> KarpathyFile:
                 f"{path}, image {row}: the name {image.file_name!r} is taken already, see image "
                 f"{first_with[image.file_name]}"
             )
-    collection = content.get("dataset")
-    return KarpathyFile(path, collection.lower() if isinstance(collection, str) else "", images)
+    return KarpathyFile(path, collection, tuple(images))
 
 
-def _image(place: str, image: Any) -> KarpathyImage:
-    sentences = _object(place, image).get("sentences", [])
+def _objects(path: Path, content: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The places and the objects of a list that must not be empty."""
+    values = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(values, list) or not values:
+        held = ", ".join(content) if isinstance(content, dict) else type(content).__name__
+        raise DataError(
+            f'{path} has no list "{key}" with an {key[:-1]} in it, as the files of Karpathy and '
+            f"MS-COCO have; it holds {held[:200]}"
+        )
+    for row, value in enumerate(values):
+        place = f"{path}, {key[:-1]} {row}"
+        yield place, _object(place, value)
+
+
+def _image(place: str, image: Mapping[str, Any]) -> KarpathyImage:
+    sentences = image.get("sentences", [])
     if not isinstance(sentences, list):
         raise DataError(f"{place}: sentences is {_shown(sentences)}, expected a list")
     split = check_split(_text(place, image, "split"), place)
-    coco_id = image.get("cocoid")
-    if coco_id is not None and type(coco_id) is not int:
-        raise DataError(f"{place}: cocoid is {_shown(coco_id)}, expected an integer")
+    coco_id = None if image.get("cocoid") is None else _whole(place, image, "cocoid")
     captions = []
     for row, sentence in enumerate(sentences):
         sentence_place = f"{place}, sentence {row}"
@@ -146,6 +189,13 @@ def _text(place: str, values: Mapping[str, Any], key: str) -> str:
     except UnicodeEncodeError as error:
         raise DataError(f"{place}: {key} is not valid Unicode: {error}") from error
     return value.strip()
+
+
+def _whole(place: str, values: Mapping[str, Any], key: str) -> int:
+    value = values.get(key)
+    if type(value) is not int:
+        raise DataError(f"{place}: {key} is {_shown(value)}, expected an integer")
+    return value
 
 
 def _shown(value: Any) -> str:

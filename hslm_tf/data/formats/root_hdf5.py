@@ -154,7 +154,9 @@ def _numbers(
         raise DataError(f"{_described(values)}, expected a number for each of the {images} images")
     numbers = values[()].reshape(images)
     smallest = 1 if whole else np.finfo(np.float32).tiny
-    good = (numbers >= smallest) & (numbers <= largest) & ((numbers % 1 == 0) | (not whole))
+    good = (numbers >= smallest) & (numbers <= largest)
+    if whole:
+        good &= numbers == np.trunc(numbers)
     if not good.all():
         row = np.argmin(good)
         expected = f"1 to {largest}" if whole else "a positive number"

@@ -9,6 +9,7 @@ import binascii
 import codecs
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,24 +128,28 @@ def _columns(path: Path, fields: list[bytes], names: tuple[str, ...]) -> tuple[s
             )
         return names
     for columns in _COLUMNS:
-        if len(fields) == len(columns):
+        # Two joined lines of VinVL's have as many fields as a line of Oscar's.
+        if len(fields) == len(columns) and not (len(fields) == 3 and fields[1].startswith(b"{")):
             return columns
     if fields == [b""] and path.stat().st_size < 8:
         raise DataError(f"{path} has no line of an image")
-    raise DataError(f"{line_place(path, 0)}: {_wrong_number(fields, _EXPECTED)}")
+    raise DataError(f"{line_place(path, 0)}: {_wrong_number(fields, _EXPECTED, *_COLUMNS)}")
 
 
-def _wrong_number(fields: list[bytes], expected: str) -> str:
+def _wrong_number(fields: list[bytes], expected: str, *known: tuple[str, ...]) -> str:
     message = f"{len(fields)} fields, expected {expected}, with tabs between them"
     if fields[-1].startswith(b'"'):
         message += "; the last one opens a quotation mark and does not close it on its line"
+    if len(fields) + 1 in (2 * len(columns) for columns in known):
+        message += "; two lines seem to be joined, without the line break between them"
     return message
 
 
 def _record(place: str, fields: list[bytes], columns: tuple[str, ...]) -> _Record:
     try:
         if len(fields) != len(columns):
-            raise ValueError(_wrong_number(fields, f"{len(columns)}: {', '.join(columns)}"))
+            expected = f"{len(columns)}: {', '.join(columns)}"
+            raise ValueError(_wrong_number(fields, expected, columns))
         line: dict[str, Any] = dict(zip(columns, fields, strict=True))
         image_id = line["image_id"].decode("utf-8").strip()
         if not image_id or len(image_id.splitlines()) > 1 or "\0" in image_id:
@@ -154,9 +159,9 @@ def _record(place: str, fields: list[bytes], columns: tuple[str, ...]) -> _Recor
             content = parse_object(text, place)
             if "objects" in content:
                 return _Record(image_id, *_of_objects(content))
-            count = content["num_boxes"]
-            if type(count) is not int or count != int(line.get("num_boxes", count)):
-                raise ValueError(f"num_boxes is {count!r}, expected a whole number")
+            counts = content["num_boxes"], _count(line.get("num_boxes", content["num_boxes"]))
+            if counts[0] != counts[1]:
+                raise ValueError("num_boxes is {} in the JSON and {} beside it".format(*counts))
             line = content
         return _Record(image_id, *_of_arrays(line))
     except DataError:
@@ -169,9 +174,7 @@ def _record(place: str, fields: list[bytes], columns: tuple[str, ...]) -> _Recor
 
 def _of_arrays(line: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
     """Regions and boxes of one array of features, and perhaps one of boxes."""
-    count, size = int(line["num_boxes"]), _size(line)
-    if count < 1:
-        raise ValueError(f"num_boxes is {count}, expected at least 1")
+    count, size = _count(line["num_boxes"]), _size(line)
     regions = _numbers("features", _base64("features", line["features"]), count)
     boxes = _base64("boxes", line.get("boxes") or b"")
     if boxes:
@@ -203,19 +206,35 @@ def _size(line: dict[str, Any]) -> np.ndarray | None:
     """Width and height, twice, which boxes are divided by; None where the line has none."""
     if line.get("image_w") is None:
         return None
-    with np.errstate(over="ignore"):
-        size = np.array([float(line["image_w"]), float(line["image_h"])]).astype(_FLOAT)
+    sides, size = (line["image_w"], line["image_h"]), np.zeros(2, _FLOAT)
+    with suppress(ValueError, TypeError, OverflowError), np.errstate(over="ignore"):
+        size = np.array([*map(float, sides)]).astype(_FLOAT)
     if not (np.isfinite(size).all() and (size > 0).all()):
-        raise ValueError(f"the image is {size[0]} x {size[1]}, expected a positive size")
+        shown = " x ".join(map(_shown, sides))
+        raise ValueError(f"the image is {shown}, expected a positive size")
     return np.tile(size, 2)
+
+
+def _count(value: object) -> int:
+    """A number of regions, as text or in a JSON."""
+    if isinstance(value, bytes) and re.fullmatch(rb" *\d{1,9} *", value):
+        value = int(value)
+    if type(value) is not int or value < 1:
+        raise ValueError(f"num_boxes is {_shown(value)}, expected a whole number of at least 1")
+    return value
+
+
+def _shown(value: object) -> str:
+    return value[:12].decode(errors="replace") if isinstance(value, bytes) else str(value)[:12]
 
 
 def _base64(field: str, text: str | bytes) -> bytes:
     try:
         return binascii.a2b_base64(text, strict_mode=True)
     except (ValueError, TypeError) as error:
-        shown = text[:12].decode(errors="replace") if isinstance(text, bytes) else str(text)[:12]
-        raise ValueError(f"{field} begins with {shown}, and is not base64: {error}") from error
+        raise ValueError(
+            f"{field} begins with {_shown(text)}, and is not base64: {error}"
+        ) from error
 
 
 def _numbers(field: str, content: bytes, count: int) -> np.ndarray:

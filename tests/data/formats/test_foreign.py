@@ -138,6 +138,13 @@ def test_features_named_after_the_split(tmp_path, case):
     assert_holds(dataset, chosen)
     assert dataset.captions == list("abcdef")
     np.testing.assert_array_equal(dataset.caption_to_image, [0, 0, 1, 1, 2, 2])
+    # An id for every caption says whose they are, wherever they stand.
+    rows = [2, 0, 2, 3, 0, 2]
+    (tmp_path / "train_ids.txt").write_text("\n".join(str(ids[i]) for i in rows))
+    dataset = opened(tmp_path, "train")
+    assert_holds(dataset, [2, 0, 3])
+    assert dataset.captions == list("acfbed")
+    np.testing.assert_array_equal(dataset.caption_to_image, [0, 0, 0, 1, 1, 2])
     (tmp_path / "train_ids.txt").unlink()
     (tmp_path / "train_caps.txt").write_text("\n".join("abcd"))
     if case == "npz":

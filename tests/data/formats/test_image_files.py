@@ -8,6 +8,7 @@ from hslm_tf.data.formats.image_files import image_files
 from tests.data import field_files as field
 
 RNG = np.random.default_rng(0)
+X = np.ones((2, 3), np.float32)
 
 
 def opened(folder):
@@ -25,6 +26,36 @@ def test_keys_and_types(tmp_path, key, dtype):
     regions, mask = dataset.read_images(np.array([1, 0, 1]))
     assert mask.all()
     np.testing.assert_array_equal(regions, [values[name].astype("f4") for name in "bab"])
+
+
+@pytest.mark.parametrize("key", ["arr_0", "roi_features"])
+def test_the_only_matrix_is_the_features(tmp_path, key):
+    for name in "ab":
+        (tmp_path / "features").mkdir(exist_ok=True)
+        arrays = {key: X, "bbox": np.ones((2, 4), "f4"), "score": X[0], "info": np.array({1: 2})}
+        np.savez(tmp_path / f"features/{name}.npz", **arrays)
+    for folder in (tmp_path, tmp_path / "features"):
+        dataset = opened(folder)
+        assert dataset.image_ids == ["a", "b"] and dataset.boxes is not None
+        np.testing.assert_array_equal(dataset.read_images(np.array([1]))[0][0], X)
+    np.savez(tmp_path / "features/c.npz", means=X)
+    with pytest.raises(DataError, match=f"features/c.npz holds means, expected one of {key}"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("arrays", [[X, X], [X[0]], []])
+def test_no_array_must_be_the_features(tmp_path, arrays):
+    np.savez(tmp_path / "a.npz", *arrays, bbox=X)
+    held = "".join(f"arr_{number}, " for number in range(len(arrays)))
+    message = f"a.npz holds bbox, {held}expected the features as one of x, feat.* only array of two"
+    with pytest.raises(DataError, match=message):
+        opened(tmp_path)
+
+
+def test_matrices_beside_features_are_none(tmp_path):
+    field.write_bottom_up(tmp_path / "a.tsv")
+    np.savez(tmp_path / "word_vectors.npz", vectors=X)
+    assert opened(tmp_path).num_images == 4
 
 
 def test_rows_beyond_num_bbox_are_padding(tmp_path):
@@ -58,13 +89,19 @@ def test_npy(tmp_path, order):
     assert mask.sum(axis=1).tolist() == [3, 2]
 
 
-X = np.ones((2, 3), np.float32)
 BROKEN = {
     "other arrays": ({"y": X}, "b.npz holds y, expected one of x, features, feat"),
     "three axes": ({"x": X[None]}, r"b.npz: the features are float32 of shape \(1, 2, 3\), expe"),
     "integers": ({"x": X.astype(int)}, "b.npz: the features are int64 of shape"),
     "none": ({"x": X[:0]}, r"b.npz: the features are float32 of shape \(0, 3\)"),
     "too many boxes": ({"x": X, "num_bbox": 3}, "b.npz: num_bbox is 3, expected 1 to 2"),
+    **{
+        f"{count} boxes": (
+            {"x": X, "num_bbox": count},
+            f"b.npz: num_bbox is {count}, expected 1 to",
+        )
+        for count in (np.inf, np.nan, -3, 1.5)
+    },
     "no box": ({"x": X, "num_bbox": 0}, "b.npz: num_bbox is 0, expected 1 to 2"),
     "a list of counts": ({"x": X, "num_bbox": [1, 2]}, r"num_bbox is int64 of shape \(2,\)"),
     "no size": ({"x": X, "image_w": 0, "image_h": 5}, "b.npz: the image is 0 x 5"),

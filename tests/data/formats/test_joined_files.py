@@ -38,6 +38,34 @@ def test_a_file_that_became_another(tmp_path):
         dataset.read_images(np.array([0]))
 
 
+def test_a_tsv_that_became_another(tmp_path):
+    path = field.write_lxmert(tmp_path / "a.tsv")
+    dataset = opened(path, "all", images_alone=True)
+    field.write_lxmert(path, images=[1])
+    with pytest.raises(DataError, match="a.tsv, line 3 was whole when the file was opened: "):
+        dataset.read_images(np.array([2]))
+
+
+def write_oscar(path):
+    rows = zip(STEMS, field.COUNTS, field.FEATURES, strict=True)
+    path.write_text("".join(f"{name}\t{count}\t{encode(x)}\n" for name, count, x in rows))
+
+
+@pytest.mark.parametrize("row", [0, 1])
+@pytest.mark.parametrize(
+    "write", [field.write_bottom_up, field.write_lxmert, field.write_vinvl, write_oscar]
+)
+def test_two_lines_that_became_one(tmp_path, write, row):
+    write(tmp_path / "a.tsv")
+    lines = (tmp_path / "a.tsv").read_text().splitlines()
+    lines[row : row + 2] = [lines[row] + lines[row + 1]]
+    (tmp_path / "a.tsv").write_text("\n".join(lines))
+    fields = lines[row].count("\t") + 1
+    message = f"a.tsv, line {row + 1}: {fields} fields, expected .* two lines seem to be joined"
+    with pytest.raises(DataError, match=message):
+        opened(tmp_path / "a.tsv", "all", images_alone=True)
+
+
 def test_a_split_that_is_not_there(tmp_path):
     path = tmp_path / "own.token"
     path.write_text("a.jpg#0\ta dog\n")

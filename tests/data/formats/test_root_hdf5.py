@@ -138,9 +138,17 @@ BROKEN = {
         {"image_features": FEATURES, "num_boxes": [1, 2, 6]},
         "train36.hdf5:/num_boxes, row 2: 6, expected 1 to 5",
     ),
+    **{
+        f"{count} regions": (
+            {"image_features": FEATURES, "num_boxes": [1, count, 2]},
+            f"train36.hdf5:/num_boxes, row 1: {count}, expected 1 to 5",
+        )
+        for count in (np.inf, np.nan, -3.0, 1.5)
+    },
 }
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("case", BROKEN)
 def test_broken_parts(tmp_path, case):
     parts, message = BROKEN[case]

@@ -1,3 +1,5 @@
+import h5py
+import numpy as np
 import pytest
 
 from hslm_tf.data import DataError, load_dataset
@@ -5,6 +7,7 @@ from hslm_tf.data.convert import convert, open_source
 from hslm_tf.data.formats.captions import is_token_file, read_token_file
 from tests.data import field_files as field
 from tests.data.field_files import CAPTIONS, NAMES, assert_holds, opened
+from tests.data.split_files import write_split
 
 
 def lines(images=range(4), end="\n"):
@@ -45,6 +48,75 @@ def test_lists_beside_it_are_the_splits(tmp_path):
         opened(tmp_path, "extra")
 
 
+# From a layout to its header, and to a line of an image's name, a number and a caption.
+LAYOUTS = {
+    "Flickr8k-CN": ("", "{0}#zhb#{1} {2}"),
+    "Flickr30K of Kaggle": ("image_name| comment_number| comment", "{0}| {1}| {2}"),
+    "Flickr30K of Kaggle, line 20,001": ("", "{0}| {1}   {2}"),
+    "Flickr8k of Kaggle": ("image,caption", "{0},{2}"),
+    "CSV with quotation marks": ("image,caption", '{0},"{2}"'),
+    "open_clip": ("filepath\ttitle", "{0}\t{2}"),
+}
+
+
+def written(layout, images=range(4), header=True):
+    first, line = LAYOUTS[layout]
+    rows = [first] * bool(header and first)
+    rows += [line.format(NAMES[i], c, text) for i in images for c, text in enumerate(CAPTIONS[i])]
+    return rows
+
+
+@pytest.mark.parametrize("name", ["results.csv", "captions.txt", "own.token"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_of_other_collections(tmp_path, layout, name):
+    header, *rows = written(layout)
+    # Captions of an image may stand apart.
+    (tmp_path / name).write_text("\n".join([header, *rows[1::2], *rows[::2]]))
+    dataset = opened(tmp_path, "all", features=field.write_npz(tmp_path / "features"))
+    of_image = {name: set(texts) for name, texts in zip(NAMES, CAPTIONS, strict=True)}
+    found = {image_id: set() for image_id in dataset.image_ids}
+    for image, text in zip(dataset.caption_to_image, dataset.captions, strict=True):
+        found[dataset.image_ids[image]].add(text)
+    assert found == of_image
+    assert_holds(dataset, [NAMES.index(image_id) for image_id in dataset.image_ids])
+
+
+def test_quotation_marks_of_csv(tmp_path):
+    path = tmp_path / "captions.txt"
+    path.write_text('image,caption\na.jpg,"A ""big"" dog , and"\na.jpg,A "dog", too\n')
+    assert read_token_file(path) == {"a.jpg": ['A "big" dog , and', 'A "dog", too']}
+    path.write_text('image,caption\na.jpg,"A dog",train\n')
+    with pytest.raises(DataError, match="captions.txt, line 2: .*, expected NAME.jpg#NUMBER"):
+        read_token_file(path)
+
+
+@pytest.mark.parametrize("text", ["See photo.jpg, and more\nof it\n", "a.jpg\nb.jpg\n", "\n"])
+def test_other_text_is_no_token_file(tmp_path, text):
+    (tmp_path / "notes.txt").write_text(text)
+    assert not is_token_file(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("target", ["folder", "data.h5"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_under_the_name_of_captions_are_refused(tmp_path, layout, target, header):
+    ids, lines = [NAMES[0]], written(layout, [0], header)
+    folder = write_split(tmp_path / "folder", ims=np.ones((1, 1, 3), "f4"), ids=ids, full=False)
+    if target == "data.h5":
+        convert(folder, tmp_path / target, progress=False)
+        with h5py.File(tmp_path / target, "a") as file:
+            del file["train/caps"]
+            file["train/caps"] = lines
+    (folder / "train_caps.txt").write_text("\n".join(lines))
+    error = "begins with the name of an image, .* `python -m hslm_tf.convert FILE.token TARGET`"
+    with pytest.raises(DataError, match=rf"(train_caps.txt|data.h5:/train/caps), .*{error}"):
+        load_dataset(tmp_path / target, "train")
+    # What the error says is true.
+    (folder / "train_caps.txt").rename(folder / "own.token")
+    convert(folder / "own.token", tmp_path / "out", progress=False)
+    assert load_dataset(tmp_path / "out", "train").captions == list(CAPTIONS[0])
+
+
 def test_captions_per_image(tmp_path):
     path = tmp_path / "results.token"
     path.write_text(lines())
@@ -76,7 +148,9 @@ def test_names_in_a_captions_file_are_an_error(tmp_path, line):
     field.write_lxmert(tmp_path / "train.tsv")
     path = tmp_path / "train_caps.txt"
     path.write_text(f"A cat .\n{line}\nA bird .\nA fish .\n")
-    with pytest.raises(DataError, match="train_caps.txt, line 2: .* begins with the name and numb"):
+    with pytest.raises(
+        DataError, match="train_caps.txt, line 2: .* begins with the name of an image"
+    ):
         opened(tmp_path, "train")
     path.write_text(f"A cat .\nMy photo.jpg #0 of it\n{line.split(chr(9))[0]}\nA fish .\n")
     assert opened(tmp_path, "train").num_captions == 4

@@ -130,9 +130,11 @@ BROKEN = {
     ),
     "num_boxes of another image": (changed(2, 3, "3"), "line 3: features hold 40 bytes"),
     "fewer boxes": (changed(0, 4, encode(np.zeros((2, 4)))), "line 1: boxes hold 32 bytes, which"),
-    "no boxes": (changed(1, 3, "0"), "line 2: num_boxes is 0, expected at least 1"),
-    "num_boxes not a number": (changed(1, 3, "many"), "line 2: invalid literal for int"),
-    "empty image": (changed(1, 1, "0"), r"line 2: the image is 0.0 x 400.0"),
+    **{
+        f"{field} {value}": (changed(1, field, value), f"line 2: {says.format(value)}, expected")
+        for value in ("0", "-3", "inf", "nan", "many", "")
+        for field, says in ((3, "num_boxes is {}"), (1, "the image is {} x 400"))
+    },
     "no id": (changed(1, 0, ""), "line 2: image_id is '', expected one line"),
     "no lines": ([], "train.tsv has no line of an image"),
     "the header alone": ([FIELDS], "train.tsv has no line of an image"),
@@ -220,7 +222,7 @@ BROKEN_JSON = {
     "unequal features": (objects([1, 2, 3], [4, 5, 6, 7]), "line 1: .* differ in length"),
     "a box of no numbers": (objects([1], rect=[]), "line 1: rect of the objects is not four"),
     "an endless box": (objects([1], rect=[0, 0, 1, 1e999]), "line 1: rect of the objects is not"),
-    "an endless image": (ONE | {"image_w": 1e300, "image_h": 2}, "line 1: the image is inf x 2.0"),
+    "an endless image": (ONE | {"image_w": 1e300, "image_h": 2}, "line 1: the image is 1e.300 x 2"),
 }
 
 
@@ -236,7 +238,7 @@ def test_broken_json(tmp_path, case):
 def test_two_counts_that_differ(tmp_path):
     content = json.dumps({"num_boxes": 2, "features": encode([1, 2])})
     (tmp_path / "a.tsv").write_text(f"7\t1\t{content}\n")
-    with pytest.raises(DataError, match="a.tsv, line 1: num_boxes is 2, expected a whole number"):
+    with pytest.raises(DataError, match="a.tsv, line 1: num_boxes is 2 in the JSON and 1 beside"):
         opened(tmp_path / "a.tsv", "all", images_alone=True)
 
 
@@ -244,7 +246,7 @@ def test_ids_and_captions_must_fit(tmp_path):
     with pytest.raises(DataError, match=r"train_ids.txt, line 2: .*train.tsv has no image '7'"):
         opened(write(tmp_path, ids=["100", "7"], captions="abcd"), "train")
     with pytest.raises(DataError, match=r"train_ids.txt, line 3: the id '100' is taken already"):
-        opened(write(tmp_path, ids=["100", "101", "100"]), "train")
+        opened(write(tmp_path, ids=["100", "101", "100"], captions="abcdef"), "train")
     with pytest.raises(DataError, match=r"train_caps.txt has 3 captions and .*_ids.txt 2 ids"):
         opened(write(tmp_path, ids=["100", "101"]), "train")
     with pytest.raises(DataError, match="train_ids.txt has no ids"):
@@ -292,11 +294,3 @@ def test_broken_lines_of_lxmert(tmp_path, lines, message):
     path = write_lines(tmp_path / "a.tsv", lines)
     with pytest.raises(DataError, match=f"a.tsv.*{message}"):
         opened(path, "all", images_alone=True)
-
-
-def test_a_file_that_changes_after_it_was_opened(tmp_path):
-    path = field.write_lxmert(tmp_path / "a.tsv")
-    dataset = opened(path, "all", images_alone=True)
-    field.write_lxmert(path, images=[1])
-    with pytest.raises(DataError, match="a.tsv, line 3 was whole when the file was opened: "):
-        dataset.read_images(np.array([2]))
