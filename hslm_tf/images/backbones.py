@@ -143,14 +143,19 @@ def _preset(name: str, size: int, applications: Any) -> Backbone:
 @contextmanager
 def defaults_of_keras() -> Iterator[None]:
     """Has networks made in float32 for photographs with channels last, whatever keras.json says."""
-    channels, floats = keras.config.image_data_format(), keras.config.floatx()
-    keras.config.set_image_data_format("channels_last")
-    keras.config.set_floatx("float32")
+    now = keras.config
+    kept = now.image_data_format(), now.floatx(), now.dtype_policy()
+    _set_keras("channels_last", "float32", "float32")
     try:
         yield
     finally:
-        keras.config.set_image_data_format(channels)
-        keras.config.set_floatx(floats)
+        _set_keras(*kept)
+
+
+def _set_keras(channels: str, floats: str, policy: str | keras.DTypePolicy) -> None:
+    keras.config.set_image_data_format(channels)
+    keras.config.set_floatx(floats)
+    keras.config.set_dtype_policy(policy)
 
 
 @contextmanager
