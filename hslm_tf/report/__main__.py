@@ -66,6 +66,7 @@ def run(arguments: ReportArguments) -> None:
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     from hslm_tf.evaluation.protocols import check_protocol, evaluate_scores
     from hslm_tf.report.html_report import report_sections, write_report
+    from hslm_tf.runs.recipe import losses_by_epoch
     from hslm_tf.runs.splits import measured_split, open_common_split, open_split
 
     if ablation:
@@ -84,7 +85,7 @@ def run(arguments: ReportArguments) -> None:
             recalls.insert(0, report)
     names = _names(runs)
     measured = [
-        MeasuredRun(*values, row_of(run))
+        MeasuredRun(*values, row_of(run), losses_by_epoch(run.config()))
         for *values, run in zip(names, configs, logs, recalls, runs, strict=True)
     ]
     sections = report_sections(
