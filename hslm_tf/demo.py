@@ -27,7 +27,9 @@ class DemoArguments:
     images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """folder with the image files; by default the one that the collection remembers"""
     host: str = "127.0.0.1"
-    """address to listen at; 0.0.0.0 lets other machines in"""
+    """address to listen at; 0.0.0.0 lets other machines in, which need one of --names"""
+    names: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
+    """names and addresses besides this machine's own by which browsers reach the page"""
     port: int = 7860
     """port to listen at"""
 
@@ -50,7 +52,8 @@ def run(arguments: DemoArguments) -> None:
     demo = DemoSearch(searched_collection(where), arguments.images)
     demo.warm_up()
     page = demo_page(demo)
-    print(f"{serve(page, arguments.host, arguments.port)} (Ctrl-C ends it)", flush=True)
+    address = serve(page, arguments.host, arguments.port, arguments.names)
+    print(f"{address} (Ctrl-C ends it)", flush=True)
     page.block_thread()
 
 
