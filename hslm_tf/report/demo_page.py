@@ -182,16 +182,14 @@ def demo_page(search: DemoSearch) -> "gradio.Blocks":
 
 
 def serve(page: "gradio.Blocks", host: str, port: int, names: Sequence[str] = ()) -> str:
-    """Serves a page, which loads nothing from the internet, until the program ends.
-
-    It answers to this machine's names and `names` alone, and to no page of another origin: else
-    any page that somebody has open could upload files, and read answers by a name of its own.
-    """
+    """Serves a page, which loads nothing from the internet, until the program ends."""
     gr = load_extra("gradio", "demo")
     from fastapi import Depends, HTTPException, Request
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+    # Else any page that somebody has open could upload files, and read answers by a name of its own
+    # that it lets stand for this machine.
     def same_origin(request: Request) -> None:
         origin = request.headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != request.headers["host"]:

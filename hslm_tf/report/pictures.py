@@ -17,12 +17,10 @@ _NO_PHOTOGRAPH = 200
 
 
 class Picture(NamedTuple):
-    """A small picture as a data URI, if any, and the size of the photograph in pixels.
-
-    Boxes may be in pixels of the photograph as it is stored.
-    """
+    """A small picture as a data URI, if any, and the size of the photograph in pixels."""
 
     data: str | None
+    # Boxes may be in pixels of the photograph as it is stored.
     width: int
     height: int
 

@@ -34,16 +34,14 @@ _OF_THE_LOSS = ("loss", "gradient_norm")
 
 @dataclasses.dataclass(frozen=True)
 class MeasuredRun:
-    """A run with its log, its recall on the split of the report, and its row of Table 4, if any.
-
-    `losses` has the epochs, counted from 1, that begin with another loss, and its name.
-    """
+    """A run with its log, its recall on the split of the report, and its row of Table 4, if any."""
 
     name: str
     config: RunConfig
     log: Mapping[str, np.ndarray]
     recall: RecallReport
     row: int | None = None
+    # Names of losses by the epochs, counted from 1, that begin with another one.
     losses: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
 
