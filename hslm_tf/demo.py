@@ -1,8 +1,10 @@
 """`python -m hslm_tf.demo`: a page where people ask a collection."""
 
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import tyro
@@ -51,10 +53,13 @@ def run(arguments: DemoArguments) -> None:
     print(f"Opening {where}", flush=True)
     demo = DemoSearch(searched_collection(where), arguments.images)
     demo.warm_up()
-    page = demo_page(demo)
-    address = serve(page, arguments.host, arguments.port, arguments.names)
-    print(f"{address} (Ctrl-C ends it)", flush=True)
-    page.block_thread()
+    with TemporaryDirectory(prefix="hslm_tf-demo-") as folder:
+        # Gradio keeps photographs there, and for good those whose upload was broken off.
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        page = demo_page(demo)
+        address = serve(page, arguments.host, arguments.port, arguments.names)
+        print(f"{address} (Ctrl-C ends it)", flush=True)
+        page.block_thread()
 
 
 def _check_port(host: str, port: int) -> None:
