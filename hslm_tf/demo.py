@@ -1,8 +1,10 @@
 """`python -m hslm_tf.demo`: a page where people ask a collection."""
 
+import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import tyro
@@ -27,7 +29,9 @@ class DemoArguments:
     images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """folder with the image files; by default the one that the collection remembers"""
     host: str = "127.0.0.1"
-    """address to listen at; 0.0.0.0 lets other machines in"""
+    """address to listen at; 0.0.0.0 lets other machines in, which need one of --names"""
+    names: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
+    """names and addresses besides this machine's own by which browsers reach the page"""
     port: int = 7860
     """port to listen at"""
 
@@ -49,9 +53,13 @@ def run(arguments: DemoArguments) -> None:
     print(f"Opening {where}", flush=True)
     demo = DemoSearch(searched_collection(where), arguments.images)
     demo.warm_up()
-    page = demo_page(demo)
-    print(f"{serve(page, arguments.host, arguments.port)} (Ctrl-C ends it)", flush=True)
-    page.block_thread()
+    with TemporaryDirectory(prefix="hslm_tf-demo-") as folder:
+        # Gradio keeps photographs there, and for good those whose upload was broken off.
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        page = demo_page(demo)
+        address = serve(page, arguments.host, arguments.port, arguments.names)
+        print(f"{address} (Ctrl-C ends it)", flush=True)
+        page.block_thread()
 
 
 def _check_port(host: str, port: int) -> None:

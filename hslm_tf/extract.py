@@ -1,5 +1,7 @@
 """`python -m hslm_tf.extract`: region features of photographs."""
 
+import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +11,8 @@ import tyro
 from hslm_tf.command_line import command, load_extra
 from hslm_tf.data.errors import DataError
 from hslm_tf.images.extraction_config import ExtractionConfig
+
+logger = logging.getLogger("hslm_tf")
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,14 @@ def run(arguments: ExtractArguments) -> None:
         if name not in splits:
             raise DataError(f"{arguments.where} has no split {name!r}; it has {', '.join(splits)}")
 
+    listed = [photograph for photographs in splits.values() for photograph in photographs]
+    # Long names are no error for `os.path.exists`. One that lacks its file is skipped later.
+    if listed and not any(os.path.exists(photograph.path) for photograph in listed):
+        raise DataError(
+            f"none of the {len(listed)} photographs that {arguments.where} names is there, such as "
+            f"{listed[0].path} (--images)"
+        )
+    logger.info("Opening %s", config.backbone)
     from tqdm import tqdm
 
     from hslm_tf.images.extraction import Extraction

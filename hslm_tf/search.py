@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from hslm_tf.command_line import command, load_extra, printable
+from hslm_tf.data.dataset import ids_or_numbers
+from hslm_tf.data.hdf5_rows import dataset_at, open_hdf5, read_strings
+from hslm_tf.data.loading import load_dataset
 from hslm_tf.retrieval.indexes import Backend, open_index
+from hslm_tf.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from hslm_tf.images.extractor import RegionFeatures
@@ -92,6 +96,7 @@ def by_caption(arguments: ByCaptionArguments) -> None:
 def by_image(arguments: ByImageArguments) -> None:
     """Runs `by-image`."""
     _check(arguments, arguments.queries, "IMAGE")
+    _check_images(arguments)
     collection = _open(arguments)
     if not collection.captions:
         raise ValueError(f"{arguments.where} has no captions to find for an image")
@@ -129,7 +134,35 @@ def _check(arguments: _SearchArguments, queries: tuple[str, ...], expected: str)
         load_extra("jinja2", "report")
 
 
+def _check_images(arguments: ByImageArguments) -> None:
+    """Refuses a query that is neither a file nor an image, before the model is loaded."""
+    names = [query for query in arguments.queries if not Path(query).is_file()]
+    if not names:
+        return
+    known = set(_ids(arguments.where))
+    for name in names:
+        if name not in known:
+            raise FileNotFoundError(
+                f"{name!r} is no image of the collection, and there is no such file"
+            )
+
+
+def _ids(where: Path) -> list[str]:
+    """The ids of what will be searched."""
+    if where.is_dir():
+        run = RunDirectory(where)
+        if not run.collection.exists():
+            data = run.config().data
+            return ids_or_numbers(
+                load_dataset(data.dataset, data.test_split, captions_optional=True)
+            )
+        where = run.collection
+    with open_hdf5(where) as file:
+        return read_strings(dataset_at(file, "ids"), f"{where}:/ids", strip=False)
+
+
 def _open(arguments: _SearchArguments) -> "Collection":
+    logger.info("Opening %s", arguments.where)
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     from hslm_tf.runs.opening import searched_collection
 
@@ -160,11 +193,6 @@ def _photographs(
     """Features of those queries that are files and not in the collection."""
     known = set(collection.ids)
     files = [query for query in arguments.queries if query not in known]
-    for file in files:
-        if not Path(file).is_file():
-            raise FileNotFoundError(
-                f"{file!r} is no image of the collection, and there is no such file"
-            )
     moved = arguments.backbone, arguments.weights, arguments.boxes
     if not files:
         if any(moved):

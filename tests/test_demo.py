@@ -1,6 +1,7 @@
 import os
 import socket
 import sys
+from unittest.mock import Mock
 
 import pytest
 
@@ -45,3 +46,25 @@ def test_a_port_that_is_taken(whole_run):
         with pytest.raises(SystemExit) as stop:
             demo.main([str(whole_run.path), "--port", str(port)])
     assert stop.value.code == f"error: nothing can listen at 127.0.0.1:{port}: is the port taken?"
+
+
+def test_nothing_that_was_uploaded_stays(whole_run, tmp_path, monkeypatch):
+    pytest.importorskip("gradio")
+    from hslm_tf.report import demo_page
+    from hslm_tf.runs import opening
+
+    class Page:
+        def block_thread(self):
+            (tmp_path / os.environ["GRADIO_TEMP_DIR"] / "broken off").touch()
+            assert len(list(tmp_path.rglob("broken off"))) == 1
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(opening, "searched_collection", lambda where: None)
+    monkeypatch.setattr(demo_page, "DemoSearch", Mock())
+    monkeypatch.setattr(demo_page, "demo_page", lambda search: Page())
+    monkeypatch.setattr(demo_page, "serve", lambda *args: "http://127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    demo.main([str(whole_run.path), "--port", str(port)])
+    assert list(tmp_path.iterdir()) == []

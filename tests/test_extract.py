@@ -91,3 +91,16 @@ def test_extract_refuses(photographs, network, tmp_path, capsys, flags, error):
     out = tmp_path / "out"
     assert error in fails([*arguments(photographs, network, out), *flags], capsys, extract)
     assert not out.exists()
+
+
+def test_what_is_wrong_is_told_before_a_network_is_opened(tmp_path, capsys, monkeypatch):
+    from hslm_tf.images import extractor
+
+    monkeypatch.setattr(extractor, "load_backbone", lambda *args: pytest.fail("opened"))
+    (tmp_path / "list.txt").write_text("a.jpg\nb.jpg\n")
+    out = ["--out", tmp_path / "out"]
+    message = fails([tmp_path / "list.txt", *out], capsys, extract)
+    assert f"none of the 2 photographs that {tmp_path}/list.txt names is there, such as" in message
+    write(tmp_path / "b.jpg")
+    boxes = ["--boxes", "none.json"]
+    assert "none.json" in fails([tmp_path / "list.txt", *out, *boxes], capsys, extract)

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "docs/own-images.md").read_text("utf-8"), re.S)
 # Packages are installed, nobody looks at the page, and there is no internet for the weights.
-LEFT_OUT = ('pip install "hslm-tf[images,demo]"\n', "python -m hslm_tf.demo captioned.h5\n")
+LEFT_OUT = ('pip install ".[images,report,demo]"\n', "python -m hslm_tf.demo captioned.h5\n")
 NETWORK = "export BACKBONE=EfficientNetV2B0\n"
 
 

@@ -16,7 +16,7 @@ from hslm_tf.models.hubness import HubCorrection, draw_bank
 from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.projection_heads import read_heads
 from hslm_tf.retrieval.rows import Rows
-from hslm_tf.runs import splits
+from hslm_tf.runs import opening, splits
 from hslm_tf.runs.opening import open_collection
 from tests.tiny_run import copy_of, fails
 
@@ -211,6 +211,18 @@ def test_search_refuses(run, tmp_path, capsys, monkeypatch):
         ([file, "a", "--html", html], "pip install hslm-tf[report]"),
     ):
         assert message in fails(args, capsys, search)
+
+
+@pytest.mark.parametrize("of", ["run", "file", "run without a file"])
+def test_an_unknown_image_is_told_before_a_model_is_loaded(of, run, tmp_path, capsys, monkeypatch):
+    where = run.collection if of == "file" else run.path
+    if of == "run without a file":
+        where = copy_of(run, tmp_path / "copy").path
+        (where / run.collection.name).unlink()
+    (tmp_path / "1.jpg").touch()
+    monkeypatch.setattr(opening, "load_model", lambda path: pytest.fail("loaded"))
+    message = fails(["by-image", where, tmp_path / "1.jpg", "0", "x.jpg"], capsys, search)
+    assert "'x.jpg' is no image of the collection, and there is no such file" in message
 
 
 def test_index_writes_heads_of_the_model_and_leaves_it_alone(run, whole_run):

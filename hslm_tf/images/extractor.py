@@ -49,8 +49,9 @@ class RegionExtractor:
     def __init__(self, config: ExtractionConfig) -> None:
         load_extra("PIL", "images")
         weights = None if config.weights is None else Path(config.weights)
-        self._backbone = load_backbone(config.backbone, config.size, weights)
+        # The first of them: a file of boxes that is not there is known sooner than a network.
         self._detector = _open_detector(config)
+        self._backbone = load_backbone(config.backbone, config.size, weights)
         fingerprint = self._backbone.fingerprint
         if self._detector is not None:
             fingerprint = f"{fingerprint} {self._detector.fingerprint}".strip()

@@ -5,7 +5,7 @@ import io
 import logging
 import re
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 # Formats that photographs come in. Pillow knows more, and hands some to other programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
-# The largest cameras of telephones have 200 million. Pillow needs up to 4 bytes for each.
-_MOST_PIXELS = 250_000_000
+# Pixels that are decoded; Pillow needs up to 4 bytes for each. A script may raise it. A JPEG that
+# is decoded at a fraction of its size may have four times as many: telephones have 200 million.
+MOST_PIXELS = 50 * 2**20
 _ORIENTATION = 0x0112
 # Greatest values of grey levels that are not 8 bits wide, as programs write them.
 _WHITE_POINTS = {"F": (1, 255, 65535), "I": (255, 65535)}
@@ -30,14 +31,27 @@ class ImageError(ValueError):
     """A photograph that has no pixels or no features; the message says why."""
 
 
+class Decoded(NamedTuple):
+    """The pixels of a photograph, and its size before it was made smaller."""
+
+    pixels: np.ndarray
+    width: int
+    height: int
+
+
 def decode_photograph(content: bytes, max_side: int = 1024) -> np.ndarray:
     """Decodes a photograph as people see it: upright, in colour, without transparency."""
+    return decode_with_size(content, max_side).pixels
+
+
+def decode_with_size(content: bytes, max_side: int) -> Decoded:
+    """Decodes a photograph and says how large it is."""
     load_extra("PIL", "images")
     # Filters belong to the process. Setting one again would show the warnings of others again.
     if warnings.filters[:1] != [_NO_WARNINGS]:
         warnings.filterwarnings("ignore", module=_NO_WARNINGS[3].pattern)
     try:
-        return _pixels(content, max_side)
+        return _decoded(content, max_side)
     except ImageError:
         raise
     # A damaged file can make a decoder raise anything.
@@ -45,20 +59,23 @@ def decode_photograph(content: bytes, max_side: int = 1024) -> np.ndarray:
         raise ImageError(f"it cannot be decoded: {error or type(error).__name__}") from error
 
 
-def _pixels(content: bytes, max_side: int) -> np.ndarray:
+def _decoded(content: bytes, max_side: int) -> Decoded:
     from PIL.Image import Resampling
 
     image = _opened(content)
-    pixels = image.width * image.height
-    if not 0 < pixels <= _MOST_PIXELS:
-        raise ImageError(f"it has {pixels:,} pixels, expected 1 to {_MOST_PIXELS:,}")
+    width, height = image.size
     # A JPEG is decoded at a fraction of its size where that is enough.
     image.draft(None, (max_side, max_side))
+    most = MOST_PIXELS if image.size == (width, height) else 4 * MOST_PIXELS
+    if not 0 < width * height <= most:
+        raise ImageError(f"it has {width * height:,} pixels, expected 1 to {most:,}")
     image.load()
     orientation = _orientation(image)
     small = _eight_bits(image)
     small.thumbnail((max_side, max_side), Resampling.BICUBIC)
-    return np.array(_upright(_opaque(small), orientation), np.uint8)
+    pixels = np.array(_upright(_opaque(small), orientation), np.uint8)
+    # The orientations from 5 on turn it onto its side.
+    return Decoded(pixels, *((height, width) if 5 <= orientation <= 8 else (width, height)))
 
 
 @functools.cache

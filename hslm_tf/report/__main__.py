@@ -1,5 +1,6 @@
 """`python -m hslm_tf.report`: a page on runs, on what they learnt and where they fail."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from hslm_tf.models.hslm import HSLM
 
 _MOST_FAILURES = 1000
+
+logger = logging.getLogger("hslm_tf")
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,11 @@ def run(arguments: ReportArguments) -> None:
     runs = ablation or runs
     configs = [run.config() for run in runs]
     logs = [read_log(run.log_file) for run in runs]
+    logger.info("Opening %s", ", ".join(str(run.path) for run in runs))
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
     from hslm_tf.evaluation.protocols import check_protocol, evaluate_scores
     from hslm_tf.report.html_report import report_sections, write_report
+    from hslm_tf.runs.recipe import losses_by_epoch
     from hslm_tf.runs.splits import measured_split, open_common_split, open_split
 
     if ablation:
@@ -84,9 +89,10 @@ def run(arguments: ReportArguments) -> None:
             recalls.insert(0, report)
     names = _names(runs)
     measured = [
-        MeasuredRun(*values, row_of(run))
+        MeasuredRun(*values, row_of(run), losses_by_epoch(run.config()))
         for *values, run in zip(names, configs, logs, recalls, runs, strict=True)
     ]
+    logger.info("Ranks, failures and figures of %s", names[shown])
     sections = report_sections(
         measured, model, dataset, scores, arguments.protocol, arguments.failures, arguments.images
     )
@@ -123,6 +129,8 @@ def _score(run: RunDirectory, dataset: "RetrievalDataset") -> "tuple[HSLM, np.nd
     from hslm_tf.evaluation.scoring import score_matrix
     from hslm_tf.runs.opening import load_model
 
+    size = dataset.num_images, dataset.num_captions
+    logger.info("Scoring %d images with %d captions: %s", *size, run.path)
     model = load_model(run.path)
     with tqdm(
         total=dataset.num_captions, desc=str(run.path), unit=" captions", disable=None

@@ -24,6 +24,7 @@ class DataTable:
     note: str = ""
     text_columns: frozenset[int] = frozenset({0})  # the others hold numbers
     pictures: Mapping[tuple[int, int], str] = field(default_factory=dict)  # by row and column
+    folded: bool = False  # in a page, as long tables are
 
     def markdown(self) -> str:
         """The table as Markdown, rows that stand out in bold."""
@@ -80,7 +81,10 @@ def group_rows(groups: Sequence[str], *values: np.ndarray) -> list[tuple[str, ..
 
 def _inert(cell: str) -> str:
     """Keeps a spreadsheet from running a caption as a formula."""
-    formula = re.match(r"\s*[=+\-@]", cell) and not re.fullmatch(r"[+-][\d.,]+(?:±[\d.]+)?", cell)
+    # Spreadsheets in Japanese take the wide signs, too.
+    formula = re.match(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]", cell) and not re.fullmatch(
+        r"[+-][\d.,]+(?:±[\d.]+)?", cell
+    )
     return f"'{cell}" if formula else cell
 
 

@@ -2,11 +2,13 @@
 
 import os
 import re
+import socket
 from collections.abc import Sequence
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from hslm_tf.command_line import load_extra
 from hslm_tf.images.extraction_config import remembered_config
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 _MOST_IDS = 1000
 _MOST_RESULTS = 50
 _LONGEST_SENTENCE = 1000
+_LARGEST_FILE = "25mb"
+# Seconds between looks at the uploaded photographs, and those after which one is removed.
+_REMOVES_FILES = (60, 600)
 # The page changes below the pointer: the focus goes to the new heading.
 _TO_THE_RESULTS = "() => document.querySelector('.results h2')?.focus()"
 # Flickr names the file of a photograph by its number and ten hexadecimal digits.
@@ -126,7 +131,7 @@ def demo_page(search: DemoSearch) -> "gradio.Blocks":
     gr = load_extra("gradio", "demo")
     collection = search.collection
     note = untrained_note(collection.model)
-    with gr.Blocks(title="hslm_tf", analytics_enabled=False) as page:
+    with gr.Blocks(title="hslm_tf", analytics_enabled=False, delete_cache=_REMOVES_FILES) as page:
         gr.Markdown(f"# Search {len(collection)} images and {len(collection.captions)} captions")
         gr.Markdown(
             note or "Point at a word to see the regions that it attends to.",
@@ -176,9 +181,21 @@ def demo_page(search: DemoSearch) -> "gradio.Blocks":
     return page
 
 
-def serve(page: "gradio.Blocks", host: str, port: int) -> str:
+def serve(page: "gradio.Blocks", host: str, port: int, names: Sequence[str] = ()) -> str:
     """Serves a page, which loads nothing from the internet, until the program ends."""
     gr = load_extra("gradio", "demo")
+    from fastapi import Depends, HTTPException, Request
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    # Else any page that somebody has open could upload files, and read answers by a name of its own
+    # that it lets stand for this machine.
+    def same_origin(request: Request) -> None:
+        origin = request.headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != request.headers["host"]:
+            raise HTTPException(403, f"a page of {origin} is not the demo's")
+
+    hosts = [host, "localhost", "127.0.0.1", socket.gethostname(), *names]
     # Gradio's own themes load fonts from the internet.
     theme = gr.themes.Default(
         primary_hue="blue",
@@ -190,6 +207,11 @@ def serve(page: "gradio.Blocks", host: str, port: int) -> str:
         server_port=port,
         theme=theme,
         head=f"<style>\n{_template('gallery.css')}{_template('demo.css')}</style>",
+        app_kwargs={
+            "middleware": [Middleware(TrustedHostMiddleware, hosts, www_redirect=False)],
+            "dependencies": [Depends(same_origin)],
+        },
+        max_file_size=_LARGEST_FILE,
         share=False,
         ssr_mode=False,
         mcp_server=False,

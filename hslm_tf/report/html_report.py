@@ -36,10 +36,10 @@ def report_sections(
     """Makes all sections; the model and its scores are those of one of the runs."""
     results = query_results(scores, dataset.caption_to_image)
     sections = (
-        configuration_section(runs),
-        learning_curves_section(runs),
         recall_section(runs, dataset, protocol),
         ablation_section(runs, dataset),
+        configuration_section(runs),
+        learning_curves_section(runs),
         rank_section(results),
         score_section(results),
         failures_section(results, dataset, failures, image_folder),

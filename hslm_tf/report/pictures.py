@@ -8,11 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from hslm_tf.images.photographs import ImageError, decode_photograph
+from hslm_tf.images.photographs import Decoded, ImageError, decode_with_size
 
 _SUFFIXES = ("", ".jpg", ".jpeg", ".png")
-# Boxes may be in pixels of the photograph as it is stored, so it is decoded at its full size.
-_FULL_SIZE = 1 << 20
 # Drawings are measured in thousandths of the picture's width: whole numbers keep pages small.
 _UNITS = 1000
 _NO_PHOTOGRAPH = 200
@@ -22,6 +20,7 @@ class Picture(NamedTuple):
     """A small picture as a data URI, if any, and the size of the photograph in pixels."""
 
     data: str | None
+    # Boxes may be in pixels of the photograph as it is stored.
     width: int
     height: int
 
@@ -50,26 +49,22 @@ def find_image(folder: str | os.PathLike[str] | None, image_id: str) -> Path | N
     return None
 
 
-def read_image(file: Path | None) -> np.ndarray | None:
+def read_image(file: Path | None, longest_side: int) -> Decoded | None:
     """Reads a photograph, upright; None without a file or with one that cannot be read."""
     try:
-        return None if file is None else decode_photograph(file.read_bytes(), _FULL_SIZE)
+        return None if file is None else decode_with_size(file.read_bytes(), longest_side)
     except (ImageError, OSError):
         return None
 
 
 def picture_of(file: Path | None, longest_side: int = 320) -> Picture:
     """Makes the small picture of a photograph."""
-    image = read_image(file)
+    image = read_image(file, longest_side)
     if image is None:
         return NO_PICTURE
-    height, width = image.shape[:2]
-    factor = min(1.0, longest_side / max(height, width))
-    size = [max(1, round(height * factor)), max(1, round(width * factor))]
-    small = tf.image.resize(image, size, antialias=True)
-    jpeg = tf.io.encode_jpeg(tf.cast(tf.clip_by_value(small, 0, 255), tf.uint8), quality=85)
+    jpeg = tf.io.encode_jpeg(image.pixels, quality=85)
     data = base64.b64encode(jpeg.numpy()).decode()
-    return Picture(f"data:image/jpeg;base64,{data}", width, height)
+    return Picture(f"data:image/jpeg;base64,{data}", image.width, image.height)
 
 
 def rectangles_of(boxes: np.ndarray | None, picture: Picture) -> np.ndarray | None:
@@ -90,11 +85,11 @@ def photo_tile(
     folder: str | os.PathLike[str] | None, image_id: str, side: int, frame: str | None = None
 ) -> np.ndarray:
     """Fits a photograph into a square, with nothing cut off."""
-    image = read_image(find_image(folder, image_id))
+    image = read_image(find_image(folder, image_id), side)
     if image is None:
         tile = np.full((side, side, 3), _NO_PHOTOGRAPH, np.uint8)
     else:
-        tile = tf.image.resize_with_pad(image, side, side, antialias=True).numpy()
+        tile = tf.image.resize_with_pad(image.pixels, side, side, antialias=True).numpy()
         tile = tile.round().clip(0, 255).astype(np.uint8)
     if frame is not None:
         width = max(1, side // 20)

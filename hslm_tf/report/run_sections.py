@@ -28,6 +28,8 @@ _CURVES = {
     "gradient_norm": "Norm of the gradient",
     "candidate_fraction": "Fraction of the negatives that the hardest are chosen from",
 }
+# They jump where another loss begins.
+_OF_THE_LOSS = ("loss", "gradient_norm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,8 @@ class MeasuredRun:
     log: Mapping[str, np.ndarray]
     recall: RecallReport
     row: int | None = None
+    # Names of losses by the epochs, counted from 1, that begin with another one.
+    losses: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
 
 def read_log(file: Path) -> dict[str, np.ndarray]:
@@ -79,7 +83,8 @@ def configuration_section(runs: Sequence[MeasuredRun]) -> Section:
             texts = frozenset(range(len(columns)))
             title = "Differences between the runs"
             tables.append(DataTable("differences", title, columns, rows, text_columns=texts))
-    title, columns = f"Configuration of {runs[0].name}", ("field", "value")
+    title = f"Configuration of {runs[0].name}" if len(runs) > 1 else "All fields"
+    columns = ("field", "value")
     rows, texts = list(first.items()), frozenset({0, 1})
     tables.append(DataTable("configuration", title, columns, rows, text_columns=texts))
     return plain_section("configuration", "Configuration", text, tables)
@@ -100,23 +105,34 @@ def learning_curves_section(runs: Sequence[MeasuredRun]) -> Section:
     curves = {
         name: title for name, title in _CURVES.items() if any(name in run.log for run in logged)
     }
-    plots = [_plot(logged, lines, name, title) for name, title in curves.items()]
+    drawn = [name for name in curves if any(np.ptp(_measured(run, name)[1]) > 0 for run in logged)]
+    plots = [_plot(logged, lines, name, curves[name]) for name in drawn]
     text = ["The dev split is not measured in every epoch: the points are measured."]
+    if constant := [title for name, title in curves.items() if name not in drawn]:
+        text.append(f"Without a plot, because it did not change: {'; '.join(constant)}.")
     if missing := [run.name for run in runs if run not in logged]:
         text.append(f"There is no log of {', '.join(missing)}.")
     tables = [_best_epochs(logged), _numbers(logged, curves)] if logged else []
-    return plain_section("curves", "Learning curves", text, tables, plots, lines)
+    return plain_section(
+        "curves", "Learning curves", text, tables, plots, lines if len(runs) > 1 else ()
+    )
 
 
 def _plot(runs: Sequence[MeasuredRun], lines: Sequence[Line], name: str, title: str) -> Plot:
     axes = new_axes("epoch")
-    described = []
+    described, marks = [], {}
     for run, line in zip(runs, lines, strict=True):
         epochs, values = _measured(run, name)
         if not len(values):
             continue
         style = {"color": line.colour, "linestyle": (0, line.dashes) if line.dashes else "-"}
-        axes.plot(epochs, values, marker=".", **style)
+        # Values of different losses are not to be compared: no line joins them.
+        losses = run.losses if name in _OF_THE_LOSS else {}
+        changes = {epoch: loss for epoch, loss in losses.items() if epoch <= epochs[-1]}
+        parts = np.searchsorted(epochs, sorted(changes))
+        for part in zip(np.split(epochs, parts), np.split(values, parts), strict=True):
+            axes.plot(*part, marker=".", **style)
+        marks.update(changes)
         described.append(
             f"{run.name} from {values[0]:.4g} in epoch {epochs[0]} to {values[-1]:.4g} in epoch "
             f"{epochs[-1]}, lowest {values.min():.4g}, highest {values.max():.4g}"
@@ -126,6 +142,11 @@ def _plot(runs: Sequence[MeasuredRun], lines: Sequence[Line], name: str, title: 
     # The same for all curves, also if few epochs were measured.
     last = max(len(run.log["epoch"]) for run in runs)
     axes.set_xlim(0.9, max(last, 2) + 0.1)
+    for epoch, loss in marks.items():
+        axes.axvline(epoch - 0.5, color="grey", linestyle=":")
+        style = {"rotation": 90, "va": "top", "fontsize": "small"}
+        axes.text(epoch - 0.5, 0.98, loss, transform=axes.get_xaxis_transform(), **style)
+        described.append(f"{loss} from epoch {epoch}")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     description = f"{title} by epoch: {'; '.join(described) or 'never measured'}"
@@ -139,7 +160,7 @@ def _best_epochs(runs: Sequence[MeasuredRun]) -> DataTable:
         best = [str(epochs[rsums.argmax()]), f"{rsums.max():.1f}"] if len(rsums) else ["", ""]
         rows.append([run.name, str(len(run.log["epoch"])), *best])
     columns = ("run", "epochs", "best epoch", "its dev rsum")
-    return DataTable("epochs", "Epochs, and the one that was kept", columns, rows)
+    return _table_of(runs, "epochs", "Epochs, and the one that was kept", columns, rows)
 
 
 def _numbers(runs: Sequence[MeasuredRun], names: Sequence[str]) -> DataTable:
@@ -149,7 +170,23 @@ def _numbers(runs: Sequence[MeasuredRun], names: Sequence[str]) -> DataTable:
             values = [run.log[name][place] if name in run.log else np.nan for name in names]
             cells = ["" if np.isnan(value) else f"{value:.6g}" for value in values]
             rows.append([run.name, str(int(epoch) + 1), *cells])
-    return DataTable("curves", "The numbers of the curves", ("run", "epoch", *names), rows)
+    columns = ("run", "epoch", *names)
+    return _table_of(runs, "curves", "The numbers of the curves", columns, rows, folded=True)
+
+
+def _table_of(
+    runs: Sequence[MeasuredRun],
+    name: str,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    folded: bool = False,
+) -> DataTable:
+    """A table of numbers; its first column, the name of the run, tells several runs apart."""
+    if len(runs) > 1:
+        return DataTable(name, title, columns, rows, folded=folded)
+    rows, texts = [row[1:] for row in rows], frozenset()
+    return DataTable(name, title, columns[1:], rows, text_columns=texts, folded=folded)
 
 
 def _measured(run: MeasuredRun, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Opens what runs leave behind: models, projection heads, collections."""
 
+import logging
 from pathlib import Path
 
 from hslm_tf.data.errors import DataError
@@ -11,6 +12,8 @@ from hslm_tf.retrieval.projection_heads import ProjectionHeads, plain_means, rea
 from hslm_tf.runs.checkpoints import load_whole
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import open_split
+
+logger = logging.getLogger("hslm_tf")
 
 
 def load_model(path: str | Path) -> HSLM:
@@ -83,5 +86,6 @@ def searched_collection(where: Path, moved_run: Path | None = None) -> Collectio
     if run.collection.exists():
         return open_collection(run.collection, run.path)
     test = open_split(run, captions_optional=True)
+    logger.info("Encoding %d images: %s is not there", test.num_images, run.collection)
     model = load_model(run.path)
     return Collection.build(model, test, load_heads(run.path, model), run=run.path)

@@ -1,5 +1,6 @@
 """Makes what a training needs: model, optimizer, learning rate, losses by step, strategy."""
 
+import itertools
 import logging
 from collections.abc import Sequence
 
@@ -118,6 +119,20 @@ def loss_of(training: TrainingConfig, model: ModelConfig, steps: int) -> Retriev
         triplet,
         first_steps=training.contrastive_epochs * steps,
     )
+
+
+def losses_by_epoch(config: RunConfig) -> dict[int, str]:
+    """The epochs, counted from 1, that begin with another loss than the one before, by its name."""
+    training = config.training
+    words = training.contrastive_on == "parts" and config.model.local_alignment
+    aligned = min(training.contrastive_epochs, _ALIGNMENT_EPOCHS) if words else 0
+    losses = ["contrastive"] * aligned
+    later = "contrastive, words a tenth" if words else "contrastive"
+    losses += [later] * (training.contrastive_epochs - aligned)
+    losses += ["triplet, random negatives"] * training.random_epochs
+    losses += ["triplet, hardest negatives"] * training.epochs
+    pairs = itertools.pairwise(losses[: training.epochs])
+    return {epoch: loss for epoch, (before, loss) in enumerate(pairs, 2) if loss != before}
 
 
 def make_strategy(devices: Sequence[str]) -> tf.distribute.Strategy | None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hslm_tf.images import photographs
 from hslm_tf.images.photographs import ImageError, decode_photograph
 from tests.images.pictures import COLOURS, corners, encoded
 
@@ -189,9 +190,29 @@ def test_200_million_pixels_are_no_bomb():
     assert found.shape == (768, 1024, 3) and (found == 77).all()
 
 
-def test_a_bomb_is_refused_before_it_is_decoded():
-    with pytest.raises(ImageError, match="3,600,000,000 pixels, expected 1 to 250,000,000"):
-        decode_photograph(png(60_000, 60_000, 8, b""))
+@pytest.mark.parametrize(
+    ("kind", "size", "message"),
+    [
+        ("PNG", (60_000, 60_000), "3,600,000,000 pixels, expected 1 to 52,428,800"),
+        ("PNG", (8000, 7000), "56,000,000 pixels, expected 1 to 52,428,800"),
+        # It has no rows to leave out, so all of it would be decoded.
+        ("JPEG", (60_000, 1000), "60,000,000 pixels, expected 1 to 52,428,800"),
+        ("JPEG", (20_000, 11_000), "220,000,000 pixels, expected 1 to 209,715,200"),
+    ],
+)
+def test_a_bomb_is_refused_before_it_is_decoded(kind, size, message):
+    content = png(*size, 8, b"") if kind == "PNG" else encoded(Image.new("L", size), kind)
+    with pytest.raises(ImageError, match=message):
+        decode_photograph(content)
+
+
+def test_a_script_may_raise_the_limit(monkeypatch):
+    content = encoded(corners(), "PNG")
+    monkeypatch.setattr(photographs, "MOST_PIXELS", 60 * 40 - 1)
+    with pytest.raises(ImageError, match="2,400 pixels, expected 1 to 2,399"):
+        decode_photograph(content)
+    monkeypatch.setattr(photographs, "MOST_PIXELS", 60 * 40)
+    assert decode_photograph(content).shape == (40, 60, 3)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
@@ -246,6 +267,7 @@ def test_mutants_decode_or_are_refused(kind):
 
 PLAIN = "from PIL import Image; Image.open(io.BytesIO(content)).getexif()"
 OURS = """
+from hslm_tf.images import photographs
 from hslm_tf.images.photographs import ImageError, decode_photograph
 with contextlib.suppress(ImageError):
     decode_photograph(content)

@@ -46,6 +46,7 @@ def test_whatever_a_cell_holds_is_text(text):
     [
         ("=1+1", "'=1+1"),
         ("@SUM(A1)", "'@SUM(A1)"),
+        ("\uff1d1+1", "'\uff1d1+1"),
         ("- a dash", "'- a dash"),
         ("\t=cmd", "'\t=cmd"),
         ("-0.5", "-0.5"),

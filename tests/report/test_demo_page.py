@@ -1,5 +1,9 @@
+import socket
+import time
+
 import pytest
 
+from hslm_tf.report import demo_page
 from hslm_tf.report.demo_page import DemoSearch
 from tests.tiny_collection import build, make_dataset, make_model
 
@@ -64,3 +68,58 @@ def test_neither_captions_nor_boxes_nor_attention():
     demo.warm_up()
     html = demo.images("a red dog", 2)
     assert html.count("<figure") == 2 and "<button" not in html
+
+
+@pytest.fixture(scope="module")
+def served(demo, tmp_path_factory):
+    """The address of a demo, and the folder of what is uploaded."""
+    pytest.importorskip("gradio")
+    folder = tmp_path_factory.mktemp("uploads")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(folder))
+        patch.setattr(demo_page, "_REMOVES_FILES", (1, 2))
+        page = demo_page.demo_page(demo)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        yield demo_page.serve(page, "127.0.0.1", port, ["demo.lan"]).rstrip("/"), folder
+        page.close()
+
+
+def upload(address, size=10, **headers):
+    import httpx
+
+    files = {"files": ("photograph.jpg", bytes(size))}
+    return httpx.post(f"{address}/gradio_api/upload", files=files, headers=headers).status_code
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"origin": "http://{host}"}, 200),
+        ({"host": "demo.lan", "origin": "https://demo.lan"}, 200),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "http://127.0.0.1:1"}, 403),
+        ({"origin": "null"}, 403),
+        ({"host": "demo.lan", "origin": "http://evil.example"}, 403),
+        ({"host": "evil.example", "origin": "http://evil.example"}, 400),
+    ],
+)
+def test_only_its_own_pages_reach_the_demo(served, headers, status):
+    import httpx
+
+    address, _ = served
+    headers = {name: text.format(host=address[7:]) for name, text in headers.items()}
+    assert upload(address, **headers) == status
+    assert httpx.get(f"{address}/config", headers=headers).status_code == status
+
+
+def test_uploaded_files_are_small_and_do_not_stay(served):
+    address, folder = served
+    assert upload(address, 25 * 2**20 + 1) == 413
+    assert upload(address, 25 * 2**20 - 1) == 200
+    assert max(path.stat().st_size for path in folder.rglob("*.jpg")) == 25 * 2**20 - 1
+    end = time.monotonic() + 30
+    while list(folder.rglob("*.jpg")) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not [path for path in folder.rglob("*") if path.is_file()]

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -72,6 +73,7 @@ def test_curves_hold_what_was_measured(log):
     ]
     assert "There is no log of third." in section.body
     summary, numbers = section.tables
+    assert numbers.folded and section.body.count("<details>") == 1
     assert summary.rows == [["first", "4", "2", "210.0"], ["second", "2", "", ""]]
     assert numbers.columns[:4] == ("run", "epoch", "loss", "val_rsum")
     assert numbers.rows[0][:4] == ["first", "1", "2.5", ""]
@@ -79,9 +81,39 @@ def test_curves_hold_what_was_measured(log):
     assert numbers.rows[5] == ["second", "2", "2", "", "", "", "", ""]
 
 
+def test_one_run_is_not_named_in_every_row(log):
+    section = learning_curves_section([measured_run("mine", log=log)])
+    summary, numbers = section.tables
+    assert (summary.columns[0], summary.rows) == ("epochs", [["4", "2", "210.0"]])
+    assert (numbers.columns[0], numbers.rows[0][:2]) == ("epoch", ["1", "2.5"])
+    assert not summary.text_columns and "legend" not in section.body
+    assert configuration_section([measured_run("mine")]).tables[0].title == "All fields"
+
+
+def test_a_number_that_did_not_change_has_no_plot(log):
+    log = {**log, "learning_rate": np.full(4, 0.1), "val_rsum": np.array([math.nan, 5, 5, 5])}
+    section = learning_curves_section([measured_run(log=log)])
+    labels = [svg["aria-label"] for svg in Page(section.body).all("svg")]
+    assert labels and not [text for text in labels if text.startswith(("Dev rsum", "Learning"))]
+    assert "did not change: Dev rsum; Learning rate at the end of the epoch." in section.body
+    assert section.tables[1].rows[1][2] == "5"
+
+
+def test_a_curve_breaks_where_another_loss_begins(log):
+    run = dataclasses.replace(measured_run(log=log), losses={3: "<b>", 9: "triplet"})
+    page = Page(learning_curves_section([run]).body)
+    loss, *_, norm, fraction = [svg["aria-label"] for svg in page.all("svg")]
+    assert loss.endswith("; <b> from epoch 3") and norm.endswith("; <b> from epoch 3")
+    assert "<b>" not in fraction and "<b>" in "".join(page.text)
+    # Loss and norm in two pieces each; R@1, rsum, learning rate and fraction in one.
+    curves = [path for path in page.all("path") if "stroke: #0072b2" in path.get("style", "")]
+    assert len([path for path in curves if "clip-path" in path]) == 8
+
+
 @pytest.mark.parametrize("name", [HOSTILE[0], "_hidden", "$\\frac$"])
 def test_a_run_may_be_called_anything(name, log):
-    page = Page(learning_curves_section([measured_run(name, log=log)]).body)
+    runs = [measured_run(name, log=log), measured_run("other", log=log)]
+    page = Page(learning_curves_section(runs).body)
     (entry,) = [text for text in page.text if text.strip() == name][:1]
     assert entry
     assert not {"script", "img"} & {tag for tag, _ in page.elements}

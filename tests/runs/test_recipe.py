@@ -6,7 +6,7 @@ import tensorflow as tf
 from hslm_tf.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import preset
-from hslm_tf.runs.recipe import loss_of, new_model, optimizer_of, schedule_of
+from hslm_tf.runs.recipe import loss_of, losses_by_epoch, new_model, optimizer_of, schedule_of
 from hslm_tf.text.split_captions import split_captions
 from hslm_tf.training import ContrastiveLoss, HardestNegativeTripletLoss, LossCurriculum
 from tests.tiny_model import SIZES, WORDS, randomize_model
@@ -62,6 +62,28 @@ def test_losses_by_step():
     plain = TrainingConfig(**dict.fromkeys(epochs, 0))
     plain = loss_of(plain, ModelConfig(), STEPS)
     assert isinstance(plain, HardestNegativeTripletLoss) and plain.curriculum is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"contrastive_epochs": 0}, {}),
+        ({"contrastive_epochs": 40}, {}),
+        ({"contrastive_epochs": 2}, {3: "triplet, hardest negatives"}),
+        (
+            {"contrastive_epochs": 6, "contrastive_on": "parts", "random_epochs": 1},
+            {
+                5: "contrastive, words a tenth",
+                7: "triplet, random negatives",
+                8: "triplet, hardest negatives",
+            },
+        ),
+    ],
+)
+def test_epochs_that_begin_with_another_loss(fields, expected):
+    training = TrainingConfig(**{"epochs": 40, "random_epochs": 0, **fields})
+    config = RunConfig(model=ModelConfig(image_global="regions"), training=training)
+    assert losses_by_epoch(config) == expected
 
 
 @pytest.mark.parametrize("aligns, on", [(True, "parts"), (False, "global")])
