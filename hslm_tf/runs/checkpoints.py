@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
+from keras.src.backend.common import global_state
+from keras.src.saving import saving_lib
 
 from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.errors import DataError
@@ -181,7 +183,16 @@ def load_whole(path: Path) -> Any:
         raise DataError(f"{path} is no model that can be read: {reason}") from error
 
 
+def _remember_attributes() -> None:
+    """Has Keras find what it looks up while saving, which it keeps under another name."""
+    # Else it makes an optimizer every time, and TensorFlow keeps 70 kB of each.
+    for kind in ("Functional", "Layer", "Loss", "Metric", "Operation", "Optimizer"):
+        name = f"saving_attr_skiplist_{kind}"
+        global_state.set_global_attribute(name, saving_lib.get_attr_skipset(kind))
+
+
 def save_whole(model: keras.Model, path: Path) -> None:
     """Saves a model so that the file is complete or not there."""
+    _remember_attributes()
     with atomic_write(path) as draft:
         keras.saving.save_model(model, draft)

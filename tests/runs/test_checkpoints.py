@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hslm_tf import train
-from hslm_tf.runs.checkpoints import RunCheckpoint
+from hslm_tf.runs.checkpoints import RunCheckpoint, save_whole
 from hslm_tf.runs.run_directory import RunDirectory
 
 
@@ -75,3 +75,15 @@ def test_patience_ends_a_run_that_no_longer_improves(run_flags, tmp_path):
     # Going on with it stays at that.
     train.main(["--resume", str(run.path)])
     assert run.progress["epochs"] == 3
+
+
+def test_saving_makes_no_optimizer(tmp_path, monkeypatch):
+    """TensorFlow would keep some of each, and a long training would grow."""
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile(keras.optimizers.Adam(), "mse")
+    save_whole(model, tmp_path / "model.keras")
+    made = []
+    monkeypatch.setattr(keras.optimizers.Optimizer, "__init__", lambda *args: made.append(args))
+    save_whole(model, tmp_path / "model.keras")
+    assert made == []
