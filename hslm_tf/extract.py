@@ -11,6 +11,7 @@ import tyro
 from hslm_tf.command_line import command, load_extra
 from hslm_tf.data.errors import DataError
 from hslm_tf.images.extraction_config import ExtractionConfig
+from hslm_tf.progress import ProgressBar
 
 logger = logging.getLogger("hslm_tf")
 
@@ -94,8 +95,6 @@ def run(arguments: ExtractArguments) -> None:
             f"{listed[0].path} (--images)"
         )
     logger.info("Opening %s", config.backbone)
-    from tqdm import tqdm
-
     from hslm_tf.images.extraction import Extraction
     from hslm_tf.images.extractor import RegionExtractor
 
@@ -107,9 +106,7 @@ def run(arguments: ExtractArguments) -> None:
         for name in arguments.splits or splits
     ]
     for extraction in extractions:
-        with tqdm(
-            total=extraction.total, initial=extraction.done, desc=extraction.split, unit=" images"
-        ) as bar:
+        with ProgressBar(extraction.total, "images", extraction.split, extraction.done) as bar:
             extraction.run(bar.update)
         skipped = len(extraction.skipped)
         print(f"{extraction.split}: {extraction.total - skipped} images, {skipped} skipped")

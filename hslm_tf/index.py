@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from hslm_tf.command_line import command
+from hslm_tf.progress import ProgressBar
 from hslm_tf.retrieval.distillation_config import DistillationConfig
 from hslm_tf.runs.run_directory import RunDirectory
 
@@ -59,15 +60,13 @@ def heads(arguments: HeadsArguments) -> None:
     split = arguments.split or run.config().data.train_split
     _check_target(run.projection_heads, arguments.overwrite)
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
-    from tqdm import tqdm
-
     from hslm_tf.retrieval.distillation import distill
     from hslm_tf.runs.opening import load_model
     from hslm_tf.runs.splits import open_split
 
     dataset = open_split(run, split, arguments.dataset)
     model = load_model(run.path)
-    with tqdm(total=arguments.heads.steps, unit=" blocks", disable=None) as bar:
+    with ProgressBar(arguments.heads.steps, "blocks") as bar:
 
         def advance(blocks: int, loss: float) -> None:
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
@@ -86,8 +85,6 @@ def collection(arguments: CollectionArguments) -> None:
     if arguments.images is not None and not arguments.images.is_dir():
         raise FileNotFoundError(f"{arguments.images}: there is no such folder")
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
-    from tqdm import tqdm
-
     from hslm_tf.retrieval.collection import Collection
     from hslm_tf.runs.evaluation import hub_correction
     from hslm_tf.runs.opening import load_heads, load_model
@@ -99,7 +96,7 @@ def collection(arguments: CollectionArguments) -> None:
     if not heads.teacher_fingerprint:
         print(f"{run.path} has no projection heads: plain means find the candidates")
     total = dataset.num_images + dataset.num_captions
-    with tqdm(total=total, unit=" items", disable=None) as bar:
+    with ProgressBar(total, "items") as bar:
         Collection.build(
             model,
             dataset,

@@ -15,14 +15,15 @@ BASE = {"config", "data", "fingerprint", "text", "layers", "training"}
 MAY_IMPORT = {
     "config": set(),
     "command_line": set(),
+    "progress": set(),
     "fingerprint": {"config"},
     "presets": {"config"},
     "layers": set(),
     "training": {"layers"},
-    "data": set(),
+    "data": {"progress"},
     "text": {"data"},
     "images": {"data", "command_line", "config", "fingerprint"},
-    "checks": {"config", "data", "text", "images", "command_line"},
+    "checks": {"config", "data", "text", "images", "command_line", "progress"},
     "models": {*BASE, "presets"},
     "evaluation": {*BASE, "models"},
     "retrieval": {*BASE, "models", "images", "command_line"},
@@ -31,9 +32,12 @@ MAY_IMPORT = {
     "runs": {
         *BASE,
         *("models", "evaluation", "retrieval", "serving", "report", "presets", "images"),
-        "command_line",
+        *("command_line", "progress"),
     },
-    "beam": {*BASE, "models", "retrieval", "serving", "images", "runs", "command_line"},
+    "beam": {
+        *BASE,
+        *("models", "retrieval", "serving", "images", "runs", "command_line", "progress"),
+    },
 }
 
 

@@ -107,11 +107,14 @@ class SeedOfEpoch(keras.callbacks.Callback):
 
 
 class FirstStep(keras.callbacks.Callback):
-    """Logs the time until the end of the first step, in which the graph is built."""
+    """Says why the first step takes long, and how long it took."""
 
     def __init__(self, started: float) -> None:
         super().__init__()
         self.started: float | None = started
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        logger.info("The graph of a step is built, which takes a while")
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if self.started is not None:

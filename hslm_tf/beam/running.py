@@ -9,12 +9,12 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState
-from tqdm import tqdm
 
 from hslm_tf.beam.elements import Shard
 from hslm_tf.beam.encode_shards import EncodeShards, Source
 from hslm_tf.beam.work_folder import Plan, WorkFolder
 from hslm_tf.models.hslm import HSLM
+from hslm_tf.progress import ProgressBar
 from hslm_tf.retrieval.projection_heads import ProjectionHeads
 
 _LOOK_EVERY_SECONDS = 2.0
@@ -90,7 +90,7 @@ def _progress(folder: WorkFolder, plan: Plan) -> Iterator[None]:
 
     def look() -> None:
         last, pause = False, 0.0
-        with tqdm(total=len(plan.shards), unit=" shards", disable=None) as bar:
+        with ProgressBar(len(plan.shards), "shards") as bar:
             while not last:
                 last = ended.wait(pause)
                 began = time.monotonic()

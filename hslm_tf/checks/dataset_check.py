@@ -1,13 +1,10 @@
 """Checks a data set as a training would read it."""
 
-import logging
 import os
-import time
 from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-from tqdm import tqdm
 
 from hslm_tf.checks.caption_scan import CaptionScan
 from hslm_tf.checks.finding import Finding, Occurrences, counted_findings
@@ -17,11 +14,8 @@ from hslm_tf.checks.region_scan import scan_boxes, scan_features
 from hslm_tf.checks.report import DatasetReport, Overlap, SplitReport
 from hslm_tf.config import DataConfig, ModelConfig
 from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.progress import ProgressBar
 from hslm_tf.text.vocabulary import SPECIAL_WORDS
-
-logger = logging.getLogger("hslm_tf")
-# Seconds without a word.
-_PATIENCE = 5.0
 
 
 def check_dataset(
@@ -33,7 +27,7 @@ def check_dataset(
     progress: bool = True,
 ) -> DatasetReport:
     """Reads a whole data set and reports on it; region features pass through block by block."""
-    data, began = data or DataConfig(), time.monotonic()
+    data = data or DataConfig()
     opened = open_splits(path, data, splits)
     scans = {
         name: CaptionScan(dataset) for name, dataset in opened.datasets.items() if dataset.captions
@@ -42,21 +36,10 @@ def check_dataset(
     reports: dict[str, SplitReport] = {}
     scanned: list[tuple[RetrievalDataset, Fingerprints, CaptionScan | None]] = []
     total = sum(dataset.num_images for dataset in opened.datasets.values())
-    done, due = 0, began + _PATIENCE
-
-    def advance(count: int) -> None:
-        nonlocal done, due
-        done, now = done + count, time.monotonic()
-        bar.update(count)
-        # Without a terminal there is no bar: a line each time that twice as long has passed.
-        if progress and bar.disable and now >= due:
-            logger.info(f"{name}: {done:,} of {total:,} images are read")
-            due = now + (now - began)
-
-    with tqdm(total=total, unit=" images", disable=None if progress else True) as bar:
+    with ProgressBar(total, "images", shown=progress) as bar:
         for name, dataset in opened.datasets.items():
             bar.set_description(name)
-            features, images = scan_features(dataset, advance)
+            features, images = scan_features(dataset, bar.update)
             scan = scans.get(name)
             scanned.append((dataset, images, scan))
             reports[name] = SplitReport(

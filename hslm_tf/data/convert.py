@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from hslm_tf.data.assembly import Layout
 from hslm_tf.data.atomic_write import naming
@@ -23,6 +22,7 @@ from hslm_tf.data.hdf5 import write_hdf5
 from hslm_tf.data.hdf5_rows import is_hdf5
 from hslm_tf.data.loading import dataset_splits, load_dataset, located, no_splits
 from hslm_tf.data.precomputed import precomputed_paths, write_precomputed
+from hslm_tf.progress import ProgressBar
 
 FeatureType = Literal["keep", "float32", "float16"]
 
@@ -100,7 +100,7 @@ def convert(
     with naming(target), tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as staging:
         staged = Path(staging) / target.name if is_hdf5(target) else Path(staging)
         total = sum(dataset.num_images for dataset in datasets)
-        with tqdm(total=total, unit="image", disable=not progress) as bar:
+        with ProgressBar(total, "images", shown=progress) as bar:
             for dataset in datasets:
                 bar.set_description(dataset.name)
                 write(dataset, staged, _feature_type(dtype, dataset), bar.update)

@@ -10,6 +10,7 @@ import tyro
 
 from hslm_tf.command_line import command, load_extra
 from hslm_tf.evaluation.protocols import Protocol
+from hslm_tf.progress import ProgressBar
 from hslm_tf.report.run_sections import MeasuredRun, read_log
 from hslm_tf.runs.ablation import finished_runs, read_recall, row_of
 from hslm_tf.runs.run_directory import RunDirectory
@@ -124,17 +125,13 @@ def _check(arguments: ReportArguments) -> None:
 
 
 def _score(run: RunDirectory, dataset: "RetrievalDataset") -> "tuple[HSLM, np.ndarray]":
-    from tqdm import tqdm
-
     from hslm_tf.evaluation.scoring import score_matrix
     from hslm_tf.runs.opening import load_model
 
     size = dataset.num_images, dataset.num_captions
     logger.info("Scoring %d images with %d captions: %s", *size, run.path)
     model = load_model(run.path)
-    with tqdm(
-        total=dataset.num_captions, desc=str(run.path), unit=" captions", disable=None
-    ) as bar:
+    with ProgressBar(dataset.num_captions, "captions", str(run.path)) as bar:
         return model, score_matrix(model, dataset, progress=bar.update)
 
 

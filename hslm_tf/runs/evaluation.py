@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 import hslm_tf
 from hslm_tf.data.dataset import RetrievalDataset
@@ -19,6 +18,7 @@ from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.evaluation.scoring import CAPTION_BLOCK_SIZE, IMAGE_BLOCK_SIZE, score_matrix
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.models.hubness import HubCorrection, draw_bank
+from hslm_tf.progress import ProgressBar
 from hslm_tf.retrieval.candidate_scores import CandidateScores
 from hslm_tf.runs.opening import load_heads, load_model
 from hslm_tf.runs.results import exact_result, keep_recall, known_recall
@@ -65,7 +65,7 @@ def evaluate_runs(
         states.append(state)
         if restart:
             state.clear()
-        with tqdm(total=dataset.num_captions, desc=name, unit=" captions", disable=None) as bar:
+        with ProgressBar(dataset.num_captions, "captions", name) as bar:
             if scores_file is None:
                 report = evaluate_models(models, dataset, protocol, state, bar.update)
             else:
@@ -99,7 +99,7 @@ def evaluate_runs_by_candidates(
     for name, runs in groups.items():
         models = [load_model(run.path) for run in runs]
         heads = [load_heads(run.path, model) for run, model in zip(runs, models, strict=True)]
-        with tqdm(total=dataset.num_images, desc=name, unit=" images", disable=None) as bar:
+        with ProgressBar(dataset.num_images, "images", name) as bar:
             blocks = CandidateScores(heads, num_candidates, lambda images, _: bar.update(images))
             report = evaluate_models(models, dataset, protocol, blocks=blocks)
         found[name] = CandidateRecall(
@@ -127,7 +127,7 @@ def evaluate_runs_with_hubs(
         plain = np.zeros((dataset.num_images, dataset.num_captions), np.float32)
         corrected = plain.copy()
         total = len(runs) * (dataset.num_images + 2 * dataset.num_captions)
-        with tqdm(total=total, desc=name, unit=" items", disable=None) as bar:
+        with ProgressBar(total, "items", name) as bar:
             for run in runs:
                 model = load_model(run.path)
                 scores = score_matrix(model, dataset, progress=bar.update)
