@@ -136,6 +136,15 @@ def test_killed_while_files_move(extracted, photographs, extractor, tmp_path, mo
     assert not (tmp_path / ".partial-test").exists()
 
 
+def test_one_process_at_a_time(photographs, extractor, tmp_path):
+    first = Extraction(photographs, "test", tmp_path, extractor)
+    with pytest.raises(BlockingIOError, match="partial-test: another process works in it"):
+        Extraction(photographs, "test", tmp_path, extractor)
+    Extraction(photographs, "dev", tmp_path, extractor)
+    first.run()
+    assert (tmp_path / "test_ims.npy").exists()
+
+
 def test_other_settings_do_not_continue(photographs, extractor, tiny_backbone, tmp_path):
     kill(photographs, tmp_path, extractor)
     larger = RegionExtractor(ExtractionConfig(str(tiny_backbone), size=96))
