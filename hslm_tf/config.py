@@ -259,6 +259,8 @@ class RunConfig:
                 message names the file.
         """
         try:
+            if Path(path).exists() and not Path(path).is_file():
+                raise ValueError("it is no file")
             sections = json.loads(Path(path).read_text("utf-8-sig"))
             return cls(
                 model=ModelConfig(**sections["model"]),

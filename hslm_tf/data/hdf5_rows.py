@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.npy import FileRows
 
 # h5py raises these on damaged files, and on types that NumPy does not have.
@@ -36,7 +36,7 @@ def is_hdf5(path: str | os.PathLike[str]) -> bool:
 def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Opens a file to read, and names it in errors of HDF5."""
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(regular_file(path), "r") as file:
             yield file
     except DataError:
         raise

@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.archives import check_unpacked
+from hslm_tf.data.errors import DataError, regular_file
 
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -91,7 +92,7 @@ def read_header(file: BinaryIO, place: str) -> tuple[tuple[int, ...], np.dtype]:
 
 def map_array(path: Path) -> np.ndarray:
     """Memory-maps a `.npy` file after checking that it is exactly as long as its header says."""
-    with open(path, "rb") as file:
+    with open(regular_file(path), "rb") as file:
         shape, dtype = read_header(file, str(path))
         expected = file.tell() + dtype.itemsize * math.prod(shape)
     length = path.stat().st_size
@@ -133,6 +134,7 @@ def read_member(
 ) -> np.ndarray:
     """Reads an array of a `.npz` whose header and whose length in the archive agree."""
     name = f"{key}.npy"
+    check_unpacked(archive, name, place)
     with archive.open(name) as file:
         shape, dtype = read_header(file, f"{place}, {key}")
         length = archive.getinfo(name).file_size - file.tell()

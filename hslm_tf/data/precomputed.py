@@ -45,7 +45,7 @@ def load_precomputed(
 ) -> RetrievalDataset:
     """Opens a split in the precomputed format of VSE++, SCAN and SGRAF."""
     paths = precomputed_paths(folder, split)
-    there = [part for part, path in paths.items() if path.is_file()]
+    there = [part for part, path in paths.items() if path.exists()]
     required = ("ims",) if captions_optional else ("ims", "caps")
     if missing := [paths[part].name for part in required if part not in there]:
         raise DataError(f"{folder} lacks {', '.join(missing)}; it holds {folder_listing(folder)}")

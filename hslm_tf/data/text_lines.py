@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.errors import DataError, regular_file
 
 # A line of Flickr's token files. One name in Flickr8k.token.txt ends in a number: `...jpg.1#0`.
 TOKEN_LINE = re.compile(
@@ -19,7 +19,7 @@ TOKEN_LINE = re.compile(
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
     """Reads the items of a UTF-8 file, without white space around them."""
-    content = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+    content = regular_file(path).read_bytes().removeprefix(codecs.BOM_UTF8)
     # Old Macs ended lines by CR alone.
     lines = content.split(b"\n" if b"\n" in content else b"\r")
     while lines and not lines[-1].strip():

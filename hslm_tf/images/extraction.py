@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from hslm_tf.data.atomic_write import atomic_write, locked, naming, take_places
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.json_object import read_object, write_object
 from hslm_tf.data.npy import open_rows
 from hslm_tf.data.precomputed import precomputed_paths
@@ -210,9 +210,8 @@ def _decoded(photographs: Sequence[Photograph]) -> Iterator[tuple[np.ndarray, st
 
 def _decode(path: bytes) -> tuple[np.ndarray, bytes]:
     try:
-        with open(path, "rb") as file:
-            return decode_photograph(file.read()), b""
-    except ImageError as error:
+        return decode_photograph(regular_file(os.fsdecode(path)).read_bytes()), b""
+    except (ImageError, DataError) as error:
         reason = str(error)
     except OSError as error:
         reason = error.strerror or str(error)

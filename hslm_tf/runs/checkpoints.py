@@ -5,13 +5,13 @@ import logging
 import math
 import os
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 
+from hslm_tf.data.archives import check_archive
 from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.errors import DataError
 from hslm_tf.retrieval.projection_heads import ProjectionHeads
@@ -172,10 +172,8 @@ def load_whole(path: Path) -> Any:
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file")
     try:
-        with zipfile.ZipFile(path) as file:
-            # Keras reads weights without comparing their checksum.
-            if damaged := file.testzip():
-                raise ValueError(f"the checksum of {damaged} in it is wrong")
+        # Keras reads weights without comparing their checksum.
+        check_archive(path)
         return keras.saving.load_model(path)
     # Keras, zipfile and HDF5 raise anything on a damaged file.
     except Exception as error:

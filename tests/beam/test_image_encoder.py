@@ -78,7 +78,7 @@ def test_another_shape_is_refused(small, shape):
 
 
 def test_what_is_no_exported_model_is_refused(small, tmp_path):
-    with pytest.raises(OSError, match="nothing"):
+    with pytest.raises(ValueError, match="nothing"):
         ImageEncoder(str(tmp_path / "nothing")).load_model()
     import tensorflow as tf
 

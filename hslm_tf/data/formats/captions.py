@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.formats.karpathy import is_karpathy, read_karpathy
 from hslm_tf.data.text_lines import TOKEN_LINE, line_place, read_captions, read_lines
 
@@ -96,9 +96,9 @@ def is_token_file(path: Path) -> bool:
     """Whether a text file is a token file, by its first line."""
     if path.suffix.lower() not in (".token", ".txt") or path.name.endswith("_caps.txt"):
         return False
-    if not path.is_file():
+    if path.is_dir() or not path.exists():
         return False
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
+    with open(regular_file(path), encoding="utf-8-sig", errors="replace") as file:
         return TOKEN_LINE.match(file.readline(10_000)) is not None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.folders import check_split
 from hslm_tf.data.json_object import parse_json
 
@@ -88,7 +88,7 @@ def is_karpathy(path: Path) -> bool:
 
 def read_karpathy(path: Path) -> KarpathyFile:
     """Reads a file of Karpathy's."""
-    content = parse_json(path.read_bytes(), str(path))
+    content = parse_json(regular_file(path).read_bytes(), str(path))
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list) or not images:
         held = ", ".join(content) if isinstance(content, dict) else type(content).__name__
