@@ -13,7 +13,7 @@ _MOST_PACKED = 64
 def check_unpacked(archive: zipfile.ZipFile, name: str, place: str) -> None:
     """Refuses a member that unpacks to far more than the archive holds."""
     member = archive.getinfo(name)
-    # What the archive says of itself may be wrong, too.
+    # The sizes that an archive announces may be wrong, too.
     packed = min(member.compress_size, archive.start_dir)
     if member.file_size > max(LARGEST_ARRAY, _MOST_PACKED * packed):
         raise DataError(

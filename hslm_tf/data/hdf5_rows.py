@@ -12,6 +12,7 @@ import numpy as np
 
 from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.npy import FileRows
+from hslm_tf.data.text_lines import check_line
 
 # h5py raises these on damaged files, and on types that NumPy does not have.
 _H5PY_ERRORS = (OSError, KeyError, RuntimeError, TypeError, ValueError)
@@ -194,6 +195,7 @@ def read_strings(values: h5py.Dataset, place: str, strip: bool = True) -> list[s
         )
     strings = []
     for row, value in enumerate(values[()]):
+        check_line(value, f"{place}, row {row}")
         try:
             text = value.decode("utf-8")
         except UnicodeDecodeError as error:

@@ -19,6 +19,7 @@ _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+_LONGEST_HEADER = 1 << 16
 # NumPy raises these on a header that it, or Python's parser, does not understand.
 _ODD_HEADERS = (
     *(KeyError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError),
@@ -76,7 +77,14 @@ class FileRows:
 def read_header(file: BinaryIO, place: str) -> tuple[tuple[int, ...], np.dtype]:
     """Reads shape and type from the header of a `.npy` file, or of one inside a `.npz`."""
     try:
-        shape, _, dtype = _HEADER_READERS[np.lib.format.read_magic(file)](file)
+        version = np.lib.format.read_magic(file)
+        if version == (2, 0):
+            length = int.from_bytes(file.read(4), "little")
+            # NumPy would take that much memory before it finds the header too long.
+            if length > _LONGEST_HEADER:
+                raise ValueError(f"its header has {length} bytes")
+            file.seek(-4, os.SEEK_CUR)
+        shape, _, dtype = _HEADER_READERS[version](file)
     except _ODD_HEADERS as error:
         raise DataError(f"{place} is not a .npy array: {error}") from error
     if min(shape, default=0) < 0:

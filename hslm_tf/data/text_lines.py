@@ -15,19 +15,28 @@ from hslm_tf.data.errors import DataError, regular_file
 TOKEN_LINE = re.compile(
     r"(?P<name>[^\t]*\.[A-Za-z]{3,4}(?:\.\d+)?)#(?P<number>\d+)\t(?P<caption>.*)"
 )
+# Bytes of a line: a caption, an id, a word and its vector.
+LONGEST_LINE = 1 << 20
+
+
+def check_line(line: bytes, place: str) -> None:
+    """Refuses a line that no caption and no vector is as long as."""
+    if len(line) >= LONGEST_LINE:
+        raise DataError(f"{place}: {LONGEST_LINE} bytes or more, expected fewer in a line")
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
     """Reads the items of a UTF-8 file, without white space around them."""
     content = regular_file(path).read_bytes().removeprefix(codecs.BOM_UTF8)
     # Old Macs ended lines by CR alone.
-    lines = content.split(b"\n" if b"\n" in content else b"\r")
-    while lines and not lines[-1].strip():
-        lines.pop()
+    end = b"\n" if b"\n" in content else b"\r"
+    content = content.rstrip()
+    lines = content.split(end) if content else []
     return [_item(line_place(path, row), line) for row, line in enumerate(lines)]
 
 
 def _item(place: str, line: bytes) -> str:
+    check_line(line, place)
     try:
         item = line.decode("utf-8").strip()
     except UnicodeDecodeError as error:

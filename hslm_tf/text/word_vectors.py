@@ -5,11 +5,13 @@ import os
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.npy import BROKEN_NPZ, read_member
+from hslm_tf.data.text_lines import LONGEST_LINE, check_line
 
 # Words without a vector start uniform in +-0.1, as the whole embedding does without a file.
 LARGEST_RANDOM = 0.1
@@ -83,9 +85,10 @@ def read_word_vectors(
 def _of_text(name: str) -> Iterator[tuple[str, bytes, Sequence[bytes]]]:
     announced = width = None
     count = 0
-    with open(regular_file(name), "rb") as lines:
-        for number, line in enumerate(lines, start=1):
+    with open(regular_file(name), "rb") as file:
+        for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE), b""), start=1):
             place = f"{name}, line {number}"
+            check_line(line, place)
             line = line.rstrip()
             if number == 1:
                 line = line.removeprefix(codecs.BOM_UTF8)

@@ -3,9 +3,7 @@
 import json
 import os
 import pickle
-import signal
 import zipfile
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -240,60 +238,3 @@ def test_an_hdf5_file_that_shows_another_one(tmp_path):
         file["image_features"] = h5py.ExternalLink(str(secret), "/image_features")
     with pytest.raises(DataError, match="a.h5.*lies in another file"):
         field.opened(tmp_path / "a.h5", "all", images_alone=True)
-
-
-# The test below has photographs; a folder of files per image is one of its other files.
-NO_FILES = [
-    (kind, name)
-    for kind in KINDS.values()
-    for name in kind.damaged
-    if kind.name not in ("photographs", ".npy per image")
-]
-
-
-def refused_at_once(read, name):
-    """Reads a pipe that nobody writes to, which blocks whoever opens it."""
-
-    def late(number, frame):
-        raise TimeoutError("it waits for a pipe")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(20)
-    try:
-        with pytest.raises(ValueError, match=name) as error:
-            read()
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("kind, name", NO_FILES, ids=lambda value: getattr(value, "name", value))
-def test_a_pipe_in_the_place_of_a_file(kind, name, tmp_path):
-    kind.write(tmp_path)
-    path = tmp_path / "data" / name
-    path.unlink()
-    os.mkfifo(path)
-    refused_at_once(lambda: kind.read(tmp_path), Path(name).stem)
-
-
-def test_a_pipe_in_the_place_of_other_files(tmp_path):
-    from hslm_tf.beam.image_encoder import ImageEncoder
-    from hslm_tf.images.backbones import load_backbone
-    from hslm_tf.images.extraction import _decode
-    from hslm_tf.images.onnx_detector import _fingerprint
-    from hslm_tf.runs.checkpoints import load_whole
-    from hslm_tf.runs.training_state import TrainingState
-
-    path = tmp_path / "saved_model.pb"
-    os.mkfifo(path)
-    refused_at_once(ImageEncoder(str(tmp_path)).load_model, path.name)
-    path = tmp_path / "best.keras"
-    os.mkfifo(path)
-    for read in (load_whole, TrainingState.of, listed, _fingerprint):
-        refused_at_once(lambda read=read: read(path), path.name)
-    with pytest.raises(OSError, match="best.keras is a pipe"):
-        load_backbone(str(path), 64)
-    assert b"is a pipe" in _decode(os.fsencode(path))[1]
-    with pytest.raises(DataError, match="zero is a pipe, a socket or a device, expected a file"):
-        listed(Path("/dev/zero"))

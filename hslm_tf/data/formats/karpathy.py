@@ -9,6 +9,7 @@ from typing import Any
 from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.folders import check_split
 from hslm_tf.data.json_object import parse_json
+from hslm_tf.data.text_lines import check_line
 
 logger = logging.getLogger("hslm_tf")
 # The file says `val`; everything else in this family of models says `dev`.
@@ -142,7 +143,7 @@ def _text(place: str, values: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise DataError(f"{place}: {key} is {_shown(value)}, expected some text")
     try:
-        value.encode("utf-8")
+        check_line(value.encode("utf-8"), f"{place}: {key}")
     except UnicodeEncodeError as error:
         raise DataError(f"{place}: {key} is not valid Unicode: {error}") from error
     return value.strip()

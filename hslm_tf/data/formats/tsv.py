@@ -39,6 +39,7 @@ _FLOAT = np.dtype("<f4")
 _LONGEST_HEADER = 1000
 # The largest detectors give 100 regions of 2,054 numbers, in base64 one megabyte.
 _LONGEST_LINE = 1 << 27
+_MOST_FIELDS = 1000
 # VinVL's features end in x0, y0, x1, y1, width and height, as parts of the image.
 _VINVL_WIDTH = 2054
 
@@ -96,7 +97,7 @@ def _image(path: Path, place: str, offset: int, columns: tuple[str, ...], record
 
 def _fields(content: bytes) -> list[bytes]:
     """Splits a line into bare fields."""
-    fields = content.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n").split(b"\t")
+    fields = content.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n").split(b"\t", _MOST_FIELDS)
     # Only where the features are wrapped, by `csv` or by Python 3's text of bytes, other fields of
     # the line are, too.
     if fields[-1].startswith(b'"'):
@@ -135,7 +136,8 @@ def _columns(path: Path, fields: list[bytes], names: tuple[str, ...]) -> tuple[s
 
 
 def _wrong_number(fields: list[bytes], expected: str) -> str:
-    message = f"{len(fields)} fields, expected {expected}, with tabs between them"
+    more = " or more" if len(fields) > _MOST_FIELDS else ""
+    message = f"{len(fields)}{more} fields, expected {expected}, with tabs between them"
     if fields[-1].startswith(b'"'):
         message += "; the last one opens a quotation mark and does not close it on its line"
     return message
