@@ -267,7 +267,9 @@ class RunConfig:
                 data=DataConfig(**sections["data"]),
                 training=TrainingConfig(**sections["training"]),
             )
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             # The message may quote the whole file, line breaks included.
             reason = " ".join(str(error).split())[:300]
             raise ValueError(

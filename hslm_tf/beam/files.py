@@ -28,7 +28,7 @@ def read_file(path: str) -> bytes:
     """Reads a file."""
     if is_local(path):
         regular_file(path)
-    with FileSystems.open(path, **_AS_IT_IS) as file:
+    with naming(path), FileSystems.open(path, **_AS_IT_IS) as file:
         return file.read()
 
 

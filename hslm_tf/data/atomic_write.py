@@ -1,5 +1,6 @@
 """Files that are complete or not there, and that one process writes at a time."""
 
+import errno
 import os
 import re
 import secrets
@@ -94,6 +95,17 @@ def locked(path: Path, message: str | None) -> Iterator[None]:
         os.close(opened)
 
 
+def take_room(file: int, size: int) -> None:
+    """Takes a file's blocks: a write into a memory map that finds no room ends the process."""
+    # Systems without this call, such as macOS, and file systems that refuse it are trusted.
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file, 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+
+
 def take_places(work: Path, folder: Path, names: Sequence[str], written: Sequence[str]) -> None:
     """Moves the files of splits from a folder of work to their places, where older ones may be."""
     # A split is there when its features are: the old ones go first, and the new come last, so that
@@ -109,14 +121,14 @@ def take_places(work: Path, folder: Path, names: Sequence[str], written: Sequenc
 
 @contextmanager
 def naming(path: str | os.PathLike[str], draft: Path | None = None) -> Iterator[None]:
-    """Names the file, not its draft, in errors of the system such as a full disk."""
+    """Names the file, not its draft, in errors of the system such as a full or broken disk."""
     try:
         yield
     except OSError as error:
         name = error.filename
         if name is not None and (draft is None or str(draft) not in str(name)):
             raise
-        if error.errno is None and str(error).startswith(f"{path} "):
+        if error.errno is None and str(error).startswith(str(path)):
             raise
         if error.errno is None:
             # NumPy counts what it could not write.

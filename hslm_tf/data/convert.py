@@ -95,7 +95,7 @@ def convert(
     datasets = [opened.open(split) for split in splits]
     folder.mkdir(parents=True, exist_ok=True)
     # No file appears under its name before all of them are complete.
-    with naming(target), drafted(target, folder) as work:
+    with drafted(target, folder) as work, naming(target, work):
         work.mkdir()
         staged = work / target.name if is_hdf5(target) else work
         total = sum(dataset.num_images for dataset in datasets)

@@ -4,6 +4,8 @@ import os
 import stat
 from pathlib import Path
 
+from hslm_tf.data.atomic_write import naming
+
 # A message that quotes a damaged file may be as long as the file.
 _LONGEST = 2000
 
@@ -21,6 +23,12 @@ class DataError(ValueError):
         if len(line) > _LONGEST:
             line = f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
         super().__init__(line)
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Reads a file, and names it in errors of the system, such as a disk that cannot be read."""
+    with naming(path):
+        return regular_file(path).read_bytes()
 
 
 def regular_file(path: str | os.PathLike[str]) -> Path:

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from hslm_tf.data.archives import check_unpacked
+from hslm_tf.data.atomic_write import naming
 from hslm_tf.data.errors import DataError, regular_file
 
 _HEADER_READERS = {
@@ -57,7 +58,7 @@ class FileRows:
         values = np.empty((len(rows), *self.shape[1:]), self.dtype)
         size = self.dtype.itemsize * math.prod(self.shape[1:])
         starts = [self._offset + size * int(row) for row in rows]
-        with open(self._path, "rb", buffering=0) as file:
+        with naming(self._path), open(self._path, "rb", buffering=0) as file:
             if hasattr(os, "posix_fadvise"):
                 # No read-ahead; all rows are announced to the system at once.
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
@@ -100,7 +101,7 @@ def read_header(file: BinaryIO, place: str) -> tuple[tuple[int, ...], np.dtype]:
 
 def map_array(path: Path) -> np.ndarray:
     """Memory-maps a `.npy` file after checking that it is exactly as long as its header says."""
-    with open(regular_file(path), "rb") as file:
+    with naming(path), open(regular_file(path), "rb") as file:
         shape, dtype = read_header(file, str(path))
         expected = file.tell() + dtype.itemsize * math.prod(shape)
     length = path.stat().st_size

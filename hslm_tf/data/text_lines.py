@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
-from hslm_tf.data.errors import DataError, regular_file
+from hslm_tf.data.errors import DataError, read_file
 
 # A line of Flickr's token files. One name in Flickr8k.token.txt ends in a number: `...jpg.1#0`.
 TOKEN_LINE = re.compile(
@@ -27,7 +27,7 @@ def check_line(line: bytes, place: str) -> None:
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
     """Reads the items of a UTF-8 file, without white space around them."""
-    content = regular_file(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+    content = read_file(path).removeprefix(codecs.BOM_UTF8)
     # Old Macs ended lines by CR alone.
     end = b"\n" if b"\n" in content else b"\r"
     content = content.rstrip()

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from hslm_tf.data.atomic_write import atomic_write, locked, naming, take_places
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.data.errors import DataError, regular_file
+from hslm_tf.data.errors import DataError, read_file
 from hslm_tf.data.json_object import read_object, write_object
 from hslm_tf.data.npy import open_rows
 from hslm_tf.data.precomputed import precomputed_paths
@@ -75,7 +75,7 @@ class Extraction:
 
     def run(self, advance: Callable[[int], object] = lambda count: None) -> None:
         """Extracts what is left and moves the split to its place."""
-        with self._lock, naming(self._work):
+        with self._lock, naming(self.files["ims"], self._work):
             if not self._state["written"]:
                 self._extract(advance)
                 self._complete()
@@ -210,7 +210,7 @@ def _decoded(photographs: Sequence[Photograph]) -> Iterator[tuple[np.ndarray, st
 
 def _decode(path: bytes) -> tuple[np.ndarray, bytes]:
     try:
-        return decode_photograph(regular_file(os.fsdecode(path)).read_bytes()), b""
+        return decode_photograph(read_file(os.fsdecode(path))), b""
     except (ImageError, DataError) as error:
         reason = str(error)
     except OSError as error:

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from hslm_tf.data.atomic_write import naming
 from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.npy import BROKEN_NPZ, read_member
 from hslm_tf.data.text_lines import LONGEST_LINE, check_line
@@ -85,7 +86,7 @@ def read_word_vectors(
 def _of_text(name: str) -> Iterator[tuple[str, bytes, Sequence[bytes]]]:
     announced = width = None
     count = 0
-    with open(regular_file(name), "rb") as file:
+    with naming(name), open(regular_file(name), "rb") as file:
         for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE), b""), start=1):
             place = f"{name}, line {number}"
             check_line(line, place)
@@ -134,6 +135,7 @@ def _of_npz(name: str) -> Iterator[tuple[str, bytes, np.ndarray]]:
         place = f"{name}, row {row}"
         try:
             word = str(words[row]).encode()
+            word.decode()
         # Code points beyond Unicode, and halves of characters.
         except ValueError as error:
             raise DataError(f"{place}: the word is not valid Unicode: {error}") from error

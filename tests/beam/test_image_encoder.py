@@ -7,6 +7,7 @@ from apache_beam.ml.inference.base import RunInference
 
 from hslm_tf.beam.elements import ImageFeatures
 from hslm_tf.beam.image_encoder import ImageEncoder
+from hslm_tf.data.errors import DataError
 from hslm_tf.serving.request_rows import Status
 from tests.beam.conftest import too_large
 from tests.beam.results import kept_results
@@ -67,6 +68,18 @@ def test_what_is_wrong_with_an_image_is_its_own_matter(small):
     np.testing.assert_array_equal(found["status"], [*wrong, Status.OK])
     assert np.isnan(found["regions"][:4]).all() and np.isfinite(found["regions"][4]).all()
     assert found["region_mask"][4].all()
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables.index", "variables.data-*"])
+@pytest.mark.parametrize("damage", [lambda content: content[:-9], lambda content: b"", None])
+def test_a_damaged_model_is_one_line(name, damage, small, tmp_path):
+    model = shutil.copytree(small.path, tmp_path / "m")
+    (file,) = model.rglob(name)
+    content = file.read_bytes()
+    file.unlink() if damage is None else file.write_bytes(damage(content))
+    with pytest.raises(DataError, match="m is no exported model: .") as error:
+        ImageEncoder(str(model)).load_model()
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("shape", [(2, 7, 12), (2, 6, 11), (2, 12)])

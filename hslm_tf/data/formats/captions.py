@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from hslm_tf.data.atomic_write import naming
 from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.formats.karpathy import is_karpathy, read_karpathy
 from hslm_tf.data.text_lines import TOKEN_LINE, line_place, read_captions, read_lines
@@ -98,7 +99,7 @@ def is_token_file(path: Path) -> bool:
         return False
     if path.is_dir() or not path.exists():
         return False
-    with open(regular_file(path), encoding="utf-8-sig", errors="replace") as file:
+    with naming(path), open(regular_file(path), encoding="utf-8-sig", errors="replace") as file:
         return TOKEN_LINE.match(file.readline(10_000)) is not None
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hslm_tf.data.errors import DataError, regular_file
+from hslm_tf.data.atomic_write import naming
+from hslm_tf.data.errors import DataError, read_file
 from hslm_tf.data.folders import check_split
 from hslm_tf.data.json_object import parse_json
 from hslm_tf.data.text_lines import check_line
@@ -83,13 +84,13 @@ def is_karpathy(path: Path) -> bool:
     """Whether a file is a JSON with `"sentences"` near its beginning."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
-    with open(path, "rb") as file:
+    with naming(path), open(path, "rb") as file:
         return b'"sentences"' in file.read(1 << 16)
 
 
 def read_karpathy(path: Path) -> KarpathyFile:
     """Reads a file of Karpathy's."""
-    content = parse_json(regular_file(path).read_bytes(), str(path))
+    content = parse_json(read_file(path), str(path))
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list) or not images:
         held = ", ".join(content) if isinstance(content, dict) else type(content).__name__

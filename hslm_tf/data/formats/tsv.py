@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hslm_tf.data.atomic_write import naming
 from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.formats.image import Image, Part
 from hslm_tf.data.json_object import parse_object
@@ -61,7 +62,7 @@ def read_tsv(path: Path) -> Iterator[Image]:
     """Reads a file line by line; lines that are the header are skipped."""
     columns: tuple[str, ...] | None = None
     empty = True
-    with open(regular_file(path), "rb") as file:
+    with naming(path), open(regular_file(path), "rb") as file:
         number, offset = 0, 0
         while content := file.readline(_LONGEST_LINE):
             place = line_place(path, number)
