@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import h5py
 
-from hslm_tf.data.atomic_write import take_room
+from hslm_tf.data.atomic_write import naming, take_room
 from hslm_tf.data.errors import DataError
 
 # Bytes that HDF5 needs beside the values; a string has a reference, a header and part of a heap.
@@ -20,7 +20,7 @@ _OVERHEAD, _PER_STRING = 1 << 16, 64
 def write_hdf5_file(path: Path, room: int, mode: Literal["a", "w"] = "w") -> Iterator[h5py.File]:
     """Opens a file to write to, if there is room for as many bytes as `bytes_of` counts."""
     # HDF5 1.14 can crash the process when a file cannot be written to its end.
-    with tempfile.TemporaryFile(dir=path.parent) as trial:
+    with naming(path, path.parent), tempfile.TemporaryFile(dir=path.parent) as trial:
         take_room(trial.fileno(), room + _OVERHEAD)
     try:
         with h5py.File(path, mode) as file:

@@ -269,5 +269,10 @@ def _to_bytes(heads: ProjectionHeads, path: Path) -> np.ndarray:
 
 def _from_bytes(data: np.ndarray) -> ProjectionHeads:
     with tempfile.TemporaryDirectory() as folder:
-        data.tofile(Path(folder) / "projection_heads.keras")
-        return read_heads(Path(folder) / "projection_heads.keras")
+        file = Path(folder) / "projection_heads.keras"
+        with naming(file):
+            data.tofile(file)
+        try:
+            return read_heads(file)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(file), "/projection_heads")) from error

@@ -219,7 +219,7 @@ def allocate(shape: tuple[int, ...], dtype: StorageType, memmap_dir: Path | None
     """Makes an array to fill with features, in memory or in a temporary file of a folder."""
     if memmap_dir is None or 0 in shape:
         return np.empty(shape, dtype)
-    with naming(memmap_dir), tempfile.TemporaryFile(dir=memmap_dir) as file:
+    with naming(memmap_dir, memmap_dir), tempfile.TemporaryFile(dir=memmap_dir) as file:
         take_room(file.fileno(), math.prod(shape) * np.dtype(dtype).itemsize)
         return np.memmap(file, dtype, "w+", shape=shape)
 

@@ -67,7 +67,10 @@ PARTS = {
     "words": (np.zeros((3, 16), np.float32), r"/words is float32 of shape \(3, 16\)"),
     "lengths": (np.full(36, -1), "/lengths has a caption of -1 words"),
     "caption_to_image": (np.full(36, 99), "is damaged: `caption_to_image` must be rows of the 12"),
-    "projection_heads": (np.zeros(99, np.uint8), "cannot be read as projection heads"),
+    "projection_heads": (
+        np.zeros(99, np.uint8),
+        "is damaged: /projection_heads cannot be read as projection heads",
+    ),
 }
 
 
