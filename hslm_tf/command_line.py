@@ -49,11 +49,24 @@ def command(
         if len(subcommands) > 1 and not {*subcommands, "-h", "--help"} & {*args[:1]}:
             args.insert(0, first)
         with one_line_errors():
+            _check_letters([*args, os.getcwd()])
             arguments = (parse or functools.partial(_parse, name, subcommands))(args)
             chosen = subcommands[args[0]] if len(subcommands) > 1 else subcommands[first]
             chosen(arguments)
 
     return main
+
+
+def _check_letters(texts: Sequence[str]) -> None:
+    """Refuses names whose letters the locale does not know: TensorFlow takes no such name."""
+    if sys.getfilesystemencoding() == "utf-8":
+        return
+    for text in texts:
+        if any(unicodedata.category(character) == "Cs" for character in text):
+            raise ValueError(
+                f"{os.fsencode(text).decode(errors='replace')} has letters that this locale does "
+                "not know: set PYTHONUTF8=1, or a locale that ends in UTF-8"
+            )
 
 
 def _parse(name: str, subcommands: dict[str, Callable[[Any], None]], args: list[str]) -> Any:

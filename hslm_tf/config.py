@@ -259,13 +259,17 @@ class RunConfig:
                 message names the file.
         """
         try:
+            if Path(path).exists() and not Path(path).is_file():
+                raise ValueError("it is no file")
             sections = json.loads(Path(path).read_text("utf-8-sig"))
             return cls(
                 model=ModelConfig(**sections["model"]),
                 data=DataConfig(**sections["data"]),
                 training=TrainingConfig(**sections["training"]),
             )
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             # The message may quote the whole file, line breaks included.
             reason = " ".join(str(error).split())[:300]
             raise ValueError(

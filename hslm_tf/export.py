@@ -42,17 +42,16 @@ def run(arguments: ExportArguments) -> None:
     run.config()
     run.require_model()
     # TensorFlow takes seconds to import: --help and mistakes in the arguments should not wait.
-    import keras
     import tensorflow as tf
 
     from hslm_tf.retrieval.collection import Collection
-    from hslm_tf.runs.opening import load_heads
+    from hslm_tf.runs.opening import load_heads, load_model
     from hslm_tf.serving.savedmodel import export_model
     from hslm_tf.serving.search_index import SearchIndex
 
     # Where a GPU is visible, Keras builds recurrent layers that run only on GPUs.
     tf.config.set_visible_devices([], "GPU")
-    model = keras.saving.load_model(run.best_model, compile=False)
+    model = load_model(run.path)
     if arguments.collection is None:
         heads, index = load_heads(run.path, model), None
     else:

@@ -2,6 +2,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,21 @@ def test_every_letter_survives_the_encoding_of_the_terminal(encoding, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert b"\\u72ac.h5" in done.stdout
+
+
+def test_letters_that_the_locale_does_not_know(tmp_path):
+    flags = ["--out", str(tmp_path / "été")]
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "hslm_tf.train", *flags],
+        capture_output=True,
+        env={**os.environ, **locale},
+        cwd=Path(__file__).parents[1],
+    )
+    assert done.returncode == 1 and done.stderr.count(b"\n") == 1
+    assert (
+        b"\\xe9t\\xe9 has letters that this locale does not know: set PYTHONUTF8=1" in done.stderr
+    )
 
 
 def test_captions_and_ids_move_no_cursor(finished_run, tmp_path, capsys):

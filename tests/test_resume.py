@@ -72,21 +72,6 @@ def ends(monkeypatch):
     return run
 
 
-def test_what_a_killed_run_left_is_tidied_up(tmp_path):
-    run = RunDirectory(tmp_path)
-    run.tidy()
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    name = f"draft-{ended.pid}-0123456789abcdef-"
-    (tmp_path / f"{name}last.keras").write_text("half a model")
-    (tmp_path / f"{name}report" / "pictures").mkdir(parents=True)
-    kept = {f"draft-{os.getppid()}-0123456789abcdef-collection.h5", "draft-2024-notes.md"}
-    for name in kept:
-        (tmp_path / name).write_text("another process's, or the user's")
-    run.tidy()
-    assert {path.name for path in tmp_path.iterdir()} == kept
-
-
 def test_one_process_at_a_time_trains_a_run(tmp_path):
     run = RunDirectory(tmp_path)
     with run.locked(), pytest.raises(BlockingIOError, match="another process trains this run"):
@@ -115,7 +100,7 @@ def test_the_same_command_goes_on_wherever_saving_died(deaths, finished_run, beg
     assert TrainingState.of(run.last_model).steps == (2 if deaths < 3 else 3)
     train.main([*command, "--save-every", "1"])
     assert_same_training(run, finished_run)
-    assert not list(run.path.glob("draft-*"))
+    assert not list(run.path.glob(".draft-*"))
 
 
 @pytest.mark.parametrize("parts", [LIGHT, pytest.param(WHOLE, marks=pytest.mark.slow)])
@@ -190,7 +175,7 @@ def test_a_full_disk_names_the_checkpoint_and_leaves_the_run_as_it_was(finished_
     assert error.startswith("error: ") and "\n" not in error
     assert f"No space left on device: '{run.last_model}'" in error
     assert len(rows_of(run)) == run.progress["epochs"] == TrainingState.of(run.last_model).epochs
-    assert run.progress["epochs"] == 2 and not list(run.path.glob("draft-*"))
+    assert run.progress["epochs"] == 2 and not list(run.path.glob(".draft-*"))
     train.main(command)
     assert_same_training(run, finished_run)
 
@@ -258,7 +243,7 @@ def test_a_run_that_is_killed_at_25_random_moments(run_flags, tmp_path):
             break
         assert process.returncode == -signal.SIGKILL, log.read_text()
         kills.append((killed.progress["epochs"], killed.progress["steps"]))
-        half_written += any(killed.path.glob("draft-*"))
+        half_written += any(killed.path.glob(".draft-*"))
     print(f"{len(kills)} kills at {kills}, {half_written} while a file was written")
     assert len(kills) >= 25 and len(set(kills)) > 20 and half_written > 0
     assert_same_training(killed, straight)

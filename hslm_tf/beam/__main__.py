@@ -177,18 +177,19 @@ def _encode(
     folder = WorkFolder(arguments.out)
     fingerprint = weights_fingerprint(heads.weights, model_fingerprint(model))
     plan = Plan(*planned, arguments.shard_size, arguments.dtype, fingerprint)
-    encoded = encode(source, folder, plan, model, heads, options)
-    print(f"{len(plan.shards)} shards, {len(encoded)} of them new: {folder.shards}")
-    rejected = write_rejected(folder, plan)
-    print(f"{plan.images - rejected} images encoded, {rejected} rejected: {folder.rejected}")
-    if target is None:
-        return
-    items = collect(folder, plan, model, heads, dataset, target.parent)
-    Collection(model, heads, items, images, arguments.run).save(target)
-    if arguments.milvus is not None:
-        name = f"{arguments.name}_images"
-        fill_milvus(items.vectors, folder, plan, arguments.milvus, name, options)
-    print(target)
+    with folder.locked():
+        encoded = encode(source, folder, plan, model, heads, options)
+        print(f"{len(plan.shards)} shards, {len(encoded)} of them new: {folder.shards}")
+        rejected = write_rejected(folder, plan)
+        print(f"{plan.images - rejected} images encoded, {rejected} rejected: {folder.rejected}")
+        if target is None:
+            return
+        items = collect(folder, plan, model, heads, dataset, target.parent)
+        Collection(model, heads, items, images, arguments.run).save(target)
+        if arguments.milvus is not None:
+            name = f"{arguments.name}_images"
+            fill_milvus(items.vectors, folder, plan, arguments.milvus, name, options)
+        print(target)
 
 
 def _target(arguments: _WorkArguments) -> Path:

@@ -11,7 +11,7 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from hslm_tf.data.atomic_write import naming
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.npy import BROKEN_NPZ, read_member
 
 _DRAFT = "draft-"
@@ -26,7 +26,9 @@ def is_local(path: str) -> bool:
 
 def read_file(path: str) -> bytes:
     """Reads a file."""
-    with FileSystems.open(path, **_AS_IT_IS) as file:
+    if is_local(path):
+        regular_file(path)
+    with naming(path), FileSystems.open(path, **_AS_IT_IS) as file:
         return file.read()
 
 

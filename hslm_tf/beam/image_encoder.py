@@ -8,8 +8,9 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from hslm_tf.beam.elements import ImageFeatures
-from hslm_tf.beam.files import copy_folder, is_local
+from hslm_tf.beam.files import copy_folder, file_sizes, is_local
 from hslm_tf.data.blocks import row_blocks
+from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.serving.request_rows import pad_images
 
 _ENDPOINT = "encode_image"
@@ -42,12 +43,19 @@ class ImageEncoder(ModelHandler[ImageFeatures, PredictionResult, Any]):
         """Loads the SavedModel, or raises an error if there is none that encodes images."""
         import tensorflow as tf
 
-        if is_local(self._path):
-            model = tf.saved_model.load(self._path)
-        else:
-            with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder:
+            if is_local(self._path):
+                folder = self._path
+                for file in file_sizes(folder):
+                    regular_file(file)
+            else:
                 copy_folder(self._path, folder)
+            try:
                 model = tf.saved_model.load(folder)
+            # TensorFlow and its protocol buffers raise anything on a damaged file.
+            except Exception as error:
+                reason = " ".join(str(error).split())[:300]
+                raise DataError(f"{self._path} is no exported model: {reason}") from error
         if _ENDPOINT not in model.signatures:
             raise ValueError(
                 f"{self._path} is not an exported model: it has no endpoint {_ENDPOINT}"

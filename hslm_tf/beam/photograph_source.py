@@ -72,7 +72,7 @@ class PhotographSource:
                     content = read_file(self._photographs.address(names[place]))
                     images[place] = decode_photograph(content)
                 # After other errors of reading, Beam tries the shard again.
-                except (ImageError, FileNotFoundError) as error:
+                except (ImageError, DataError, FileNotFoundError) as error:
                     reasons[place] = str(error)
             places = list(images)
             features, bad = extract_good(

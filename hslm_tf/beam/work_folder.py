@@ -4,13 +4,22 @@ import dataclasses
 import json
 import re
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
 from hslm_tf.beam.elements import Shard, shards_of
-from hslm_tf.beam.files import copy_folder, file_sizes, read_file, remove_drafts, write_file
+from hslm_tf.beam.files import (
+    copy_folder,
+    file_sizes,
+    is_local,
+    read_file,
+    remove_drafts,
+    write_file,
+)
+from hslm_tf.data.atomic_write import locked
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import parse_object
 from hslm_tf.models.hslm import HSLM
@@ -51,6 +60,13 @@ class WorkFolder:
         self.model = FileSystems.join(self.path, "model", "1")
         self.shards = FileSystems.join(self.path, "shards")
         self.rejected = FileSystems.join(self.path, "rejected.jsonl")
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keeps other processes from the folder; where it is an address, nothing can."""
+        if not is_local(self.path):
+            return nullcontext()
+        Path(self.path).mkdir(parents=True, exist_ok=True)
+        return locked(Path(self.path), f"{self.path}: another process works in it")
 
     def begin(self, plan: Plan, model: HSLM, heads: ProjectionHeads) -> list[Shard]:
         """Writes the plan and exports the model, or continues a begun plan; returns what to do."""

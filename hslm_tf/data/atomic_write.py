@@ -1,35 +1,83 @@
 """Files that are complete or not there, and that one process writes at a time."""
 
+import errno
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+_KEPT_END = 40
+_DRAFT = re.compile(r"\.draft-(\d+)-[0-9a-f]{16}-(.+)", re.DOTALL)
+# Drafts of this process: another process of its number may have left some, too.
+_OPEN: set[Path] = set()
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """A draft of a file or a folder, which takes its place when the block ends without an error."""
-    # Nobody can guess the name and put a link there that would be written through.
-    # The end of the name is kept, with the suffix: the whole name may be as long as names can be.
-    end = path.name[-40:]
-    draft = path.with_name(f"draft-{os.getpid()}-{secrets.token_hex(8)}-{end}")
-    with naming(path, draft):
+    with drafted(path) as draft, naming(path, draft):
+        yield draft
         try:
-            yield draft
             os.replace(draft, path)
-        except BaseException:
-            if draft.is_dir():
-                shutil.rmtree(draft, ignore_errors=True)
-            else:
-                draft.unlink(missing_ok=True)
+        except OSError as error:
+            if draft.is_dir() and path.exists():
+                raise FileExistsError(f"{path} exists already, another process wrote it") from error
             raise
 
 
 @contextmanager
-def locked(path: Path, message: str) -> Iterator[None]:
-    """Keeps other processes from a file or a folder; a process that ends lets it go."""
+def drafted(path: Path, folder: Path | None = None) -> Iterator[Path]:
+    """A draft in a folder or beside its target, removed at the end, as those of killed writers."""
+    folder = folder or path.parent
+    # The end of the name is kept, with the suffix: the whole name may be as long as names can be.
+    end = path.name[-_KEPT_END:]
+    remove_drafts(folder, end)
+    # Nobody can guess the name and put a link there that would be written through.
+    draft = folder / f".draft-{os.getpid()}-{secrets.token_hex(8)}-{end}"
+    _OPEN.add(draft)
+    try:
+        yield draft
+    finally:
+        _remove(draft)
+        _OPEN.discard(draft)
+
+
+def remove_drafts(folder: Path, name: str | None = None) -> None:
+    """Removes drafts that killed processes left in a folder: all, or those of one target."""
+    for draft in folder.glob(".draft-*"):
+        found = _DRAFT.fullmatch(draft.name)
+        if not found or name not in (None, found[2]) or draft in _OPEN:
+            continue
+        if not _is_running(int(found[1])):
+            _remove(draft)
+
+
+def _remove(draft: Path) -> None:
+    if draft.is_dir() and not draft.is_symlink():
+        shutil.rmtree(draft, ignore_errors=True)
+    else:
+        draft.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    """Whether another process of this number is running."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@contextmanager
+def locked(path: Path, message: str | None) -> Iterator[None]:
+    """Keeps other processes from a file or a folder; without a message it waits for its turn."""
     try:
         import fcntl
     except ImportError:
@@ -39,7 +87,7 @@ def locked(path: Path, message: str) -> Iterator[None]:
     opened = os.open(path, flags, 0o666)
     try:
         try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(opened, fcntl.LOCK_EX | (fcntl.LOCK_NB if message else 0))
         except BlockingIOError as error:
             raise BlockingIOError(message) from error
         except OSError:
@@ -50,14 +98,40 @@ def locked(path: Path, message: str) -> Iterator[None]:
         os.close(opened)
 
 
+def take_room(file: int, size: int) -> None:
+    """Takes a file's blocks: a write into a memory map that finds no room ends the process."""
+    # Systems without this call, such as macOS, and file systems that refuse it are trusted.
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file, 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+
+
+def take_places(work: Path, folder: Path, names: Sequence[str], written: Sequence[str]) -> None:
+    """Moves the files of splits from a folder of work to their places, where older ones may be."""
+    # A split is there when its features are: the old ones go first, and the new come last, so that
+    # whoever is killed between leaves no old file beside a new one that loads.
+    names = sorted(names, key=lambda name: name.endswith("_ims.npy"))
+    for name in reversed(names):
+        if name not in written or (name.endswith("_ims.npy") and (work / name).exists()):
+            (folder / name).unlink(missing_ok=True)
+    for name in names:
+        if (work / name).exists():
+            os.replace(work / name, folder / name)
+
+
 @contextmanager
 def naming(path: str | os.PathLike[str], draft: Path | None = None) -> Iterator[None]:
-    """Names the file, not its draft, in errors of the system such as a full disk."""
+    """Names the file, not its draft, in errors of the system such as a full or broken disk."""
     try:
         yield
     except OSError as error:
         name = error.filename
         if name is not None and (draft is None or str(draft) not in str(name)):
+            raise
+        if error.errno is None and str(error).startswith(str(path)):
             raise
         if error.errno is None:
             # NumPy counts what it could not write.

@@ -1,7 +1,6 @@
 """Makes a data set of captions and region features in any format, in bounded memory."""
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from hslm_tf.data.assembly import Layout
-from hslm_tf.data.atomic_write import naming
+from hslm_tf.data.atomic_write import drafted, locked, naming, take_places
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.folders import check_split
@@ -91,26 +90,39 @@ def convert(
         if split not in opened.splits:
             raise DataError(f"{source} has no split {split!r}; it has {', '.join(opened.splits)}")
     folder, write = (target.parent, write_hdf5) if is_hdf5(target) else (target, write_precomputed)
-    old = [path for path in _target_files(target, splits) if path.exists()]
-    if old and not overwrite:
-        raise DataError(f"{', '.join(map(str, old))} already there: overwrite was not asked for")
+    names = [path.name for path in _target_files(target, splits)]
+    _check_new(folder, names, overwrite)
     datasets = [opened.open(split) for split in splits]
     folder.mkdir(parents=True, exist_ok=True)
     # No file appears under its name before all of them are complete.
-    with naming(target), tempfile.TemporaryDirectory(prefix=".partial-", dir=folder) as staging:
-        staged = Path(staging) / target.name if is_hdf5(target) else Path(staging)
+    with drafted(target, folder) as work, naming(target, work):
+        work.mkdir()
+        staged = work / target.name if is_hdf5(target) else work
         total = sum(dataset.num_images for dataset in datasets)
         with ProgressBar(total, "images", shown=progress) as bar:
             for dataset in datasets:
                 bar.set_description(dataset.name)
                 write(dataset, staged, _feature_type(dtype, dataset), bar.update)
-        complete = [path for path in _target_files(staged, splits) if path.exists()]
-        written = [folder / path.name for path in complete]
-        for path in set(old) - set(written):
-            path.unlink()
-        for path, place in zip(complete, written, strict=True):
-            os.replace(path, place)
-    return written
+        written = [name for name in names if (work / name).exists()]
+        with locked(folder, None):
+            # Another process may have written there meanwhile.
+            _check_new(folder, names, overwrite)
+            try:
+                take_places(work, folder, names, written)
+            except KeyboardInterrupt:
+                # The draft is removed at the end, and what it replaces is gone already.
+                take_places(work, folder, names, written)
+                raise
+    return [folder / name for name in written]
+
+
+def _check_new(folder: Path, names: Sequence[str], overwrite: bool) -> None:
+    old = [folder / name for name in names if (folder / name).exists()]
+    if old and not overwrite:
+        raise DataError(f"{', '.join(map(str, old))} already there: overwrite was not asked for")
+    for path in old:
+        if path.is_dir():
+            raise DataError(f"{path} is a folder, expected a file to replace, or none")
 
 
 def _feature_type(dtype: FeatureType, dataset: RetrievalDataset) -> np.dtype:

@@ -10,8 +10,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.npy import FileRows
+from hslm_tf.data.text_lines import check_line
 
 # h5py raises these on damaged files, and on types that NumPy does not have.
 _H5PY_ERRORS = (OSError, KeyError, RuntimeError, TypeError, ValueError)
@@ -36,7 +37,7 @@ def is_hdf5(path: str | os.PathLike[str]) -> bool:
 def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Opens a file to read, and names it in errors of HDF5."""
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(regular_file(path), "r") as file:
             yield file
     except DataError:
         raise
@@ -194,6 +195,7 @@ def read_strings(values: h5py.Dataset, place: str, strip: bool = True) -> list[s
         )
     strings = []
     for row, value in enumerate(values[()]):
+        check_line(value, f"{place}, row {row}")
         try:
             text = value.decode("utf-8")
         except UnicodeDecodeError as error:

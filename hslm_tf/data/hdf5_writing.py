@@ -1,8 +1,6 @@
 """HDF5 files that are written."""
 
-import errno
 import math
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +9,7 @@ from typing import Any, Literal
 
 import h5py
 
+from hslm_tf.data.atomic_write import naming, take_room
 from hslm_tf.data.errors import DataError
 
 # Bytes that HDF5 needs beside the values; a string has a reference, a header and part of a heap.
@@ -20,15 +19,9 @@ _OVERHEAD, _PER_STRING = 1 << 16, 64
 @contextmanager
 def write_hdf5_file(path: Path, room: int, mode: Literal["a", "w"] = "w") -> Iterator[h5py.File]:
     """Opens a file to write to, if there is room for as many bytes as `bytes_of` counts."""
-    # HDF5 1.14 can crash the process when a file cannot be written to its end. Systems without
-    # this call, such as macOS, and file systems that refuse it are trusted to have room.
-    if hasattr(os, "posix_fallocate"):
-        with tempfile.TemporaryFile(dir=path.parent) as trial:
-            try:
-                os.posix_fallocate(trial.fileno(), 0, room + _OVERHEAD)
-            except OSError as error:
-                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
-                    raise
+    # HDF5 1.14 can crash the process when a file cannot be written to its end.
+    with naming(path, path.parent), tempfile.TemporaryFile(dir=path.parent) as trial:
+        take_room(trial.fileno(), room + _OVERHEAD)
     try:
         with h5py.File(path, mode) as file:
             yield file

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.errors import DataError, read_file
 
 
 def parse_json(text: str | bytes, place: str) -> Any:
@@ -28,7 +28,7 @@ def parse_object(text: str | bytes, place: str) -> dict[str, Any]:
 
 def read_object(path: Path) -> dict[str, Any]:
     """Reads a file."""
-    return parse_object(path.read_bytes(), str(path))
+    return parse_object(read_file(path), str(path))
 
 
 def write_object(path: Path, content: Mapping[str, Any]) -> None:

@@ -47,7 +47,8 @@ def load_dataset(
     splits = find_splits(path)
     if split not in splits:
         raise DataError(
-            f"{path} holds no region features of the split {split!r}; it holds {', '.join(splits)}"
+            f"{path} holds no region features of the split {split!r}; it holds "
+            f"{', '.join(splits)}{_unfinished(path)}"
         )
     load = load_hdf5 if is_hdf5(path) else load_precomputed
     return load(path, split, layout, captions_optional, float64)
@@ -88,8 +89,14 @@ def no_splits(path: Path) -> DataError:
     if path.is_file():
         held = f"it is a file ending in {path.suffix or 'nothing'}"
     else:
-        held = f"it holds {folder_listing(path)}"
+        held = f"it holds {folder_listing(path)}{_unfinished(path)}"
     return DataError(
         f"{path} holds no split: {held}. A data set is a folder with {{split}}_ims.npy, or an HDF5 "
         "file with groups {split}/ims; `python -m hslm_tf.convert --help` says what becomes one"
     )
+
+
+def _unfinished(path: Path) -> str:
+    """Says that a writer was killed in a folder, or is at work there."""
+    begun = path.is_dir() and any((*path.glob(".draft-*"), *path.glob(".partial-*")))
+    return ", and what a command left that did not finish: run it again" if begun else ""

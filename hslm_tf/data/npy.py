@@ -13,13 +13,16 @@ from typing import BinaryIO
 
 import numpy as np
 
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.archives import check_unpacked
+from hslm_tf.data.atomic_write import naming
+from hslm_tf.data.errors import DataError, regular_file
 
 logger = logging.getLogger("hslm_tf")
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+_LONGEST_HEADER = 1 << 16
 # NumPy raises these on a header that it, or Python's parser, does not understand.
 _ODD_HEADERS = (
     *(KeyError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError),
@@ -57,7 +60,7 @@ class FileRows:
         values = np.empty((len(rows), *self.shape[1:]), self.dtype)
         size = self.dtype.itemsize * math.prod(self.shape[1:])
         starts = [self._offset + size * int(row) for row in rows]
-        with open(self._path, "rb", buffering=0) as file:
+        with naming(self._path), open(self._path, "rb", buffering=0) as file:
             if hasattr(os, "posix_fadvise"):
                 # No read-ahead; all rows are announced to the system at once.
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
@@ -77,7 +80,14 @@ class FileRows:
 def read_header(file: BinaryIO, place: str) -> tuple[tuple[int, ...], np.dtype]:
     """Reads shape and type from the header of a `.npy` file, or of one inside a `.npz`."""
     try:
-        shape, _, dtype = _HEADER_READERS[np.lib.format.read_magic(file)](file)
+        version = np.lib.format.read_magic(file)
+        if version == (2, 0):
+            length = int.from_bytes(file.read(4), "little")
+            # NumPy would take that much memory before it finds the header too long.
+            if length > _LONGEST_HEADER:
+                raise ValueError(f"its header has {length} bytes")
+            file.seek(-4, os.SEEK_CUR)
+        shape, _, dtype = _HEADER_READERS[version](file)
     except _ODD_HEADERS as error:
         raise DataError(f"{place} is not a .npy array: {error}") from error
     if min(shape, default=0) < 0:
@@ -93,7 +103,7 @@ def read_header(file: BinaryIO, place: str) -> tuple[tuple[int, ...], np.dtype]:
 
 def map_array(path: Path) -> np.ndarray:
     """Memory-maps a `.npy` file after checking that it is exactly as long as its header says."""
-    with open(path, "rb") as file:
+    with naming(path), open(regular_file(path), "rb") as file:
         shape, dtype = read_header(file, str(path))
         expected = file.tell() + dtype.itemsize * math.prod(shape)
     length = path.stat().st_size
@@ -142,6 +152,7 @@ def read_member(
 ) -> np.ndarray:
     """Reads an array of a `.npz` whose header and whose length in the archive agree."""
     name = f"{key}.npy"
+    check_unpacked(archive, name, place)
     with archive.open(name) as file:
         shape, dtype = read_header(file, f"{place}, {key}")
         length = archive.getinfo(name).file_size - file.tell()

@@ -47,7 +47,7 @@ def load_precomputed(
     paths = precomputed_paths(folder, split)
     if broken := [path for path in paths.values() if is_broken_link(path)]:
         raise DataError(f"{broken[0]} is a link that leads to nothing, to {os.readlink(broken[0])}")
-    there = [part for part, path in paths.items() if path.is_file()]
+    there = [part for part, path in paths.items() if path.exists()]
     required = ("ims",) if captions_optional else ("ims", "caps")
     if missing := [paths[part].name for part in required if part not in there]:
         raise DataError(f"{folder} lacks {', '.join(missing)}; it holds {folder_listing(folder)}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.errors import DataError, read_file
 
 # A caption behind the name of its image, as on the lines of token files: `a.jpg#0`, a tab and text
 # in Flickr's, `a.jpg#zhb#0 text` in Flickr8k-CN's, `a.jpg| 0| text` and `a.jpg,text` in Kaggle's,
@@ -19,19 +19,28 @@ TOKEN_LINE = re.compile(
     r"(?P<name>[^\t]*?\.[A-Za-z]{3,4}(?:\.\d+)?)"
     r"(?:(?:#(?:[a-z]+#)?|\| *)(?P<number>\d+)(?: *\||\s)|[,\t])\s*(?P<caption>.*)"
 )
+# Bytes of a line: a caption, an id, a word and its vector.
+LONGEST_LINE = 1 << 20
+
+
+def check_line(line: bytes, place: str) -> None:
+    """Refuses a line that no caption and no vector is as long as."""
+    if len(line) >= LONGEST_LINE:
+        raise DataError(f"{place}: {LONGEST_LINE} bytes or more, expected fewer in a line")
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
     """Reads the items of a UTF-8 file, without white space around them."""
-    content = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+    content = read_file(path).removeprefix(codecs.BOM_UTF8)
     # Old Macs ended lines by CR alone.
-    lines = content.split(b"\n" if b"\n" in content else b"\r")
-    while lines and not lines[-1].strip():
-        lines.pop()
+    end = b"\n" if b"\n" in content else b"\r"
+    content = content.rstrip()
+    lines = content.split(end) if content else []
     return [_item(line_place(path, row), line) for row, line in enumerate(lines)]
 
 
 def _item(place: str, line: bytes) -> str:
+    check_line(line, place)
     try:
         item = line.decode("utf-8").strip()
     except UnicodeDecodeError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.data.errors import regular_file
 
 logger = logging.getLogger("hslm_tf")
 
@@ -30,7 +31,7 @@ class EvaluationState:
         if not self.path.exists():
             return {}
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with np.load(regular_file(self.path), allow_pickle=False) as file:
                 arrays = dict(file)
             saved = dict(json.loads(str(arrays.pop(_FINGERPRINTS))))
         # NumPy, zipfile and Python's parser raise anything on a damaged file.

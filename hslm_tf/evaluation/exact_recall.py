@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hslm_tf.data.atomic_write import locked
+from hslm_tf.data.atomic_write import locked, naming, take_room
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.evaluation.evaluation_state import EvaluationState
 from hslm_tf.evaluation.protocols import Protocol, check_protocol, evaluate_scores, fold_ranges
@@ -138,13 +138,19 @@ def evaluate_to_file(
     draft = file.with_name(f"draft-{file.name}")
     if draft.is_symlink():
         raise OSError(f"{draft} is a link, expected a file that this evaluation began, or none")
-    with locked(draft, f"{file}: another process writes it"):
+    with naming(file, draft), locked(draft, f"{file}: another process writes it"):
         shape = (dataset.num_images, dataset.num_captions)
         saved = state.load() if state else {}
         # The lock has made an empty draft where there was none.
         done = int(saved["captions"]) if saved and draft.stat().st_size else 0
         mode = "r+" if done else "w+"
-        scores = np.lib.format.open_memmap(draft, mode, np.float32, shape)
+        try:
+            scores = np.lib.format.open_memmap(draft, mode, np.float32, shape)
+            with open(draft, "r+b") as opened:
+                take_room(opened.fileno(), draft.stat().st_size)
+        except OSError:
+            draft.unlink()
+            raise
         _report_start(done, dataset, progress)
 
         def arrays() -> Arrays:

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from hslm_tf.command_line import load_extra
+from hslm_tf.data.archives import check_archive
 from hslm_tf.fingerprint import weights_fingerprint
 
 _BATCH = 2
@@ -109,9 +110,10 @@ def _application(build: Any, name: str, size: int, weights: Path | None) -> Back
 
 
 def _saved_model(path: Path) -> Any:
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file")
     with _loading(f"{path} is no Keras model"):
+        check_archive(path)
         return keras.saving.load_model(path, compile=False)
 
 

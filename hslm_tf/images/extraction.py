@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hslm_tf.data.atomic_write import atomic_write, naming
+from hslm_tf.data.atomic_write import atomic_write, locked, naming, take_places
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.errors import DataError, read_file
 from hslm_tf.data.json_object import read_object, write_object
 from hslm_tf.data.npy import open_rows
 from hslm_tf.data.precomputed import precomputed_paths
@@ -74,7 +75,7 @@ class Extraction:
 
     def run(self, advance: Callable[[int], object] = lambda count: None) -> None:
         """Extracts what is left and moves the split to its place."""
-        with naming(self._work):
+        with self._lock, naming(self.files["ims"], self._work):
             if not self._state["written"]:
                 self._extract(advance)
                 self._complete()
@@ -95,18 +96,23 @@ class Extraction:
         }
         if self._work.is_symlink():
             raise DataError(f"{self._work} is a link, expected a folder of work, or none")
-        file = self._work / "plan.json"
-        if file.exists() and read_object(file) != plan:
-            if not overwrite:
-                raise DataError(
-                    f"{file}: the extraction was started with other photographs or settings: "
-                    "continue with the same, or replace it (overwrite)"
-                )
-            shutil.rmtree(self._work)
         self._work.mkdir(parents=True, exist_ok=True)
-        if not file.exists():
-            _write(file, plan)
-        self._state = _read_state(self._work / "state.json")
+        file = self._work / "plan.json"
+        with ExitStack() as stack:
+            # Until the split is moved to its place, or this process ends.
+            stack.enter_context(locked(self._work, f"{self._work}: another process works in it"))
+            if file.exists() and read_object(file) != plan:
+                if not overwrite:
+                    raise DataError(
+                        f"{file}: the extraction was started with other photographs or settings: "
+                        "continue with the same, or replace it (overwrite)"
+                    )
+                for path in self._work.iterdir():
+                    path.unlink()
+            if not file.exists():
+                _write(file, plan)
+            self._state = _read_state(self._work / "state.json")
+            self._lock = stack.pop_all()
 
     def _extract(self, advance: Callable[[int], object]) -> None:
         extractor, state = self._extractor, self._state
@@ -180,14 +186,9 @@ class Extraction:
         self._save_state()
 
     def _move(self) -> None:
-        # A split is there when its features are: those of an older one go first, the new come last.
-        if self._drafts["ims"].exists():
-            self.files["ims"].unlink(missing_ok=True)
-        for part in reversed(self.files):
-            if self._drafts[part].exists():
-                os.replace(self._drafts[part], self.files[part])
-            elif part not in self._state["written"]:
-                self.files[part].unlink(missing_ok=True)
+        names = {part: path.name for part, path in self.files.items()}
+        written = [names[part] for part in self._state["written"]]
+        take_places(self._work, self._target, [*names.values()], written)
         shutil.rmtree(self._work)
 
     def _save_state(self) -> None:
@@ -209,9 +210,8 @@ def _decoded(photographs: Sequence[Photograph]) -> Iterator[tuple[np.ndarray, st
 
 def _decode(path: bytes) -> tuple[np.ndarray, bytes]:
     try:
-        with open(path, "rb") as file:
-            return decode_photograph(file.read()), b""
-    except ImageError as error:
+        return decode_photograph(read_file(os.fsdecode(path))), b""
+    except (ImageError, DataError) as error:
         reason = str(error)
     except OSError as error:
         reason = error.strerror or str(error)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from hslm_tf.command_line import load_extra
 from hslm_tf.data.blocks import row_blocks
+from hslm_tf.data.errors import read_file
 from hslm_tf.images.backbones import load_backbone
 from hslm_tf.images.box_file import BoxFile
 from hslm_tf.images.detections import Detections
@@ -103,7 +104,7 @@ class RegionExtractor:
     def extract_file(self, path: Path) -> RegionFeatures:
         """Makes the region features of one photograph."""
         try:
-            return self.extract([decode_photograph(path.read_bytes())], [path.name])
+            return self.extract([decode_photograph(read_file(path))], [path.name])
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hslm_tf.command_line import load_extra
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.images.detections import Detections, cleaned, fitted
 
 # Side of a photograph where a file takes any size. Detectors halve their input five times.
@@ -102,7 +102,7 @@ def _fingerprint(path: Path) -> str:
     total = hashlib.sha256()
     beside = path.with_name(path.name + ".data")
     for file in (path, beside) if beside.exists() else (path,):
-        with open(file, "rb") as content:
+        with open(regular_file(file), "rb") as content:
             total.update(hashlib.file_digest(content, "sha256").digest())
     return total.hexdigest()
 

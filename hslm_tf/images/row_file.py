@@ -25,11 +25,8 @@ class RowFile:
 
     def append(self, rows: np.ndarray) -> None:
         """Writes rows after those that are there."""
-        try:
-            self._file.write(np.ascontiguousarray(rows, self._dtype).data)
-            self._file.flush()
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self._file.name) from error
+        self._file.write(np.ascontiguousarray(rows, self._dtype).data)
+        self._file.flush()
         self.rows += len(rows)
 
     def close(self) -> None:

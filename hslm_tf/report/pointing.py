@@ -7,6 +7,7 @@ import numpy as np
 
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.npy import map_array
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.report.data_table import DataTable, group_rows
 from hslm_tf.report.explanation import Explainer
@@ -50,7 +51,7 @@ def read_detections(dataset: RetrievalDataset) -> Detections | None:
         return None
     parts, expected = [], dataset.region_features.shape[:2]
     for file in files:
-        values = np.load(file, mmap_mode="r")
+        values = map_array(file)
         if values.shape != expected:
             raise DataError(f"{file} has shape {values.shape}, expected {expected}")
         parts.append(np.asarray(values[dataset.image_rows]))

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from hslm_tf.config import RunConfig
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.atomic_write import naming
+from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.report.data_table import DataTable
 from hslm_tf.report.drawing import Line, Plot, lines_for, new_axes, plot_of
@@ -50,7 +51,7 @@ def read_log(file: Path) -> dict[str, np.ndarray]:
     if not file.exists():
         return {}
     try:
-        with open(file, encoding="utf-8-sig", newline="") as lines:
+        with naming(file), open(regular_file(file), encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines)
             names, rows = reader.fieldnames or (), list(reader)
         return {

@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 
 from hslm_tf import __version__
-from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.config import ModelConfig
+from hslm_tf.data.atomic_write import atomic_write, naming
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.hdf5_rows import dataset_at, open_hdf5, read_strings
 from hslm_tf.data.hdf5_writing import bytes_of, write_hdf5_file, write_strings
@@ -66,7 +67,7 @@ def write_collection(
     """Writes a collection in one piece: until it is complete, an older file stays as it is."""
     places = (encoded, _OTHERS), (encoded.images, _OF_IMAGES), (encoded.texts, _OF_TEXTS)
     parts = {name: getattr(place, name) for place, names in places for name in names}
-    parts["projection_heads"] = _to_bytes(heads)
+    parts["projection_heads"] = _to_bytes(heads, path)
     manifest = {
         "format": _FORMAT,
         "hslm_tf": __version__,
@@ -89,7 +90,7 @@ def read_collection(path: Path, model: HSLM, verify: bool) -> dict[str, Any]:
             f"{path} was built with another model, {manifest['model'][:12]}, than this one, "
             f"{fingerprint[:12]}: build it again"
         )
-    _check_parts(path, parts, model.config.joint_dim)
+    _check_parts(path, parts, model.config)
     parts |= {name: Rows([parts[name]]) for name in _MAPPED if name in parts}
     images, texts, others = (
         {name: parts[name] for name in names if name in parts}
@@ -220,12 +221,14 @@ def _read(file: BinaryIO, dataset: h5py.Dataset, mapped: bool) -> np.ndarray | l
     return np.memmap(file, dataset.dtype, "r", offset, dataset.shape)
 
 
-def _check_parts(path: Path, parts: dict[str, Any], width: int) -> None:
+def _check_parts(path: Path, parts: dict[str, Any], config: ModelConfig) -> None:
     """Compares the parts with each other: a foreign file can have the right checksums."""
-    missing = [name for name in (*_TEXTS, *_ARRAYS) if name not in (*parts, *_OPTIONAL)]
+    of_model = {"image_global": config.pools_regions, "text_global": config.global_alignment}
+    optional = [name for name in _OPTIONAL if not of_model.get(name)]
+    missing = [name for name in (*_TEXTS, *_ARRAYS) if name not in (*parts, *optional)]
     if missing:
         raise DataError(f"{path} lacks {', '.join(missing)}: it is not a collection")
-    sizes = {"width": width, "corners": 4}
+    sizes = {"width": config.joint_dim, "corners": 4}
     for name in _TEXTS:
         if not isinstance(parts[name], list):
             raise DataError(f"{path}:/{name} is {parts[name].dtype}, expected strings")
@@ -249,18 +252,27 @@ def _check_parts(path: Path, parts: dict[str, Any], width: int) -> None:
             row = np.argwhere(~np.isfinite(values))[0, 0]
             raise DataError(f"{path}:/{name}, row {row}: it holds NaN or infinity")
         if name == "lengths":
-            if (values < 0).any():
-                raise DataError(f"{path}:/lengths has a caption of {values.min()} words")
+            wrong = values[(values < 0) | (values > config.max_tokens)]
+            if wrong.size:
+                raise DataError(
+                    f"{path}:/lengths has a caption of {wrong[0]} words, expected 0 to "
+                    f"{config.max_tokens}"
+                )
             sizes["tokens"] = int(values.sum())
 
 
-def _to_bytes(heads: ProjectionHeads) -> np.ndarray:
-    with tempfile.TemporaryDirectory() as folder:
+def _to_bytes(heads: ProjectionHeads, path: Path) -> np.ndarray:
+    with tempfile.TemporaryDirectory() as folder, naming(path, Path(folder)):
         heads.save(Path(folder) / "projection_heads.keras")
         return np.fromfile(Path(folder) / "projection_heads.keras", np.uint8)
 
 
 def _from_bytes(data: np.ndarray) -> ProjectionHeads:
     with tempfile.TemporaryDirectory() as folder:
-        data.tofile(Path(folder) / "projection_heads.keras")
-        return read_heads(Path(folder) / "projection_heads.keras")
+        file = Path(folder) / "projection_heads.keras"
+        with naming(file):
+            data.tofile(file)
+        try:
+            return read_heads(file)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(file), "/projection_heads")) from error

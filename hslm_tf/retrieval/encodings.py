@@ -1,6 +1,6 @@
 """Local features of images and captions, encoded once and kept in float16 or float32."""
 
-import os
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from hslm_tf.data.atomic_write import naming
+from hslm_tf.data.atomic_write import naming, take_room
 from hslm_tf.data.blocks import row_blocks
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.models.encoding import (
@@ -219,11 +219,8 @@ def allocate(shape: tuple[int, ...], dtype: StorageType, memmap_dir: Path | None
     """Makes an array to fill with features, in memory or in a temporary file of a folder."""
     if memmap_dir is None or 0 in shape:
         return np.empty(shape, dtype)
-    with naming(memmap_dir), tempfile.TemporaryFile(dir=memmap_dir) as file:
-        if hasattr(os, "posix_fallocate"):
-            # A disk that is too small is an error here; later it would kill the process.
-            size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-            os.posix_fallocate(file.fileno(), 0, size)
+    with naming(memmap_dir, memmap_dir), tempfile.TemporaryFile(dir=memmap_dir) as file:
+        take_room(file.fileno(), math.prod(shape) * np.dtype(dtype).itemsize)
         return np.memmap(file, dtype, "w+", shape=shape)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from hslm_tf.data.archives import check_archive
 from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.layers.numerics import l2_normalize, mask_rows, masked_softmax, num_valid
@@ -189,6 +190,7 @@ def plain_means(model: HSLM) -> ProjectionHeads:
 def read_heads(path: Path) -> ProjectionHeads:
     """Reads what `ProjectionHeads.save` wrote."""
     try:
+        check_archive(path)
         return ProjectionHeads(keras.saving.load_model(path))
     except Exception as error:  # Keras raises what zipfile, h5py and json raise.
         # The message may quote the file, line breaks included.

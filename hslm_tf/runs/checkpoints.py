@@ -5,7 +5,6 @@ import logging
 import math
 import os
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +13,10 @@ import keras
 from keras.src.backend.common import global_state
 from keras.src.saving import saving_lib
 
+from hslm_tf.data.archives import check_archive
 from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.data.errors import DataError
+from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.projection_heads import ProjectionHeads
 from hslm_tf.runs.epoch_log import write_epoch_log
 from hslm_tf.runs.interruption import Interruption
@@ -167,16 +168,17 @@ def copy_with_new_optimizer(model: keras.Model) -> keras.Model:
     return copy
 
 
-def load_whole(path: Path) -> Any:
+def load_whole(path: Path) -> HSLM:
     """Loads a model and says which file is damaged, where it is."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file")
     try:
-        with zipfile.ZipFile(path) as file:
-            # Keras reads weights without comparing their checksum.
-            if damaged := file.testzip():
-                raise ValueError(f"the checksum of {damaged} in it is wrong")
-        return keras.saving.load_model(path)
+        # Keras reads weights without comparing their checksum.
+        check_archive(path)
+        model = keras.saving.load_model(path)
+        if not isinstance(model, HSLM):
+            raise ValueError(f"it holds a {type(model).__name__}, expected a trained HSLM")
+        return model
     # Keras, zipfile and HDF5 raise anything on a damaged file.
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

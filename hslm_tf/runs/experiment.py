@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from hslm_tf.config import RunConfig
-from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.data.atomic_write import atomic_write, remove_drafts
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import write_object
@@ -121,7 +121,7 @@ def _train(
         if splits.train.extraction is not None:
             with atomic_write(run.features_file) as draft:
                 write_object(draft, splits.train.extraction)
-        run.tidy()
+        remove_drafts(run.path)
         write_epoch_log(run.log_file, state.history)
         run.write_progress(state.progress)
         Vocabulary(model.vocabulary).save(run.vocabulary_file)

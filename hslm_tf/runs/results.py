@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +51,11 @@ def known_recall(run: RunDirectory, result: Mapping[str, str]) -> RecallReport |
             return None
         sides = {side: DirectionReport(**numbers) for side, numbers in found["recall"].items()}
         report = RecallReport(**sides)
-        if not all(type(value) in (int, float) for value in report.as_dict().values()):
-            raise TypeError("expected numbers")
+        for value in report.as_dict().values():
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise TypeError("expected finite numbers")
         return report
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, OverflowError):
         logger.warning("%s: ignored, it is damaged", run.results_file)
         return None
 

@@ -3,9 +3,6 @@
 import dataclasses
 import json
 import math
-import os
-import re
-import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -76,17 +73,6 @@ class RunDirectory:
         with atomic_write(self.path / "progress.json") as draft:
             draft.write_text(json.dumps(known, indent=2) + "\n", "utf-8")
 
-    def tidy(self) -> None:
-        """Removes the drafts that killed processes left."""
-        for draft in self.path.iterdir():
-            found = re.match(r"draft-(\d+)-[0-9a-f]{16}-", draft.name)
-            if not found or _is_running(int(found[1])):
-                continue
-            if draft.is_dir():
-                shutil.rmtree(draft, ignore_errors=True)
-            else:
-                draft.unlink(missing_ok=True)
-
     def require_new_or_same(self, config: RunConfig) -> None:
         """Checks that a run may start in the directory, or go on if it is the same."""
         if not self.config_file.exists():
@@ -123,19 +109,6 @@ def progress_text(epochs: int, steps: int) -> str:
     """Says how far a training has come."""
     text = f"{epochs} complete epoch{'' if epochs == 1 else 's'}"
     return f"{text} and {steps} step{'' if steps == 1 else 's'}" if steps else text
-
-
-def _is_running(process: int) -> bool:
-    """Whether another process of this number is running."""
-    if process == os.getpid():
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _changes(old: RunConfig, new: RunConfig) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.json_object import parse_object
 from hslm_tf.runs.run_directory import progress_text
 from hslm_tf.training.callbacks import seed_states
@@ -68,7 +68,7 @@ class TrainingState:
     def of(cls, checkpoint: Path) -> "TrainingState":
         """Reads the state from a checkpoint."""
         try:
-            with zipfile.ZipFile(checkpoint) as file:
+            with zipfile.ZipFile(regular_file(checkpoint)) as file:
                 if _MEMBER not in file.namelist():
                     raise DataError(
                         f"{checkpoint} holds no {_MEMBER}: training cannot go on from a model "

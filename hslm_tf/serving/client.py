@@ -8,7 +8,7 @@
 REST needs NumPy and urllib3 only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -89,7 +89,7 @@ class Client:
         Raises:
             RowError: if a caption is empty, too long or not UTF-8.
         """
-        answer = self._transport.predict("encode_text", {"captions": _strings(captions)})
+        answer = self._predict("encode_text", {"captions": _strings(captions)})
         return _checked(answer, status="captions")
 
     def encode_image(
@@ -110,7 +110,7 @@ class Client:
             RowError: if an image has no regions or features that are not finite.
             ValueError: if `region_features` have another shape than the model's.
         """
-        answer = self._transport.predict("encode_image", self._images(region_features, num_regions))
+        answer = self._predict("encode_image", self._images(region_features, num_regions))
         return _checked(answer, status="region_features")
 
     def score(
@@ -141,7 +141,7 @@ class Client:
                 f"Received: len(region_features)={len(region_features)}, "
                 f"len(captions)={len(captions)}"
             )
-        return _checked(self._transport.predict("score", inputs), status="row")["score"]
+        return _checked(self._predict("score", inputs), status="row")["score"]
 
     def score_matrix(self, images: Arrays, captions: Sequence[str | bytes]) -> np.ndarray:
         """Scores every image against every caption.
@@ -161,7 +161,7 @@ class Client:
             "region_mask": np.asarray(images["region_mask"], bool)[None],
             "captions": _strings(captions)[None],
         }
-        answer = self._transport.predict("score_matrix", inputs)
+        answer = self._predict("score_matrix", inputs)
         answer = {name: value[0] for name, value in answer.items()}
         return _checked(answer, image_status="images", caption_status="captions")["scores"]
 
@@ -179,7 +179,7 @@ class Client:
             RowError: if a caption is empty, too long or not UTF-8.
             ValueError: if `k` is not among what the model was exported for.
         """
-        answer = self._transport.predict("search", {"captions": _strings(captions)})
+        answer = self._predict("search", {"captions": _strings(captions)})
         answer = _checked(answer, status="captions")
         most = answer["ids"].shape[1]
         if k is not None and not 1 <= k <= most:
@@ -191,7 +191,23 @@ class Client:
 
     @cached_property
     def _image_shape(self) -> tuple[int, int]:
-        return self._transport.image_shape()
+        wanted = self._transport.inputs("score")
+        shape = wanted.get("region_features", ())
+        if len(shape) != 3:
+            raise _other_model("score", wanted, ("region_features", "num_regions", "captions"))
+        return shape[1:]
+
+    def _predict(self, endpoint: str, inputs: Arrays) -> Arrays:
+        try:
+            return self._transport.predict(endpoint, inputs)
+        except ServerError as error:
+            try:
+                wanted = self._transport.inputs(endpoint)
+            except (ServerError, TimeoutError):
+                raise error from None
+            if wanted.keys() == inputs.keys():
+                raise
+            raise _other_model(endpoint, wanted, inputs) from error
 
     def _images(self, features: np.ndarray, num_regions: object) -> Arrays:
         # A wrong shape is never sent: on the server it could fail the requests of others.
@@ -212,8 +228,17 @@ def _strings(captions: Sequence[str | bytes]) -> np.ndarray:
     return np.array(texts, object)
 
 
+def _other_model(endpoint: str, wanted: Iterable[str], sent: Iterable[str]) -> ServerError:
+    return ServerError(
+        f"the endpoint {endpoint} of the model takes {', '.join(wanted) or 'nothing'}, and is sent "
+        f"{', '.join(sent)}: export the run with this version of hslm_tf"
+    )
+
+
 def _checked(answer: Arrays, **names: str) -> Arrays:
     """Takes the statuses out of an answer and raises if there is a bad one."""
+    if missing := names.keys() - answer.keys():
+        raise ServerError(f"the answer has {sorted(answer)} and lacks {sorted(missing)}")
     bad = {
         f"{row}[{number}]": Status(code)
         for key, row in names.items()

@@ -55,11 +55,19 @@ class RestTransport:
             raise ServerError(f'{self._path}: the answer has no "outputs", only {sorted(answer)}')
         return {name: _from_json(value) for name, value in answer["outputs"].items()}
 
-    def image_shape(self) -> tuple[int, int]:
-        """Regions of an image and their width, as the endpoint `score` takes them."""
-        signatures = self._send("/metadata", None)["metadata"]["signature_def"]["signature_def"]
-        dims = signatures["score"]["inputs"]["region_features"]["tensor_shape"]["dim"]
-        return int(dims[1]["size"]), int(dims[2]["size"])
+    def inputs(self, endpoint: str) -> dict[str, tuple[int, ...]]:
+        """The inputs of an endpoint and their shapes; none where it has no such endpoint."""
+        answer = self._send("/metadata", None)
+        try:
+            signatures = answer["metadata"]["signature_def"]["signature_def"]
+            inputs = signatures[endpoint]["inputs"] if endpoint in signatures else {}
+            # A tensor without axes has no `dim`.
+            return {
+                name: tuple(int(axis["size"]) for axis in found["tensor_shape"].get("dim", ()))
+                for name, found in inputs.items()
+            }
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ServerError(f"{self._path}/metadata: the answer names no inputs") from error
 
     def _send(self, suffix: str, body: bytes | None) -> dict[str, Any]:
         method = "GET" if body is None else "POST"
@@ -117,8 +125,8 @@ class GrpcTransport:
         answer = self._call(self._stub.Predict, request)
         return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
 
-    def image_shape(self) -> tuple[int, int]:
-        """Regions of an image and their width, as the endpoint `score` takes them."""
+    def inputs(self, endpoint: str) -> dict[str, tuple[int, ...]]:
+        """The inputs of an endpoint and their shapes; none where it has no such endpoint."""
         from tensorflow_serving.apis import get_model_metadata_pb2
 
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
@@ -126,8 +134,10 @@ class GrpcTransport:
         answer = self._call(self._stub.GetModelMetadata, request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         answer.metadata["signature_def"].Unpack(signatures)
-        shape = signatures.signature_def["score"].inputs["region_features"].tensor_shape
-        return shape.dim[1].size, shape.dim[2].size
+        return {
+            name: tuple(axis.size for axis in found.tensor_shape.dim)
+            for name, found in signatures.signature_def[endpoint].inputs.items()
+        }
 
     def _address(self, spec: Any) -> None:
         spec.name = self._model

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.data.errors import regular_file
 from hslm_tf.text.tokenization import tokenize
 
 logger = logging.getLogger("hslm_tf")
@@ -88,7 +89,7 @@ def cache_folder() -> Path:
 
 
 def _load(path: Path, num_captions: int) -> SplitCaptions:
-    with np.load(path, allow_pickle=False) as arrays:
+    with np.load(regular_file(path), allow_pickle=False) as arrays:
         text, places, offsets = arrays["words"], arrays["places"], arrays["offsets"]
     if text.dtype != np.uint8:
         raise ValueError(f"words are {text.dtype}")

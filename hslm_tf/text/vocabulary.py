@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hslm_tf.data.atomic_write import atomic_write
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.errors import DataError, read_file
 
 SPECIAL_WORDS = ("<pad>", "<start>", "<end>", "<unk>")
 
@@ -134,7 +134,7 @@ def _read_json(path: str | os.PathLike[str]) -> Any:
             raise ValueError(f"key {key!r} occurs {count} times, expected once")
         return content
 
-    content = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+    content = read_file(path).removeprefix(codecs.BOM_UTF8)
     if _PICKLE.match(content):
         files = shlex.join([os.fspath(path), f"{os.fspath(path).removesuffix('.pkl')}.json"])
         raise ValueError(

@@ -5,11 +5,14 @@ import os
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.atomic_write import naming
+from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.npy import BROKEN_NPZ, read_member
+from hslm_tf.data.text_lines import LONGEST_LINE, check_line
 
 # Words without a vector start uniform in +-0.1, as the whole embedding does without a file.
 LARGEST_RANDOM = 0.1
@@ -83,9 +86,10 @@ def read_word_vectors(
 def _of_text(name: str) -> Iterator[tuple[str, bytes, Sequence[bytes]]]:
     announced = width = None
     count = 0
-    with open(name, "rb") as lines:
-        for number, line in enumerate(lines, start=1):
+    with naming(name), open(regular_file(name), "rb") as file:
+        for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE), b""), start=1):
             place = f"{name}, line {number}"
+            check_line(line, place)
             line = line.rstrip()
             if number == 1:
                 line = line.removeprefix(codecs.BOM_UTF8)
@@ -112,9 +116,9 @@ def _of_text(name: str) -> Iterator[tuple[str, bytes, Sequence[bytes]]]:
 
 def _of_npz(name: str) -> Iterator[tuple[str, bytes, np.ndarray]]:
     try:
-        with zipfile.ZipFile(name) as archive:
+        with zipfile.ZipFile(regular_file(name)) as archive:
             words, vectors = (read_member(archive, key, name) for key in ("words", "vectors"))
-    except FileNotFoundError:
+    except (DataError, FileNotFoundError):
         raise
     except BROKEN_NPZ as error:
         raise DataError(
@@ -127,8 +131,15 @@ def _of_npz(name: str) -> Iterator[tuple[str, bytes, np.ndarray]]:
         )
     if vectors.ndim != 2 or not len(vectors):
         raise DataError(f"{name}: `vectors` {list(vectors.shape)}, expected [n, width]")
-    for row, (word, vector) in enumerate(zip(words.tolist(), vectors, strict=True)):
-        yield f"{name}, row {row}", word.encode(), vector
+    for row, vector in enumerate(vectors):
+        place = f"{name}, row {row}"
+        try:
+            word = str(words[row]).encode()
+            word.decode()
+        # Code points beyond Unicode, and halves of characters.
+        except ValueError as error:
+            raise DataError(f"{place}: the word is not valid Unicode: {error}") from error
+        yield place, word, vector
 
 
 def _width(line: bytes) -> int:

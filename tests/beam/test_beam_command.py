@@ -18,6 +18,7 @@ import pytest
 from hslm_tf import index, search
 from hslm_tf.beam import __main__ as command
 from hslm_tf.beam.files import read_shard
+from hslm_tf.data.atomic_write import locked
 from hslm_tf.runs.opening import open_collection
 from tests.beam.bucket import address
 
@@ -116,6 +117,12 @@ def test_further_processes_make_what_is_missing(run, tmp_path, capsys):
     found = read_shard(str(shard), ["ids", "regions"])
     np.testing.assert_array_equal(found["ids"], expected["ids"])
     np.testing.assert_allclose(found["regions"], expected["regions"], atol=1e-3)
+
+
+def test_one_run_at_a_time_works_in_a_folder(run, tmp_path):
+    with locked(tmp_path, "taken"):
+        fails([run, "--out", tmp_path, "--shards-only"], f"{tmp_path}: another process works in it")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_killed_run_continues_where_it_was(run, tmp_path, capsys):

@@ -7,6 +7,7 @@ from apache_beam.ml.inference.base import RunInference
 
 from hslm_tf.beam.elements import ImageFeatures
 from hslm_tf.beam.image_encoder import ImageEncoder
+from hslm_tf.data.errors import DataError
 from hslm_tf.serving.request_rows import Status
 from tests.beam.conftest import too_large
 from tests.beam.results import kept_results
@@ -69,6 +70,18 @@ def test_what_is_wrong_with_an_image_is_its_own_matter(small):
     assert found["region_mask"][4].all()
 
 
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables.index", "variables.data-*"])
+@pytest.mark.parametrize("damage", [lambda content: content[:-9], lambda content: b"", None])
+def test_a_damaged_model_is_one_line(name, damage, small, tmp_path):
+    model = shutil.copytree(small.path, tmp_path / "m")
+    (file,) = model.rglob(name)
+    content = file.read_bytes()
+    file.unlink() if damage is None else file.write_bytes(damage(content))
+    with pytest.raises(DataError, match="m is no exported model: .") as error:
+        ImageEncoder(str(model)).load_model()
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("shape", [(2, 7, 12), (2, 6, 11), (2, 12)])
 def test_another_shape_is_refused(small, shape):
     encoder = ImageEncoder(str(small.path))
@@ -78,7 +91,7 @@ def test_another_shape_is_refused(small, shape):
 
 
 def test_what_is_no_exported_model_is_refused(small, tmp_path):
-    with pytest.raises(OSError, match="nothing"):
+    with pytest.raises(ValueError, match="nothing"):
         ImageEncoder(str(tmp_path / "nothing")).load_model()
     import tensorflow as tf
 

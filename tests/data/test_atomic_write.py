@@ -1,8 +1,10 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
-from hslm_tf.data.atomic_write import atomic_write
+from hslm_tf.data.atomic_write import atomic_write, remove_drafts
 
 
 def test_file_appears_when_it_is_complete(tmp_path):
@@ -47,7 +49,10 @@ def test_folder(tmp_path):
         (draft / "part").write_text("new")
     assert [path.name for path in tmp_path.iterdir()] == ["7"]
     # A version of an export is never replaced.
-    with pytest.raises(OSError), atomic_write(tmp_path / "7") as draft:
+    with (
+        pytest.raises(FileExistsError, match="^[^ ]*7 exists already, another process wrote it$"),
+        atomic_write(tmp_path / "7") as draft,
+    ):
         draft.mkdir()
         (draft / "part").write_text("other")
     assert (tmp_path / "7" / "part").read_text() == "new"
@@ -84,3 +89,28 @@ def test_drafts_have_names_of_their_own(tmp_path):
         one.write_text("one")
         other.write_text("other")
     assert (tmp_path / "a").read_text() == "one"
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_drafts_of_killed_writers_go_with_the_next(folder, tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f".draft-{ended.pid}-0123456789abcdef-a.h5"
+    left.mkdir() if folder else left.write_text("half")
+    others = {
+        f".draft-{os.getppid()}-0123456789abcdef-a.h5": "at work",
+        f".draft-{ended.pid}-0123456789abcdef-b.h5": "of another target",
+        f".draft-{ended.pid}-a.h5": "the user's",
+    }
+    for name, text in others.items():
+        (tmp_path / name).write_text(text)
+    with atomic_write(tmp_path / "a.h5") as one, atomic_write(tmp_path / "a.h5") as other:
+        one.write_text("one")
+        with atomic_write(tmp_path / "a.h5") as third:
+            third.write_text("third")
+        assert one.exists() and not left.exists()
+        other.write_text("other")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.h5", *others}
+    remove_drafts(tmp_path)
+    others.pop(f".draft-{ended.pid}-0123456789abcdef-b.h5")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.h5", *others}

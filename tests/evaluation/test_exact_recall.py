@@ -1,6 +1,8 @@
 """Streaming evaluation against ranks of the whole matrix, on scores from a table."""
 
+import errno
 import logging
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -195,6 +197,20 @@ def test_two_writers_of_one_file_are_refused(tmp_path):
     assert not file.exists()
     evaluate_to_file([TableModel(table)], dataset, file)
     np.testing.assert_array_equal(np.load(file), table)
+
+
+def test_a_disk_that_is_full(monkeypatch, tmp_path):
+    """Blocks are taken before they are mapped: a write into a map without them ends the process."""
+
+    def full(file, offset, length):
+        assert length > 4 * IMAGES
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    dataset, table = make()
+    with pytest.raises(OSError, match="No space left on device: '.*scores'") as error:
+        evaluate_to_file([TableModel(table)], dataset, tmp_path / "scores")
+    assert "draft" not in str(error.value) and not list(tmp_path.iterdir())
 
 
 def test_a_state_without_its_draft_is_ignored(tmp_path):

@@ -162,6 +162,20 @@ def test_a_split_that_would_be_written_elsewhere(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
+def test_links_that_are_read(tmp_path):
+    """People link large files into their folders; SECURITY.md says so."""
+    (tmp_path / "links").mkdir()
+    for path in write_split(tmp_path / "data").iterdir():
+        (tmp_path / "links" / path.name).symlink_to(path)
+    pictures.write(tmp_path / "a.jpg")
+    (tmp_path / "links" / "b.jpg").symlink_to(tmp_path / "a.jpg")
+    linked, real = (load_dataset(tmp_path / name, "train") for name in ("links", "data"))
+    assert linked.captions == real.captions
+    np.testing.assert_array_equal(linked.read_boxes([0]), real.read_boxes([0]))
+    (photograph,) = listed(tmp_path / "links")["all"]
+    assert photograph.path.read_bytes() == (tmp_path / "a.jpg").read_bytes()
+
+
 def test_a_link_in_the_place_of_a_file_that_is_written(tmp_path):
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "target").mkdir()

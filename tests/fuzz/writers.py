@@ -58,6 +58,7 @@ def model_writers(folder: Path) -> dict[str, Writer]:
 
     return {
         f"collection {_ROOM_OF_HEADS}": lambda place: lambda: collection.save(place / "a.h5"),
+        "collection without any room": lambda place: lambda: collection.save(place / "a.h5"),
         f"collection again {_ROOM_OF_HEADS}": replaced,
         "features beside": lambda place: lambda: _build(Collection, model, dataset, place),
         "projection heads": lambda place: lambda: new_heads(8, 4).save(place / "heads.keras"),

@@ -13,6 +13,7 @@ from hslm_tf.images.extraction_config import ExtractionConfig
 from hslm_tf.images.extractor import RegionExtractor
 from hslm_tf.images.listing import Photograph, list_photographs
 from hslm_tf.images.photographs import decode_photograph
+from hslm_tf.images.row_file import RowFile
 from tests.images.pictures import write
 
 BAD = {"bad.jpg": b"no photograph", "empty.png": b"", "cut.png": None}
@@ -134,6 +135,23 @@ def test_killed_while_files_move(extracted, photographs, extractor, tmp_path, mo
     extract(photographs, tmp_path, extractor)
     assert content(tmp_path) == content(extracted[1])
     assert not (tmp_path / ".partial-test").exists()
+
+
+def test_a_full_disk_names_the_split(photographs, extractor, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        RowFile, "append", lambda file, rows: os.write(os.open("/dev/full", 1), b"a")
+    )
+    with pytest.raises(OSError, match="No space left on device: '.*/data/test_ims.npy'"):
+        extract(photographs, tmp_path / "data", extractor)
+
+
+def test_one_process_at_a_time(photographs, extractor, tmp_path):
+    first = Extraction(photographs, "test", tmp_path, extractor)
+    with pytest.raises(BlockingIOError, match="partial-test: another process works in it"):
+        Extraction(photographs, "test", tmp_path, extractor)
+    Extraction(photographs, "dev", tmp_path, extractor)
+    first.run()
+    assert (tmp_path / "test_ims.npy").exists()
 
 
 def test_other_settings_do_not_continue(photographs, extractor, tiny_backbone, tmp_path):

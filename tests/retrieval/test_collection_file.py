@@ -1,10 +1,13 @@
 """The file of a collection."""
 
 import dataclasses
+import errno
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import h5py
 import keras
@@ -15,6 +18,7 @@ from hslm_tf.config import ModelConfig
 from hslm_tf.data.errors import DataError
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.collection import Collection
+from hslm_tf.retrieval.encodings import allocate
 from hslm_tf.retrieval.rows import Rows
 from hslm_tf.runs.opening import open_collection
 from tests.tiny_collection import QUERIES, assert_same, build, make_dataset, make_model
@@ -47,6 +51,20 @@ def test_save_and_load(model, dataset, dtype, tmp_path):
     assert_same(loaded.search(QUERIES, 14), answers)
     assert_same(Collection.load(path, model).search(QUERIES, 14), answers)
     assert os.listdir(tmp_path) == ["a.h5"]
+
+
+def test_no_right_to_write_names_the_collection(collection, tmp_path, monkeypatch):
+    def refused(dir):
+        if Path(dir) == tmp_path:
+            raise PermissionError(errno.EACCES, "Permission denied", f"{dir}/tmp1234")
+        return make(dir=dir)
+
+    make = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    with pytest.raises(PermissionError, match="Permission denied: '.*a.h5'"):
+        collection.save(tmp_path / "a.h5")
+    with pytest.raises(PermissionError, match=f"Permission denied: '{tmp_path}'"):
+        allocate((3,), "float32", tmp_path)
 
 
 def test_a_copy_of_the_model_is_the_model(collection, model, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from hslm_tf.data.errors import DataError
 from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.collection_file import read_parts, run_of_collection, write_parts
+from tests.tiny_collection import build, make_model
 
 
 @pytest.fixture
@@ -66,7 +67,10 @@ PARTS = {
     "words": (np.zeros((3, 16), np.float32), r"/words is float32 of shape \(3, 16\)"),
     "lengths": (np.full(36, -1), "/lengths has a caption of -1 words"),
     "caption_to_image": (np.full(36, 99), "is damaged: `caption_to_image` must be rows of the 12"),
-    "projection_heads": (np.zeros(99, np.uint8), "cannot be read as projection heads"),
+    "projection_heads": (
+        np.zeros(99, np.uint8),
+        "is damaged: /projection_heads cannot be read as projection heads",
+    ),
 }
 
 
@@ -77,6 +81,24 @@ def test_parts_of_another_form_with_right_checksums(name, path, model):
     write_parts(path, {**parts, name: values}, manifest)
     with pytest.raises(DataError, match=rf"a.h5.*{message}"):
         Collection.load(path, model)
+
+
+def test_a_caption_longer_than_the_model_takes(path, model):
+    parts, manifest = read_parts(path)
+    write_parts(path, {**parts, "lengths": np.full(36, 10**6)}, manifest)
+    with pytest.raises(DataError, match="/lengths has a caption of 1000000 words, expected 0 to"):
+        Collection.load(path, model)
+
+
+@pytest.mark.parametrize("name", ["image_global", "text_global"])
+def test_global_vectors_that_the_model_needs(name, dataset, tmp_path):
+    model = make_model(image_global="regions")
+    build(model, dataset).save(tmp_path / "a.h5")
+    parts, manifest = read_parts(tmp_path / "a.h5")
+    del parts[name]
+    write_parts(tmp_path / "a.h5", parts, manifest)
+    with pytest.raises(DataError, match=f"a.h5 lacks {name}: it is not a collection"):
+        Collection.load(tmp_path / "a.h5", model)
 
 
 @pytest.mark.parametrize("packed", [{"compression": "gzip"}, {"chunks": (1 << 16,)}, {}], ids=str)

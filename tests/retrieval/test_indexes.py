@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from hslm_tf.data.atomic_write import locked
 from hslm_tf.retrieval.indexes import open_index
 from hslm_tf.retrieval.indexes.brute_force import BruteForceIndex
 
@@ -144,6 +145,14 @@ def open_milvus(tmp_path):
     yield make
     for index in opened:
         index.close()
+
+
+def test_a_file_of_milvus_that_another_process_holds(open_milvus, tmp_path, caplog):
+    (tmp_path / "a.db").mkdir()
+    with locked(tmp_path / "a.db" / "LOCK", "taken"):
+        with pytest.raises(ConnectionError, match=r"at .*a.db: another process holds the lock"):
+            open_milvus("photos")
+    assert not caplog.records
 
 
 def test_milvus_keeps_the_vectors_and_leaves_others_alone(open_milvus, items, monkeypatch):

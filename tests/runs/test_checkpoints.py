@@ -36,7 +36,7 @@ def test_checkpoint_keeps_the_best_epoch(tmp_path):
     assert run.progress == {"epochs": 4, "steps": 0, **best}
     kept = (run.best_model, run.last_model, run.previous_model)
     assert [weight_of(file) for file in kept] == [1, 3, 2]
-    assert not list(tmp_path.glob("draft-*"))
+    assert not list(tmp_path.glob(".draft-*"))
 
 
 def test_checkpoint_of_the_best_epoch_has_the_average(tmp_path):

@@ -5,9 +5,10 @@ import json
 import shutil
 import zipfile
 
+import keras
 import pytest
 
-from hslm_tf import index, train
+from hslm_tf import export, index, search, train
 from hslm_tf.data.errors import DataError
 from hslm_tf.runs.checkpoints import load_checkpoint, load_whole
 from hslm_tf.runs.opening import load_model
@@ -109,6 +110,21 @@ def test_mutants_of_a_model_are_named(run):
         except DataError as error:
             assert "best.keras is no model that can be read: " in str(error)
             assert "\n" not in str(error)
+
+
+def test_another_model_in_the_place_of_a_runs(run, capsys):
+    """A plain Keras model is no HSLM, and has no heads."""
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(run.path / "plain.keras")
+    shutil.copy(run.path / "plain.keras", run.projection_heads)
+    error = fails(["collection", run.path], capsys, index)
+    assert "projection_heads.keras cannot be read as projection heads" in error
+    shutil.copy(run.path / "plain.keras", run.best_model)
+    error = fails([run.path, "--out", run.path / "out"], capsys, export)
+    assert "best.keras is no model that can be read: it holds a Sequential, expected" in error
+    shutil.copy(run.path / "plain.keras", run.collection)
+    assert "collection.h5 cannot be read as HDF5" in fails(
+        [run.collection, "a dog"], capsys, search
+    )
 
 
 def test_mutants_of_a_checkpoint_fall_back(run, caplog):

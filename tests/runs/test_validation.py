@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 
 from hslm_tf import train
+from hslm_tf.data.json_object import read_object, write_object
 from hslm_tf.evaluation.exact_recall import evaluate, evaluate_models
+from hslm_tf.evaluation.ranks import DirectionReport, RecallReport
 from hslm_tf.retrieval.candidate_scores import CandidateScores
 from hslm_tf.runs import validation
 from hslm_tf.runs.opening import load_heads, load_model
-from hslm_tf.runs.results import exact_result, known_recall
+from hslm_tf.runs.results import exact_result, keep_recall, known_recall
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import load_split
 from tests.tiny_run import rows_of
+
+NUMBERS = [field.name for field in dataclasses.fields(DirectionReport)]
 
 FLAGS = ["--validation-candidates", "3"]
 
@@ -62,7 +66,30 @@ def test_the_test_split_is_measured_exactly(run, capsys):
     assert known_recall(run, result | {"protocol": "1k"}) is None
 
 
-def test_a_damaged_record_is_ignored(tmp_path, caplog):
-    (tmp_path / "results.json").write_text("{")
+@pytest.mark.parametrize(
+    "found",
+    [
+        *([], None, 3, "a", {}, {"recall": []}, {"recall": {"i2t": [1] * 5, "t2i": [1] * 5}}),
+        *({"recall": {"i2t": side}} for side in ({}, {"r1": 1}, None, [[]])),
+        *(
+            {"recall": {side: dict.fromkeys(NUMBERS, number) for side in ("i2t", "t2i")}}
+            for number in (float("nan"), float("inf"), 10**400, "9", None, True, [1], {})
+        ),
+    ],
+)
+def test_a_damaged_result_is_ignored(found, tmp_path, caplog):
+    run, result = RunDirectory(tmp_path), {"models": "a"}
+    keep_recall(run, result, RecallReport(*(DirectionReport(1, 2, 3, 4, 5) for _ in range(2))))
+    assert known_recall(run, result).rsum == 12
+    (key,) = read_object(run.results_file)
+    write_object(run.results_file, {key: found})
+    assert known_recall(run, result) is None
+    # Nothing is known of what is null.
+    assert f"{tmp_path / 'results.json'}: ignored, it is damaged" in caplog.text or found is None
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", b"[" * 10**5, b"\xff", b'{"a": ' * 10**5, b""])
+def test_a_damaged_record_is_ignored(text, tmp_path, caplog):
+    (tmp_path / "results.json").write_bytes(text)
     assert known_recall(RunDirectory(tmp_path), {"models": "a"}) is None
     assert f"{tmp_path / 'results.json'}" in caplog.text

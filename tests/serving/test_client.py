@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from hslm_tf.serving.client import Client, RowError, ServerError
 from hslm_tf.serving.request_rows import Status
@@ -136,6 +137,22 @@ def test_what_the_server_refuses(url):
     }
     with pytest.raises(ServerError):
         Client(url, timeout=60)._transport.predict("encode_image", bad)
+
+
+@pytest.mark.parametrize(
+    "name, axes", [("pixels", [None]), ("captions", []), ("region_features", [None, 6, 12])]
+)
+def test_a_model_with_other_inputs_is_named(name, axes, tmp_path):
+    @tf.function(input_signature=[tf.TensorSpec(axes, tf.float32, name=name)])
+    def score(x):
+        return {"score": tf.reduce_sum(x)}
+
+    module = tf.Module()
+    tf.saved_model.save(module, str(tmp_path), signatures={"score": score, "encode_image": score})
+    loaded = tf.saved_model.load(str(tmp_path))
+    message = f"^the endpoint .* takes {name}, and is sent region_features, num_regions[^\n]*$"
+    with rest_server.serving(loaded.signatures) as url, pytest.raises(ServerError, match=message):
+        Client(url, timeout=60).encode_image(np.zeros((2, 6, 12)))
 
 
 def test_concurrent_good_and_bad_requests(exported, rest_url):

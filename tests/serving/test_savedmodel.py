@@ -146,7 +146,7 @@ def test_two_exports_of_one_version_cannot_mix(monkeypatch, tmp_path):
         (tmp_path / "1" / "saved_model.pb").write_bytes(b"other")
 
     monkeypatch.setattr(savedmodel, "write_warmup", other_export_finishes)
-    with pytest.raises(OSError):
+    with pytest.raises(FileExistsError, match="1 exists already, another process wrote it"):
         export_model(tiny_hslm(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
     assert (tmp_path / "1" / "saved_model.pb").read_bytes() == b"other"

@@ -22,7 +22,7 @@ def failing_server(*codes, pause=0.0):
 
     def answer(path, request):
         time.sleep(pause)
-        code = waiting.pop(0) if waiting else 200
+        code = waiting.pop(0) if waiting and path.endswith(":predict") else 200
         body = {"error": "not now"} if code != 200 else {"outputs": {"status": [0]}}
         payload = json.dumps(body).encode()
         return code, payload, len(payload)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from hslm_tf.data.errors import DataError
 from hslm_tf.text.word_vectors import load_word_vectors
 
 WORDS = ("<pad>", "dog", "naïve", "cat")
@@ -26,6 +27,14 @@ def test_known_words_get_their_vectors(header, mark, tmp_path):
     np.testing.assert_array_equal(found, [False, True, True, False])
     assert matrix.shape == (4, 3) and matrix.dtype == np.float32
     assert_scaled(matrix[found], [[1, -2, 0.3], [4, 5, 6]])
+
+
+@pytest.mark.parametrize("letter", [0xD800, 0x110000, 0xFFFFFFFF])
+def test_a_word_that_is_not_unicode(letter, tmp_path):
+    words = np.array([[ord("a"), 0], [letter, ord("b")]], np.uint32).view("<U2")[:, 0]
+    np.savez(tmp_path / "a.npz", words=words, vectors=np.ones((2, 3), np.float32))
+    with pytest.raises(DataError, match="a.npz, row 1: the word is not valid Unicode"):
+        load_word_vectors(tmp_path / "a.npz", ["b"], 3)
 
 
 def test_npz_equals_text(tmp_path):

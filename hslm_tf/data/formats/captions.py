@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.atomic_write import naming
+from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.formats.karpathy import is_coco, is_karpathy, read_coco, read_karpathy
 from hslm_tf.data.text_lines import (
     TOKEN_LINE,
@@ -113,9 +114,11 @@ def is_token_file(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix not in (".token", ".txt", ".csv") or path.name.endswith("_caps.txt"):
         return False
-    if suffix == ".token" or not path.is_file():
-        return path.is_file()
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
+    if path.is_dir() or not path.exists():
+        return False
+    if suffix == ".token":
+        return True
+    with naming(path), open(regular_file(path), encoding="utf-8-sig", errors="replace") as file:
         lines = [file.readline(10_000).strip() for _ in range(20)]
     return are_token_lines([line for line in lines if line])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.formats.image import Image, Part
 from hslm_tf.data.npy import BROKEN_NPZ, map_array, read_header, read_member
 
@@ -160,7 +160,7 @@ def _read_npz(
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(regular_file(path)) as archive:
             yield archive
     except DataError:
         raise

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.atomic_write import naming
+from hslm_tf.data.errors import DataError, read_file
 from hslm_tf.data.folders import check_split
 from hslm_tf.data.json_object import parse_json, parse_object
+from hslm_tf.data.text_lines import check_line
 
 logger = logging.getLogger("hslm_tf")
 # The file says `val`; everything else in this family of models says `dev`.
@@ -83,7 +85,7 @@ def is_karpathy(path: Path) -> bool:
     """Whether a file is a JSON with `"sentences"` near its beginning."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
-    with open(path, "rb") as file:
+    with naming(path), open(path, "rb") as file:
         return b'"sentences"' in file.read(1 << 16)
 
 
@@ -91,7 +93,7 @@ def is_coco(path: Path) -> bool:
     """Whether a file is an object of images and captions of them, by its beginning and its end."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
-    with open(path, "rb") as file:
+    with naming(path), open(path, "rb") as file:
         ends = file.read(1 << 16)
         # MS-COCO's own files begin with the images and end with the captions.
         file.seek(max(0, path.stat().st_size - (1 << 16)))
@@ -102,7 +104,7 @@ def is_coco(path: Path) -> bool:
 
 def read_coco(path: Path) -> KarpathyFile:
     """Reads `captions_train2014.json` and its like, which have no splits."""
-    content = parse_object(path.read_bytes(), str(path))
+    content = parse_object(read_file(path), str(path))
     names: dict[int, str] = {}
     for place, image in _objects(path, content, "images"):
         number = _whole(place, image, "id")
@@ -121,7 +123,7 @@ def read_coco(path: Path) -> KarpathyFile:
 
 def read_karpathy(path: Path) -> KarpathyFile:
     """Reads a file of Karpathy's."""
-    content = parse_json(path.read_bytes(), str(path))
+    content = parse_json(read_file(path), str(path))
     images = tuple(_image(place, image) for place, image in _objects(path, content, "images"))
     collection = content.get("dataset")
     return _checked(path, collection.lower() if isinstance(collection, str) else "", images)
@@ -185,7 +187,7 @@ def _text(place: str, values: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise DataError(f"{place}: {key} is {_shown(value)}, expected some text")
     try:
-        value.encode("utf-8")
+        check_line(value.encode("utf-8"), f"{place}: {key}")
     except UnicodeEncodeError as error:
         raise DataError(f"{place}: {key} is not valid Unicode: {error}") from error
     return value.strip()

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hslm_tf.data.errors import DataError
+from hslm_tf.data.atomic_write import naming
+from hslm_tf.data.errors import DataError, regular_file
 from hslm_tf.data.formats.image import Image, Part
 from hslm_tf.data.json_object import parse_object
 from hslm_tf.data.text_lines import line_place
@@ -40,6 +41,7 @@ _FLOAT = np.dtype("<f4")
 _LONGEST_HEADER = 1000
 # The largest detectors give 100 regions of 2,054 numbers, in base64 one megabyte.
 _LONGEST_LINE = 1 << 27
+_MOST_FIELDS = 1000
 # VinVL's features end in x0, y0, x1, y1, width and height, as parts of the image.
 _VINVL_WIDTH = 2054
 
@@ -61,7 +63,7 @@ def read_tsv(path: Path) -> Iterator[Image]:
     """Reads a file line by line; lines that are the header are skipped."""
     columns: tuple[str, ...] | None = None
     empty = True
-    with open(path, "rb") as file:
+    with naming(path), open(regular_file(path), "rb") as file:
         number, offset = 0, 0
         while content := file.readline(_LONGEST_LINE):
             place = line_place(path, number)
@@ -97,7 +99,7 @@ def _image(path: Path, place: str, offset: int, columns: tuple[str, ...], record
 
 def _fields(content: bytes) -> list[bytes]:
     """Splits a line into bare fields."""
-    fields = content.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n").split(b"\t")
+    fields = content.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n").split(b"\t", _MOST_FIELDS)
     # Only where the features are wrapped, by `csv` or by Python 3's text of bytes, other fields of
     # the line are, too.
     if fields[-1].startswith(b'"'):
@@ -137,7 +139,8 @@ def _columns(path: Path, fields: list[bytes], names: tuple[str, ...]) -> tuple[s
 
 
 def _wrong_number(fields: list[bytes], expected: str, *known: tuple[str, ...]) -> str:
-    message = f"{len(fields)} fields, expected {expected}, with tabs between them"
+    more = " or more" if len(fields) > _MOST_FIELDS else ""
+    message = f"{len(fields)}{more} fields, expected {expected}, with tabs between them"
     if fields[-1].startswith(b'"'):
         message += "; the last one opens a quotation mark and does not close it on its line"
     if len(fields) + 1 in (2 * len(columns) for columns in known):

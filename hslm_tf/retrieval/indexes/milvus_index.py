@@ -1,6 +1,7 @@
 """Milvus: in this process with one file, or a cluster for what one machine cannot hold."""
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,9 +39,11 @@ class MilvusIndex:
             )
         self._milvus = pymilvus
         try:
-            self._client = pymilvus.MilvusClient(uri=uri)
+            with _reasons_of_milvus_lite() as reasons:
+                self._client = pymilvus.MilvusClient(uri=uri)
         except pymilvus.MilvusException as error:
-            raise ConnectionError(f"Milvus does not answer at {uri}: {error.message}") from error
+            reason = reasons[-1] if reasons else error.message
+            raise ConnectionError(f"Milvus cannot be opened at {uri}: {reason}") from error
         self._uri, self._name = uri, name
         self._collection = self._dim = None
 
@@ -133,3 +136,21 @@ class MilvusIndex:
     def _drop(self, collection: str) -> None:
         if self._client.has_collection(collection):
             self._client.drop_collection(collection)
+
+
+@contextmanager
+def _reasons_of_milvus_lite() -> Iterator[list[str]]:
+    """Keeps what Milvus Lite logs with a traceback, such as a file that another process holds."""
+    reasons: list[str] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        if record.exc_info:
+            reasons.append(" ".join(str(record.exc_info[1]).split()))
+        return not record.exc_info
+
+    logger = logging.getLogger("milvus_lite.server_manager")
+    logger.addFilter(keep)
+    try:
+        yield reasons
+    finally:
+        logger.removeFilter(keep)
