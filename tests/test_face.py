@@ -79,6 +79,18 @@ def test_examples_run(name, whole_run, dataset_folder, tmp_path, monkeypatch):
         exec(compile(example.source, name, "exec"), names)
 
 
+def test_what_a_notebook_prints_is_one_line(whole_run, dataset_folder):
+    dataset = hslm_tf.load_dataset(dataset_folder, "test")
+    vocabulary = hslm_tf.build_vocabulary(dataset.captions, min_count=1)
+    model = hslm_tf.load_model(whole_run.path)
+    collection = hslm_tf.Collection.build(model, dataset)
+    assert repr(collection) == "Collection(12 images, 60 captions)"
+    assert repr(collection.encoded) == "EncodedDataset(12 images, 60 captions)"
+    assert repr(vocabulary) == f"Vocabulary({len(vocabulary)} words)"
+    tokens = model.tokenizer.tokenize_all(["a photo"] * 3)
+    assert repr(tokens) == "TokenizedCaptions(3 captions, 12 tokens, 0 captions truncated)"
+
+
 def test_everything_in_the_face_has_an_example():
     methods = {"HSLM": ("from_preset", "score", "score_encoded")}
     methods["Collection"] = ("build", "search", "search_by_image")

@@ -71,6 +71,9 @@ class Collection:
         """Every caption."""
         return self.encoded.captions
 
+    def __repr__(self) -> str:
+        return f"Collection({len(self)} images, {len(self.captions)} captions)"
+
     def __len__(self) -> int:
         """Number of images."""
         return len(self.ids)

@@ -38,6 +38,9 @@ class EncodedDataset:
     image_hubness: np.ndarray | None = None
     caption_hubness: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        return f"EncodedDataset({len(self.ids)} images, {len(self.captions)} captions)"
+
     def __post_init__(self) -> None:
         images, captions = len(self.images), len(self.texts)
         for names, count in ((_OF_IMAGES, images), (_OF_CAPTIONS, captions)):

@@ -23,6 +23,12 @@ class TokenizedCaptions:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def __repr__(self) -> str:
+        return (
+            f"TokenizedCaptions({len(self)} captions, {len(self.ids)} tokens, "
+            f"{self.num_truncated} captions truncated)"
+        )
+
     def padded(self, rows: np.ndarray) -> np.ndarray:
         """Token ids of some captions as a matrix, 0 (`<pad>`) after the last token."""
         rows = np.asarray(rows, np.int64)

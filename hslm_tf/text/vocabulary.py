@@ -110,6 +110,9 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.words)
 
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self)} words)"
+
 
 def training_vocabulary(
     counts: Mapping[str, int], path: str | os.PathLike[str] | None, min_count: int
