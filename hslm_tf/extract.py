@@ -10,8 +10,8 @@ import tyro
 
 from hslm_tf.command_line import command, load_extra
 from hslm_tf.data.errors import DataError
+from hslm_tf.data.progress import ProgressBar
 from hslm_tf.images.extraction_config import ExtractionConfig
-from hslm_tf.progress import ProgressBar
 
 logger = logging.getLogger("hslm_tf")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from hslm_tf.command_line import command
-from hslm_tf.progress import ProgressBar
+from hslm_tf.data.progress import ProgressBar
 from hslm_tf.retrieval.distillation_config import DistillationConfig
 from hslm_tf.runs.run_directory import RunDirectory
 

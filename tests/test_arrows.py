@@ -15,15 +15,14 @@ BASE = {"config", "data", "fingerprint", "text", "layers", "training"}
 MAY_IMPORT = {
     "config": set(),
     "command_line": set(),
-    "progress": set(),
     "fingerprint": {"config"},
     "presets": {"config"},
     "layers": set(),
     "training": {"layers"},
-    "data": {"progress"},
+    "data": set(),
     "text": {"data"},
     "images": {"data", "command_line", "config", "fingerprint"},
-    "checks": {"config", "data", "text", "images", "command_line", "progress"},
+    "checks": {"config", "data", "text", "images", "command_line"},
     "models": {*BASE, "presets"},
     "evaluation": {*BASE, "models"},
     "retrieval": {*BASE, "models", "images", "command_line"},
@@ -32,12 +31,9 @@ MAY_IMPORT = {
     "runs": {
         *BASE,
         *("models", "evaluation", "retrieval", "serving", "report", "presets", "images"),
-        *("command_line", "progress"),
+        "command_line",
     },
-    "beam": {
-        *BASE,
-        *("models", "retrieval", "serving", "images", "runs", "command_line", "progress"),
-    },
+    "beam": {*BASE, "models", "retrieval", "serving", "images", "runs", "command_line"},
 }
 
 

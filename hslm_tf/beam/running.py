@@ -13,8 +13,8 @@ from apache_beam.runners.runner import PipelineState
 from hslm_tf.beam.elements import Shard
 from hslm_tf.beam.encode_shards import EncodeShards, Source
 from hslm_tf.beam.work_folder import Plan, WorkFolder
+from hslm_tf.data.progress import ProgressBar
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.progress import ProgressBar
 from hslm_tf.retrieval.projection_heads import ProjectionHeads
 
 _LOOK_EVERY_SECONDS = 2.0

@@ -14,7 +14,7 @@ from hslm_tf.checks.region_scan import scan_boxes, scan_features
 from hslm_tf.checks.report import DatasetReport, Overlap, SplitReport
 from hslm_tf.config import DataConfig, ModelConfig
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.progress import ProgressBar
+from hslm_tf.data.progress import ProgressBar
 from hslm_tf.text.vocabulary import SPECIAL_WORDS
 
 

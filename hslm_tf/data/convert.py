@@ -21,7 +21,7 @@ from hslm_tf.data.hdf5 import write_hdf5
 from hslm_tf.data.hdf5_rows import is_hdf5
 from hslm_tf.data.loading import dataset_splits, load_dataset, located, no_splits
 from hslm_tf.data.precomputed import precomputed_paths, write_precomputed
-from hslm_tf.progress import ProgressBar
+from hslm_tf.data.progress import ProgressBar
 
 FeatureType = Literal["keep", "float32", "float16"]
 

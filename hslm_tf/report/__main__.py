@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from hslm_tf.command_line import command, load_extra
+from hslm_tf.data.progress import ProgressBar
 from hslm_tf.evaluation.protocols import Protocol
-from hslm_tf.progress import ProgressBar
 from hslm_tf.report.run_sections import MeasuredRun, read_log
 from hslm_tf.runs.ablation import finished_runs, read_recall, row_of
 from hslm_tf.runs.run_directory import RunDirectory

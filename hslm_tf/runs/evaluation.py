@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import hslm_tf
 from hslm_tf.data.dataset import RetrievalDataset
+from hslm_tf.data.progress import ProgressBar
 from hslm_tf.evaluation.evaluation_state import EvaluationState
 from hslm_tf.evaluation.exact_recall import evaluate_models, evaluate_to_file
 from hslm_tf.evaluation.protocols import Protocol, evaluate_scores
@@ -18,7 +19,6 @@ from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.evaluation.scoring import CAPTION_BLOCK_SIZE, IMAGE_BLOCK_SIZE, score_matrix
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.models.hubness import HubCorrection, draw_bank
-from hslm_tf.progress import ProgressBar
 from hslm_tf.retrieval.candidate_scores import CandidateScores
 from hslm_tf.runs.opening import load_heads, load_model
 from hslm_tf.runs.results import exact_result, keep_recall, known_recall

@@ -110,7 +110,7 @@ def test_where_there_is_no_terminal_lines_say_how_far_it_is(
     folder, monkeypatch, caplog, patience, said
 ):
     caplog.set_level("INFO", "hslm_tf")
-    monkeypatch.setattr("hslm_tf.progress.PATIENCE_SECONDS", patience)
+    monkeypatch.setattr("hslm_tf.data.progress.PATIENCE_SECONDS", patience)
     check_dataset(folder)
     assert ("train: 6 of 18 images" in caplog.text) == said
     caplog.clear()

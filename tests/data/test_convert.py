@@ -301,7 +301,7 @@ def test_memory_stays_bounded(tmp_path):
 
 
 def test_command(tmp_path, capsys, caplog, monkeypatch):
-    monkeypatch.setattr("hslm_tf.progress.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("hslm_tf.data.progress.PATIENCE_SECONDS", 0.0)
     source = write_split(tmp_path / "source")
     main([str(source), str(tmp_path / "data.h5"), "--splits", "train"])
     output = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""How far a command is."""
+"""How far the reading of data is, on a terminal and elsewhere."""
 
 import logging
 import time
