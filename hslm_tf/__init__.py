@@ -16,15 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# Keras reads this when it is imported, and keras.json or a shell may name a backend for other work.
-if "keras" not in sys.modules:
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-elif sys.modules["keras"].config.backend() != "tensorflow":
-    raise ImportError(
-        "Keras runs on another backend than TensorFlow: import hslm_tf before keras, or set "
-        f"KERAS_BACKEND=tensorflow. Received: backend={sys.modules['keras'].config.backend()}"
-    )
-
 if TYPE_CHECKING:
     from hslm_tf import layers as layers
     from hslm_tf import training as training
@@ -54,7 +45,20 @@ _MODULES = {
 _PACKAGES = ("layers", "training")
 
 
+def use_tensorflow() -> None:
+    """Has Keras run on TensorFlow: a shell or keras.json may name a backend for other work."""
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+    elif (backend := sys.modules["keras"].config.backend()) != "tensorflow":
+        raise ImportError(
+            "Keras runs on another backend than TensorFlow: import hslm_tf.HSLM before keras, or "
+            f"set KERAS_BACKEND=tensorflow. Received: backend={backend}"
+        )
+
+
 def __getattr__(name: str) -> Any:
+    if name in (*_PACKAGES, *_MODULES):
+        use_tensorflow()
     if name in _PACKAGES:
         return importlib.import_module(f"hslm_tf.{name}")
     if name in _MODULES:

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
+import hslm_tf
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -39,6 +41,7 @@ def command(
     def main(args: Sequence[str] | None = None) -> None:
         # Before TensorFlow is imported, whose start prints what users cannot act on.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        hslm_tf.use_tensorflow()
         for stream in (sys.stdout, sys.stderr):
             # Captions have any letters, and a terminal or a pipe may know few of them.
             if isinstance(stream, io.TextIOWrapper):

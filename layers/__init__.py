@@ -1,5 +1,10 @@
 """Keras layers of HSLM, one per file."""
 
+# ruff: noqa: E402
+import hslm_tf
+
+hslm_tf.use_tensorflow()
+
 from hslm_tf.layers.attention_pooling import AttentionPooling
 from hslm_tf.layers.bidirectional_gru import BidirectionalGRU
 from hslm_tf.layers.cross_attention import CrossAttention

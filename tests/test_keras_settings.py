@@ -64,10 +64,17 @@ def test_another_backend_is_refused():
 import sys, types
 config = types.SimpleNamespace(backend=lambda: "jax")
 sys.modules["keras"] = types.SimpleNamespace(config=config)
-import hslm_tf
+import hslm_tf.serving.client
+import hslm_tf.models
 """
     done = python(code)
+    assert "client" not in done.stderr
     assert done.stderr.strip().endswith(
-        "ImportError: Keras runs on another backend than TensorFlow: import hslm_tf before keras, "
-        "or set KERAS_BACKEND=tensorflow. Received: backend=jax"
+        "ImportError: Keras runs on another backend than TensorFlow: import hslm_tf.HSLM before "
+        "keras, or set KERAS_BACKEND=tensorflow. Received: backend=jax"
     )
+
+
+def test_the_client_leaves_the_backend_alone():
+    code = "import os, hslm_tf.serving.client; print(os.environ['KERAS_BACKEND'])"
+    assert python(code, KERAS_BACKEND="jax").stdout == "jax\n"

@@ -1,5 +1,10 @@
 """How a retrieval model learns."""
 
+# ruff: noqa: E402
+import hslm_tf
+
+hslm_tf.use_tensorflow()
+
 from hslm_tf.training.contrastive_loss import ContrastiveLoss
 from hslm_tf.training.curriculum import LossCurriculum, NegativeCurriculum
 from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss, ScoredBatch

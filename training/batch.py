@@ -10,13 +10,23 @@ import tensorflow as tf
 from hslm_tf.training.replicas import num_replicas
 
 
-def with_text_tensors(x: Any) -> Any:
-    """Makes tensors of the captions in plain arrays: Keras takes no strings of Python or NumPy."""
+def with_text_tensors(x: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Makes tensors of captions: Keras takes no strings of Python or NumPy."""
+    if "captions" not in x:
+        return x
+    return {**x, "captions": tf.convert_to_tensor(x["captions"], tf.string)}
+
+
+def checked_arrays(x: Any) -> Any:
+    """Checks plain arrays and makes tensors of captions; others, such as a dataset, pass."""
     if isinstance(x, np.ndarray | tf.Tensor | list | tuple):
         raise _no_batch(type(x).__name__)
-    if isinstance(x, Mapping) and "captions" in x:
-        return {**x, "captions": tf.convert_to_tensor(x["captions"], tf.string)}
-    return x
+    if not isinstance(x, Mapping):
+        return x
+    rows = {name: len(values) for name, values in x.items()}
+    if len(set(rows.values())) > 1:
+        raise ValueError(f"All parts of a batch have as many rows. Received: rows={rows}")
+    return with_text_tensors(x)
 
 
 def _no_batch(found: object) -> ValueError:

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from hslm_tf.layers.custom_gradient import gradients_end_with_graph
-from hslm_tf.training.batch import completed_batch, with_text_tensors
+from hslm_tf.training.batch import checked_arrays, completed_batch
 from hslm_tf.training.curriculum import NegativeCurriculum
 from hslm_tf.training.replicas import num_replicas, of_first_replica, summed
 from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss, ScoredBatch, Stage
@@ -108,17 +108,18 @@ class RetrievalTrainer(keras.Model):
                 self.optimizer.build(self.trainable_variables)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [_StageOfEpoch(), *(callbacks or ())]
-        if "validation_data" in kwargs:
-            kwargs["validation_data"] = with_text_tensors(kwargs["validation_data"])
-        return super().fit(with_text_tensors(x), *args, callbacks=callbacks, **kwargs)
+        if kwargs.get("validation_data") is not None:
+            x_y_weight = keras.utils.unpack_x_y_sample_weight(kwargs["validation_data"])
+            kwargs["validation_data"] = checked_arrays(x_y_weight[0]), *x_y_weight[1:]
+        return super().fit(checked_arrays(x), *args, callbacks=callbacks, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Measures the loss as `keras.Model.evaluate` does."""
-        return super().evaluate(with_text_tensors(x), *args, **kwargs)
+        return super().evaluate(checked_arrays(x), *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Scores aligned pairs as `keras.Model.predict` does."""
-        return super().predict(with_text_tensors(x), *args, **kwargs)
+        return super().predict(checked_arrays(x), *args, **kwargs)
 
     def enter_stage(self, stage: Stage) -> None:
         """Makes the next steps those of a stage, in a graph that holds nothing of other stages."""
@@ -207,9 +208,13 @@ class RetrievalTrainer(keras.Model):
     def compile_from_config(self, config: dict) -> None:
         if not config:
             return
-        self.compile(**keras.saving.deserialize_keras_object(config))
         # A file without the optimizer's state, such as a run's best model, begins with a new one.
-        if config["optimizer"]["built"]:
+        built = config["optimizer"].get("built", config.get("optimizer_built", True))
+        config = keras.saving.deserialize_keras_object(config)
+        # Files of earlier versions say it here.
+        config.pop("optimizer_built", None)
+        self.compile(**config)
+        if built:
             self.optimizer.build(self.trainable_variables)
 
 

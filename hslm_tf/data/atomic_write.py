@@ -2,15 +2,17 @@
 
 import errno
 import os
+import platform
 import re
 import secrets
 import shutil
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 _KEPT_END = 40
-_DRAFT = re.compile(r"\.draft-(\d+)-[0-9a-f]{16}-(.+)", re.DOTALL)
+_DRAFT = re.compile(r"\.draft-([0-9a-f]+)-(\d+)-[0-9a-f]{16}-(.*)", re.DOTALL)
 # Drafts of this process: another process of its number may have left some, too.
 _OPEN: set[Path] = set()
 
@@ -18,6 +20,8 @@ _OPEN: set[Path] = set()
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """A draft of a file or a folder, which takes its place when the block ends without an error."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise FileExistsError(f"{path} is a pipe, a socket or a device, expected a name for a file")
     with drafted(path) as draft, naming(path, draft):
         yield draft
         try:
@@ -36,7 +40,7 @@ def drafted(path: Path, folder: Path | None = None) -> Iterator[Path]:
     end = path.name[-_KEPT_END:]
     remove_drafts(folder, end)
     # Nobody can guess the name and put a link there that would be written through.
-    draft = folder / f".draft-{os.getpid()}-{secrets.token_hex(8)}-{end}"
+    draft = folder / f".draft-{_machine()}-{os.getpid()}-{secrets.token_hex(8)}-{end}"
     _OPEN.add(draft)
     try:
         yield draft
@@ -49,10 +53,17 @@ def remove_drafts(folder: Path, name: str | None = None) -> None:
     """Removes drafts that killed processes left in a folder: all, or those of one target."""
     for draft in folder.glob(".draft-*"):
         found = _DRAFT.fullmatch(draft.name)
-        if not found or name not in (None, found[2]) or draft in _OPEN:
+        if not found or name not in (None, found[3]) or draft in _OPEN:
             continue
-        if not _is_running(int(found[1])):
+        if found[1] == _machine() and not _is_running(int(found[2])):
             _remove(draft)
+
+
+def _machine() -> str:
+    """Where this process has its number: other machines and containers have others of it."""
+    numbers = Path("/proc/self/ns/pid")
+    place = os.readlink(numbers) if numbers.is_symlink() else ""
+    return f"{zlib.crc32(f'{platform.node()} {place}'.encode()):08x}"
 
 
 def _remove(draft: Path) -> None:

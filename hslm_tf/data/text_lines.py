@@ -16,7 +16,7 @@ from hslm_tf.data.errors import DataError, read_file
 # `a.jpg`, a tab and text in open_clip's. One name in Flickr8k.token.txt ends in a number,
 # `...jpg.1#0`, and one line of Kaggle's Flickr30K lacks the second bar.
 TOKEN_LINE = re.compile(
-    r"(?P<name>[^\t]*?\.[A-Za-z]{3,4}(?:\.\d+)?)"
+    r"(?P<name>[^\t]*?\.(?i:jpe?g|png|gif|bmp|webp|tiff?|avif|heic)(?:\.\d+)?)"
     r"(?:(?:#(?:[a-z]+#)?|\| *)(?P<number>\d+)(?: *\||\s)|[,\t])\s*(?P<caption>.*)"
 )
 # Bytes of a line: a caption, an id, a word and its vector.
@@ -31,10 +31,9 @@ def check_line(line: bytes, place: str) -> None:
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
     """Reads the items of a UTF-8 file, without white space around them."""
-    content = read_file(path).removeprefix(codecs.BOM_UTF8)
+    content = read_file(path).removeprefix(codecs.BOM_UTF8).rstrip()
     # Old Macs ended lines by CR alone.
     end = b"\n" if b"\n" in content else b"\r"
-    content = content.rstrip()
     lines = content.split(end) if content else []
     return [_item(line_place(path, row), line) for row, line in enumerate(lines)]
 
@@ -70,7 +69,7 @@ def are_token_lines(lines: Sequence[str]) -> bool:
     if not lines:
         return False
     first, *others = (TOKEN_LINE.match(line) for line in lines[:20])
-    return bool(first and first["number"] or all(others) and (first or others))
+    return bool(first and first["number"] or others and all(others))
 
 
 def check_captions(captions: Sequence[str], place: Callable[[int], str]) -> None:

@@ -1,1 +1,5 @@
 """HSLM: its three networks, and the model that joins them."""
+
+import hslm_tf
+
+hslm_tf.use_tensorflow()

@@ -118,7 +118,9 @@ class HSLM(RetrievalTrainer):
 
     def __call__(self, inputs: Mapping[str, tf.Tensor], *args: Any, **kwargs: Any) -> Any:
         """Scores aligned pairs, see `completed_batch` for what they may leave out."""
-        inputs = completed_batch(with_text_tensors(inputs), self.tokenizer)
+        if isinstance(inputs, Mapping):
+            inputs = with_text_tensors(inputs)
+        inputs = completed_batch(inputs, self.tokenizer)
         inputs = {key: keras.ops.convert_to_tensor(inputs[key]) for key in self.input}
         return super().__call__(inputs, *args, **kwargs)
 

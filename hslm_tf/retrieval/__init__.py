@@ -6,6 +6,10 @@ TensorFlow is loaded with the first name that is used, not when the package is i
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import hslm_tf
+
+hslm_tf.use_tensorflow()
+
 if TYPE_CHECKING:
     from hslm_tf.retrieval.collection import Collection as Collection
     from hslm_tf.retrieval.encodings import CaptionEncodings as CaptionEncodings

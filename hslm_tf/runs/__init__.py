@@ -1,1 +1,5 @@
 """One experiment: its directory, its training, and the recall of its models."""
+
+import hslm_tf
+
+hslm_tf.use_tensorflow()

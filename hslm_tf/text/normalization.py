@@ -12,12 +12,16 @@ import unicodedata
 import numpy as np
 import tensorflow as tf
 
-# U+FDD0 to U+FDD2 are this package's own marks. U+00B4 is an apostrophe here, not the blank with
-# an accent that NFKC makes of it.
-_BEFORE = ((r"[\p{Cf}\x{34f}\x{fe00}-\x{fe0f}\x{fdd0}-\x{fdd2}]", ""), (r"\x{b4}", "'"))
+# U+FDD0 to U+FDD2 are this package's own marks. NFKC would make a blank with an accent of U+00B4,
+# and two primes of U+2033.
+_BEFORE = (
+    (r"[\p{Cf}\x{34f}\x{fe00}-\x{fe0f}\x{fdd0}-\x{fdd2}]", ""),
+    (r"\x{b4}", "'"),
+    (r"\x{2033}", '"'),
+)
 _AFTER = (
     (r"[\x{2bc}\x{2018}-\x{201b}\x{2032}\x{2039}\x{203a}]", "'"),
-    (r"[\x{ab}\x{bb}\x{201c}-\x{201f}\x{2033}]", '"'),
+    (r"[\x{ab}\x{bb}\x{201c}-\x{201f}]", '"'),
     (r"[\x{2010}-\x{2013}\x{2212}]", "-"),
     (r"[\x{2014}\x{2015}]", " - "),
     (r"[\x{2044}\x{2215}]", "/"),

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from hslm_tf.data.atomic_write import atomic_write, remove_drafts
+from hslm_tf.data.atomic_write import atomic_write, drafted, remove_drafts
 
 
 def test_file_appears_when_it_is_complete(tmp_path):
@@ -83,6 +83,14 @@ def test_a_link_is_not_written_through(tmp_path):
     assert path.read_text() == "new" and not path.is_symlink()
 
 
+def test_a_pipe_in_the_place_of_the_file_stays(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileExistsError, match="pipe is a pipe, a socket or a device, expected"):
+        with atomic_write(tmp_path / "pipe"):
+            pass
+    assert (tmp_path / "pipe").is_fifo() and len(list(tmp_path.iterdir())) == 1
+
+
 def test_drafts_have_names_of_their_own(tmp_path):
     with atomic_write(tmp_path / "a") as one, atomic_write(tmp_path / "a") as other:
         assert one != other
@@ -95,11 +103,14 @@ def test_drafts_have_names_of_their_own(tmp_path):
 def test_drafts_of_killed_writers_go_with_the_next(folder, tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    left = tmp_path / f".draft-{ended.pid}-0123456789abcdef-a.h5"
+    with drafted(tmp_path / "a.h5") as draft:
+        here = draft.name.split("-")[1]
+    left = tmp_path / f".draft-{here}-{ended.pid}-0123456789abcdef-a.h5"
     left.mkdir() if folder else left.write_text("half")
     others = {
-        f".draft-{os.getppid()}-0123456789abcdef-a.h5": "at work",
-        f".draft-{ended.pid}-0123456789abcdef-b.h5": "of another target",
+        f".draft-{here}-{os.getppid()}-0123456789abcdef-a.h5": "at work",
+        f".draft-0-{ended.pid}-0123456789abcdef-a.h5": "of another machine",
+        f".draft-{here}-{ended.pid}-0123456789abcdef-b.h5": "of another target",
         f".draft-{ended.pid}-a.h5": "the user's",
     }
     for name, text in others.items():
@@ -112,5 +123,5 @@ def test_drafts_of_killed_writers_go_with_the_next(folder, tmp_path):
         other.write_text("other")
     assert {path.name for path in tmp_path.iterdir()} == {"a.h5", *others}
     remove_drafts(tmp_path)
-    others.pop(f".draft-{ended.pid}-0123456789abcdef-b.h5")
+    others.pop(f".draft-{here}-{ended.pid}-0123456789abcdef-b.h5")
     assert {path.name for path in tmp_path.iterdir()} == {"a.h5", *others}

@@ -12,8 +12,9 @@ def test_ends_of_files(tmp_path, end, mark):
     assert read_lines(path) == ["one", "two"]
 
 
-def test_lines_of_old_macs(tmp_path):
-    (tmp_path / "a.txt").write_bytes(b"one\rtwo\r")
+@pytest.mark.parametrize("end", [b"", b"\r", b"\n", b"\r\n"])
+def test_lines_of_old_macs(end, tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"one\rtwo" + end)
     assert read_lines(tmp_path / "a.txt") == ["one", "two"]
 
 

@@ -112,5 +112,6 @@ def test_captions_may_be_strings_in_plain_arrays():
     weights = weights_of(model)
     for data in (x, tf.data.Dataset.from_tensors(x)):
         losses = model.fit(data, validation_data=data, verbose=0).history
+        assert model.fit(x, validation_data=(x, None), verbose=0).history["val_loss"]
         assert np.isfinite(losses["loss"]) and np.isfinite(losses["val_loss"])
     assert any(np.any(weights[path] != value) for path, value in weights_of(model).items())

@@ -17,7 +17,7 @@ from tests.text.hard_sentences import hard_sentences, random_strings
 
 TYPOGRAPHIC = str.maketrans(
     dict.fromkeys("ʼ‘’‚‛′‹›", "'")
-    | dict.fromkeys("«»“”„‟″", '"')
+    | dict.fromkeys("«»“”„‟", '"')
     | dict.fromkeys("‐‑‒–−", "-")
     | dict.fromkeys("—―", " - ")
     | dict.fromkeys("⁄∕", "/")
@@ -34,7 +34,7 @@ def plain(caption: str) -> str:
     """The same normalization, by Python's Unicode tables."""
     seen = "".join(
         character
-        for character in caption.replace("\xb4", "'")
+        for character in caption.replace("\xb4", "'").replace("″", '"')
         if unicodedata.category(character) != "Cf"
         and not re.match("[\u034f\ufe00-\ufe0f\ufdd0-\ufdd2]", character)
     )
@@ -114,7 +114,7 @@ def test_known_captions(caption, words):
     ("typed", "plain_text"),
     [
         ("it’s a dog ‘that’ won´t ʼbark‛", "it's a dog 'that' won't 'bark'"),
-        ("“dogs” «dogs» „dogs‟", '"dogs" "dogs" "dogs"'),
+        ("“dogs” «dogs» „dogs‟ ″dogs″", '"dogs" "dogs" "dogs" "dogs"'),
         ("a dog — a cat, a man―smiling", "a dog - a cat, a man - smiling"),
         ("t‐shirt t‑shirt, 10–12 men, −5", "t-shirt t-shirt, 10-12 men, -5"),
         ("a\u200b dog\ufeff run\u00adning\u2060 fast\u200d\ufe0f", "a dog running fast"),

@@ -249,6 +249,7 @@ def test_a_batch_may_leave_out_the_mask_and_the_index_of_images():
         (np.zeros((2, 4, WIDTH)), None, "A batch is a dict .* Received: ndarray"),
         ((np.zeros((2, 4, WIDTH)), ["a", "b"]), None, "A batch is a dict .* Received: tuple"),
         ({"region_features": np.zeros((2, 4, WIDTH))}, None, r"Received: \['region_features'\]"),
+        ({**random_data(), "image_index": np.zeros(3)}, None, "as many rows.*'image_index': 3"),
         (random_data(), np.zeros(12), "neither targets nor weights.* Received: y="),
     ],
 )

@@ -25,9 +25,10 @@ _FLICKR8K_LISTS = {
 }
 # The first lines of Kaggle's Flickr8k and Flickr30K, and of open_clip's files.
 _TOKEN_HEADERS = (
-    ("image", "caption"),
-    ("image_name", "comment_number", "comment"),
-    ("filepath", "title"),
+    "image,caption",
+    "image_name| comment_number| comment",
+    "filepath,title",
+    "filepath\ttitle",
 )
 # The split of a collection without splits.
 ALL = "all"
@@ -72,7 +73,7 @@ def find_captions(
         (path,) = files
     if path.is_file() and path.suffix.lower() == ".json":
         return _json(path, restval, captions_per_image)
-    return _token_file(path, captions_per_image) if is_token_file(path) else None
+    return _token_file(path, captions_per_image) if is_token_file(path, named=True) else None
 
 
 def check_captions_per_image(number: int | None) -> None:
@@ -109,7 +110,7 @@ def _json(path: Path, restval: bool, captions_per_image: int | None) -> CaptionS
     return CaptionSource(path, _kind(kind, kept), splits, read)
 
 
-def is_token_file(path: Path) -> bool:
+def is_token_file(path: Path, named: bool = False) -> bool:
     """Whether a file is a token file, by its name or its first lines."""
     suffix = path.suffix.lower()
     if suffix not in (".token", ".txt", ".csv") or path.name.endswith("_caps.txt"):
@@ -120,7 +121,15 @@ def is_token_file(path: Path) -> bool:
         return True
     with naming(path), open(regular_file(path), encoding="utf-8-sig", errors="replace") as file:
         lines = [file.readline(10_000).strip() for _ in range(20)]
-    return are_token_lines([line for line in lines if line])
+    lines = [line for line in lines if line]
+    # Other lists begin with names, too: without numbers, only a header or a user says what it is.
+    known = named or lines[:1] and (lines[0] in _TOKEN_HEADERS or _number(lines[0]))
+    return bool(known) and are_token_lines(lines)
+
+
+def _number(line: str) -> str | None:
+    match = TOKEN_LINE.match(line)
+    return match and match["number"]
 
 
 def read_token_file(path: Path) -> dict[str, list[str]]:
@@ -128,14 +137,15 @@ def read_token_file(path: Path) -> dict[str, list[str]]:
     captions: dict[str, list[str]] = {}
     first_with: dict[str, int] = {}
     for row, line in enumerate(read_lines(path)):
-        if row == 0 and tuple(map(str.strip, re.split(r"[,|\t]", line))) in _TOKEN_HEADERS:
+        if row == 0 and line in _TOKEN_HEADERS:
             continue
         match = TOKEN_LINE.fullmatch(line)
         caption = match and _bare(match)
         if not caption:
             raise DataError(
                 f"{line_place(path, row)}: {line[:60]!r}, expected NAME.jpg#NUMBER, a tab and a "
-                "caption, NAME.jpg| NUMBER| CAPTION or NAME.jpg,CAPTION"
+                "caption, NAME.jpg| NUMBER| CAPTION or NAME.jpg,CAPTION (in quotation marks where "
+                "a comma is in it)"
             )
         key = line[: match.start("caption")].rstrip()
         if match["number"] and first_with.setdefault(key, row) != row:
@@ -151,8 +161,11 @@ def read_token_file(path: Path) -> dict[str, list[str]]:
 def _bare(match: re.Match[str]) -> str:
     """The caption of a line; files without numbers are CSV, which knows quotation marks."""
     text = match["caption"].strip()
-    if match["number"] or not text.startswith('"'):
+    if match["number"]:
         return text
+    if not text.startswith('"'):
+        separator = match.string[match.end("name")]
+        return "" if separator in text else text
     whole = re.fullmatch(r'"((?:[^"]|"")*)"', text)
     return whole[1].replace('""', '"').strip() if whole else ""
 

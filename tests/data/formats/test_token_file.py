@@ -4,7 +4,8 @@ import pytest
 
 from hslm_tf.data import DataError, load_dataset
 from hslm_tf.data.convert import convert, open_source
-from hslm_tf.data.formats.captions import is_token_file, read_token_file
+from hslm_tf.data.formats.captions import find_captions, is_token_file, read_token_file
+from hslm_tf.data.text_lines import check_captions
 from tests.data import field_files as field
 from tests.data.field_files import CAPTIONS, NAMES, assert_holds, opened
 from tests.data.split_files import write_split
@@ -83,11 +84,12 @@ def test_layouts_of_other_collections(tmp_path, layout, name):
 
 def test_quotation_marks_of_csv(tmp_path):
     path = tmp_path / "captions.txt"
-    path.write_text('image,caption\na.jpg,"A ""big"" dog , and"\na.jpg,A "dog", too\n')
-    assert read_token_file(path) == {"a.jpg": ['A "big" dog , and', 'A "dog", too']}
-    path.write_text('image,caption\na.jpg,"A dog",train\n')
-    with pytest.raises(DataError, match="captions.txt, line 2: .*, expected NAME.jpg#NUMBER"):
-        read_token_file(path)
+    path.write_text('image,caption\na.jpg,"A ""big"" dog , and"\na.jpg,A "dog" too\n')
+    assert read_token_file(path) == {"a.jpg": ['A "big" dog , and', 'A "dog" too']}
+    for line in ('a.jpg,"A dog",train', 'a.jpg,A "dog", too'):
+        path.write_text(f"image,caption\n{line}\n")
+        with pytest.raises(DataError, match="captions.txt, line 2: .*, expected NAME.jpg#NUMBER"):
+            read_token_file(path)
 
 
 @pytest.mark.parametrize("text", ["See photo.jpg, and more\nof it\n", "a.jpg\nb.jpg\n", "\n"])
@@ -154,3 +156,44 @@ def test_names_in_a_captions_file_are_an_error(tmp_path, line):
         opened(tmp_path, "train")
     path.write_text(f"A cat .\nMy photo.jpg #0 of it\n{line.split(chr(9))[0]}\nA fish .\n")
     assert opened(tmp_path, "train").num_captions == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("sizes.csv", "im0.jpg,640,480\nim1.jpg,640,480\n"),
+        ("train_images.txt", "im0.jpg\t0\nim1.jpg\t1\n"),
+        ("ExpertAnnotations.txt", "im0.jpg\tim1.jpg#2\t1\t1\t1\n"),
+        ("readme.txt", "Features by Jo, jo@lab.edu, 2019.\n"),
+    ],
+)
+def test_other_lists_in_a_folder_are_no_captions(name, content, tmp_path):
+    (tmp_path / name).write_text(content)
+    assert find_captions(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "image_name,comment_number,comment\nim0.jpg,0,A photo\n",
+        "im0.jpg,train,A photo\nim1.jpg,train,A photo\n",
+        "im0.jpg\t0\tA photo\nim1.jpg\t0\tA photo\n",
+    ],
+)
+def test_fields_that_are_no_caption_are_refused(content, tmp_path):
+    (tmp_path / "results.token").write_text(content)
+    with pytest.raises(DataError, match="results.token, line 1: .*expected NAME.jpg"):
+        find_captions(tmp_path / "results.token")
+
+
+@pytest.mark.parametrize(
+    "captions",
+    [
+        ["Write to jo@lab.edu, please"],
+        [f"A sign of www.shop{i}.com, in a street" for i in range(20)],
+        ["A dog"] * 20 + ["Player of St.Joe#5 is here"],
+        ["Photo.net, at night"],
+    ],
+)
+def test_captions_that_only_look_so(captions, tmp_path):
+    check_captions(captions, str)
