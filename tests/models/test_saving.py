@@ -70,3 +70,13 @@ def test_clone_of_a_compiled_model_scores_alike(whole):
     token_ids = whole.tokenizer(CAPTIONS[:5]).to_tensor().numpy()
     inputs = {"region_features": features, "region_mask": mask, "token_ids": token_ids}
     assert_close(clone(inputs)["score"], whole(inputs)["score"])
+
+
+def test_a_compiled_model_of_an_earlier_version(whole):
+    """Where the configuration said whether the optimizer is built."""
+    whole.compile(keras.optimizers.Adam(), HardestNegativeTripletLoss())
+    config = whole.get_compile_config()
+    assert not config["optimizer"].pop("built")
+    for built in (False, True):
+        whole.compile_from_config({**config, "optimizer_built": built})
+        assert whole.optimizer.built == built
