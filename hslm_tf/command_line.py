@@ -40,7 +40,7 @@ def command(
 
     def main(args: Sequence[str] | None = None) -> None:
         # Before TensorFlow is imported, whose start prints what users cannot act on.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         hslm_tf.use_tensorflow()
         for stream in (sys.stdout, sys.stderr):
             # Captions have any letters, and a terminal or a pipe may know few of them.

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,7 +60,11 @@ def run(arguments: DemoArguments) -> None:
         page = demo_page(demo)
         address = serve(page, arguments.host, arguments.port, arguments.names)
         print(f"{address} (Ctrl-C ends it)", flush=True)
-        page.block_thread()
+        try:
+            # Gradio's own waiting takes every signal for Ctrl-C.
+            threading.Event().wait()
+        finally:
+            page.close(verbose=False)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -6,6 +6,7 @@ from unittest.mock import Mock
 import pytest
 
 from hslm_tf import demo
+from hslm_tf.command_line import Terminated
 from hslm_tf.runs.run_directory import newest_run
 from tests.tiny_run import fails
 
@@ -53,18 +54,22 @@ def test_nothing_that_was_uploaded_stays(whole_run, tmp_path, monkeypatch):
     from hslm_tf.report import demo_page
     from hslm_tf.runs import opening
 
-    class Page:
-        def block_thread(self):
-            (tmp_path / os.environ["GRADIO_TEMP_DIR"] / "broken off").touch()
-            assert len(list(tmp_path.rglob("broken off"))) == 1
+    def terminated(self):
+        (tmp_path / os.environ["GRADIO_TEMP_DIR"] / "broken off").touch()
+        assert len(list(tmp_path.rglob("broken off"))) == 1
+        raise Terminated
 
+    page = Mock()
     monkeypatch.setenv("GRADIO_TEMP_DIR", "")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(opening, "searched_collection", lambda where: None)
     monkeypatch.setattr(demo_page, "DemoSearch", Mock())
-    monkeypatch.setattr(demo_page, "demo_page", lambda search: Page())
+    monkeypatch.setattr(demo_page, "demo_page", lambda search: page)
+    monkeypatch.setattr(demo.threading.Event, "wait", terminated)
     monkeypatch.setattr(demo_page, "serve", lambda *args: "http://127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    demo.main([str(whole_run.path), "--port", str(port)])
+    with pytest.raises(SystemExit) as stop:
+        demo.main([str(whole_run.path), "--port", str(port)])
+    assert stop.value.code == 143 and page.close.called
     assert list(tmp_path.iterdir()) == []

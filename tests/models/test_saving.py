@@ -77,6 +77,6 @@ def test_a_compiled_model_of_an_earlier_version(whole):
     whole.compile(keras.optimizers.Adam(), HardestNegativeTripletLoss())
     config = whole.get_compile_config()
     assert not config["optimizer"].pop("built")
-    for built in (False, True):
-        whole.compile_from_config({**config, "optimizer_built": built})
-        assert whole.optimizer.built == built
+    for is_built in (False, True):
+        whole.compile_from_config({**config, "optimizer_built": is_built})
+        assert whole.optimizer.built == is_built
