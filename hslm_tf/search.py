@@ -11,6 +11,7 @@ import tyro
 
 from hslm_tf.command_line import command, load_extra, printable
 from hslm_tf.data.dataset import ids_or_numbers
+from hslm_tf.data.errors import DataError
 from hslm_tf.data.hdf5_rows import dataset_at, open_hdf5, read_strings
 from hslm_tf.data.loading import load_dataset
 from hslm_tf.retrieval.indexes import Backend, open_index
@@ -158,6 +159,8 @@ def _ids(where: Path) -> list[str]:
             )
         where = run.collection
     with open_hdf5(where) as file:
+        if "manifest" not in file.attrs:
+            raise DataError(f"{where} has no manifest: it is not a collection")
         return read_strings(dataset_at(file, "ids"), f"{where}:/ids", strip=False)
 
 

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from hslm_tf import index, search
+from hslm_tf.data.convert import convert
 from hslm_tf.evaluation.scoring import score_matrix
 from hslm_tf.models.hubness import HubCorrection, draw_bank
 from hslm_tf.retrieval.collection import Collection
@@ -18,7 +19,7 @@ from hslm_tf.retrieval.projection_heads import read_heads
 from hslm_tf.retrieval.rows import Rows
 from hslm_tf.runs import opening, splits
 from hslm_tf.runs.opening import open_collection
-from tests.tiny_run import copy_of, fails
+from tests.tiny_run import copy_of, fails, write_dataset
 
 HEADS = "--steps 3 --dim 8 --concepts 8 --images-a-step 6 --captions-a-step 12".split()
 
@@ -223,6 +224,13 @@ def test_an_unknown_image_is_told_before_a_model_is_loaded(of, run, tmp_path, ca
     monkeypatch.setattr(opening, "load_model", lambda path: pytest.fail("loaded"))
     message = fails(["by-image", where, tmp_path / "1.jpg", "0", "x.jpg"], capsys, search)
     assert "'x.jpg' is no image of the collection, and there is no such file" in message
+
+
+def test_a_data_set_is_no_collection(tmp_path, capsys):
+    path = tmp_path / "data.h5"
+    convert(write_dataset(tmp_path / "data"), path, progress=False)
+    for command in ("by-image", "by-caption"):
+        assert "data.h5 has no manifest" in fails([command, path, "0"], capsys, search)
 
 
 def test_index_writes_heads_of_the_model_and_leaves_it_alone(run, whole_run):

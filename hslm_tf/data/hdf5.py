@@ -1,6 +1,7 @@
 """One HDF5 file for all splits: a group per split, a dataset per part."""
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hslm_tf.data.hdf5_writing import bytes_of, write_hdf5_file, write_strings
 from hslm_tf.data.json_object import parse_object
 from hslm_tf.data.text_lines import ids_to_write
 
+logger = logging.getLogger("hslm_tf")
 _MOST_SPLITS = 1000
 
 
@@ -62,6 +64,7 @@ def hdf5_splits(path: str | os.PathLike[str]) -> list[str]:
     with open_hdf5(path) as file:
         # Some tools write a group for every image. HDF5 takes seconds to look into thousands.
         if len(file) > _MOST_SPLITS:
+            logger.warning(f"{path} has {len(file):,} groups, more than there are splits")
             return []
         groups = {name: group_at(file, name) for name in file}
         return sorted(name for name, group in groups.items() if group and "ims" in group)

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hslm_tf.data import DataError
+from hslm_tf.data import DataError, load_dataset
 from hslm_tf.text.word_vectors import load_word_vectors
 from tests.data import field_files as field
 
@@ -64,6 +64,13 @@ BOMBS = {
     "no lines": ("train_caps.txt", lambda path: path.write_bytes(b"\n" * 100_000_000)),
     "groups": ("a.h5", write_groups),
 }
+
+
+def test_more_groups_than_splits_are_named(tmp_path, caplog):
+    write_groups(tmp_path / "a.h5")
+    with pytest.raises(DataError, match="a.h5 holds no split"):
+        load_dataset(tmp_path / "a.h5", "train")
+    assert "a.h5 has 20,000 groups, more than there are splits" in caplog.text
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
