@@ -85,7 +85,7 @@ def _check_captions(captions: Sequence[str], label: Label) -> None:
     if not captions:
         raise DataError(f"{label('caps')} has no captions")
     for row, caption in enumerate(captions):
-        if not caption or "\n" in caption or "\r" in caption:
+        if not caption or "\n" in caption:
             raise DataError(f"{label('caps', row)}: {caption!r} is not one line of text")
     check_captions(captions, partial(label, "caps"))
 
