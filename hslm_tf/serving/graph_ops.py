@@ -14,32 +14,34 @@ LONG_STANDING = frozenset(
     Abs Add AddN AddV2 All Any ApproximateEqual ArgMax ArgMin AsString Assert AssignVariableOp
     BatchMatMul BatchMatMulV2 BatchMatMulV3 BiasAdd Bincount BroadcastArgs BroadcastTo Bucketize
     Case Cast Ceil ClipByValue ConcatV2 Const Cos Cumprod Cumsum DenseBincount DisableCopyOnRead
-    Div DivNoNan DynamicPartition DynamicStitch Einsum Elu EmptyTensorList EnsureShape Enter Equal
-    Erf EuclideanNorm Exit Exp ExpandDims Expm1 Fill Floor FloorDiv FloorMod GatherNd GatherV2
-    Greater GreaterEqual HashTableV2 Identity IdentityN If InTopKV2 Inv InvertPermutation IsFinite
-    IsInf IsNan L2Loss LeakyRelu Less LessEqual LinSpace Log Log1p LogSoftmax LogicalAnd LogicalNot
-    LogicalOr LookupTableExportV2 LookupTableFindV2 LookupTableImportV2 LookupTableSizeV2 LoopCond
-    LowerBound MatMul MatrixDiagV3 Max Maximum Mean Merge MergeV2Checkpoints Min Minimum MirrorPad
-    Mod Mul MulNoNan Neg NextIteration NoOp NotEqual OneHot OnesLike Pack Pad PadV2 ParallelConcat
-    PartitionedCall Placeholder PlaceholderWithDefault Pow PreventGradient Prod RaggedBincount
-    RaggedCross RaggedGather RaggedRange RaggedTensorFromVariant RaggedTensorToSparse
-    RaggedTensorToTensor RaggedTensorToVariant Range Rank ReadVariableOp RealDiv Reciprocal
-    ReduceJoin RegexFullMatch RegexReplace Relu Relu6 Reshape ResourceGather ResourceGatherNd
-    RestoreV2 Reverse ReverseSequence ReverseV2 Rint Roll Round Rsqrt SaveV2 ScatterNd SegmentMax
-    SegmentMean SegmentMin SegmentProd SegmentSum Select SelectV2 Selu Shape ShapeN ShardedFilename
-    Sigmoid Sign Sin Size Slice Softmax Softplus Softsign Split SplitV Sqrt Square
-    SquaredDifference Squeeze StatefulPartitionedCall StatelessIf StatelessWhile
-    StaticRegexFullMatch StaticRegexReplace StopGradient StridedSlice StringFormat StringJoin
-    StringLength StringLower StringSplitV2 StringStrip StringToHashBucketFast StringToNumber
-    StringUpper Sub Substr Sum Switch Tan Tanh TensorListConcatV2 TensorListElementShape
-    TensorListFromTensor TensorListGather TensorListGetItem TensorListLength TensorListPopBack
-    TensorListPushBack TensorListReserve TensorListResize TensorListSetItem TensorListSplit
-    TensorListStack TensorScatterAdd TensorScatterMax TensorScatterMin TensorScatterSub
-    TensorScatterUpdate Tile TopKV2 Transpose TruncateDiv TruncateMod UnicodeDecode
-    UnicodeDecodeWithOffsets UnicodeEncode UnicodeScript UnicodeTranscode Unique UniqueV2
-    UniqueWithCounts Unpack UnsortedSegmentJoin UnsortedSegmentMax UnsortedSegmentMin
-    UnsortedSegmentProd UnsortedSegmentSum VarHandleOp VarIsInitializedOp VariableShape Where While
-    Xdivy Xlogy ZerosLike
+    Div DivNoNan DynamicPartition DynamicStitch Einsum Elu EmptyTensorList EnsureShape Enter
+    Equal Erf EuclideanNorm Exit Exp ExpandDims Expm1 Fill Floor FloorDiv FloorMod GatherNd
+    GatherV2 Greater GreaterEqual HashTableV2 Identity IdentityN If InTopKV2 Inv
+    InvertPermutation IsFinite IsInf IsNan L2Loss LeakyRelu Less LessEqual LinSpace Log Log1p
+    LogSoftmax LogicalAnd LogicalNot LogicalOr LookupTableExportV2 LookupTableFindV2
+    LookupTableImportV2 LookupTableSizeV2 LoopCond LowerBound MatMul MatrixDiagV3 Max Maximum Mean
+    Merge
+    MergeV2Checkpoints Min Minimum MirrorPad Mod Mul MulNoNan Neg NextIteration NoOp NotEqual
+    OneHot OnesLike Pack Pad PadV2 ParallelConcat PartitionedCall Placeholder
+    PlaceholderWithDefault Pow PreventGradient Prod RaggedBincount RaggedCross RaggedGather
+    RaggedRange RaggedTensorFromVariant RaggedTensorToSparse RaggedTensorToTensor
+    RaggedTensorToVariant Range Rank ReadVariableOp RealDiv Reciprocal ReduceJoin RegexFullMatch
+    RegexReplace Relu Relu6 Reshape ResourceGather ResourceGatherNd RestoreV2 Reverse
+    ReverseSequence ReverseV2 Rint Roll Round Rsqrt SaveV2 ScatterNd SegmentMax SegmentMean
+    SegmentMin SegmentProd SegmentSum Select SelectV2 Selu Shape ShapeN ShardedFilename Sigmoid
+    Sign Sin Size Slice Softmax Softplus Softsign Split SplitV Sqrt Square SquaredDifference
+    Squeeze StatefulPartitionedCall StatelessIf StatelessWhile StaticRegexFullMatch
+    StaticRegexReplace StopGradient StridedSlice StringFormat StringJoin StringLength
+    StringLower StringSplitV2 StringStrip StringToHashBucketFast StringToNumber StringUpper Sub
+    Substr Sum Switch Tan Tanh TensorListConcatV2 TensorListElementShape TensorListFromTensor
+    TensorListGather TensorListGetItem TensorListLength TensorListPopBack TensorListPushBack
+    TensorListReserve TensorListResize TensorListSetItem TensorListSplit TensorListStack
+    TensorScatterAdd TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate Tile
+    TopKV2 Transpose TruncateDiv TruncateMod UnicodeDecode UnicodeDecodeWithOffsets
+    UnicodeEncode UnicodeScript UnicodeTranscode Unique UniqueV2 UniqueWithCounts Unpack
+    UnsortedSegmentJoin UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd
+    UnsortedSegmentSum VarHandleOp VarIsInitializedOp VariableShape Where While Xdivy Xlogy
+    ZerosLike
     """.split()
 )
 
