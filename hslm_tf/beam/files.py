@@ -11,8 +11,9 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from hslm_tf.data.atomic_write import naming
-from hslm_tf.data.errors import DataError, regular_file
+from hslm_tf.data.errors import DataError
 from hslm_tf.data.npy import BROKEN_NPZ, read_member
+from hslm_tf.data.regular_file import regular_file
 
 _DRAFT = "draft-"
 # Beam would unpack a file whose name ends like an archive's.

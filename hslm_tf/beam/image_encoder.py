@@ -10,7 +10,8 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 from hslm_tf.beam.elements import ImageFeatures
 from hslm_tf.beam.files import copy_folder, file_sizes, is_local
 from hslm_tf.data.blocks import row_blocks
-from hslm_tf.data.errors import DataError, regular_file
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.regular_file import regular_file
 from hslm_tf.serving.request_rows import pad_images
 
 _ENDPOINT = "encode_image"
@@ -41,26 +42,29 @@ class ImageEncoder(ModelHandler[ImageFeatures, PredictionResult, Any]):
 
     def load_model(self) -> Any:
         """Loads the SavedModel, or raises an error if there is none that encodes images."""
-        import tensorflow as tf
-
-        with tempfile.TemporaryDirectory() as folder:
-            if is_local(self._path):
-                folder = self._path
-                for file in file_sizes(folder):
-                    regular_file(file)
-            else:
+        if is_local(self._path):
+            for file in file_sizes(self._path):
+                regular_file(file)
+            model = self._loaded(self._path)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
                 copy_folder(self._path, folder)
-            try:
-                model = tf.saved_model.load(folder)
-            # TensorFlow and its protocol buffers raise anything on a damaged file.
-            except Exception as error:
-                reason = " ".join(str(error).split())[:300]
-                raise DataError(f"{self._path} is no exported model: {reason}") from error
+                model = self._loaded(folder)
         if _ENDPOINT not in model.signatures:
             raise ValueError(
                 f"{self._path} is not an exported model: it has no endpoint {_ENDPOINT}"
             )
         return model
+
+    def _loaded(self, folder: str) -> Any:
+        import tensorflow as tf
+
+        try:
+            return tf.saved_model.load(folder)
+        # TensorFlow and its protocol buffers raise anything on a damaged file.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise DataError(f"{self._path} is no exported model: {reason}") from error
 
     def run_inference(
         self,

@@ -3,7 +3,8 @@
 import os
 import zipfile
 
-from hslm_tf.data.errors import DataError, regular_file
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.regular_file import regular_file
 
 # Bytes that any array may have, and how many times as many as in the archive a larger one may.
 LARGEST_ARRAY = 1 << 29

@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -118,19 +118,6 @@ def take_room(file: int, size: int) -> None:
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
                 raise
-
-
-def take_places(work: Path, folder: Path, names: Sequence[str], written: Sequence[str]) -> None:
-    """Moves the files of splits from a folder of work to their places, where older ones may be."""
-    # A split is there when its features are: the old ones go first, and the new come last, so that
-    # whoever is killed between leaves no old file beside a new one that loads.
-    names = sorted(names, key=lambda name: name.endswith("_ims.npy"))
-    for name in reversed(names):
-        if name not in written or (name.endswith("_ims.npy") and (work / name).exists()):
-            (folder / name).unlink(missing_ok=True)
-    for name in names:
-        if (work / name).exists():
-            os.replace(work / name, folder / name)
 
 
 @contextmanager

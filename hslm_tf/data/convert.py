@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from hslm_tf.data.assembly import Layout
-from hslm_tf.data.atomic_write import drafted, locked, naming, take_places
+from hslm_tf.data.atomic_write import drafted, locked, naming
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.folders import check_split
@@ -20,7 +20,7 @@ from hslm_tf.data.formats.image import region_parts
 from hslm_tf.data.hdf5 import write_hdf5
 from hslm_tf.data.hdf5_rows import is_hdf5
 from hslm_tf.data.loading import dataset_splits, load_dataset, located, no_splits
-from hslm_tf.data.precomputed import precomputed_paths, write_precomputed
+from hslm_tf.data.precomputed import precomputed_paths, take_places, write_precomputed
 from hslm_tf.data.progress import ProgressBar
 
 FeatureType = Literal["keep", "float32", "float16"]

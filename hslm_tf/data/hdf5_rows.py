@@ -10,8 +10,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from hslm_tf.data.errors import DataError, regular_file
+from hslm_tf.data.errors import DataError
 from hslm_tf.data.npy import FileRows
+from hslm_tf.data.regular_file import regular_file
 from hslm_tf.data.text_lines import check_line
 
 # h5py raises these on damaged files, and on types that NumPy does not have.

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hslm_tf.data.errors import DataError, read_file
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.regular_file import read_file
 
 
 def parse_json(text: str | bytes, place: str) -> Any:

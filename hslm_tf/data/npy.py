@@ -15,7 +15,8 @@ import numpy as np
 
 from hslm_tf.data.archives import check_unpacked
 from hslm_tf.data.atomic_write import naming
-from hslm_tf.data.errors import DataError, regular_file
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.regular_file import regular_file
 
 logger = logging.getLogger("hslm_tf")
 _HEADER_READERS = {

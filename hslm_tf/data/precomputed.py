@@ -1,6 +1,7 @@
 """The field's precomputed format: one folder, `{split}_ims.npy` and text files beside it."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,16 @@ def write_precomputed(
         np.save(paths["num_regions"], dataset.num_regions)
     if dataset.extraction is not None:
         write_object(paths["features"], dataset.extraction)
+
+
+def take_places(work: Path, folder: Path, names: Sequence[str], written: Sequence[str]) -> None:
+    """Moves the files of splits from a folder of work to their places, where older ones may be."""
+    # A split is there when its features are: the old ones go first, and the new come last, so that
+    # whoever is killed between leaves no old file beside a new one that loads.
+    names = sorted(names, key=lambda name: name.endswith("_ims.npy"))
+    for name in reversed(names):
+        if name not in written or (name.endswith("_ims.npy") and (work / name).exists()):
+            (folder / name).unlink(missing_ok=True)
+    for name in names:
+        if (work / name).exists():
+            os.replace(work / name, folder / name)

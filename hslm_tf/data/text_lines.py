@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from hslm_tf.data.dataset import RetrievalDataset, ids_or_numbers
-from hslm_tf.data.errors import DataError, read_file
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.regular_file import read_file
 
 # A caption behind the name of its image, as on the lines of token files: `a.jpg#0`, a tab and text
 # in Flickr's, `a.jpg#zhb#0 text` in Flickr8k-CN's, `a.jpg| 0| text` and `a.jpg,text` in Kaggle's,

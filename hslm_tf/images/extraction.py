@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hslm_tf.data.atomic_write import atomic_write, locked, naming, take_places
+from hslm_tf.data.atomic_write import atomic_write, locked, naming
 from hslm_tf.data.dataset import RetrievalDataset
-from hslm_tf.data.errors import DataError, read_file
+from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import read_object, write_object
 from hslm_tf.data.npy import open_rows
-from hslm_tf.data.precomputed import precomputed_paths
+from hslm_tf.data.precomputed import precomputed_paths, take_places
+from hslm_tf.data.regular_file import read_file
 from hslm_tf.data.text_lines import write_captions, write_lines
 from hslm_tf.images.extraction_config import check_same
 from hslm_tf.images.extractor import RegionExtractor, RegionFeatures, extract_good

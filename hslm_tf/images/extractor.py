@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from hslm_tf.command_line import load_extra
 from hslm_tf.data.blocks import row_blocks
-from hslm_tf.data.errors import read_file
+from hslm_tf.data.regular_file import read_file
 from hslm_tf.images.backbones import load_backbone
 from hslm_tf.images.box_file import BoxFile
 from hslm_tf.images.detections import Detections

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hslm_tf.command_line import load_extra
-from hslm_tf.data.errors import DataError, regular_file
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.regular_file import regular_file
 from hslm_tf.images.detections import Detections, cleaned, fitted
 
 # Side of a photograph where a file takes any size. Detectors halve their input five times.

@@ -9,7 +9,8 @@ import numpy as np
 
 from hslm_tf.config import RunConfig
 from hslm_tf.data.atomic_write import naming
-from hslm_tf.data.errors import DataError, regular_file
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.regular_file import regular_file
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.report.data_table import DataTable
 from hslm_tf.report.drawing import Line, Plot, lines_for, new_axes, plot_of

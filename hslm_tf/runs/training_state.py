@@ -9,8 +9,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from hslm_tf.data.errors import DataError, regular_file
+from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import parse_object
+from hslm_tf.data.regular_file import regular_file
 from hslm_tf.runs.run_directory import progress_text
 from hslm_tf.training.callbacks import seed_states
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hslm_tf.data.atomic_write import atomic_write
-from hslm_tf.data.errors import regular_file
+from hslm_tf.data.regular_file import regular_file
 from hslm_tf.text.tokenization import tokenize
 
 logger = logging.getLogger("hslm_tf")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hslm_tf.data.atomic_write import atomic_write
-from hslm_tf.data.errors import DataError, read_file
+from hslm_tf.data.errors import DataError
+from hslm_tf.data.regular_file import read_file
 
 SPECIAL_WORDS = ("<pad>", "<start>", "<end>", "<unk>")
 

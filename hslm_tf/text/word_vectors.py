@@ -10,8 +10,9 @@ from functools import partial
 import numpy as np
 
 from hslm_tf.data.atomic_write import naming
-from hslm_tf.data.errors import DataError, regular_file
+from hslm_tf.data.errors import DataError
 from hslm_tf.data.npy import BROKEN_NPZ, read_member
+from hslm_tf.data.regular_file import regular_file
 from hslm_tf.data.text_lines import LONGEST_LINE, check_line
 
 # Words without a vector start uniform in +-0.1, as the whole embedding does without a file.

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from hslm_tf.data.atomic_write import naming
-from hslm_tf.data.errors import DataError, regular_file
+from hslm_tf.data.errors import DataError
 from hslm_tf.data.formats.karpathy import is_coco, is_karpathy, read_coco, read_karpathy
+from hslm_tf.data.regular_file import regular_file
 from hslm_tf.data.text_lines import (
     TOKEN_LINE,
     are_token_lines,

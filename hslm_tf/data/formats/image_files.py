@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hslm_tf.data.errors import DataError, regular_file
+from hslm_tf.data.errors import DataError
 from hslm_tf.data.formats.image import Image, Part
 from hslm_tf.data.npy import BROKEN_NPZ, map_array, read_header, read_member
+from hslm_tf.data.regular_file import regular_file
 
 _FEATURE_KEYS = ("x", "features", "feat", "feature")
 _BOX_KEYS = ("bbox", "boxes")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hslm_tf.data.atomic_write import naming
-from hslm_tf.data.errors import DataError, read_file
+from hslm_tf.data.errors import DataError
 from hslm_tf.data.folders import check_split
 from hslm_tf.data.json_object import parse_json, parse_object
+from hslm_tf.data.regular_file import read_file
 from hslm_tf.data.text_lines import check_line
 
 logger = logging.getLogger("hslm_tf")

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hslm_tf.data.atomic_write import naming
-from hslm_tf.data.errors import DataError, regular_file
+from hslm_tf.data.errors import DataError
 from hslm_tf.data.formats.image import Image, Part
 from hslm_tf.data.json_object import parse_object
+from hslm_tf.data.regular_file import regular_file
 from hslm_tf.data.text_lines import line_place
 
 FIELDS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
