@@ -5,6 +5,7 @@ import uuid
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import BinaryIO
 
 import numpy as np
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
@@ -27,10 +28,15 @@ def is_local(path: str) -> bool:
 
 def read_file(path: str) -> bytes:
     """Reads a file."""
+    with naming(path), _opened(path) as file:
+        return file.read()
+
+
+def _opened(path: str) -> BinaryIO:
+    """Opens a file, which a pipe or a device is not."""
     if is_local(path):
         regular_file(path)
-    with naming(path), FileSystems.open(path, **_AS_IT_IS) as file:
-        return file.read()
+    return FileSystems.open(path, **_AS_IT_IS)
 
 
 def write_file(path: str, content: bytes) -> None:
@@ -87,7 +93,7 @@ def read_shard(
 ) -> dict[str, np.ndarray]:
     """Reads some arrays of a shard and compares their checksums."""
     try:
-        with FileSystems.open(path, **_AS_IT_IS) as file, zipfile.ZipFile(file) as shard:
+        with _opened(path) as file, zipfile.ZipFile(file) as shard:
             there = [name for name in optional if f"{name}.npy" in shard.namelist()]
             return {name: read_member(shard, name, path) for name in (*names, *there)}
     except BROKEN_NPZ as error:

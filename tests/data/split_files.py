@@ -46,3 +46,21 @@ def write_sparse_array(path: Path, shape: tuple[int, ...]) -> int:
         np.lib.format.write_array_header_1_0(file, header)
         file.truncate(file.tell() + 4 * int(np.prod(shape)))
     return path.stat().st_size
+
+
+def write_two_splits(folder):
+    """Splits whose ids differ, as those of a collection do."""
+    write_split(write_split(folder, "dev"), "train")
+    ids = folder / "dev_ids.txt"
+    ids.write_text(ids.read_text("utf-8").replace("photo", "other"), "utf-8")
+    return folder
+
+
+def assert_same(one, other):
+    images = np.arange(IMAGES)
+    assert (one.captions, one.image_ids) == (other.captions, other.image_ids)
+    np.testing.assert_array_equal(one.caption_to_image, other.caption_to_image)
+    for ours, theirs in zip(one.read_images(images), other.read_images(images), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(one.read_boxes(images), other.read_boxes(images))
+    np.testing.assert_array_equal(one.num_regions, other.num_regions)

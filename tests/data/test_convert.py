@@ -1,13 +1,9 @@
-import os
-import subprocess
-import sys
 import threading
 
 import h5py
 import numpy as np
 import pytest
 
-import hslm_tf.data.convert as convert_module
 from hslm_tf.convert import main
 from hslm_tf.data import DataError, load_dataset
 from hslm_tf.data.convert import convert
@@ -15,9 +11,11 @@ from tests.data import field_files as field
 from tests.data.split_files import (
     IMAGES,
     anonymous_memory,
+    assert_same,
     captions_of,
     write_sparse_array,
     write_split,
+    write_two_splits,
 )
 
 PLACES = {"precomputed": "folder", "hdf5": "data.h5"}
@@ -25,24 +23,6 @@ PLACES = {"precomputed": "folder", "hdf5": "data.h5"}
 
 def convert_to(kind, source, target, **options):
     return convert(source, target / PLACES[kind], progress=False, **options)
-
-
-def write_two_splits(folder):
-    """Splits whose ids differ, as those of a collection do."""
-    write_split(write_split(folder, "dev"), "train")
-    ids = folder / "dev_ids.txt"
-    ids.write_text(ids.read_text("utf-8").replace("photo", "other"), "utf-8")
-    return folder
-
-
-def assert_same(one, other):
-    images = np.arange(IMAGES)
-    assert (one.captions, one.image_ids) == (other.captions, other.image_ids)
-    np.testing.assert_array_equal(one.caption_to_image, other.caption_to_image)
-    for ours, theirs in zip(one.read_images(images), other.read_images(images), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    np.testing.assert_array_equal(one.read_boxes(images), other.read_boxes(images))
-    np.testing.assert_array_equal(one.num_regions, other.num_regions)
 
 
 @pytest.mark.parametrize("first", PLACES)
@@ -131,73 +111,6 @@ def test_overwriting_leaves_no_part_of_the_old_split(tmp_path):
     names = sorted(path.name for path in (tmp_path / "folder").iterdir())
     assert names == ["train_caps.txt", "train_ims.npy"]
     assert load_dataset(tmp_path / "folder", "train").captions == captions_of()
-
-
-@pytest.mark.parametrize("death", range(8))
-def test_a_kill_while_files_move_leaves_no_mixture(tmp_path, death):
-    """What loads is wholly old or wholly new, what else lies there stays, and a rerun mends it."""
-    target = write_two_splits(tmp_path / "folder")
-    write_split(target, "test")
-    (target / "notes.md").write_text("mine")
-    source = write_two_splits(tmp_path / "source")
-    for split in ("train", "dev"):
-        (source / f"{split}_boxes.npy").unlink()
-        write_split(source, split, full=False, caps=[f"new {text}" for text in captions_of()])
-    code = (
-        "import os, pathlib\nfrom hslm_tf.data.convert import convert\nmoves = iter(range(99))\n"
-        "def dying(call):\n"
-        "    def moved(*args, **options):\n"
-        f"        if next(moves) == {death}: os.kill(os.getpid(), 9)\n"
-        "        return call(*args, **options)\n    return moved\n"
-        "os.replace = dying(os.replace)\n"
-        "pathlib.Path.unlink = dying(pathlib.Path.unlink)\n"
-        f"convert({str(source)!r}, {str(target)!r}, overwrite=True, progress=False)"
-    )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
-    for split in ("train", "dev"):
-        try:
-            found = load_dataset(target, split)
-        except DataError as error:
-            assert "did not finish: run it again" in str(error)
-        else:
-            assert (found.boxes is None) == found.captions[0].startswith("new")
-    assert list(target.glob(".draft-*"))
-    convert(source, target, overwrite=True, progress=False)
-    for split in ("train", "dev"):
-        found = load_dataset(target, split)
-        assert found.captions[0].startswith("new") and found.boxes is None
-    assert load_dataset(target, "test").captions == captions_of()
-    assert (target / "notes.md").read_text() == "mine" and not list(target.glob(".draft-*"))
-
-
-def test_ctrl_c_while_files_move(tmp_path, monkeypatch):
-    source, target = write_split(tmp_path / "source"), write_split(tmp_path / "target", full=False)
-    calls, replace = [], os.replace
-
-    def interrupted(one, other):
-        calls.append(other)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        replace(one, other)
-
-    monkeypatch.setattr(os, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        convert(source, target, overwrite=True, progress=False)
-    assert_same(load_dataset(target, "train"), load_dataset(source, "train"))
-
-
-def test_another_process_that_was_faster(tmp_path, monkeypatch):
-    source, target = write_split(tmp_path / "source"), tmp_path / "target"
-    write = convert_module.write_precomputed
-
-    def slow(*args):
-        write(*args)
-        write_split(target, full=False)
-
-    monkeypatch.setattr(convert_module, "write_precomputed", slow)
-    with pytest.raises(DataError, match="train_caps.txt, .*train_ims.npy already there"):
-        convert(source, target, progress=False)
-    assert load_dataset(target, "train").boxes is None and not list(target.glob(".draft-*"))
 
 
 @pytest.mark.parametrize("kind", PLACES)
