@@ -72,9 +72,8 @@ def with_form(model: HSLM, changes: dict[str, Any]) -> HSLM:
             "Forms of attention can be exchanged where the image's global vector pools its regions "
             f"(--image-global regions). Received: image_global={model.config.image_global}"
         )
-    changed = HSLM(
-        dataclasses.replace(model.config, **changes), model.vocabulary, dtype=model.policy_name
-    )
+    config = dataclasses.asdict(dataclasses.replace(model.config, **changes))
+    changed = HSLM.from_config({**model.get_config(), "config": config})
     changed.image_encoder.set_weights(model.image_encoder.get_weights())
     changed.text_encoder.set_weights(model.text_encoder.get_weights())
     trained = {variable.path: variable for variable in model.matcher.variables}

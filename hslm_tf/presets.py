@@ -86,6 +86,16 @@ _FLICKR8K = RunConfig(
         validate_every=5,
     ),
 )
+_MINILM = RunConfig(
+    model=dataclasses.replace(
+        _FLICKR8K.model,
+        text_encoder="transformer",
+        freeze_layers=3,
+        word_dropout=0.3,
+    ),
+    data=dataclasses.replace(_FLICKR8K.data, text_backbone="minilm"),
+    training=_FLICKR8K.training,
+)
 _SAMPLE = RunConfig(
     model=ModelConfig(
         region_dim=128,
@@ -143,6 +153,7 @@ def _ablation(row: int) -> RunConfig:
 PRESETS: dict[str, RunConfig] = {
     "sample": _SAMPLE,
     "flickr8k": _FLICKR8K,
+    "flickr8k/minilm": _MINILM,
     "flickr30k": _FLICKR30K,
     "coco": _COCO,
     "paper/flickr30k": _letter(_FLICKR30K),

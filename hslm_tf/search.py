@@ -178,13 +178,11 @@ def _open(arguments: _SearchArguments) -> "Collection":
 
 def _warn_of_words(captions: Sequence[str], collection: "Collection") -> None:
     """Says which sentences the model does not understand, or not to their end."""
-    from hslm_tf.text.tokenization import tokenize
-    from hslm_tf.text.vocabulary import SPECIAL_WORDS
-
+    tokenizer = collection.model.tokenizer
     longest = collection.model.config.max_tokens - 2
-    known = set(collection.model.vocabulary[len(SPECIAL_WORDS) :])
-    for caption, words in zip(captions, tokenize(captions).to_list(), strict=True):
-        if words and not known & {word.decode("utf-8", "replace") for word in words}:
+    for caption in captions:
+        words = tokenizer.read(caption)
+        if words and not any(known for _, known in words):
             logger.warning("The model knows no word of %s", printable(repr(caption)))
         if len(words) > longest:
             logger.warning("The model truncates a caption of %d words to %d", len(words), longest)

@@ -15,6 +15,7 @@ from hslm_tf.layers.self_attention import SelfAttention
 from hslm_tf.layers.similarity import SimilarityRepresentation
 from hslm_tf.layers.similarity_fusion import SimilarityFusion
 from hslm_tf.layers.size_augmentation import RegionDropping, WordDropping
+from hslm_tf.layers.special_tokens import SpecialTokens
 
 __all__ = [
     "MGCN",
@@ -27,5 +28,6 @@ __all__ = [
     "SelfAttention",
     "SimilarityFusion",
     "SimilarityRepresentation",
+    "SpecialTokens",
     "WordDropping",
 ]

@@ -16,7 +16,6 @@ from hslm_tf.runs.experiment import train
 from hslm_tf.runs.recipe import new_model
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits
-from hslm_tf.text.split_captions import split_captions
 
 
 def trained_rsum(path, config: RunConfig, train_data: RetrievalDataset) -> float:
@@ -54,7 +53,7 @@ def test_only_the_right_captions_teach(tmp_path, shuffled):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_untrained_model_is_at_chance(seed):
     keras.utils.set_random_seed(seed)
-    captions = split_captions(load_sample("train").captions)
+    captions = load_sample("train").captions
     model = new_model(preset_with(seed=seed), captions)
     # Random scores of 100 images and 500 captions have an rsum of 31.5.
     assert evaluate(model, load_sample("test")).rsum < 1.5 * 31.5

@@ -18,7 +18,6 @@ from hslm_tf.runs.recipe import new_model
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import load_split
 from hslm_tf.runs.tensorboard_log import hparams_of, tag_of
-from hslm_tf.text.split_captions import split_captions
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.training.callbacks import CollapseWarning
 from tests.events import hparams_of_session, tensors_of
@@ -185,7 +184,7 @@ def test_word_vectors_start_the_embedding(run_flags, tmp_path, caplog):
     vectors.write_text("".join(f"{word} {' '.join(map(str, v))}\n" for word, v in lines.items()))
     config = train.parse([*run_flags, "--word-vectors", str(vectors)]).config
     with caplog.at_level("INFO", "hslm_tf"):
-        model = new_model(config, split_captions(load_split(config, "train").captions))
+        model = new_model(config, load_split(config, "train").captions)
     assert f"2 of {len(model.vocabulary)} words have pretrained vectors" in caplog.text
     [embedding] = model.text_encoder.get_layer("word_embedding").get_weights()
     photo, sea = (embedding[model.vocabulary.index(word)] for word in ("photo", "sea"))

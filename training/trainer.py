@@ -29,7 +29,8 @@ class RetrievalTrainer(keras.Model):
 
     A batch is a dict of `"region_features"` `[b, N, F]` and int32 `"token_ids"` `[b, M]`, or, for a
     model with a `tokenizer`, `"captions"` as strings `[b]`. Optional are boolean `"region_mask"`
-    `[b, N]`, by default all regions, and `"image_index"` `[b]`, by default one image a caption.
+    `[b, N]`, by default all regions, `"image_index"` `[b]`, by default one image a caption, and
+    `"token_states"`, what the frozen layers of a text encoder make of the captions.
 
     Under `tf.distribute.MirroredStrategy` devices share each batch. Negatives are those of the
     whole batch, so that several devices learn what one learns.
@@ -175,7 +176,11 @@ class RetrievalTrainer(keras.Model):
         images = self.image_encoder(
             {key: data[key] for key in ("region_features", "region_mask")}, training=training
         )
-        texts = self.text_encoder({"token_ids": data["token_ids"]}, training=training)
+        if "token_states" in data:
+            known = [data["token_ids"], data["token_states"]]
+            texts = self.encoder_of_states()(known, training=training)
+        else:
+            texts = self.text_encoder({"token_ids": data["token_ids"]}, training=training)
         batch = ScoredBatch(
             self, images, texts, data.get("image_index"), data["token_ids"], step - stage.first_step
         )

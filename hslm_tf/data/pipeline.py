@@ -20,6 +20,15 @@ class Tokens(Protocol):
         """Token ids of some captions, int32 `[len(rows), longest]`, 0 after the last token."""
 
 
+class States(Protocol):
+    """What frozen layers make of captions, such as `hslm_tf.runs.token_states.TokenStates`."""
+
+    width: int
+
+    def padded(self, rows: np.ndarray) -> np.ndarray:
+        """States of some captions, float16 `[len(rows), longest + 2, width]`."""
+
+
 def epoch_order(num_captions: int, seed: int, epoch: int) -> np.ndarray:
     """The order of the captions in an epoch, a function of the arguments alone."""
     return np.random.default_rng((seed, epoch)).permutation(num_captions)
@@ -52,6 +61,7 @@ def training_batches(
     seed: int = 0,
     start_epoch: int = 0,
     start_step: int = 0,
+    states: States | None = None,
 ) -> tf.data.Dataset:
     """Shuffled pairs of an image and one of its captions.
 
@@ -66,10 +76,12 @@ def training_batches(
         seed: seed of the order.
         start_epoch: epoch of the first pass.
         start_step: batches of the first pass to leave out; then there is no other pass.
+        states: what the frozen layers of a transformer make of the captions.
 
     Returns:
         Batches of `region_features` float32 `[b, N, F]`, `region_mask` bool `[b, N]`, `token_ids`
-        int32 `[b, M]` (0 is padding) and `image_index` int32 `[b]`, the image of each pair.
+        int32 `[b, M]` (0 is padding) and `image_index` int32 `[b]`, the image of each pair; with
+        `states` also `token_states` float16 `[b, M + 2, width]`.
 
     Raises:
         ValueError: if `tokens` and `dataset` differ in length, or `batch_size` is not positive.
@@ -95,18 +107,25 @@ def training_batches(
 
     def gather(captions: np.ndarray) -> tuple[np.ndarray, ...]:
         images = dataset.caption_to_image[captions]
-        return *dataset.read_images(images), tokens.padded(captions), images
+        of_tokens = () if states is None else (states.padded(captions),)
+        return *dataset.read_images(images), tokens.padded(captions), images, *of_tokens
 
     def batch(captions: tf.Tensor) -> dict[str, tf.Tensor]:
-        types = (tf.float32, tf.bool, tf.int32, tf.int32)
-        regions, mask, ids, images = tf.numpy_function(gather, [captions], types, stateful=False)
+        types = [tf.float32, tf.bool, tf.int32, tf.int32]
+        types += [] if states is None else [tf.float16]
+        regions, mask, ids, images, *of_tokens = tf.numpy_function(
+            gather, [captions], types, stateful=False
+        )
         shape = [None, dataset.max_regions, dataset.region_dim]
-        return {
+        read = {
             "region_features": tf.ensure_shape(regions, shape),
             "region_mask": tf.ensure_shape(mask, shape[:2]),
             "token_ids": tf.ensure_shape(ids, [None, None]),
             "image_index": tf.ensure_shape(images, [None]),
         }
+        if states is not None:
+            read["token_states"] = tf.ensure_shape(*of_tokens, [None, None, states.width])
+        return read
 
     def captions_of_next_epoch(_: tf.Tensor) -> tf.data.Dataset:
         order = tf.numpy_function(next_order, [], tf.int64, stateful=True)

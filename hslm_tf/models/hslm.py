@@ -18,9 +18,12 @@ from hslm_tf.models.networks import (
     build_matcher,
     build_text_encoder,
 )
+from hslm_tf.models.text_backbone import TextBackbone
+from hslm_tf.models.transformer_encoder import build_transformer_encoder, encoder_of_states
 from hslm_tf.presets import preset
 from hslm_tf.text.tokenizer import CaptionTokenizer
 from hslm_tf.text.vocabulary import Vocabulary
+from hslm_tf.text.word_pieces import WordPieceTokenizer
 from hslm_tf.training.batch import completed_batch, with_text_tensors
 from hslm_tf.training.trainer import RetrievalTrainer
 
@@ -35,7 +38,8 @@ class HSLM(RetrievalTrainer):
 
     Args:
         config: sizes and parts.
-        vocabulary: words in the order of their ids, `<pad>`, `<start>`, `<end>`, `<unk>` first.
+        vocabulary: words in the order of their ids, `<pad>`, `<start>`, `<end>`, `<unk>` first;
+            for a transformer what `hslm_tf.load_text_backbone` returned.
         dtype: precision policy; the global policy by default.
         name: name of the model.
 
@@ -56,15 +60,24 @@ class HSLM(RetrievalTrainer):
     def __init__(
         self,
         config: ModelConfig,
-        vocabulary: Sequence[str],
+        vocabulary: Sequence[str] | TextBackbone,
         dtype: str | keras.DTypePolicy | None = None,
         name: str = "hslm",
     ) -> None:
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        backbone = vocabulary if isinstance(vocabulary, TextBackbone) else None
+        if (config.text_encoder == "gru") != (backbone is None):
+            raise ValueError(
+                "A transformer takes a backbone, a GRU a vocabulary of words. Received: "
+                f"text_encoder={config.text_encoder}, vocabulary={type(vocabulary).__name__}"
+            )
 
         # === Layers ===
         image_encoder = build_image_encoder(config, policy)
-        text_encoder = build_text_encoder(config, len(vocabulary), policy)
+        if backbone is None:
+            text_encoder = build_text_encoder(config, len(vocabulary), policy)
+        else:
+            text_encoder = build_transformer_encoder(config, backbone, policy)
         matcher = build_matcher(config, policy)
 
         # === Functional model ===
@@ -78,14 +91,21 @@ class HSLM(RetrievalTrainer):
 
         # === Config ===
         self.config = config
-        self.vocabulary = tuple(vocabulary)
+        self.vocabulary = tuple(vocabulary) if backbone is None else backbone.pieces
         # Keras's `compile` reads here whether the loss must be scaled.
         self.dtype_policy = policy
         self.policy_name = policy.name
         self.image_encoder = image_encoder
         self.text_encoder = text_encoder
         self.matcher = matcher
-        self.tokenizer = CaptionTokenizer(self.vocabulary, max_tokens=config.max_tokens)
+        if backbone is None:
+            self.tokenizer = CaptionTokenizer(self.vocabulary, config.max_tokens)
+            self._backbone_config = None
+        else:
+            self.tokenizer = WordPieceTokenizer(
+                backbone.pieces, backbone.lowercase, config.max_tokens
+            )
+            self._backbone_config = backbone.get_config()
 
         # === Graphs for inference, traced once for all sizes ===
         # Another graph could round in another way, and so order equal scores in another way.
@@ -128,7 +148,7 @@ class HSLM(RetrievalTrainer):
     def from_preset(
         cls,
         name: str,
-        vocabulary: Sequence[str] | Vocabulary,
+        vocabulary: Sequence[str] | Vocabulary | TextBackbone,
         dtype: str | keras.DTypePolicy | None = None,
         **changes: Any,
     ) -> "HSLM":
@@ -136,7 +156,8 @@ class HSLM(RetrievalTrainer):
 
         Args:
             name: a preset, such as `"flickr30k"`, see `hslm_tf.preset`.
-            vocabulary: the words, such as `hslm_tf.build_vocabulary(captions)`.
+            vocabulary: the words, such as `hslm_tf.build_vocabulary(captions)`, or for a
+                transformer its backbone, such as `hslm_tf.load_text_backbone("minilm")`.
             dtype: precision policy; the global policy by default.
             **changes: fields of `ModelConfig` to change.
 
@@ -152,6 +173,10 @@ class HSLM(RetrievalTrainer):
         """
         words = vocabulary.words if isinstance(vocabulary, Vocabulary) else vocabulary
         return cls(dataclasses.replace(preset(name).model, **changes), words, dtype)
+
+    def encoder_of_states(self) -> keras.Model:
+        """The text encoder for captions whose states of the frozen layers are known."""
+        return encoder_of_states(self.text_encoder)
 
     def score_pairs(self, images: Encoding, texts: Encoding) -> tf.Tensor:
         """Scores image i against caption i.
@@ -317,13 +342,17 @@ class HSLM(RetrievalTrainer):
         return {
             "config": dataclasses.asdict(self.config),
             "vocabulary": list(self.vocabulary),
+            "text_backbone": self._backbone_config,
             "dtype": self.policy_name,
             "name": self.name,
         }
 
     @classmethod
     def from_config(cls, config: dict) -> "HSLM":
-        return cls(**{**config, "config": ModelConfig(**config["config"])})
+        config = {**config, "config": ModelConfig(**config["config"])}
+        if backbone := config.pop("text_backbone", None):
+            config["vocabulary"] = TextBackbone(tuple(config["vocabulary"]), **backbone)
+        return cls(**config)
 
 
 def _like(tensor: keras.KerasTensor) -> keras.KerasTensor:

@@ -70,14 +70,34 @@ def build_text_encoder(
         name="word_embedding",
     )
     dropout = keras.layers.Dropout(config.word_dropout, dtype=dtype, name="word_dropout")
-    mgcn = _mgcn(config, dtype, "text_mgcn")
-    recurrent = BidirectionalGRU(config.joint_dim, dtype=dtype, name="bidirectional_gru")
 
     # === Functional model ===
     token_ids = keras.Input((None,), dtype="int32", name="token_ids")
     kept_ids = dropping(token_ids)
-    mask = ops.not_equal(kept_ids, 0)
-    words = dropout(embedding(kept_ids))
+    outputs = text_outputs(
+        config,
+        dropout(embedding(kept_ids)),
+        ops.not_equal(kept_ids, 0),
+        recurrent=True,
+        dtype=dtype,
+    )
+    return keras.Model({"token_ids": token_ids}, outputs, name="text_encoder")
+
+
+def text_outputs(
+    config: ModelConfig,
+    words: keras.KerasTensor,
+    mask: keras.KerasTensor,
+    recurrent: bool,
+    dtype: keras.DTypePolicy,
+) -> dict[str, keras.KerasTensor]:
+    """What any text encoder makes of its words: local features, their mask and a global vector."""
+    # === Layers ===
+    mgcn = _mgcn(config, dtype, "text_mgcn")
+    if recurrent:
+        gru = BidirectionalGRU(config.joint_dim, dtype=dtype, name="bidirectional_gru")
+
+    # === Functional model ===
     if config.self_attention:
         words = SelfAttention(residual=not config.as_printed, dtype=dtype, name="self_attention")(
             words, mask=mask
@@ -86,15 +106,16 @@ def build_text_encoder(
             words = L2Normalization(dtype=dtype, name="enhanced_word_norm")(words, mask=mask)
     if mgcn is not None:
         words = mgcn(words, mask=mask)
-    if config.feature_dropout:
-        words = _feature_dropout(config, dtype, "word_feature_dropout")(words)
-    words = recurrent(words, mask=mask)
+    if recurrent:
+        if config.feature_dropout:
+            words = _feature_dropout(config, dtype, "word_feature_dropout")(words)
+        words = gru(words, mask=mask)
     if not config.as_printed:
         words = L2Normalization(dtype=dtype, name="local_text_features")(words, mask=mask)
     outputs = {"words": words, "word_mask": mask}
     if config.global_alignment:
         outputs["text_global"] = _pooling(dtype, "text_pooling")(words, mask=mask)
-    return keras.Model({"token_ids": token_ids}, outputs, name="text_encoder")
+    return outputs
 
 
 def build_matcher(config: ModelConfig, dtype: keras.DTypePolicy) -> keras.Model:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from hslm_tf.command_line import load_extra
 from hslm_tf.images.extraction_config import remembered_config
 from hslm_tf.images.extractor import RegionExtractor
-from hslm_tf.report.explanation import ExplainedHit, HitExplainer, untrained_note, words_of
+from hslm_tf.report.explanation import ExplainedHit, HitExplainer, untrained_note
 from hslm_tf.report.gallery import Gallery
 from hslm_tf.report.pages import render
 from hslm_tf.retrieval.collection import Collection
@@ -44,17 +44,17 @@ class DemoSearch:
         self.collection = collection
         self._explainer = HitExplainer(collection)
         self._image_folder = image_folder or collection.image_folder
-        self._vocabulary = frozenset(collection.model.vocabulary)
 
     def images(self, sentence: str, count: int) -> "Markup":
         """Finds the images that a sentence describes."""
-        words = words_of(sentence)
-        read = words[: self.collection.model.tokenizer.max_tokens - 2]
-        unknown = [word for word in dict.fromkeys(read) if word not in self._vocabulary]
+        tokenizer = self.collection.model.tokenizer
+        words = tokenizer.read(sentence)
+        read = words[: tokenizer.max_tokens - 2]
+        unknown = [word for word, known in dict.fromkeys(read) if not known]
         if not words:
             return self._page(notes=["Write a sentence first."])
         listed = ", ".join(unknown[:10]) + (", …" if len(unknown) > 10 else "")
-        if set(unknown) == set(read):
+        if len(unknown) == len(set(read)):
             return self._page(notes=[f"The model knows none of these words: {listed}."])
         notes = []
         if len(read) < len(words):

@@ -12,7 +12,7 @@ from hslm_tf.images.extractor import RegionFeatures
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.collection import Collection
 from hslm_tf.retrieval.reranking import Hit
-from hslm_tf.text.tokenization import tokenize
+from hslm_tf.text.word_pieces import joined_pieces
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -26,7 +26,7 @@ _UNTRAINED = (
 class Explanation(NamedTuple):
     """Why an image and a caption have their score."""
 
-    words: list[str]  # `<start>` and `<end>` included
+    words: list[str]  # pieces of a word are joined
     word_weights: np.ndarray  # [words]: the gate of each word (Eq. 21), or 1
     attention: np.ndarray  # [words, N]: shares of the word's largest weight, 0 for padding
 
@@ -67,15 +67,20 @@ class Explainer:
         gates = np.ones(count, np.float32)
         if "gates" in weights:
             gates = np.asarray(weights["gates"], np.float32)[0, 0, :, 0]
-        # The model truncates long captions: the words at their end were not compared.
-        words = words_of(caption)[: count - 2]
-        return Explanation(["<start>", *words, "<end>"], gates, attention)
+        tokens = tokens_of(self._model, caption)
+        if self._model.config.text_encoder == "gru":
+            # Nobody wrote `<start>` and `<end>`.
+            tokens, gates, attention = tokens[1:-1], gates[1:-1], attention[1:-1]
+        words, numbers = joined_pieces(tokens)
+        means = np.eye(len(words), dtype=np.float32)[numbers]
+        means /= np.maximum(means.sum(axis=0), 1)
+        return Explanation(words, means.T @ gates, means.T @ attention)
 
 
-def words_of(caption: str) -> list[str]:
-    """The words of a caption as the model splits it."""
-    words = tokenize(tf.constant([caption]))[0].numpy()
-    return [word.decode("utf-8", "replace") for word in words]
+def tokens_of(model: HSLM, caption: str) -> list[str]:
+    """The tokens of a caption as text, one for each of its ids; long captions are truncated."""
+    tokens = [token for token, _ in model.tokenizer.read(caption)][: model.config.max_tokens - 2]
+    return ["<start>", *tokens, "<end>"] if model.config.text_encoder == "gru" else tokens
 
 
 def explainer_of(model: HSLM) -> Explainer | None:

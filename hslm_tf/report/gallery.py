@@ -78,9 +78,8 @@ class Gallery:
         """Each word with its gate, the gate as a share of the largest, and its regions."""
         if hit.explanation is None:
             return
-        words, gates = hit.explanation.words[1:-1], hit.explanation.word_weights[1:-1]
+        words, gates, attention = hit.explanation
         shades = gates / max(gates.max(initial=0), 1e-12)
-        attention = hit.explanation.attention[1:-1]
         for word, gate, shade, row in zip(words, gates, shades, attention, strict=True):
             regions = [] if rectangles is None else _regions(row, rectangles, self._num_regions)
             yield word, float(gate), float(shade), regions
@@ -111,10 +110,10 @@ def _strongest_regions(
     explanation: Explanation, rectangles: np.ndarray, count: int
 ) -> list[_Region]:
     """The regions that a caption attends to most, each with the word that does."""
-    strength = explanation.attention[1:-1] * explanation.word_weights[1:-1, None]
+    strength = explanation.attention * explanation.word_weights[:, None]
     if not len(strength):
         return []
-    words = [explanation.words[1 + row] for row in strength.argmax(axis=0)]
+    words = [explanation.words[row] for row in strength.argmax(axis=0)]
     return _regions(strength.max(axis=0), rectangles, count, words)
 
 

@@ -14,7 +14,7 @@ from hslm_tf.evaluation.exact_recall import evaluate
 from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.report.data_table import DataTable
-from hslm_tf.report.explanation import words_of
+from hslm_tf.report.explanation import tokens_of
 from hslm_tf.report.pages import Section, render
 from hslm_tf.report.pictures import find_image, picture_of, rectangles_of
 from hslm_tf.report.recall_section import RECALL_COLUMNS, recalls_of
@@ -58,7 +58,7 @@ def recalls_by_layers(model: HSLM, dataset: RetrievalDataset) -> list[RecallRepo
 def with_layers(model: HSLM, num_layers: int) -> HSLM:
     """The same model without the last layers of the MGCN, in both modalities."""
     config = dataclasses.replace(model.config, mgcn=num_layers > 0, mgcn_layers=max(num_layers, 1))
-    cut = HSLM(config, model.vocabulary, model.policy_name)
+    cut = HSLM.from_config({**model.get_config(), "config": dataclasses.asdict(config)})
     weights = {weight.path: weight for weight in model.weights}
     for weight in cut.weights:
         weight.assign(weights[weight.path])
@@ -119,9 +119,9 @@ def image_relations(
 def caption_relations(model: HSLM, caption: str) -> tuple[list[str], list[np.ndarray]]:
     """The words of a caption and its relation matrices (Eq. 7), one for each layer."""
     ids = model.tokenizer(tf.constant([caption])).to_tensor()
-    # The model truncates long captions.
-    words = ["<start>", *words_of(caption)[: ids.shape[1] - 2], "<end>"]
-    return words, _relations(model.text_encoder, "text_mgcn", {"token_ids": ids})
+    return tokens_of(model, caption), _relations(
+        model.text_encoder, "text_mgcn", {"token_ids": ids}
+    )
 
 
 def _relations(encoder: keras.Model, name: str, inputs: Mapping[str, Any]) -> list[np.ndarray]:

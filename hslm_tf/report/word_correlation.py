@@ -11,7 +11,7 @@ from hslm_tf.data.blocks import row_blocks
 from hslm_tf.data.dataset import RetrievalDataset
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.report.data_table import DataTable
-from hslm_tf.report.explanation import words_of
+from hslm_tf.report.explanation import tokens_of
 from hslm_tf.report.pages import Section, render
 
 FUNCTION_WORDS = (
@@ -38,11 +38,11 @@ def word_correlation_section(
     model: HSLM, dataset: RetrievalDataset, num_captions: int = 5
 ) -> Section | None:
     """Compares the weight of words before and after self-attention."""
-    if not model.config.self_attention:
+    if not model.config.self_attention or model.config.text_encoder != "gru":
         return None
     correlations = word_correlations(model, dataset.captions)
     rows = np.linspace(0, dataset.num_captions - 1, min(num_captions, dataset.num_captions))
-    strips = [_strip(dataset, correlations, row) for row in np.unique(rows.astype(int))]
+    strips = [_strip(model, dataset, correlations, row) for row in np.unique(rows.astype(int))]
     tables = _word_tables(correlations, model.vocabulary)
     body = render(
         "word_correlation.html",
@@ -131,15 +131,17 @@ def _word_tables(correlations: WordCorrelations, vocabulary: Sequence[str]) -> l
     ]
 
 
-def _strip(dataset: RetrievalDataset, correlations: WordCorrelations, row: int) -> dict[str, Any]:
+def _strip(
+    model: HSLM, dataset: RetrievalDataset, correlations: WordCorrelations, row: int
+) -> dict[str, Any]:
     """One caption with the shares of its words."""
     caption = dataset.captions[row]
     of_caption = correlations.captions == row
     shares = {"before": correlations.before[of_caption], "after": correlations.after[of_caption]}
     return {
         "caption": caption,
-        # The model truncates long captions.
-        "words": words_of(caption)[: of_caption.sum()],
+        # Without `<start>` and `<end>`.
+        "words": tokens_of(model, caption)[1:-1],
         "shares": {name: values.tolist() for name, values in shares.items()},
         "largest": max((values.max(initial=0) for values in shares.values()), default=0) or 1,
     }

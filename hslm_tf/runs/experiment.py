@@ -27,13 +27,19 @@ from hslm_tf.runs.checkpoints import (
 from hslm_tf.runs.epoch_log import EpochLines, write_epoch_log
 from hslm_tf.runs.interruption import Interruption
 from hslm_tf.runs.provenance import Provenance
-from hslm_tf.runs.recipe import adapt_optimizer, loss_of, new_model, optimizer_of
+from hslm_tf.runs.recipe import (
+    adapt_optimizer,
+    loss_of,
+    new_model,
+    optimizer_of,
+    training_tokens,
+)
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits
 from hslm_tf.runs.tensorboard_log import TensorBoardLog
+from hslm_tf.runs.token_states import token_states
 from hslm_tf.runs.training_state import TrainingState
 from hslm_tf.runs.validation import DevRecall
-from hslm_tf.text.split_captions import cached_split
 from hslm_tf.text.tokenizer import TokenizedCaptions
 from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.training.callbacks import (
@@ -102,7 +108,7 @@ def _train(
     extractions = (split.extraction for split in splits)
     check_same(*extractions, *(split.source for split in splits))
     provenance = Provenance(run, {**splits._asdict(), "measured": measured})
-    captions = cached_split(splits.train.captions)
+    captions = splits.train.captions
     with scope():
         if found:
             provenance.check()
@@ -111,7 +117,7 @@ def _train(
         else:
             model = new_model(config, captions)
             model.compile(
-                optimizer=optimizer_of(training, steps),
+                optimizer=optimizer_of(training, config.model, steps),
                 loss=loss_of(training, config.model, steps),
             )
     with run.locked(), Interruption() as interruption:
@@ -124,8 +130,9 @@ def _train(
         remove_drafts(run.path)
         write_epoch_log(run.log_file, state.history)
         run.write_progress(state.progress)
-        Vocabulary(model.vocabulary).save(run.vocabulary_file)
-        tokens = model.tokenizer.ids_of_split(captions)
+        if config.model.text_encoder == "gru":
+            Vocabulary(model.vocabulary).save(run.vocabulary_file)
+        tokens = training_tokens(model, captions)
         if tokens.num_truncated:
             logger.warning(
                 "%d of %d training captions are longer than %d tokens and were truncated",
@@ -173,12 +180,15 @@ def _fit(
     """Trains from where the state says; in two calls of `fit` where that is within an epoch."""
     training = config.training
     steps = steps_per_epoch(dataset, training.batch_size)
+    states = token_states(model, tokens)
 
     def fit(last_epoch: int, *more: keras.callbacks.Callback) -> None:
         # The rest of a begun epoch knows its length: on an exhausted iterator Keras would call the
         # step once more, and the counters of dropout would move.
         position = state.epochs, state.steps
-        batches = training_batches(dataset, tokens, training.batch_size, training.seed, *position)
+        batches = training_batches(
+            dataset, tokens, training.batch_size, training.seed, *position, states=states
+        )
         model.fit(
             batches,
             initial_epoch=state.epochs,

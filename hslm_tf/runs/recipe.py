@@ -10,7 +10,9 @@ import tensorflow as tf
 from hslm_tf.config import ModelConfig, RunConfig, TrainingConfig
 from hslm_tf.data.sample import sample_word_vectors
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.text.split_captions import SplitCaptions
+from hslm_tf.models.text_backbone import load_text_backbone
+from hslm_tf.text.split_captions import cached_split
+from hslm_tf.text.tokenizer import TokenizedCaptions
 from hslm_tf.text.vocabulary import training_vocabulary
 from hslm_tf.text.word_vectors import load_word_vectors
 from hslm_tf.training import (
@@ -19,6 +21,7 @@ from hslm_tf.training import (
     LossCurriculum,
     NegativeCurriculum,
 )
+from hslm_tf.training.backbone_adam import BackboneAdam
 from hslm_tf.training.retrieval_loss import RetrievalLoss
 
 logger = logging.getLogger("hslm_tf")
@@ -28,11 +31,8 @@ logger = logging.getLogger("hslm_tf")
 _ALIGNMENT_EPOCHS = 4
 
 
-def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
-    """Builds an untrained model with its vocabulary and, if configured, word vectors."""
-    vocabulary = training_vocabulary(
-        captions.counts(), config.data.vocabulary, config.data.min_count
-    )
+def new_model(config: RunConfig, captions: Sequence[str]) -> HSLM:
+    """Builds an untrained model with its vocabulary, and with what is pretrained, if configured."""
     policy = keras.config.dtype_policy().name
     if policy not in ("float32", config.training.precision):
         logger.warning(
@@ -40,37 +40,57 @@ def new_model(config: RunConfig, captions: SplitCaptions) -> HSLM:
             policy,
             config.training.precision,
         )
+    if config.data.text_backbone is not None:
+        backbone = load_text_backbone(config.data.text_backbone)
+        return HSLM(config.model, backbone, dtype=config.training.precision)
+    vocabulary = training_vocabulary(
+        cached_split(captions).counts(), config.data.vocabulary, config.data.min_count
+    )
     model = HSLM(config.model, vocabulary.words, dtype=config.training.precision)
     if config.data.word_vectors is not None:
-        path = config.data.word_vectors
-        vectors, found = load_word_vectors(
-            sample_word_vectors() if path == "sample" else path,
-            vocabulary.words,
-            config.model.word_dim,
-            config.training.seed,
-        )
-        model.text_encoder.get_layer("word_embedding").set_weights([vectors])
-        missing = [word for word, known in zip(vocabulary.words, found, strict=True) if not known]
-        logger.info(
-            "%d of %d words have pretrained vectors; %d (%.1f%%) start random: %s",
-            len(vocabulary) - len(missing),
-            len(vocabulary),
-            len(missing),
-            100 * len(missing) / len(vocabulary),
-            " ".join(missing[:10]) + (" ..." if len(missing) > 10 else ""),
-        )
+        _start_from_word_vectors(model, config)
     return model
 
 
-def optimizer_of(training: TrainingConfig, steps: int) -> keras.Optimizer:
-    """Makes the optimizer."""
-    return keras.optimizers.Adam(
-        schedule_of(training, steps),
-        weight_decay=training.weight_decay or None,
-        global_clipnorm=training.gradient_clip,
-        use_ema=training.ema > 0,
-        ema_momentum=training.ema,
+def _start_from_word_vectors(model: HSLM, config: RunConfig) -> None:
+    path, vocabulary = config.data.word_vectors, model.vocabulary
+    vectors, found = load_word_vectors(
+        sample_word_vectors() if path == "sample" else path,
+        vocabulary,
+        config.model.word_dim,
+        config.training.seed,
     )
+    model.text_encoder.get_layer("word_embedding").set_weights([vectors])
+    missing = [word for word, known in zip(vocabulary, found, strict=True) if not known]
+    logger.info(
+        "%d of %d words have pretrained vectors; %d (%.1f%%) start random: %s",
+        len(vocabulary) - len(missing),
+        len(vocabulary),
+        len(missing),
+        100 * len(missing) / len(vocabulary),
+        " ".join(missing[:10]) + (" ..." if len(missing) > 10 else ""),
+    )
+
+
+def training_tokens(model: HSLM, captions: Sequence[str]) -> TokenizedCaptions:
+    """The token ids of the training captions; words are split at most once on a machine."""
+    if model.config.text_encoder == "gru":
+        return model.tokenizer.ids_of_split(cached_split(captions))
+    return model.tokenizer.tokenize_all(captions)
+
+
+def optimizer_of(training: TrainingConfig, model: ModelConfig, steps: int) -> keras.Optimizer:
+    """Makes the optimizer."""
+    settings = {
+        "learning_rate": schedule_of(training, steps),
+        "weight_decay": training.weight_decay or None,
+        "global_clipnorm": training.gradient_clip,
+        "use_ema": training.ema > 0,
+        "ema_momentum": training.ema,
+    }
+    if model.text_encoder == "gru":
+        return keras.optimizers.Adam(**settings)
+    return BackboneAdam(training.backbone_rate, training.frozen_epochs * steps, **settings)
 
 
 def adapt_optimizer(optimizer: keras.Optimizer, training: TrainingConfig, steps: int) -> None:

@@ -19,7 +19,7 @@ from hslm_tf.models.hslm import HSLM
 from hslm_tf.runs.run_directory import RunDirectory
 
 # Their name is enough: where they lie differs from machine to machine.
-_FILES = ("dataset", "vocabulary", "word_vectors")
+_FILES = ("dataset", "vocabulary", "word_vectors", "text_backbone")
 _OF_THE_OPTIMIZER = ("gradient_norm", "learning_rate")
 
 

@@ -10,7 +10,6 @@ from hslm_tf.retrieval.projection_heads import ProjectionHeads, plain_means
 from hslm_tf.serving.precision import Precision, StoredWeights
 from hslm_tf.serving.request_rows import ALL_REGIONS, Status
 from hslm_tf.serving.search_index import SearchIndex
-from hslm_tf.text.tokenization import tokenize
 
 Tensors = dict[str, tf.Tensor]
 
@@ -202,9 +201,9 @@ class Endpoints:
 
     def _read_captions(self, captions: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
         captions = tf.ensure_shape(captions, [None])
-        words = tokenize(captions)
+        words = self._model.tokenizer.split(captions)
         valid = tf.equal(tf.strings.unicode_transcode(captions, "UTF-8", "UTF-8"), captions)
-        # <start> and <end> count as tokens.
+        # <start> and <end>, or [CLS] and [SEP], count as tokens.
         num_tokens = words.row_lengths() + 2
         status = _first_status(
             (~valid, Status.INVALID_UTF8),

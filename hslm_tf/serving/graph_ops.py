@@ -1,4 +1,4 @@
-"""Which operations an exported graph may have: those of every TensorFlow since 2.5.
+"""Which operations an exported graph may have: those of every TensorFlow since 2.5, and few more.
 
 A model server links the operations of its own release, so a graph that needs newer ones, or those
 of one kind of hardware (`CudnnRNNV3`), would not load there.
@@ -45,13 +45,17 @@ LONG_STANDING = frozenset(
     """.split()
 )
 
+# Of tensorflow-text, for word pieces. Model servers link them since 2.11; where a program loads the
+# model itself, it imports tensorflow_text first.
+WORD_PIECES = frozenset({"FastBertNormalize", "FastWordpieceTokenizeWithOffsets"})
 
-def unknown_ops(saved_model: Path) -> list[str]:
-    """Finds the operations of a SavedModel that are not in `LONG_STANDING`."""
+
+def unknown_ops(saved_model: Path, known: frozenset[str] = LONG_STANDING) -> list[str]:
+    """Finds the operations of a SavedModel that are not among the known ones."""
     parsed = saved_model_pb2.SavedModel.FromString((saved_model / "saved_model.pb").read_bytes())
     used = set()
     for graph in (meta_graph.graph_def for meta_graph in parsed.meta_graphs):
         used.update(node.op for node in graph.node)
         for function in graph.library.function:
             used.update(node.op for node in function.node_def)
-    return sorted(used - LONG_STANDING)
+    return sorted(used - known)

@@ -10,7 +10,7 @@ from hslm_tf.data.atomic_write import atomic_write
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.retrieval.projection_heads import ProjectionHeads, heads_of
 from hslm_tf.serving.endpoints import Endpoints
-from hslm_tf.serving.graph_ops import unknown_ops
+from hslm_tf.serving.graph_ops import LONG_STANDING, WORD_PIECES, unknown_ops
 from hslm_tf.serving.precision import Precision
 from hslm_tf.serving.search_index import SearchIndex
 
@@ -53,12 +53,15 @@ def export_model(
     # Checked with the model itself, because a float32 copy has another fingerprint.
     heads = heads_of(model, heads)
     endpoints = Endpoints(in_float32(model), precision, heads, index)
+    known = LONG_STANDING
+    if model.config.text_encoder != "gru":
+        known |= WORD_PIECES
     out.mkdir(parents=True, exist_ok=True)
     # Servers load only folders that are named by a number, so they do not see the draft.
     with atomic_write(target) as draft:
         try:
             tf.saved_model.save(endpoints.tracked, str(draft), signatures=endpoints.signatures())
-            if unknown := unknown_ops(draft):
+            if unknown := unknown_ops(draft, known):
                 raise ValueError(
                     "The graph needs operations that not every model server has: "
                     + ", ".join(unknown)

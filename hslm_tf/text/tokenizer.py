@@ -68,11 +68,12 @@ class CaptionTokenizer(tf.Module):
         self.max_tokens = max_tokens
         self._start = vocabulary.id_of("<start>")
         self._end = vocabulary.id_of("<end>")
+        self._unknown = vocabulary.id_of("<unk>")
         self._table = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(
                 tf.constant(vocabulary.words), tf.range(len(vocabulary), dtype=tf.int32)
             ),
-            default_value=vocabulary.id_of("<unk>"),
+            default_value=self._unknown,
         )
         self._remembered = functools.lru_cache(maxsize=2)(
             lambda captions: self.ids_of_split(split_captions(captions))
@@ -80,13 +81,24 @@ class CaptionTokenizer(tf.Module):
 
     def __call__(self, captions: tf.Tensor) -> tf.RaggedTensor:
         """Token ids of captions."""
-        return self.ids_of(tokenize(captions))
+        return self.ids_of(self.split(captions))
+
+    def split(self, captions: Sequence[str | bytes] | tf.Tensor) -> tf.RaggedTensor:
+        """All words of captions; ragged strings `[n, (words)]`."""
+        return tokenize(captions)
+
+    def read(self, caption: str) -> list[tuple[str, bool]]:
+        """The words of a caption, and whether the vocabulary has them."""
+        words = self.split([caption])[0]
+        known = self._table.lookup(words).numpy() != self._unknown
+        texts = [word.decode("utf-8", "replace") for word in words.numpy()]
+        return list(zip(texts, known.tolist(), strict=True))
 
     def ids_of(self, words: tf.RaggedTensor) -> tf.RaggedTensor:
         """Token ids of captions that are split already.
 
         Args:
-            words: ragged strings `[n, (words)]`, see `hslm_tf.text.tokenization.tokenize`.
+            words: what `split` returned.
 
         Returns:
             As `__call__`.

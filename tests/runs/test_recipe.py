@@ -7,7 +7,6 @@ from hslm_tf.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import preset
 from hslm_tf.runs.recipe import loss_of, losses_by_epoch, new_model, optimizer_of, schedule_of
-from hslm_tf.text.split_captions import split_captions
 from hslm_tf.training import ContrastiveLoss, HardestNegativeTripletLoss, LossCurriculum
 from tests.tiny_model import SIZES, WORDS, randomize_model
 
@@ -34,7 +33,7 @@ def test_cosine_warms_up_and_falls_to_zero():
 
 def test_a_global_policy_that_the_run_does_not_follow_is_named(caplog):
     config = RunConfig(model=ModelConfig(**SIZES))
-    captions = split_captions(["a dog"] * 4)
+    captions = ["a dog"] * 4
     for policy, told in (("float32", False), ("mixed_bfloat16", True)):
         keras.config.set_dtype_policy(policy)
         caplog.clear()
@@ -47,7 +46,7 @@ def test_a_vocabulary_of_nothing_is_refused():
     config = RunConfig(data=DataConfig(min_count=3))
     message = "None of the 2 different words .* which has 0 words: lower --min-count"
     with pytest.raises(ValueError, match=message):
-        new_model(config, split_captions(["狗在跑", "猫在睡"]))
+        new_model(config, ["狗在跑", "猫在睡"])
 
 
 def test_losses_by_step():
@@ -99,7 +98,9 @@ def test_weight_decay_spares_biases_and_scales(policy, tmp_path):
     rate, decay = 1e-2, 0.5
     training = TrainingConfig(learning_rate=rate, weight_decay=decay, schedule="step")
     model = HSLM(ModelConfig(**SIZES), WORDS, dtype=policy)
-    model.compile(optimizer_of(training, STEPS), loss_of(training, ModelConfig(), STEPS))
+    model.compile(
+        optimizer_of(training, ModelConfig(), STEPS), loss_of(training, ModelConfig(), STEPS)
+    )
     randomize_model(model)
     model.save(tmp_path / "model.keras")
     for found in (model, keras.saving.load_model(tmp_path / "model.keras")):

@@ -1,0 +1,26 @@
+import numpy as np
+
+from hslm_tf.layers import SpecialTokens
+
+
+def test_tokens_stand_around_every_caption():
+    layer = SpecialTokens(101, 102)
+    ids, real = layer(np.array([[7, 8, 9], [7, 0, 0], [0, 0, 0]], np.int32))
+    np.testing.assert_array_equal(
+        ids, [[101, 7, 8, 9, 102], [101, 7, 102, 0, 0], [101, 102, 0, 0, 0]]
+    )
+    np.testing.assert_array_equal(np.sum(real, axis=1), [5, 3, 2])
+    np.testing.assert_array_equal(np.asarray(ids) != 0, real)
+
+
+def test_config():
+    layer = SpecialTokens.from_config(SpecialTokens(5, 6, name="special").get_config())
+    assert (layer.start_id, layer.end_id, layer.name) == (5, 6, "special")
+    outputs = layer.compute_output_spec(layer_input())
+    assert [output.shape for output in outputs] == [(None, None)] * 2
+
+
+def layer_input():
+    import keras
+
+    return keras.Input((None,), dtype="int32")
