@@ -1,5 +1,6 @@
 """A model with a pretrained text encoder, from training to the server: command by command."""
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -7,10 +8,9 @@ import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import hslm_tf
-from hslm_tf import evaluate, index, search, train
+from hslm_tf import index, search, train
 from hslm_tf.runs import token_states
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import open_split
@@ -19,6 +19,8 @@ from hslm_tf.serving.savedmodel import export_model
 from tests.serving.test_savedmodel import ALONE
 from tests.tiny_bert import write_bert
 from tests.tiny_run import assert_same_training, fails, rows_of
+
+evaluate = importlib.import_module("hslm_tf.evaluate")
 
 PARTS = "--cross-attention --local-alignment --image-global regions".split()
 
@@ -63,9 +65,10 @@ def test_a_run_keeps_the_states_of_its_frozen_layers(run, module_cache):
         np.testing.assert_allclose(found[:count], expected[:count], atol=2e-3)
     assert not run.vocabulary_file.exists()
     # A damaged file is written anew.
+    expected = known.padded(rows)
     file.write_bytes(file.read_bytes()[:-9])
     again = token_states.token_states(model, tokens)
-    np.testing.assert_array_equal(again.padded(rows), known.padded(rows))
+    np.testing.assert_array_equal(again.padded(rows), expected)
     # Other captions have other states.
     token_states.token_states(model, model.tokenizer.tokenize_all(dataset.captions[:5]))
     assert len(list(module_cache.glob("states-*.npy"))) == 2
@@ -82,9 +85,9 @@ def test_training_goes_on_where_it_was_killed(run, flags, tmp_path, module_cache
 def test_states_once_or_in_every_step_are_one_training(run, flags, tmp_path, monkeypatch):
     monkeypatch.setattr("hslm_tf.runs.experiment.token_states", lambda model, tokens: None)
     other = RunDirectory(tmp_path / "other")
-    train.main([*flags, "--out", str(other.path)])
-    for found, expected in zip(rows_of(other), rows_of(run), strict=True):
-        assert found["loss"] == pytest.approx(expected["loss"], abs=2e-3)
+    train.main([*flags, "--out", str(other.path), "--epochs", "1"])
+    # The states are kept in float16.
+    assert rows_of(other)[0]["loss"] == pytest.approx(rows_of(run)[0]["loss"], abs=1e-3)
 
 
 def test_the_folder_is_needed_by_the_training_alone(run, bert, tmp_path, capsys):
@@ -106,7 +109,8 @@ def test_search_and_its_gallery(run, tmp_path, capsys):
     assert "thing12" in shown and "##" not in shown
 
 
-WITH_TEXT = ALONE.replace(', "tensorflow_text")', ")").replace(
+# tensorflow_text brings Keras.
+WITH_TEXT = ALONE.replace('("hslm_tf", "keras", "tensorflow_text")', '["hslm_tf"]').replace(
     "import tensorflow as tf", "import tensorflow as tf, tensorflow_text"
 )
 
@@ -150,22 +154,3 @@ def test_what_belongs_together(run_flags, bert, capsys):
     assert "give text_encoder and text_backbone together" in fails(alone, capsys)
     alone = [*run_flags, "--text-encoder", "transformer"]
     assert "give text_encoder and text_backbone together" in fails(alone, capsys)
-
-
-def test_pretrained_layers_move_slowly_and_not_at_first():
-    from hslm_tf.training.backbone_adam import BackboneAdam
-
-    variables = []
-    for path in ("text_backbone", "head"):
-        import keras
-
-        with keras.name_scope(path):
-            variables.append(keras.Variable(np.zeros(3, np.float32), name="kernel"))
-    optimizer = BackboneAdam(0.1, frozen_steps=2, learning_rate=0.5, epsilon=1e-12)
-    optimizer.build(variables)
-    for step in range(3):
-        optimizer.apply([tf.ones(3), tf.ones(3)], variables)
-        moved = [float(variable[0]) for variable in variables]
-        np.testing.assert_allclose(moved, [-0.05 if step == 2 else 0, -0.5 * (step + 1)], rtol=1e-4)
-    again = BackboneAdam.from_config(optimizer.get_config())
-    assert (again.backbone_rate, again.frozen_steps) == (0.1, 2)
