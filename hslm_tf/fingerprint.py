@@ -106,8 +106,12 @@ def model_fingerprint(model: "HSLM") -> str:
     default = dataclasses.asdict(ModelConfig())
     changed = {name: x for name, x in config["config"].items() if x != default[name]}
     parts = (model.image_encoder, model.text_encoder, model.matcher)
-    settings = json.dumps([changed, config["vocabulary"], config["dtype"]])
-    return weights_fingerprint((weight for part in parts for weight in part.weights), settings)
+    settings = [changed, config["vocabulary"], config["dtype"]]
+    if config["text_backbone"] is not None:
+        settings.append(config["text_backbone"])
+    return weights_fingerprint(
+        (weight for part in parts for weight in part.weights), json.dumps(settings)
+    )
 
 
 def weights_fingerprint(weights: Iterable[Any], settings: str = "") -> str:

@@ -7,6 +7,7 @@ hslm_tf.use_tensorflow()
 
 from hslm_tf.layers.attention_pooling import AttentionPooling
 from hslm_tf.layers.bidirectional_gru import BidirectionalGRU
+from hslm_tf.layers.by_length import ByLength
 from hslm_tf.layers.cross_attention import CrossAttention
 from hslm_tf.layers.graph_conv import GraphConv
 from hslm_tf.layers.l2_normalization import L2Normalization
@@ -21,6 +22,7 @@ __all__ = [
     "MGCN",
     "AttentionPooling",
     "BidirectionalGRU",
+    "ByLength",
     "CrossAttention",
     "GraphConv",
     "L2Normalization",

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "text": {"data"},
     "images": {"data", "command_line", "config", "fingerprint"},
     "checks": {"config", "data", "text", "images", "command_line"},
-    "models": {*BASE, "presets"},
+    "models": {*BASE, "presets", "command_line"},
     "evaluation": {*BASE, "models"},
     "retrieval": {*BASE, "models", "images", "command_line"},
     "serving": {*BASE, "models", "evaluation", "retrieval", "command_line"},

@@ -16,6 +16,7 @@ TRIPLET = {"margin": 0.3, "seed": 5, "same_text_negatives": True}
 EXAMPLES = [
     layers.AttentionPooling(name="a", dtype="mixed_bfloat16"),
     layers.BidirectionalGRU(6, "keras", name="a"),
+    layers.ByLength([keras.layers.Dense(3)], 2, name="b"),
     layers.CrossAttention("softmax", 4.0, normalize=False, unit_inputs=True),
     layers.GraphConv("dot"),
     layers.L2Normalization(name="a", dtype="float64"),
@@ -24,8 +25,10 @@ EXAMPLES = [
     layers.SelfAttention(residual=True),
     layers.SimilarityFusion(normalize=False, balance=True, start="random"),
     layers.SimilarityRepresentation(12, "random"),
+    layers.SpecialTokens(5, 6),
     layers.WordDropping(0.3, seed=4),
     ProjectionHead(7, 2, 3, seed=4, teacher_fingerprint="0" * 64),
+    training.BackboneAdam(0.2, 3, learning_rate=0.5),
     training.ContrastiveLoss(5.0, "global", True, 3),
     training.HardestNegativeTripletLoss(curriculum=training.NegativeCurriculum(3, 4), **TRIPLET),
     training.LossCurriculum(

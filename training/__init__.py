@@ -5,6 +5,7 @@ import hslm_tf
 
 hslm_tf.use_tensorflow()
 
+from hslm_tf.training.backbone_adam import BackboneAdam
 from hslm_tf.training.contrastive_loss import ContrastiveLoss
 from hslm_tf.training.curriculum import LossCurriculum, NegativeCurriculum
 from hslm_tf.training.retrieval_loss import BatchLosses, RetrievalLoss, ScoredBatch
@@ -12,6 +13,7 @@ from hslm_tf.training.trainer import RetrievalTrainer
 from hslm_tf.training.triplet_loss import HardestNegativeTripletLoss
 
 __all__ = [
+    "BackboneAdam",
     "BatchLosses",
     "ContrastiveLoss",
     "HardestNegativeTripletLoss",

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from hslm_tf.config import ModelConfig
-from hslm_tf.layers import SpecialTokens, WordDropping
+from hslm_tf.layers import ByLength, SpecialTokens, WordDropping
 from hslm_tf.models.networks import text_outputs
 from hslm_tf.models.text_backbone import TextBackbone
 
@@ -24,10 +24,9 @@ def build_transformer_encoder(
     dropping = WordDropping(config.drop_words, dtype=dtype, name="word_dropping")
     dropout = keras.layers.Dropout(config.word_dropout, dtype=dtype, name="word_dropout")
     projection = keras.layers.Dense(config.joint_dim, dtype=dtype, name="word_projection")
-    # From the states of these layers a training goes on, which computes them once.
-    below = bert.transformer_layers[config.freeze_layers - 1] if config.freeze_layers else None
-    embedded = bert.get_layer("embeddings_dropout") if below is None else below
-    lower = keras.Model(bert.input, embedded.output, name="lower_backbone")
+    # Training goes on from the states of frozen layers, and computes these once.
+    layers = [bert.get_layer("embeddings_dropout"), *bert.transformer_layers]
+    lower = keras.Model(bert.input, layers[config.freeze_layers].output, name="lower_backbone")
 
     # === Functional model ===
     token_ids = keras.Input((None,), dtype="int32", name="token_ids")
@@ -37,19 +36,15 @@ def build_transformer_encoder(
         "segment_ids": ops.zeros_like(ids),
         "padding_mask": ops.cast(real, "int32"),
     }
-    if config.freeze_layers:
-        lower.trainable = False
-        states = lower(inputs, training=False)
-    else:
-        states = lower(inputs)
+    lower.trainable = config.freeze_layers == 0
+    states = lower(inputs) if lower.trainable else lower(inputs, training=False)
     states = keras.layers.Identity(dtype=dtype, name="token_states")(states)
-    for layer in bert.transformer_layers[config.freeze_layers :]:
-        states = layer(states, padding_mask=inputs["padding_mask"])
+    if upper := layers[config.freeze_layers + 1 :]:
+        states = ByLength(upper, dtype=dtype, name="upper_backbone")(states, real)
     # The states of `[CLS]` and of the last place, which is never a word's.
     words, mask = states[:, 1:-1], ops.not_equal(token_ids, 0)
     if config.drop_words:
-        places = ops.where(mask, ops.cumsum(ops.cast(mask, "int32"), axis=1), 0)
-        places = dropping(places)
+        places = dropping(ops.cumsum(ops.cast(mask, "int32"), axis=1) * ops.cast(mask, "int32"))
         mask = ops.not_equal(places, 0)
         words = ops.take_along_axis(words, ops.maximum(places - 1, 0)[..., None], axis=1)
     outputs = text_outputs(

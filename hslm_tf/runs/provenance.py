@@ -26,8 +26,8 @@ from hslm_tf.runs.training_state import TrainingState
 
 logger = logging.getLogger("hslm_tf")
 
-_LIBRARIES = ("tensorflow", "keras", "tensorflow-text", "numpy", "h5py")
-# h5py changes no number.
+_LIBRARIES = ("tensorflow", "keras", "tensorflow-text", "keras-hub", "numpy", "h5py")
+# h5py changes no number, and runs without a pretrained text encoder do not need KerasHub.
 _COMPARED = ("hslm_tf", "tensorflow", "keras", "tensorflow-text", "numpy")
 
 Checked = TypeVar("Checked")

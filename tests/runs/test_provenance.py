@@ -68,7 +68,7 @@ def test_a_run_records_what_it_was_trained_with(finished_run):
     assert session["command"] == shlex.join(sys.orig_argv)
     assert session["after"] == {"epochs": 0, "steps": 0}
     assert session["python"] == platform.python_version()
-    libraries = ("tensorflow", "keras", "tensorflow-text", "numpy", "h5py")
+    libraries = ("tensorflow", "keras", "tensorflow-text", "keras-hub", "numpy", "h5py")
     for library in libraries:
         assert session["versions"][library] == importlib.metadata.version(library)
     assert session["versions"].keys() == {"hslm_tf", *libraries}

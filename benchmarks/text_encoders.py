@@ -1,0 +1,142 @@
+"""What a pretrained text encoder costs beside the BiGRU: weights, a step, an epoch, a query.
+
+    python -m benchmarks.text_encoders data/flickr8k
+    python -m benchmarks.text_encoders data/flickr8k --precision mixed_bfloat16 --freeze-layers 6 4
+
+Steps of all models are taken in turns, so that their ratios hold on a noisy machine.
+"""
+
+import dataclasses
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import rich
+import tyro
+from rich.table import Table
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Cost of text encoders."""
+
+    data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+    """data set with the regions of the preset flickr8k/minilm"""
+    text_backbone: str = "minilm"
+    """pretrained BERT"""
+    freeze_layers: tuple[int, ...] = (6, 5)
+    """a model for each: layers that stay as they came"""
+    precision: str = "float32"
+    """Keras precision policy"""
+    steps: int = 5
+    """timed steps and queries of each model"""
+    batch_size: int = 256
+    """pairs of a step"""
+
+
+def measure(arguments: Arguments) -> list[dict[str, Any]]:
+    """Measures every model.
+
+    Args:
+        arguments: what to measure.
+
+    Returns:
+        A row a model: name, millions of weights and of those that learn, median seconds of a step,
+        minutes of an epoch, median milliseconds of a query's text.
+    """
+    import tensorflow as tf
+
+    from hslm_tf.config import RunConfig
+    from hslm_tf.data.loading import load_dataset
+    from hslm_tf.data.pipeline import steps_per_epoch, training_batches
+    from hslm_tf.presets import preset
+    from hslm_tf.runs.recipe import loss_of, new_model, optimizer_of, training_tokens
+    from hslm_tf.runs.token_states import token_states
+
+    dataset = load_dataset(arguments.data, "train")
+    steps = steps_per_epoch(dataset, arguments.batch_size)
+    gru, transformer = preset("flickr8k"), preset("flickr8k/minilm")
+
+    def config(base: RunConfig, **changes: Any) -> RunConfig:
+        model = {"region_dim": dataset.region_dim, "max_regions": dataset.max_regions, **changes}
+        return dataclasses.replace(
+            base,
+            model=dataclasses.replace(base.model, **model),
+            training=dataclasses.replace(base.training, precision=arguments.precision),
+        )
+
+    configs = {"BiGRU": config(gru)}
+    data = dataclasses.replace(transformer.data, text_backbone=arguments.text_backbone)
+    for frozen in arguments.freeze_layers:
+        changed = config(dataclasses.replace(transformer, data=data), freeze_layers=frozen)
+        configs[f"transformer, {frozen} layers frozen"] = changed
+    rows, step_of, query_of = [], [], []
+    for name, run in configs.items():
+        model = new_model(run, dataset.captions)
+        model.compile(
+            optimizer_of(run.training, run.model, steps), loss_of(run.training, run.model, steps)
+        )
+        model.optimizer.build(model.trainable_variables)
+        tokens = training_tokens(model, dataset.captions)
+        states = token_states(model, tokens)
+        batches = training_batches(dataset, tokens, arguments.batch_size, states=states)
+        step = tf.function(model.train_step, input_signature=[batches.element_spec])
+        step_of.append(lambda step=step, batches=iter(batches): step(next(batches)))
+        query_of.append(lambda model=model: model.encode_text(["a dog runs through the snow"]))
+        rows.append(
+            {
+                "name": name,
+                "weights": _millions(model.weights),
+                "learning": _millions(model.trainable_weights),
+            }
+        )
+    for key, functions in (("step", step_of), ("query", query_of)):
+        for row, seconds in zip(rows, _in_turns(functions, arguments.steps), strict=True):
+            row[key] = statistics.median(seconds)
+    for row in rows:
+        row["epoch"] = row["step"] * steps / 60
+    return rows
+
+
+def _millions(weights: list) -> float:
+    import numpy as np
+
+    return sum(int(np.prod(weight.shape)) for weight in weights) / 1e6
+
+
+def _in_turns(functions: list[Callable[[], Any]], times: int) -> list[list[float]]:
+    """Seconds of each function, after one call that builds its graph."""
+    seconds: list[list[float]] = [[] for _ in functions]
+    for turn in range(times + 1):
+        for function, of_function in zip(functions, seconds, strict=True):
+            started = time.perf_counter()
+            function()
+            if turn:
+                of_function.append(time.perf_counter() - started)
+    return seconds
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs the benchmark."""
+    rows = measure(tyro.cli(Arguments, args=args, prog="python -m benchmarks.text_encoders"))
+    table = Table(title="Text encoders; ratios to the first")
+    for column in ("", "M weights", "M learn", "s a step", "min an epoch", "ms a query's text"):
+        table.add_column(column, justify="left" if column == "" else "right")
+    first = rows[0]
+    for row in rows:
+        table.add_row(
+            row["name"],
+            f"{row['weights']:.1f}",
+            f"{row['learning']:.1f}",
+            f"{row['step']:.2f} ({row['step'] / first['step']:.2f})",
+            f"{row['epoch']:.1f}",
+            f"{1000 * row['query']:.1f} ({row['query'] / first['query']:.2f})",
+        )
+    rich.print(table)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

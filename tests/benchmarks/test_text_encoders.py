@@ -1,0 +1,25 @@
+from benchmarks.text_encoders import Arguments, measure
+from tests.tiny_bert import LAYERS, write_bert
+from tests.tiny_run import write_dataset
+
+
+def test_costs_of_text_encoders(tmp_path, monkeypatch):
+    monkeypatch.setenv("HSLM_TF_CACHE", str(tmp_path / "cache"))
+    arguments = Arguments(
+        write_dataset(tmp_path / "data"),
+        str(write_bert(tmp_path / "bert")),
+        (LAYERS, 1),
+        steps=1,
+        batch_size=8,
+    )
+    gru, frozen, learning = measure(arguments)
+    assert [row["name"] for row in (gru, frozen, learning)] == [
+        "BiGRU",
+        "transformer, 3 layers frozen",
+        "transformer, 1 layers frozen",
+    ]
+    assert frozen["weights"] == learning["weights"] and frozen["learning"] < learning["learning"]
+    # 60 captions in batches of 8.
+    assert all(
+        row["epoch"] == row["step"] * 8 / 60 > 0 and row["query"] > 0 for row in (gru, frozen)
+    )
