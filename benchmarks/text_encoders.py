@@ -84,7 +84,8 @@ def measure(arguments: Arguments) -> list[dict[str, Any]]:
         states = token_states(model, tokens)
         batches = training_batches(dataset, tokens, arguments.batch_size, states=states)
         step = tf.function(model.train_step, input_signature=[batches.element_spec])
-        step_of.append(lambda step=step, batches=iter(batches): step(next(batches)))
+        iterator = iter(batches)
+        step_of.append(lambda step=step, iterator=iterator: step(next(iterator)))
         query_of.append(lambda model=model: model.encode_text(["a dog runs through the snow"]))
         rows.append(
             {
