@@ -90,7 +90,7 @@ _MINILM = RunConfig(
     model=dataclasses.replace(
         _FLICKR8K.model,
         text_encoder="transformer",
-        freeze_layers=4,
+        freeze_layers=3,
         word_dropout=0.3,
     ),
     data=dataclasses.replace(_FLICKR8K.data, text_backbone="minilm"),
