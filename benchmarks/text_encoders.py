@@ -83,7 +83,7 @@ def measure(arguments: Arguments) -> list[dict[str, Any]]:
         tokens = training_tokens(model, dataset.captions)
         states = token_states(model, tokens)
         batches = training_batches(dataset, tokens, arguments.batch_size, states=states)
-        step = tf.function(model.train_step, input_signature=[batches.element_spec])
+        step = tf.function(model.train_step, [batches.element_spec], autograph=False)
         iterator = iter(batches)
         step_of.append(lambda step=step, iterator=iterator: step(next(iterator)))
         query_of.append(lambda model=model: model.encode_text(["a dog runs through the snow"]))

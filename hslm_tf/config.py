@@ -187,9 +187,9 @@ class TrainingConfig:
     """epochs with a contrastive loss over all pairs, before the triplet loss"""
     contrastive_on: Literal["score", "global", "parts"] = "score"
     """what the contrastive loss compares: the whole score, the global vectors alone, or these and
-    apart from them the words with what they attend to, so that words find their regions (parts;
-    global without local alignment); the last two take a fraction of the time and need a global
-    vector of the image's own (image_global)"""
+    apart from them the words with what they attend to, so that words find their regions (parts; one
+    of them where the model has but one); the last two take a fraction of the time, and global
+    vectors have to be the image's own (image_global)"""
     contrastive_scale: float = 10.0
     """what scores are multiplied by in the contrastive loss"""
     random_epochs: int = 2
@@ -245,7 +245,8 @@ class RunConfig:
             )
         if training.contrastive_epochs == 0 or training.contrastive_on == "score":
             return
-        if not model.pools_regions:
+        local_alone = training.contrastive_on == "parts" and not model.global_alignment
+        if not model.pools_regions and not local_alone:
             raise ValueError(
                 "A contrastive loss on global vectors or parts needs an image with a global "
                 "vector of its own: choose contrastive_on=score, or image_global=regions with "

@@ -52,17 +52,17 @@ def test_rows_that_are_not_there(text):
         ablate.parse_rows(text)
 
 
-def test_rows_differ_in_their_parts_and_nothing_else():
+@pytest.mark.parametrize("given, on", [("global", "score"), ("score", "score"), ("parts", "parts")])
+def test_rows_differ_in_their_parts_and_nothing_else(given, on):
     config = preset("flickr8k")
     config = dataclasses.replace(
-        config, training=dataclasses.replace(config.training, seed=7, contrastive_on="global")
+        config, training=dataclasses.replace(config.training, seed=7, contrastive_on=given)
     )
     for row, parts in ABLATION_PARTS.items():
         run = ablation.row_config(config, row, seed=2)
         assert dataclasses.replace(config.model, **parts) == run.model
-        # Rows without global vectors could not learn on them.
-        expected = dataclasses.replace(config.training, seed=9, contrastive_on="score")
-        assert run.training == expected
+        # Rows without global vectors could not learn on these alone.
+        assert run.training == dataclasses.replace(config.training, seed=9, contrastive_on=on)
 
 
 def test_tables_set_ours_beside_the_papers():

@@ -146,6 +146,10 @@ def test_a_contrastive_start_needs_what_it_compares():
         training = TrainingConfig(contrastive_epochs=1, contrastive_on=on)
         RunConfig(model=own, training=training)
         for model in (attended, none):
+            if on == "parts" and model is none:
+                # Words and what they attend to are left.
+                RunConfig(model=model, training=training)
+                continue
             with pytest.raises(ValueError, match=f"Received: contrastive_on={on}, image_global="):
                 RunConfig(model=model, training=training)
     with pytest.raises(ValueError, match="Received: contrastive_on=parts, as_printed=True"):
@@ -180,3 +184,12 @@ def test_values_of_another_type_are_refused(section, name, value, tmp_path):
 
 def test_whole_numbers_may_stand_for_fractions():
     assert TrainingConfig(learning_rate=1, ema=0).learning_rate == 1
+
+
+def test_backbones_that_are_files_get_absolute_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bert").mkdir()
+    model = ModelConfig(text_encoder="transformer")
+    for given, expected in {"bert": str(tmp_path / "bert"), "minilm": "minilm"}.items():
+        config = RunConfig(model=model, data=DataConfig(text_backbone=given))
+        assert config.with_absolute_paths().data.text_backbone == expected

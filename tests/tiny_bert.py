@@ -8,7 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "a", "photo", "of", "dog", "cat"]
 PIECES += ["thing", "##1", "##2", "##3", "##s", "runs", "here", "over", "there", "sea", "near"]
-WIDTH, LAYERS, HEADS, INNER, LONGEST = 8, 3, 2, 12, 32
+WIDTH, LAYERS, HEADS, INNER, LONGEST = 8, 3, 2, 12, 64
 
 
 def write_bert(folder: Path, seed: int = 0) -> Path:

@@ -33,7 +33,8 @@ class ContrastiveLoss(RetrievalLoss):
             takes the score. `"parts"` adds to that loss a second one on the local alignment
             alone: the mean cosine of words and the vectors that they attend to. So words find their
             regions, at a fraction of the time of the whole score. In a batch of more than 128
-            pairs, each half is aligned by itself.
+            pairs, each half is aligned by itself. `"alignment"` is this second loss alone, for a
+            model without global vectors.
         same_text_negatives: lets captions with the same tokens be negatives.
         alignment_steps: steps in which the second loss of `"parts"` counts as much as the first;
             later it counts a tenth. None: all steps.
@@ -52,8 +53,10 @@ class ContrastiveLoss(RetrievalLoss):
         super().__init__(same_text_negatives)
         if scale <= 0:
             raise ValueError(f"`scale` must be positive. Received: scale={scale}")
-        if on not in ("score", "global", "parts"):
-            raise ValueError(f"`on` must be 'score', 'global' or 'parts'. Received: on={on}")
+        if on not in ("score", "global", "parts", "alignment"):
+            raise ValueError(
+                f"`on` must be 'score', 'global', 'parts' or 'alignment'. Received: on={on}"
+            )
         if alignment_steps is not None and alignment_steps < 0:
             raise ValueError(
                 f"`alignment_steps` must be 0 or more. Received: alignment_steps={alignment_steps}"
@@ -64,17 +67,19 @@ class ContrastiveLoss(RetrievalLoss):
 
     def __call__(self, batch: ScoredBatch) -> BatchLosses:
         negatives = self.negatives(batch)
-        if self.on != "parts":
+        if self.on in ("score", "global"):
             return self.of_matrix(batch.all_scores(self.on), negatives)
-        whole = self.of_matrix(batch.all_scores("global"), negatives)
         scale = _ALIGNMENT_SCALE * self.scale
-        alignment = self.of_matrix(batch.all_scores("alignment"), negatives, scale).loss
-        weight = tf.ones([], alignment.dtype)
+        alignment = self.of_matrix(batch.all_scores("alignment"), negatives, scale)
+        if self.on == "alignment":
+            return alignment
+        whole = self.of_matrix(batch.all_scores("global"), negatives)
+        weight = tf.ones([], alignment.loss.dtype)
         if self.alignment_steps is not None:
             first = tf.cast(batch.step, tf.int64) < self.alignment_steps
             weight = tf.where(first, weight, _LATER_WEIGHT)
         # The log shows the scores of the global vectors: they have the scale of whole scores.
-        return whole._replace(loss=whole.loss + weight * alignment)
+        return whole._replace(loss=whole.loss + weight * alignment.loss)
 
     def of_matrix(
         self, scores: tf.Tensor, admissible: tf.Tensor, scale: float | None = None

@@ -18,6 +18,11 @@ def build_transformer_encoder(
             f"The backbone has {backbone.num_layers} layers. "
             f"Received: freeze_layers={config.freeze_layers}"
         )
+    longest = backbone.sizes["max_sequence_length"]
+    if config.max_tokens > longest:
+        raise ValueError(
+            f"The backbone reads {longest} tokens. Received: max_tokens={config.max_tokens}"
+        )
     # === Layers ===
     bert = backbone.build(config.backbone_dropout, dtype)
     special_tokens = SpecialTokens(*backbone.special_ids, dtype=dtype, name="special_tokens")

@@ -62,11 +62,12 @@ def _name(run: RunDirectory) -> tuple[int, int] | None:
 
 def row_config(config: RunConfig, row: int, seed: int) -> RunConfig:
     """Makes the configuration of one run."""
-    # Rows without global vectors could not be trained on these alone.
-    training = dataclasses.replace(
-        config.training, seed=config.training.seed + seed, contrastive_on="score"
-    )
     model = dataclasses.replace(config.model, **ABLATION_PARTS[row])
+    training = dataclasses.replace(config.training, seed=config.training.seed + seed)
+    # A loss on global vectors alone is none for rows without them.
+    own_vectors = model.pools_regions or not model.global_alignment
+    if training.contrastive_on == "global" or not own_vectors:
+        training = dataclasses.replace(training, contrastive_on="score")
     return dataclasses.replace(config, model=model, training=training)
 
 

@@ -129,11 +129,13 @@ def loss_of(training: TrainingConfig, model: ModelConfig, steps: int) -> Retriev
     triplet = HardestNegativeTripletLoss(training.margin, curriculum, seed=training.seed)
     if not training.contrastive_epochs:
         return triplet
-    aligns_nothing = training.contrastive_on == "parts" and not model.local_alignment
+    on = training.contrastive_on
+    if on == "parts" and not (model.local_alignment and model.global_alignment):
+        on = "global" if model.global_alignment else "alignment"
     return LossCurriculum(
         ContrastiveLoss(
             training.contrastive_scale,
-            "global" if aligns_nothing else training.contrastive_on,
+            on,
             alignment_steps=_ALIGNMENT_EPOCHS * steps,
         ),
         triplet,
@@ -144,7 +146,8 @@ def loss_of(training: TrainingConfig, model: ModelConfig, steps: int) -> Retriev
 def losses_by_epoch(config: RunConfig) -> dict[int, str]:
     """The epochs, counted from 1, that begin with another loss than the one before, by its name."""
     training = config.training
-    words = training.contrastive_on == "parts" and config.model.local_alignment
+    both = config.model.local_alignment and config.model.global_alignment
+    words = training.contrastive_on == "parts" and both
     aligned = min(training.contrastive_epochs, _ALIGNMENT_EPOCHS) if words else 0
     losses = ["contrastive"] * aligned
     later = "contrastive, words a tenth" if words else "contrastive"

@@ -9,9 +9,10 @@ import hslm_tf
 from hslm_tf.data.errors import DataError
 from hslm_tf.models.hslm import HSLM
 from hslm_tf.models.transformer_encoder import encoder_of_states, states_of_tokens
+from hslm_tf.training import ContrastiveLoss
 from tests.oracles.bert import bert_states
 from tests.tiny_bert import HEADS, LAYERS, PIECES, weights_of, write_bert
-from tests.tiny_model import SIZES, random_images
+from tests.tiny_model import SIZES, losses_at, random_images
 
 CAPTIONS = ["a dog runs", "thing12 near the sea.", "", "a photo of a cat over there"]
 CLS, SEP = PIECES.index("[CLS]"), PIECES.index("[SEP]")
@@ -94,6 +95,21 @@ def test_states_that_are_known_give_the_same_words(backbone):
         np.testing.assert_allclose(known[name], expected, atol=1e-6)
 
 
+def test_states_that_are_known_give_the_same_loss(backbone):
+    model = model_of(backbone, freeze_layers=2)
+    model.compile(loss=ContrastiveLoss(scale=50.0))
+    regions, mask = random_images(3)
+    ids = model.tokenizer([CAPTIONS[row] for row in (0, 1, 3)]).to_tensor()
+    batch = {"region_features": regions, "region_mask": mask, "token_ids": ids}
+    states = states_of_tokens(model.text_encoder)({"token_ids": ids})
+    computed, known, others = (
+        float(losses_at(model, {**batch, **more}, 0).loss)
+        for more in ({}, {"token_states": states}, {"token_states": states[::-1]})
+    )
+    assert known == pytest.approx(computed, rel=1e-5)
+    assert others != pytest.approx(computed, rel=1e-3)
+
+
 def test_dropped_words_leave_the_others_as_they_are(backbone):
     model = model_of(backbone, drop_words=0.5)
     ids = model.tokenizer(["a photo of a cat over there"] * 64).to_tensor()
@@ -165,6 +181,8 @@ def test_a_folder_that_is_no_bert_is_named(tmp_path, how):
 def test_wrong_arguments(backbone):
     with pytest.raises(ValueError, match="3 layers. Received: freeze_layers=4"):
         model_of(backbone, freeze_layers=4)
+    with pytest.raises(ValueError, match="64 tokens. Received: max_tokens=65"):
+        model_of(backbone, max_tokens=65)
     with pytest.raises(ValueError, match="text_encoder=gru, vocabulary=TextBackbone"):
         model_of(backbone, text_encoder="gru")
     config = hslm_tf.ModelConfig(**SIZES, text_encoder="transformer")

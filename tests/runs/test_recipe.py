@@ -85,10 +85,17 @@ def test_epochs_that_begin_with_another_loss(fields, expected):
     assert losses_by_epoch(config) == expected
 
 
-@pytest.mark.parametrize("aligns, on", [(True, "parts"), (False, "global")])
-def test_parts_without_local_alignment_are_the_global_vectors(aligns, on):
+@pytest.mark.parametrize(
+    "parts, on",
+    [
+        ({}, "parts"),
+        ({"local_alignment": False}, "global"),
+        ({"global_alignment": False}, "alignment"),
+    ],
+)
+def test_a_loss_on_parts_takes_those_that_there_are(parts, on):
     training = TrainingConfig(contrastive_epochs=2, contrastive_on="parts")
-    loss = loss_of(training, ModelConfig(local_alignment=aligns), STEPS)
+    loss = loss_of(training, ModelConfig(**parts), STEPS)
     assert (loss.first.on, loss.first.alignment_steps) == (on, 4 * STEPS)
 
 

@@ -233,10 +233,11 @@ def assert_same_alignment_gradients(actual, expected):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * max(np.abs(b).max(), 1e-3))
 
 
-def test_after_its_first_steps_the_alignment_counts_a_tenth():
+def test_alignment_counts_a_tenth_after_its_first_steps():
     model, batch, found = random_model(PARTS, "float32"), data(), {}
     for name, loss, step in (
         ("global", ContrastiveLoss(on="global"), 0),
+        ("alignment", ContrastiveLoss(on="alignment"), 0),
         ("all steps", ContrastiveLoss(on="parts"), 9),
         ("first steps", ContrastiveLoss(on="parts", alignment_steps=5), 4),
         ("later", ContrastiveLoss(on="parts", alignment_steps=5), 5),
@@ -244,6 +245,6 @@ def test_after_its_first_steps_the_alignment_counts_a_tenth():
         model.compile(keras.optimizers.SGD(1.0), loss)
         found[name] = float(losses_at(model, batch, step).loss)
     alignment = found["all steps"] - found["global"]
-    assert alignment > 0.1
+    assert alignment == pytest.approx(found["alignment"], rel=1e-5) and alignment > 0.1
     assert found["first steps"] == pytest.approx(found["all steps"])
     assert found["later"] == pytest.approx(found["global"] + alignment / 10, rel=1e-5)
