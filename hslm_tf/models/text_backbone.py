@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from hslm_tf.command_line import load_extra
+from hslm_tf.data.archives import check_archive
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.regular_file import read_file
 from hslm_tf.training.backbone_adam import BACKBONE_SCOPE
@@ -106,6 +107,7 @@ def load_text_backbone(path: str) -> TextBackbone:
     try:
         # The tokenizer of KerasHub is not used: it has another form for ragged results.
         if place.suffix == ".keras":
+            check_archive(place)
             bert = keras.saving.load_model(place)
             pieces, lowercase = _pieces_of(place.with_name("vocab.txt")), True
         else:
