@@ -12,9 +12,9 @@ from hslm_tf.report.pages import render
 from tests.report.pages import Page, check_page
 
 EXPLANATION = Explanation(
-    ["<start>", "dog", "cat", "<end>"],
-    np.array([0.1, 0.9, 0.3, 0.1]),
-    np.array([[1, 1], [0.5, 1], [1, 0], [1, 1.0]]),
+    ["dog", "cat"],
+    np.array([0.9, 0.3]),
+    np.array([[0.5, 1], [1, 0]]),
 )
 BOXES = [[0, 0, 1, 1], [0.5, 0.25, 1, 0.75]]
 
@@ -65,15 +65,15 @@ def test_every_word_has_the_regions_that_it_attends_to():
 
 def test_at_most_five_regions_of_a_word():
     corners = np.random.default_rng(0).uniform(0, 0.5, (9, 2))
-    attention = np.random.default_rng(1).uniform(0.1, 1, (3, 9))
+    attention = np.random.default_rng(2).uniform(0.1, 1, (1, 9))
     shown = hit(
         np.concatenate([corners, corners + 0.3], axis=1),
-        explanation=Explanation(["<start>", "dog", "<end>"], np.ones(3), attention),
+        explanation=Explanation(["dog"], np.ones(1), attention),
     )
     page = html_of([shown])
     assert page.count("<rect") == 5 + 5
     opacities = [float(value) for value in re.findall('opacity="(.*?)"', page.split("</g>")[1])]
-    expected = np.sort(attention[1])[-5:-1] / attention[1].max()
+    expected = np.sort(attention[0])[-5:-1] / attention[0].max()
     np.testing.assert_allclose(np.sort(opacities), expected, atol=0.006)
 
 
@@ -105,7 +105,7 @@ def test_without_weights_the_caption_stands_as_it_is_written():
 
 def test_what_came_from_data_is_shown_as_text(tmp_path):
     nasty = "<script>alert(1)</script>\"><img src=x onerror='alert(2)'>{{ 7 * 7 }}"
-    explanation = EXPLANATION._replace(words=["<start>", nasty, nasty, "<end>"])
+    explanation = EXPLANATION._replace(words=[nasty, nasty])
     hits = [
         hit(image_id=nasty, caption=nasty, caption_of=nasty, explanation=explanation),
         hit(image_id=nasty, caption=nasty, caption_of=nasty, explanation=None),
@@ -121,7 +121,7 @@ def test_what_came_from_data_is_shown_as_text(tmp_path):
 def test_large_pages_show_less_of_each_hit(tmp_path, monkeypatch):
     write_photograph(tmp_path)
     small = html_of([hit()], tmp_path)
-    monkeypatch.setattr(gallery, "_REGIONS_OF_A_PAGE", 4)
+    monkeypatch.setattr(gallery, "_REGIONS_OF_A_PAGE", 2)
     monkeypatch.setattr(gallery, "_LONGEST_SIDE", 40)
     large = html_of([hit()], tmp_path)
     assert small.count("<rect") == 2 + 2 + 1 and large.count("<rect") == 1 + 1 + 1
@@ -133,8 +133,8 @@ def test_five_thousand_captions_stay_small(tmp_path):
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 0.5, (36, 2))
     boxes = np.concatenate([corners, corners + 0.4], axis=1)
-    words = ["<start>", *("a girl in a red dress runs on the beach .".split()), "<end>"]
-    explanation = Explanation(words, rng.uniform(size=13), rng.uniform(size=(13, 36)))
+    words = "a girl in a red dress runs on the beach .".split()
+    explanation = Explanation(words, rng.uniform(size=11), rng.uniform(size=(11, 36)))
     hits = [hit(boxes, explanation=explanation, caption_of="another.jpg")] * 5000
     write_gallery(tmp_path / "a.html", [("a.jpg", hits)], tmp_path)
     assert 1e6 < (tmp_path / "a.html").stat().st_size < 20e6
