@@ -86,7 +86,7 @@ _FLICKR8K = RunConfig(
         validate_every=5,
     ),
 )
-# What is known before training is learnt by heart sooner (docs/history/results.md): fewer epochs.
+# A pretrained text encoder overfits after five epochs (docs/history/results.md).
 _MINILM = RunConfig(
     model=dataclasses.replace(
         _FLICKR8K.model, text_encoder="transformer", freeze_layers=3, word_dropout=0.3

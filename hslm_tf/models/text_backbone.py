@@ -30,18 +30,15 @@ _SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 @dataclasses.dataclass(frozen=True)
 class TextBackbone:
-    """A pretrained BERT.
+    """A pretrained BERT."""
 
-    Attributes:
-        pieces: the word pieces in the order of their ids, `[PAD]` first.
-        sizes: arguments of KerasHub's `BertBackbone`.
-        lowercase: whether the pieces are those of texts in lower case without accents.
-        weights: those of `BertBackbone`; None where a saved model has them.
-    """
-
+    # In the order of their ids, `[PAD]` first.
     pieces: tuple[str, ...]
+    # Arguments of KerasHub's `BertBackbone`.
     sizes: dict[str, int]
+    # Whether the pieces are those of texts in lower case without accents.
     lowercase: bool = True
+    # None where a saved model has them.
     weights: Sequence[np.ndarray] | None = None
 
     def __post_init__(self) -> None:
@@ -55,6 +52,9 @@ class TextBackbone:
                 f"There are {len(self.pieces)} word pieces, and the network knows "
                 f"{self.sizes['vocabulary_size']}"
             )
+
+    def __repr__(self) -> str:
+        return f"TextBackbone({self.num_layers} layers, {len(self)} word pieces)"
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -79,7 +79,7 @@ class TextBackbone:
         return bert
 
     def get_config(self) -> dict[str, Any]:
-        """What a saved model needs beside the pieces and its weights."""
+        """The sizes and the case, which a saved model keeps beside pieces and weights."""
         return {"sizes": self.sizes, "lowercase": self.lowercase}
 
 
@@ -98,6 +98,10 @@ def load_text_backbone(path: str) -> TextBackbone:
     Raises:
         ImportError: if KerasHub or the package is not installed.
         DataError: if there is no BERT at `path`.
+
+    Example:
+        >>> backbone = hslm_tf.load_text_backbone("minilm")
+        >>> model = hslm_tf.HSLM.from_preset("flickr8k/minilm", backbone)
     """
     keras_hub = load_extra("keras_hub", _EXTRA)
     place = Path(path)

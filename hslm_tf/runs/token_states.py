@@ -1,4 +1,4 @@
-"""What the frozen layers of a text encoder make of the training captions, computed once."""
+"""The states of training captions after the frozen layers of a text encoder, computed once."""
 
 import logging
 from pathlib import Path
@@ -22,14 +22,9 @@ _BLOCK_SIZE = 128
 
 
 class TokenStates:
-    """States of the tokens of many captions, one caption after the other.
+    """States of the tokens of many captions, one caption after the other."""
 
-    Args:
-        states: float16 `[states, width]`; every caption has two more states than tokens, those of
-            `[CLS]` and `[SEP]`.
-        tokens: the captions.
-    """
-
+    # Every caption has two more states than tokens, those of `[CLS]` and `[SEP]`.
     def __init__(self, states: np.ndarray, tokens: TokenizedCaptions) -> None:
         self.width = states.shape[1]
         self._states, self._offsets = states, _offsets(tokens)

@@ -45,8 +45,8 @@ LONG_STANDING = frozenset(
     """.split()
 )
 
-# Of tensorflow-text, for word pieces. Model servers link them since 2.11; where a program loads the
-# model itself, it imports tensorflow_text first.
+# Operations of tensorflow-text for word pieces. Model servers link them since 2.11; a program that
+# loads the model itself imports tensorflow_text first.
 WORD_PIECES = frozenset({"FastBertNormalize", "FastWordpieceTokenizeWithOffsets"})
 
 

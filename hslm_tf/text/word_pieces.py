@@ -14,22 +14,10 @@ _BLOCK_SIZE = 8192
 
 
 class WordPieceTokenizer(tf.Module):
-    """Turns captions into ids of word pieces, as `CaptionTokenizer` does into those of words.
+    """Turns captions into ids of word pieces, as `CaptionTokenizer` does into those of words."""
 
-    `[CLS]` and `[SEP]` are no words: the text encoder adds them. A caption without words is one
-    `[UNK]`.
-
-    Args:
-        pieces: all word pieces in the order of their ids, `[PAD]` first; what continues a word
-            begins with `##`.
-        lowercase: whether the pieces are those of texts in lower case without accents.
-        max_tokens: longest caption, `[CLS]` and `[SEP]` included; of a longer one the first
-            `max_tokens - 2` pieces are kept. None: no limit.
-
-    Raises:
-        ImportError: if `tensorflow-text` cannot be loaded.
-    """
-
+    # `[CLS]` and `[SEP]` are no words: the text encoder adds them, and `max_tokens` counts them. A
+    # caption without words is one `[UNK]`.
     def __init__(
         self, pieces: Sequence[str], lowercase: bool = True, max_tokens: int | None = None
     ) -> None:
