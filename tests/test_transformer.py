@@ -112,7 +112,7 @@ def test_exported_model_takes_strings(run, tmp_path, precision, tolerance):
     model = hslm_tf.load_model(run.path)
     version = export_model(model, tmp_path / "served", precision=precision)
     assert set(unknown_ops(version)) == WORD_PIECES
-    captions = ["a photo of thing12", "", "thing3 over there", "dog " * 40]
+    captions = ["a photo of thing12", "", "thing3 over there", "dog " * 70]
     dataset = open_split(run, "dev")
     regions, mask = dataset.read_images(np.arange(4))
     request = {
