@@ -78,7 +78,7 @@ def test_graph_has_long_standing_operations_only(exported):
 
 def test_an_unknown_operation_is_refused(monkeypatch, tmp_path):
     stub_saving(monkeypatch)
-    monkeypatch.setattr(savedmodel, "unknown_ops", lambda folder: ["CudnnRNNV3"])
+    monkeypatch.setattr(savedmodel, "unknown_ops", lambda folder, known: ["CudnnRNNV3"])
     with pytest.raises(ValueError, match="CudnnRNNV3"):
         export_model(tiny_hslm(), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
