@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import rich
 import tyro
-from rich.table import Table
+
+from benchmarks.rows import print_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +44,8 @@ def measure(arguments: Arguments) -> list[dict[str, Any]]:
         arguments: what to measure.
 
     Returns:
-        A row a model: name, millions of weights and of those that learn, median seconds of a step,
-        minutes of an epoch, median milliseconds of a query's text.
+        A row a model: its name, millions of weights and of those that learn, median seconds of a
+        step and of a query's text with their ratios to the first model's, minutes of an epoch.
     """
     import tensorflow as tf
 
@@ -89,16 +89,17 @@ def measure(arguments: Arguments) -> list[dict[str, Any]]:
         query_of.append(lambda model=model: model.encode_text(["a dog runs through the snow"]))
         rows.append(
             {
-                "name": name,
-                "weights": _millions(model.weights),
-                "learning": _millions(model.trainable_weights),
+                "model": name,
+                "weights_m": _millions(model.weights),
+                "learning_m": _millions(model.trainable_weights),
             }
         )
     for key, functions in (("step", step_of), ("query", query_of)):
         for row, seconds in zip(rows, _in_turns(functions, arguments.steps), strict=True):
-            row[key] = statistics.median(seconds)
+            row[f"{key}_ms"] = 1000 * statistics.median(seconds)
+            row[f"{key}_ratio"] = row[f"{key}_ms"] / rows[0][f"{key}_ms"]
     for row in rows:
-        row["epoch"] = row["step"] * steps / 60
+        row["epoch_min"] = row["step_ms"] * steps / 60_000
     return rows
 
 
@@ -122,21 +123,7 @@ def _in_turns(functions: list[Callable[[], Any]], times: int) -> list[list[float
 
 def main(args: list[str] | None = None) -> None:
     """Runs the benchmark."""
-    rows = measure(tyro.cli(Arguments, args=args, prog="python -m benchmarks.text_encoders"))
-    table = Table(title="Text encoders; ratios to the first")
-    for column in ("", "M weights", "M learn", "s a step", "min an epoch", "ms a query's text"):
-        table.add_column(column, justify="left" if column == "" else "right")
-    first = rows[0]
-    for row in rows:
-        table.add_row(
-            row["name"],
-            f"{row['weights']:.1f}",
-            f"{row['learning']:.1f}",
-            f"{row['step']:.2f} ({row['step'] / first['step']:.2f})",
-            f"{row['epoch']:.1f}",
-            f"{1000 * row['query']:.1f} ({row['query'] / first['query']:.2f})",
-        )
-    rich.print(table)
+    print_rows(measure(tyro.cli(Arguments, args=args, prog="python -m benchmarks.text_encoders")))
 
 
 if __name__ == "__main__":

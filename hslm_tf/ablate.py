@@ -17,8 +17,9 @@ from hslm_tf.presets import ABLATION_PARTS, preset
 class AblateArguments:
     """Train the rows of the paper's Table 4 one after another and print the table beside ours.
 
-    The contrastive loss compares whole scores, whatever the preset says. The same command again
-    continues where it was stopped. Recall is that of each run's best model on the test split, or on
+    A contrastive loss on global vectors becomes one on whole scores, and so does one on parts where
+    a row has no global vector of the image's own. The same command again continues where it was
+    stopped. Recall is that of each run's best model on the test split, or on
     the dev split where there is no test split.
     """
 

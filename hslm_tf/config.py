@@ -112,6 +112,11 @@ class ModelConfig:
             _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
 
     @property
+    def pretrained_text(self) -> bool:
+        """Whether words are the word pieces of a pretrained text encoder."""
+        return self.text_encoder != "gru"
+
+    @property
     def pools_regions(self) -> bool:
         """Whether the image has a global vector of its own, the same for every caption."""
         attended = self.cross_attention and self.image_global == "attended"
@@ -237,7 +242,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         training, model = self.training, self.model
-        if (model.text_encoder == "gru") != (self.data.text_backbone is None):
+        if model.pretrained_text != (self.data.text_backbone is not None):
             raise ValueError(
                 "A transformer starts from a pretrained backbone, and a GRU from none: give "
                 "text_encoder and text_backbone together. Received: "

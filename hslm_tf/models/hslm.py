@@ -66,7 +66,7 @@ class HSLM(RetrievalTrainer):
     ) -> None:
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         backbone = vocabulary if isinstance(vocabulary, TextBackbone) else None
-        if (config.text_encoder == "gru") != (backbone is None):
+        if config.pretrained_text != (backbone is not None):
             raise ValueError(
                 "A transformer takes a backbone, a GRU a vocabulary of words. Received: "
                 f"text_encoder={config.text_encoder}, vocabulary={type(vocabulary).__name__}"

@@ -68,7 +68,7 @@ class Explainer:
         if "gates" in weights:
             gates = np.asarray(weights["gates"], np.float32)[0, 0, :, 0]
         tokens = tokens_of(self._model, caption)
-        if self._model.config.text_encoder == "gru":
+        if not self._model.config.pretrained_text:
             # Nobody wrote `<start>` and `<end>`.
             tokens, gates, attention = tokens[1:-1], gates[1:-1], attention[1:-1]
         words, numbers = joined_pieces(tokens)
@@ -80,7 +80,7 @@ class Explainer:
 def tokens_of(model: HSLM, caption: str) -> list[str]:
     """The tokens of a caption as text, one for each of its ids; long captions are truncated."""
     tokens = [token for token, _ in model.tokenizer.read(caption)][: model.config.max_tokens - 2]
-    return ["<start>", *tokens, "<end>"] if model.config.text_encoder == "gru" else tokens
+    return tokens if model.config.pretrained_text else ["<start>", *tokens, "<end>"]
 
 
 def explainer_of(model: HSLM) -> Explainer | None:

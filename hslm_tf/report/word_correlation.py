@@ -38,7 +38,7 @@ def word_correlation_section(
     model: HSLM, dataset: RetrievalDataset, num_captions: int = 5
 ) -> Section | None:
     """Compares the weight of words before and after self-attention."""
-    if not model.config.self_attention or model.config.text_encoder != "gru":
+    if not model.config.self_attention or model.config.pretrained_text:
         return None
     correlations = word_correlations(model, dataset.captions)
     rows = np.linspace(0, dataset.num_captions - 1, min(num_captions, dataset.num_captions))

@@ -130,7 +130,7 @@ def _train(
         remove_drafts(run.path)
         write_epoch_log(run.log_file, state.history)
         run.write_progress(state.progress)
-        if config.model.text_encoder == "gru":
+        if not config.model.pretrained_text:
             Vocabulary(model.vocabulary).save(run.vocabulary_file)
         tokens = training_tokens(model, captions)
         if tokens.num_truncated:

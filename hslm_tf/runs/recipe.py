@@ -74,9 +74,9 @@ def _start_from_word_vectors(model: HSLM, config: RunConfig) -> None:
 
 def training_tokens(model: HSLM, captions: Sequence[str]) -> TokenizedCaptions:
     """The token ids of the training captions; words are split at most once on a machine."""
-    if model.config.text_encoder == "gru":
-        return model.tokenizer.ids_of_split(cached_split(captions))
-    return model.tokenizer.tokenize_all(captions)
+    if model.config.pretrained_text:
+        return model.tokenizer.tokenize_all(captions)
+    return model.tokenizer.ids_of_split(cached_split(captions))
 
 
 def optimizer_of(training: TrainingConfig, model: ModelConfig, steps: int) -> keras.Optimizer:
@@ -88,9 +88,9 @@ def optimizer_of(training: TrainingConfig, model: ModelConfig, steps: int) -> ke
         "use_ema": training.ema > 0,
         "ema_momentum": training.ema,
     }
-    if model.text_encoder == "gru":
-        return keras.optimizers.Adam(**settings)
-    return BackboneAdam(training.backbone_rate, training.frozen_epochs * steps, **settings)
+    if model.pretrained_text:
+        return BackboneAdam(training.backbone_rate, training.frozen_epochs * steps, **settings)
+    return keras.optimizers.Adam(**settings)
 
 
 def adapt_optimizer(optimizer: keras.Optimizer, training: TrainingConfig, steps: int) -> None:

@@ -41,7 +41,7 @@ class TokenStates:
 
 def token_states(model: HSLM, tokens: TokenizedCaptions) -> TokenStates | None:
     """Computes the states, or opens what another run has kept; None if no layer is frozen."""
-    if model.config.text_encoder == "gru" or not model.config.freeze_layers:
+    if not model.config.pretrained_text or not model.config.freeze_layers:
         return None
     frozen = states_of_tokens(model.text_encoder)
     shape = int(_offsets(tokens)[-1]), frozen.output.shape[-1]

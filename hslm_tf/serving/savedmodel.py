@@ -54,7 +54,7 @@ def export_model(
     heads = heads_of(model, heads)
     endpoints = Endpoints(in_float32(model), precision, heads, index)
     known = LONG_STANDING
-    if model.config.text_encoder != "gru":
+    if model.config.pretrained_text:
         known |= WORD_PIECES
     out.mkdir(parents=True, exist_ok=True)
     # Servers load only folders that are named by a number, so they do not see the draft.

@@ -13,13 +13,13 @@ def test_costs_of_text_encoders(tmp_path, monkeypatch):
         batch_size=8,
     )
     gru, frozen, learning = measure(arguments)
-    assert [row["name"] for row in (gru, frozen, learning)] == [
+    assert [row["model"] for row in (gru, frozen, learning)] == [
         "BiGRU",
         "transformer, 3 layers frozen",
         "transformer, 1 layers frozen",
     ]
-    assert frozen["weights"] == learning["weights"] and frozen["learning"] < learning["learning"]
+    assert frozen["weights_m"] == learning["weights_m"]
+    assert frozen["learning_m"] < learning["learning_m"] and gru["step_ratio"] == 1
     # 60 captions in batches of 8.
-    assert all(
-        row["epoch"] == row["step"] * 8 / 60 > 0 and row["query"] > 0 for row in (gru, frozen)
-    )
+    for row in (gru, frozen, learning):
+        assert row["epoch_min"] == row["step_ms"] * 8 / 60_000 > 0 and row["query_ms"] > 0
