@@ -44,8 +44,9 @@ def measure(arguments: Arguments) -> list[dict[str, Any]]:
         arguments: what to measure.
 
     Returns:
-        A row a model: its name, millions of weights and of those that learn, median seconds of a
-        step and of a query's text with their ratios to the first model's, minutes of an epoch.
+        A row a model: its name, millions of weights and of those that learn, median
+        milliseconds of a step and of a query's text with their ratios to the first model's, minutes
+        of an epoch.
     """
     import tensorflow as tf
 

@@ -19,8 +19,8 @@ class AblateArguments:
 
     A contrastive loss on global vectors becomes one on whole scores, and so does one on parts where
     a row has no global vector of the image's own. The same command again continues where it was
-    stopped. Recall is that of each run's best model on the test split, or on
-    the dev split where there is no test split.
+    stopped. Recall is that of each run's best model on the test split, or on the dev split where
+    there is no test split.
     """
 
     config: RunConfig
