@@ -100,7 +100,7 @@ def run(arguments: TrainArguments) -> None:
         measured[config.data.test_split] = load_split(config, config.data.test_split)
     print(f"Run directory: {run.path}")
     try:
-        train(
+        on_dev = train(
             config,
             run,
             splits,
@@ -109,7 +109,7 @@ def run(arguments: TrainArguments) -> None:
             measured=measured.get(config.data.test_split),
         )
         best = load_model(run.path)
-        reports = measure_best(config, run, best, measured)
+        reports = measure_best(config, run, best, measured, on_dev)
         if config.data.test_split in reports:
             write_test_recall(run, reports[config.data.test_split])
         write_projector(run, best, splits.dev)

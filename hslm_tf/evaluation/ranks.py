@@ -1,6 +1,6 @@
 """From a matrix of scores to ranks, and from ranks to recall."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 
 import numpy as np
@@ -47,6 +47,17 @@ class RecallReport:
         """The names of `as_dict`."""
         numbers = [field.name for field in fields(DirectionReport)]
         return (*(f"{side}_{name}" for side in ("i2t", "t2i") for name in numbers), "rsum")
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, float]) -> "RecallReport":
+        """The report that `as_dict` wrote."""
+        names = [field.name for field in fields(DirectionReport)]
+        return cls(
+            *(
+                DirectionReport(*(numbers[f"{side}_{name}"] for name in names))
+                for side in ("i2t", "t2i")
+            )
+        )
 
     def as_dict(self) -> dict[str, float]:
         """All numbers by name: `i2t_r1`, `i2t_r5` and so on, the same for `t2i`, and `rsum`."""

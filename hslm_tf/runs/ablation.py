@@ -80,13 +80,13 @@ def run_row(
     if found := read_recall(run):
         return found
     # TensorFlow takes seconds to import, and a report needs the directories alone.
-    from hslm_tf.evaluation.exact_recall import evaluate
     from hslm_tf.runs.experiment import train
     from hslm_tf.runs.opening import load_model
     from hslm_tf.runs.tensorboard_log import write_test_recall
+    from hslm_tf.runs.validation import exact_recall
 
-    train(config, run, splits, measured=measured)
-    report = evaluate(load_model(run.path), measured)
+    on_dev = train(config, run, splits, measured=measured)
+    report = exact_recall(config, load_model(run.path), measured, on_dev)
     if measured.name == config.data.test_split:
         write_test_recall(run, report)
     write_recall(run, report)

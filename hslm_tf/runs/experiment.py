@@ -63,8 +63,8 @@ def train(
     save_every: int | None = 500,
     strategy: tf.distribute.Strategy | None = None,
     measured: RetrievalDataset | None = None,
-) -> HSLM:
-    """Trains a model, or continues a run that was interrupted."""
+) -> RecallReport:
+    """Trains a model, or continues a run; returns what the best epoch came to on dev."""
     with _data_errors():
         return _train(config, run, splits, save_every, strategy, measured)
 
@@ -87,7 +87,7 @@ def _train(
     save_every: int | None,
     strategy: tf.distribute.Strategy | None,
     measured: RetrievalDataset | None,
-) -> HSLM:
+) -> RecallReport:
     started = time.perf_counter()
     training = config.training
     keras.utils.set_random_seed(training.seed)
@@ -142,7 +142,7 @@ def _train(
             )
         if state.epochs and state.out_of_patience(training.patience):
             logger.info("No better epoch since epoch %d: nothing to do", state.best_epoch)
-            return model
+            return state.best_recall
         if state.epochs < training.epochs:
             provenance.record(run, config, state)
         recall = DevRecall(config, splits)
@@ -166,7 +166,7 @@ def _train(
             if interruption.stopped:
                 checkpoint.save()
             raise
-    return model
+    return state.best_recall
 
 
 def _fit(

@@ -12,6 +12,7 @@ import tensorflow as tf
 from hslm_tf.data.errors import DataError
 from hslm_tf.data.json_object import parse_object
 from hslm_tf.data.regular_file import regular_file
+from hslm_tf.evaluation.ranks import RecallReport
 from hslm_tf.runs.run_directory import progress_text
 from hslm_tf.training.callbacks import seed_states
 
@@ -37,6 +38,12 @@ class TrainingState:
         """How far the run has come, as `progress.json` has it."""
         names = ("epochs", "steps", "measured_epoch", "best_epoch", "best_rsum")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def best_recall(self) -> RecallReport:
+        """What the best epoch came to on dev."""
+        row = self.history[self.best_epoch - 1]
+        return RecallReport.of({name.removeprefix("val_"): value for name, value in row.items()})
 
     def __str__(self) -> str:
         return progress_text(self.epochs, self.steps)

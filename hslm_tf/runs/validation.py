@@ -12,7 +12,6 @@ from hslm_tf.retrieval.candidate_scores import CandidateScores
 from hslm_tf.retrieval.distillation import distill
 from hslm_tf.retrieval.distillation_config import DistillationConfig
 from hslm_tf.retrieval.projection_heads import ProjectionHeads
-from hslm_tf.runs.opening import load_heads
 from hslm_tf.runs.results import exact_result, keep_recall
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import Splits
@@ -40,17 +39,28 @@ class DevRecall:
 
 
 def measure_best(
-    config: RunConfig, run: RunDirectory, best: HSLM, measured: Mapping[str, RetrievalDataset]
+    config: RunConfig,
+    run: RunDirectory,
+    best: HSLM,
+    measured: Mapping[str, RetrievalDataset],
+    on_dev: RecallReport,
 ) -> dict[str, RecallReport]:
     """Measures the best model of a run at its end; the test split always exactly."""
     reports = {}
     for split, dataset in measured.items():
         count = config.training.validation_candidates
         if count is not None and split == config.data.dev_split != config.data.test_split:
-            blocks = CandidateScores([load_heads(run.path, best)], count)
-            name = f"{split}, candidates {count}, approximate"
-            reports[name] = evaluate_models([best], dataset, blocks=blocks)
+            reports[f"{split}, candidates {count}, approximate"] = on_dev
             continue
-        reports[split] = evaluate_models([best], dataset)
+        reports[split] = exact_recall(config, best, dataset, on_dev)
         keep_recall(run, exact_result([best], dataset, "all"), reports[split])
     return reports
+
+
+def exact_recall(
+    config: RunConfig, best: HSLM, dataset: RetrievalDataset, on_dev: RecallReport
+) -> RecallReport:
+    """Exact recall of the best model of a run; on dev its validation's, where that was exact."""
+    validated = dataset.name == config.data.dev_split
+    exact = config.training.validation_candidates is None
+    return on_dev if validated and exact else evaluate_models([best], dataset)

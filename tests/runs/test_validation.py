@@ -15,6 +15,8 @@ from hslm_tf.runs.opening import load_heads, load_model
 from hslm_tf.runs.results import exact_result, keep_recall, known_recall
 from hslm_tf.runs.run_directory import RunDirectory
 from hslm_tf.runs.splits import load_split
+from hslm_tf.runs.training_state import TrainingState
+from hslm_tf.runs.validation import exact_recall
 from tests.tiny_run import rows_of
 
 NUMBERS = [field.name for field in dataclasses.fields(DirectionReport)]
@@ -54,6 +56,16 @@ def test_heads_are_those_of_the_best_model(run):
     }
     # Three of sixty captions and twelve images are not all.
     assert report != evaluate(best, dev)
+
+
+def test_dev_is_not_scored_again_after_an_exact_validation(finished_run, run, monkeypatch):
+    config, best = finished_run.config(), load_model(finished_run.path)
+    dev, on_dev = load_split(config, "dev"), TrainingState.of(finished_run.last_model).best_recall
+    assert on_dev == evaluate(best, dev)
+    # A validation by candidates is no exact result.
+    assert exact_recall(run.config(), best, dev, on_dev=None) == on_dev
+    monkeypatch.setattr(validation, "evaluate_models", None)
+    assert exact_recall(config, best, dev, on_dev) is on_dev
 
 
 def test_the_test_split_is_measured_exactly(run, capsys):
