@@ -24,12 +24,13 @@ def gemm_ceiling(precision: str) -> float:
     dtype = keras.DTypePolicy(precision).compute_dtype
     # One matrix for both sides, because TensorFlow keeps memory that it has used.
     matrix = tf.cast(tf.random.normal([_SIZE, _SIZE]), dtype)
-    multiply = tf.function(lambda: tf.matmul(matrix, matrix))
-    multiply()
+    # One number of the product is fetched: a GPU returns before it has computed.
+    multiply = tf.function(lambda: tf.matmul(matrix, matrix)[0, 0])
+    multiply().numpy()
     seconds = []
     for _ in range(_REPEATS):
         started = time.perf_counter()
-        multiply()
+        multiply().numpy()
         seconds.append(time.perf_counter() - started)
     return 2 * _SIZE**3 / min(seconds) / 1e9
 
@@ -39,6 +40,15 @@ def peak_memory() -> float:
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Kilobytes, but bytes on macOS.
     return largest * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def gpu_memory() -> float | None:
+    """Returns the most memory that TensorFlow held on the first GPU, in GB; None without one."""
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        return None
+    return tf.config.experimental.get_memory_info("GPU:0")["peak"] / 1e9
 
 
 def resident_memory() -> tuple[float, float]:

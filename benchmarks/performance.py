@@ -14,6 +14,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,16 +177,39 @@ def main(args: Sequence[str] | None = None) -> None:
     if unknown := set(arguments.only) - {part.name for part in known}:
         names = ", ".join(dict.fromkeys(part.name for part in known))
         sys.exit(f"error: no such part: {', '.join(sorted(unknown))}. There are: {names}")
-    table = Table(title="Speed and memory")
+    chosen = [part for part in known if not arguments.only or part.name in arguments.only]
+    measure_parts(chosen, "Speed and memory")
+
+
+def measure_parts(parts: Sequence[Part], title: str, limit_s: float | None = None) -> None:
+    """Runs the commands one after another, and prints their JSON lines and one table.
+
+    Args:
+        parts: what is measured.
+        title: title of the table.
+        limit_s: seconds that all may take together; what is left out then is a row that says so.
+
+    Raises:
+        CalledProcessError: if a command fails; the JSON lines of those before it are printed.
+    """
+    table = Table(title=title)
     for heading in ("what", "value", "aim", "ratio", "tf.matmul, GFLOP/s"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    for part in known:
-        if arguments.only and part.name not in arguments.only:
-            continue
+    started = time.monotonic()
+    for part in parts:
         print(f"python -m {' '.join(part.command)}", file=sys.stderr, flush=True)
-        output = subprocess.run(
-            [sys.executable, "-m", *part.command], stdout=subprocess.PIPE, text=True, check=True
-        ).stdout
+        left = None if limit_s is None else max(limit_s - (time.monotonic() - started), 0)
+        try:
+            output = subprocess.run(
+                [sys.executable, "-m", *part.command],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+                timeout=left,
+            ).stdout
+        except subprocess.TimeoutExpired:
+            table.add_row(part.name, f"not measured: over {limit_s:.0f} s")
+            continue
         for line in output.splitlines():
             if line.startswith("{"):
                 # What was measured is there even if a later part fails.

@@ -20,7 +20,7 @@ import rich
 import tyro
 from rich.table import Table
 
-from benchmarks.machine import gemm_ceiling, peak_memory
+from benchmarks.machine import gemm_ceiling, gpu_memory, peak_memory
 from benchmarks.necessary_work import pair_work
 from benchmarks.training_step import VOCABULARY_SIZE, random_words
 from hslm_tf.config import ModelConfig
@@ -67,6 +67,7 @@ class Measurement:
         ceiling_after: the same afterwards.
         ratio: necessary work of the pairs per second / larger ceiling.
         peak_memory_gb: largest resident set of the process in GB.
+        gpu_memory_gb: most memory held on the GPU, in GB.
     """
 
     images: int
@@ -83,6 +84,7 @@ class Measurement:
     ceiling_after: float
     ratio: float
     peak_memory_gb: float
+    gpu_memory_gb: float | None
 
 
 class RandomRegions:
@@ -201,6 +203,7 @@ def measure(arguments: Arguments) -> Measurement:
         ceiling_after=after,
         ratio=pairs_per_s * work / max(before, after),
         peak_memory_gb=memory,
+        gpu_memory_gb=gpu_memory(),
     )
 
 

@@ -24,7 +24,7 @@ import rich
 import tyro
 from rich.table import Table
 
-from benchmarks.machine import gemm_ceiling, peak_memory
+from benchmarks.machine import gemm_ceiling, gpu_memory, peak_memory
 from benchmarks.necessary_work import training_step_work
 from hslm_tf.config import ModelConfig
 from hslm_tf.presets import PRESETS, preset
@@ -75,6 +75,7 @@ class Measurement:
         ceiling_after: the same after them.
         ratio: necessary work / (time x larger ceiling).
         peak_memory_gb: largest resident set while stepping, in GB.
+        gpu_memory_gb: most memory held on the GPU, in GB.
     """
 
     preset: str
@@ -89,6 +90,7 @@ class Measurement:
     ceiling_after: float
     ratio: float
     peak_memory_gb: float
+    gpu_memory_gb: float | None
 
 
 def caption_lengths(batch_size: int) -> np.ndarray:
@@ -209,6 +211,7 @@ def measure(arguments: Arguments) -> Measurement:
         ceiling_after=after,
         ratio=work / (step * max(before, after)),
         peak_memory_gb=memory,
+        gpu_memory_gb=gpu_memory(),
     )
 
 

@@ -1,0 +1,32 @@
+import json
+
+import pytest
+
+from benchmarks import gpu
+
+
+@pytest.fixture(scope="module")
+def numbers() -> dict:
+    return gpu.numbers(tiny=True)
+
+
+def test_everything_is_measured_at_tiny_sizes(capfd):
+    gpu.main(["--tiny"])
+    table = capfd.readouterr().out
+    lines = [json.loads(line) for line in table.splitlines() if line.startswith("{")]
+    steps = [line["precision"] for line in lines if "step_s" in line]
+    assert steps == ["float32", "mixed_float16", "mixed_bfloat16"]
+    assert [line["captions"] for line in lines if "pairs_per_s" in line] == [300] * 3
+    assert "not measured" not in table
+
+
+def test_numbers_equal_the_cpu(numbers):
+    rows = gpu._equality_rows(numbers, ["benchmarks.gpu", "--numbers", "--tiny"])
+    assert [float(row[1]) <= 1e-5 for row in rows] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["scores", "gradient_norm"])
+def test_other_numbers_stop_the_benchmark(numbers, name):
+    other = {**numbers, name: (1.01 * gpu.np.array(numbers[name])).tolist()}
+    with pytest.raises(ArithmeticError, match="differ by more than"):
+        gpu._equality_rows(other, ["benchmarks.gpu", "--numbers", "--tiny"])
