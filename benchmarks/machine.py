@@ -1,12 +1,34 @@
-"""The speed of a large matrix product on this machine, and the memory of this process."""
+"""Seconds of functions in turns, the speed of a large matrix product, memory of this process."""
 
 import resource
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 _SIZE = 4096
 _REPEATS = 4
+
+
+def seconds_in_turns(functions: Sequence[Callable[[], object]], turns: int) -> np.ndarray:
+    """Times functions that take turns, so that their ratios hold on a noisy machine.
+
+    Args:
+        functions: each is called once a turn.
+        turns: number of turns; what the first ones build or warm up is not left out.
+
+    Returns:
+        Seconds `[functions, turns]`.
+    """
+    seconds = np.empty((len(functions), turns))
+    for turn in range(turns):
+        for row, function in enumerate(functions):
+            started = time.perf_counter()
+            function()
+            seconds[row, turn] = time.perf_counter() - started
+    return seconds
 
 
 def gemm_ceiling(precision: str) -> float:
@@ -26,13 +48,8 @@ def gemm_ceiling(precision: str) -> float:
     matrix = tf.cast(tf.random.normal([_SIZE, _SIZE]), dtype)
     # One number of the product is fetched: a GPU returns before it has computed.
     multiply = tf.function(lambda: tf.matmul(matrix, matrix)[0, 0])
-    multiply().numpy()
-    seconds = []
-    for _ in range(_REPEATS):
-        started = time.perf_counter()
-        multiply().numpy()
-        seconds.append(time.perf_counter() - started)
-    return 2 * _SIZE**3 / min(seconds) / 1e9
+    seconds = seconds_in_turns([lambda: multiply().numpy()], 1 + _REPEATS)[0, 1:]
+    return 2 * _SIZE**3 / float(seconds.min()) / 1e9
 
 
 def peak_memory() -> float:

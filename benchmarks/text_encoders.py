@@ -9,13 +9,12 @@ Steps of all models are taken in turns, so that their ratios hold on a noisy mac
 import dataclasses
 import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from benchmarks.machine import seconds_in_turns
 from benchmarks.rows import print_rows
 
 
@@ -96,8 +95,10 @@ def measure(arguments: Arguments) -> list[dict[str, Any]]:
             }
         )
     for key, functions in (("step", step_of), ("query", query_of)):
-        for row, seconds in zip(rows, _in_turns(functions, arguments.steps), strict=True):
-            row[f"{key}_ms"] = 1000 * statistics.median(seconds)
+        # The first turn builds the graphs.
+        seconds = seconds_in_turns(functions, 1 + arguments.steps)[:, 1:]
+        for row, of_row in zip(rows, seconds, strict=True):
+            row[f"{key}_ms"] = 1000 * statistics.median(of_row)
             row[f"{key}_ratio"] = row[f"{key}_ms"] / rows[0][f"{key}_ms"]
     for row in rows:
         row["epoch_min"] = row["step_ms"] * steps / 60_000
@@ -108,18 +109,6 @@ def _millions(weights: list) -> float:
     import numpy as np
 
     return sum(int(np.prod(weight.shape)) for weight in weights) / 1e6
-
-
-def _in_turns(functions: list[Callable[[], Any]], times: int) -> list[list[float]]:
-    """Seconds of each function, after one call that builds its graph."""
-    seconds: list[list[float]] = [[] for _ in functions]
-    for turn in range(times + 1):
-        for function, of_function in zip(functions, seconds, strict=True):
-            started = time.perf_counter()
-            function()
-            if turn:
-                of_function.append(time.perf_counter() - started)
-    return seconds
 
 
 def main(args: list[str] | None = None) -> None:

@@ -13,9 +13,7 @@ necessary matrix products would take at the speed of one large one.
 import dataclasses
 import json
 import os
-import statistics
 import sys
-import time
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
@@ -24,7 +22,7 @@ import rich
 import tyro
 from rich.table import Table
 
-from benchmarks.machine import gemm_ceiling, gpu_memory, peak_memory
+from benchmarks.machine import gemm_ceiling, gpu_memory, peak_memory, seconds_in_turns
 from benchmarks.necessary_work import training_step_work
 from hslm_tf.config import ModelConfig
 from hslm_tf.presets import PRESETS, preset
@@ -187,15 +185,13 @@ def measure(arguments: Arguments) -> Measurement:
     batch = random_batch(run.model, batch_size)
     tokens = int(np.count_nonzero(batch["token_ids"]))
     batch = {key: tf.constant(value) for key, value in batch.items()}
-    train_step = tf.function(model.train_step)
-    seconds = []
-    for _ in range(2 + arguments.steps):
-        started = time.perf_counter()
-        loss = float(train_step(batch)["loss"])
-        seconds.append(time.perf_counter() - started)
-    if not np.isfinite(loss):
-        raise FloatingPointError(f"The loss is not finite. Received: loss={loss}")
-    step, memory = statistics.median(seconds[2:]), peak_memory()
+    train_step, losses = tf.function(model.train_step), []
+    [seconds] = seconds_in_turns(
+        [lambda: losses.append(float(train_step(batch)["loss"]))], 2 + arguments.steps
+    )
+    if not np.isfinite(losses[-1]):
+        raise FloatingPointError(f"The loss is not finite. Received: loss={losses[-1]}")
+    step, memory = float(np.median(seconds[2:])), peak_memory()
     after = gemm_ceiling(arguments.precision)
     work = sum(training_step_work(run.model, batch_size, tokens, arguments.loss).values())
     return Measurement(
