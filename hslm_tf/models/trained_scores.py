@@ -28,12 +28,14 @@ def all_scores(scoring: BlockScoring, images: Encoding, texts: Encoding, on: str
         layers = [matcher.get_layer(name) for name in GLOBAL_LAYERS]
         variables = [variable for layer in layers for variable in layer.trainable_variables]
         images = {"image_global": images["image_global"]}
-        captions = {"text_global": texts["text_global"][None]}
-        rows = captions["text_global"]
+        captions = {"text_global": texts["text_global"]}
+        rows = captions["text_global"][None]
+        # A unit of the similarity vector has a vector for each image, and no pair has one.
+        width = matcher.get_layer("global_similarity").units
 
         def score_block(images: Encoding, captions: Encoding) -> tf.Tensor:
-            text, image = captions["text_global"][:, None], images["image_global"][None, :, None]
-            return layers[1]({"global": layers[0](text, image)})[0]
+            similarities = layers[0].all_pairs(captions["text_global"], images["image_global"])
+            return layers[1]({"global": similarities[None]})[0]
 
     elif on == "alignment":
         attention = matcher.get_layer("cross_attention")
@@ -97,15 +99,18 @@ def _aligned_halves(
     num_words = tf.math.count_nonzero(segment_ids < half, dtype=tf.int32)
 
     def halves() -> tf.Tensor:
-        first = _aligned(
-            attention,
-            {key: x[:half] for key, x in images.items()},
-            {"words": words[:, :num_words], "segment_ids": segment_ids[:, :num_words]},
+        # The gradient of a split joins its parts; that of a slice adds whole tensors of zeros.
+        split_images = {key: tf.split(x, [half, rest]) for key, x in images.items()}
+        split_words, split_ids = (
+            tf.split(x, [num_words, -1], axis=1) for x in (words, segment_ids)
         )
-        second = _aligned(
-            attention,
-            {key: x[half:] for key, x in images.items()},
-            {"words": words[:, num_words:], "segment_ids": segment_ids[:, num_words:] - half},
+        first, second = (
+            _aligned(
+                attention,
+                {key: parts[part] for key, parts in split_images.items()},
+                {"words": split_words[part], "segment_ids": split_ids[part] - part * half},
+            )
+            for part in (0, 1)
         )
         first = tf.pad(first, [[0, 0], [0, rest]], constant_values=NOT_COMPARED)
         second = tf.pad(second, [[0, 0], [half, 0]], constant_values=NOT_COMPARED)

@@ -40,3 +40,19 @@ def test_equals_oracle(dtype, tolerance):
         expected = similarity_representation(m1, m2, affine(layer.projection))
         assert_close(similarity[place], expected, tolerance)
         assert_close(np.linalg.norm(similarity[place]), 1.0, tolerance)
+
+
+@pytest.mark.parametrize(
+    "dtype, tolerance", [("float32", 1e-5), ("float64", 1e-10), ("mixed_bfloat16", 2e-2)]
+)
+def test_all_pairs_equal_the_pairs_one_by_one(dtype, tolerance):
+    rng = np.random.default_rng(3)
+    texts, images = (rng.normal(size=(count, WIDTH)).astype("float32") for count in (4, 3))
+    layer = SimilarityRepresentation(UNITS, dtype=dtype)
+    layer(texts, texts)
+    randomize(layer)
+    similarities = layer.all_pairs(texts, images)
+    assert similarities.shape == (3, 4, UNITS)
+    for n, m in np.ndindex(3, 4):
+        expected = similarity_representation(texts[m], images[n], affine(layer.projection))
+        assert_close(similarities[n, m], expected, tolerance)
