@@ -8,10 +8,13 @@ The other half starts near 0 with b = 1, a constant to compare with. The weights
 units. Then the score starts as `(1 - D) / sqrt(1 + D^2)`.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 from keras import ops
 
+from hslm_tf.layers.custom_gradient import custom_gradient
 from hslm_tf.layers.numerics import l2_normalize, wide_dtype
 
 STARTS = ("distance", "random")
@@ -39,6 +42,32 @@ def _first_half(shape: tuple, dtype: str | None) -> tf.Tensor:
     units = shape[-1]
     first = ops.cast(ops.arange(units) < units // 2, dtype or keras.config.floatx())
     return ops.broadcast_to(first, shape)
+
+
+@custom_gradient
+def _product_of_squares(
+    text: tf.Tensor, image: tf.Tensor, kernel: tf.Tensor
+) -> tuple[tf.Tensor, Callable]:
+    """`(text - image)^2 kernel`; its gradient takes three passes over all pairs, not five."""
+    squares = tf.math.squared_difference(text, image)
+    rows = tf.reshape(squares, [-1, kernel.shape[0]])
+    shape = tf.shape(squares)
+    product = tf.reshape(tf.matmul(rows, kernel), tf.concat([shape[:-1], kernel.shape[1:]], 0))
+    product = tf.ensure_shape(product, [*squares.shape[:-1], kernel.shape[1]])
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        upstream = tf.reshape(upstream, [-1, kernel.shape[1]])
+        slopes = tf.reshape(tf.matmul(upstream, 2 * kernel, transpose_b=True), shape)
+        of_pairs = slopes * (image - text)
+        text_shape, image_shape = tf.shape(text), tf.shape(image)
+        text_axes, image_axes = tf.raw_ops.BroadcastGradientArgs(s0=text_shape, s1=image_shape)
+        return (
+            -tf.reshape(tf.reduce_sum(of_pairs, text_axes), text_shape),
+            tf.reshape(tf.reduce_sum(of_pairs, image_axes), image_shape),
+            tf.matmul(rows, upstream, transpose_a=True),
+        )
+
+    return product, gradient
 
 
 @keras.saving.register_keras_serializable(package="hslm_tf")
@@ -88,7 +117,9 @@ class SimilarityRepresentation(keras.layers.Layer):
         self.projection.build((*image_shape[:-1], text_shape[-1]))
 
     def call(self, text: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-        projected = self.projection(tf.math.squared_difference(text, image))
+        kernel = ops.cast(self.projection.kernel, self.compute_dtype)
+        projected = _product_of_squares(text, image, kernel)
+        projected = tf.nn.bias_add(projected, ops.cast(self.projection.bias, projected.dtype))
         return l2_normalize(ops.cast(projected, wide_dtype(projected)))
 
     def all_pairs(self, texts: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
