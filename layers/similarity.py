@@ -59,13 +59,11 @@ def _product_of_squares(
         upstream = tf.reshape(upstream, [-1, kernel.shape[1]])
         slopes = tf.reshape(tf.matmul(upstream, 2 * kernel, transpose_b=True), shape)
         of_pairs = slopes * (image - text)
-        text_shape, image_shape = tf.shape(text), tf.shape(image)
-        text_axes, image_axes = tf.raw_ops.BroadcastGradientArgs(s0=text_shape, s1=image_shape)
-        return (
-            -tf.reshape(tf.reduce_sum(of_pairs, text_axes), text_shape),
-            tf.reshape(tf.reduce_sum(of_pairs, image_axes), image_shape),
-            tf.matmul(rows, upstream, transpose_a=True),
+        of_text, of_image = (
+            tf.reduce_sum(of_pairs, tf.where(tf.shape(x) == 1)[:, 0], keepdims=True)
+            for x in (text, image)
         )
+        return -of_text, of_image, tf.matmul(rows, upstream, transpose_a=True)
 
     return product, gradient
 
@@ -84,7 +82,7 @@ class SimilarityRepresentation(keras.layers.Layer):
 
     Call arguments:
         text: `[..., width]`.
-        image: `[..., width]`, broadcast against `text`.
+        image: `[..., width]`, of the same rank, broadcast against `text`.
 
     Returns:
         `[..., units]`, unit vectors in float32 (float64 in a float64 layer).

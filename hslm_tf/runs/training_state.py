@@ -41,7 +41,7 @@ class TrainingState:
 
     @property
     def best_recall(self) -> RecallReport:
-        """What the best epoch came to on dev."""
+        """Recall of the best epoch on dev."""
         row = self.history[self.best_epoch - 1]
         return RecallReport.of({name.removeprefix("val_"): value for name, value in row.items()})
 
