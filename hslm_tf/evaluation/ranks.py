@@ -51,13 +51,9 @@ class RecallReport:
     @classmethod
     def of(cls, numbers: Mapping[str, float]) -> "RecallReport":
         """The report that `as_dict` wrote."""
-        names = [field.name for field in fields(DirectionReport)]
-        return cls(
-            *(
-                DirectionReport(*(numbers[f"{side}_{name}"] for name in names))
-                for side in ("i2t", "t2i")
-            )
-        )
+        values = [numbers[name] for name in cls.names()[:-1]]
+        half = len(values) // 2
+        return cls(DirectionReport(*values[:half]), DirectionReport(*values[half:]))
 
     def as_dict(self) -> dict[str, float]:
         """All numbers by name: `i2t_r1`, `i2t_r5` and so on, the same for `t2i`, and `rsum`."""
