@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from benchmarks.performance import Part, Row, measure_parts
+from benchmarks.performance import Part, Row, measure_parts, score_rows, step_rows
 
 _LIMIT_S = 600
 # Sums in another order, in float32: of scores near 1, and relative of the loss and the gradient.
@@ -57,38 +57,12 @@ def parts(tiny: bool) -> list[Part]:
     return [
         Part("numbers", check, lambda found: _equality_rows(found, check)),
         *(
-            Part("training_step", [*step, "--precision", precision], _step_rows)
+            Part("training_step", [*step, "--precision", precision], step_rows)
             for precision in ("float32", "mixed_float16", "mixed_bfloat16")
         ),
-        Part("exact_scores", flickr, _score_rows),
-        Part("exact_scores", [*flickr, "--precision", "mixed_bfloat16"], _score_rows),
-        Part("coco", [*coco, "--precision", "mixed_bfloat16"], _score_rows),
-    ]
-
-
-def _memory(found: Mapping[str, Any]) -> str:
-    gpu = found["gpu_memory_gb"]
-    return f"{found['peak_memory_gb']:.2f} GB" + ("" if gpu is None else f", GPU {gpu:.2f} GB")
-
-
-def _speed(found: Mapping[str, Any]) -> Row:
-    return f"{found['ratio']:.2f}", f"{found['ceiling_before']:.0f}, {found['ceiling_after']:.0f}"
-
-
-def _step_rows(found: Mapping[str, Any]) -> list[Row]:
-    name = f"training step of {found['batch_size']}, {found['precision']}"
-    return [
-        (name, f"{1000 * found['step_s']:.1f} ms", "", *_speed(found)),
-        (f"{name}, memory", _memory(found)),
-    ]
-
-
-def _score_rows(found: Mapping[str, Any]) -> list[Row]:
-    name = f"{found['images']:,} x {found['captions']:,} exact scores, {found['precision']}"
-    return [
-        (name, f"{found['pairs_per_s']:,.0f} pairs/s", "", *_speed(found)),
-        (f"{name}, time", f"{found['total_s']:.1f} s"),
-        (f"{name}, memory", _memory(found)),
+        Part("exact_scores", flickr, score_rows),
+        Part("exact_scores", [*flickr, "--precision", "mixed_bfloat16"], score_rows),
+        Part("coco", [*coco, "--precision", "mixed_bfloat16"], score_rows),
     ]
 
 

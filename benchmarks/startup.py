@@ -1,7 +1,7 @@
-"""Time until `python -m hslm_tf.train` shows its help, and until the end of its first step.
+"""Time of commands from the shell: train's help and first step, and a query's answer.
 
     python -m benchmarks.startup
-    python -m benchmarks.startup --runs 3 --preset sample
+    python -m benchmarks.startup photos.h5 --runs 3 --preset sample
 
 Every figure is the time of a whole process, the interpreter's own start included.
 """
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import rich
@@ -22,7 +23,12 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Arguments:
-    """Time of the help and of the first step."""
+    """Time of the help, of the first step and of a query."""
+
+    collection: Annotated[
+        Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_COLLECTION")
+    ] = None
+    """What `python -m hslm_tf.search` is asked; no query by default."""
 
     preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "sample"
     """Configuration whose first step is timed."""
@@ -93,6 +99,9 @@ def main(args: list[str] | None = None) -> None:
         ),
         f"first step, {arguments.preset}": lambda: seconds_to_first_step(arguments.preset),
     }
+    if arguments.collection is not None:
+        query = ["-m", "hslm_tf.search", str(arguments.collection), "a dog runs through the snow"]
+        measured["answer of search"] = lambda: seconds_of(*query)
     table = Table(title=f"Start, median of {arguments.runs}")
     table.add_column("until")
     table.add_column("seconds", justify="right")
