@@ -32,6 +32,16 @@ def python(code: str, *args: object, **environment: str) -> subprocess.Completed
     )
 
 
+ALLOCATED = """
+import hslm_tf
+hslm_tf.layers
+import tensorflow as tf
+
+kept = tf.zeros([1000])
+print(tf.config.experimental.get_memory_info("CPU:0")["current"])
+"""
+
+
 @pytest.mark.parametrize("floatx", ["float16", "float64"])
 def test_a_run_and_a_network_are_the_same_under_any_settings(
     floatx, whole_run, dataset_folder, tmp_path
@@ -78,3 +88,10 @@ import hslm_tf.models
 def test_the_client_leaves_the_backend_alone():
     code = "import os, hslm_tf.serving.client; print(os.environ['KERAS_BACKEND'])"
     assert python(code, KERAS_BACKEND="jax").stdout == "jax\n"
+
+
+def test_memory_is_kept_for_the_next_tensors():
+    """Only the allocator that keeps memory knows how much there is."""
+    assert int(python(ALLOCATED).stdout) >= 4000
+    plain = python(ALLOCATED, TF_CPU_ALLOCATOR_USE_BFC="0")
+    assert "Allocator stats not available" in plain.stderr

@@ -7,7 +7,7 @@ from hslm_tf.layers.packed_words import num_captions, sum_by_caption
 from hslm_tf.models.block_scoring import BlockScoring, Encoding, packed_words
 from hslm_tf.training.score_in_blocks import score_in_blocks
 
-# Numbers in the largest tensor between encodings and scores of all pairs: 256 MiB.
+# Numbers between encodings and scores of all pairs that are kept at a time: 256 MiB.
 BLOCK_NUMBERS = 2**26
 # Chosen pairs that are scored at a time.
 BLOCK_PAIRS = 128
@@ -23,7 +23,8 @@ GLOBAL_LAYERS = ("global_similarity", "similarity_fusion")
 def all_scores(scoring: BlockScoring, images: Encoding, texts: Encoding, on: str) -> tf.Tensor:
     """Scores all images against all captions, see `ScoredBatch.all_scores`."""
     matcher, config = scoring.matcher, scoring.config
-    variables, width = matcher.trainable_variables, config.joint_dim
+    # Four vectors for every image and word, such as what the word attends to.
+    variables, width = matcher.trainable_variables, 4 * config.joint_dim
     if on == "global" and config.pools_regions:
         layers = [matcher.get_layer(name) for name in GLOBAL_LAYERS]
         variables = [variable for layer in layers for variable in layer.trainable_variables]

@@ -51,8 +51,8 @@ def random_model(config: ModelConfig, dtype: str = "float64") -> HSLM:
     return model
 
 
-def set_blocks(monkeypatch, images: int, rows: int, width: int = SIZES["joint_dim"]) -> None:
-    """Sets the images of a block, each against `rows` words (or captions) of a width."""
+def set_blocks(monkeypatch, images: int, rows: int, width: int = 4 * SIZES["joint_dim"]) -> None:
+    """Sets the images of a block, each against `rows` words (or captions)."""
     monkeypatch.setattr(trained_scores, "BLOCK_NUMBERS", images * rows * width)
 
 
@@ -137,7 +137,7 @@ def test_on_global_vectors_it_is_the_loss_of_row_1(images_of_a_block, monkeypatc
     by_path = {variable.path: variable for variable in model.trainable_variables}
     for variable in row_1.trainable_variables:
         variable.assign(by_path[variable.path])
-    set_blocks(monkeypatch, images_of_a_block, len(IMAGE_INDEX))
+    set_blocks(monkeypatch, images_of_a_block, len(IMAGE_INDEX), SIZES["similarity_dim"])
     results = []
     for part, on in ((model, "global"), (row_1, "score")):
         part.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on=on))
