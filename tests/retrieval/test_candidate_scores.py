@@ -104,9 +104,9 @@ def test_recall_is_that_of_the_merged_matrix(model):
 def test_some_captions_and_progress(model):
     whole, done = matrix([model], 4), []
     some = np.array([40, 2, 17])
-    np.testing.assert_array_equal(
-        matrix([model], 4, some, lambda *counts: done.append(counts)), whole[:, some]
-    )
+    found = matrix([model], 4, some, lambda *counts: done.append(counts))
+    # Products of few columns may be rounded in another way than those of many.
+    np.testing.assert_allclose(found, whole[:, some], rtol=0, atol=1e-6)
     images, pairs = np.sum(done, axis=0)
     assert images == DATASET.num_images
     assert pairs == candidate_pairs(*vectors_of(model), 4).shape[1]
