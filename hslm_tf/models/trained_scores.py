@@ -23,20 +23,17 @@ GLOBAL_LAYERS = ("global_similarity", "similarity_fusion")
 def all_scores(scoring: BlockScoring, images: Encoding, texts: Encoding, on: str) -> tf.Tensor:
     """Scores all images against all captions, see `ScoredBatch.all_scores`."""
     matcher, config = scoring.matcher, scoring.config
-    # Four vectors for every image and word, such as what the word attends to.
-    variables, width = matcher.trainable_variables, 4 * config.joint_dim
+    variables, width = matcher.trainable_variables, config.joint_dim
     if on == "global" and config.pools_regions:
         layers = [matcher.get_layer(name) for name in GLOBAL_LAYERS]
         variables = [variable for layer in layers for variable in layer.trainable_variables]
         images = {"image_global": images["image_global"]}
-        captions = {"text_global": texts["text_global"]}
-        rows = captions["text_global"][None]
-        # A unit of the similarity vector has a vector for each image, and no pair has one.
-        width = matcher.get_layer("global_similarity").units
+        captions = {"text_global": texts["text_global"][None]}
+        rows = captions["text_global"]
 
         def score_block(images: Encoding, captions: Encoding) -> tf.Tensor:
-            similarities = layers[0].all_pairs(captions["text_global"], images["image_global"])
-            return layers[1]({"global": similarities[None]})[0]
+            text, image = captions["text_global"][:, None], images["image_global"][None, :, None]
+            return layers[1]({"global": layers[0](text, image)})[0]
 
     elif on == "alignment":
         attention = matcher.get_layer("cross_attention")
@@ -54,6 +51,8 @@ def all_scores(scoring: BlockScoring, images: Encoding, texts: Encoding, on: str
         images, captions = scoring.prepared(images), scoring.packed(texts)
         rows = captions["words" if config.cross_attention else "text_global"]
         score_block = scoring.match_block
+        # Four vectors for every image and word, such as what the word attends to.
+        width *= 4
     num_rows = rows.shape[1] or tf.shape(rows)[1]
     block_size = 1 + BLOCK_NUMBERS // (width * num_rows)
     scores = score_in_blocks(score_block, images, captions, variables, block_size)

@@ -65,19 +65,3 @@ def test_gradient_equals_that_of_the_formula(shapes):
         gradients.append(tape.gradient(loss, variables))
     for found, expected in zip(*gradients, strict=True):
         assert_close(found, expected, 1e-10)
-
-
-@pytest.mark.parametrize(
-    "dtype, tolerance", [("float32", 1e-5), ("float64", 1e-10), ("mixed_bfloat16", 2e-2)]
-)
-def test_all_pairs_equal_the_pairs_one_by_one(dtype, tolerance):
-    rng = np.random.default_rng(3)
-    texts, images = (rng.normal(size=(count, WIDTH)).astype("float32") for count in (4, 3))
-    layer = SimilarityRepresentation(UNITS, dtype=dtype)
-    layer(texts, texts)
-    randomize(layer)
-    similarities = layer.all_pairs(texts, images)
-    assert similarities.shape == (3, 4, UNITS)
-    for n, m in np.ndindex(3, 4):
-        expected = similarity_representation(texts[m], images[n], affine(layer.projection))
-        assert_close(similarities[n, m], expected, tolerance)

@@ -137,7 +137,7 @@ def test_on_global_vectors_it_is_the_loss_of_row_1(images_of_a_block, monkeypatc
     by_path = {variable.path: variable for variable in model.trainable_variables}
     for variable in row_1.trainable_variables:
         variable.assign(by_path[variable.path])
-    set_blocks(monkeypatch, images_of_a_block, len(IMAGE_INDEX), SIZES["similarity_dim"])
+    set_blocks(monkeypatch, images_of_a_block, len(IMAGE_INDEX), SIZES["joint_dim"])
     results = []
     for part, on in ((model, "global"), (row_1, "score")):
         part.compile(keras.optimizers.SGD(1.0), ContrastiveLoss(on=on))
