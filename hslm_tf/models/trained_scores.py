@@ -7,7 +7,7 @@ from hslm_tf.layers.packed_words import num_captions, sum_by_caption
 from hslm_tf.models.block_scoring import BlockScoring, Encoding, packed_words
 from hslm_tf.training.score_in_blocks import score_in_blocks
 
-# Numbers between encodings and scores of all pairs that are kept at a time: 256 MiB.
+# Numbers between encodings and scores of a block, 256 MiB; `all_scores` says what is counted.
 BLOCK_NUMBERS = 2**26
 # Chosen pairs that are scored at a time.
 BLOCK_PAIRS = 128
@@ -51,7 +51,8 @@ def all_scores(scoring: BlockScoring, images: Encoding, texts: Encoding, on: str
         images, captions = scoring.prepared(images), scoring.packed(texts)
         rows = captions["words" if config.cross_attention else "text_global"]
         score_block = scoring.match_block
-        # Four vectors for every image and word, such as what the word attends to.
+        # Four vectors of every image and word are kept. The other two are faster in one block, and
+        # count their largest tensor alone.
         width *= 4
     num_rows = rows.shape[1] or tf.shape(rows)[1]
     block_size = 1 + BLOCK_NUMBERS // (width * num_rows)
