@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import importlib.abc
 import inspect
 import io
 import logging
@@ -48,6 +49,8 @@ def command(
                 stream.reconfigure(errors="backslashreplace")
         logging.basicConfig(format="%(message)s")
         logging.getLogger("hslm_tf").setLevel(logging.INFO)
+        if args is None:
+            sys.meta_path.insert(0, _NotForKeras())
         args = list(sys.argv[1:] if args is None else args)
         if len(subcommands) > 1 and not {*subcommands, "-h", "--help"} & {*args[:1]}:
             args.insert(0, first)
@@ -58,6 +61,17 @@ def command(
             chosen(arguments)
 
     return main
+
+
+class _NotForKeras(importlib.abc.MetaPathFinder):
+    """Keeps Keras from importing plots and tables, which no command asks it for: a second less."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None):
+        keras = sys.modules.get("keras")
+        loading = keras is not None and keras.__spec__._initializing
+        if loading and name in ("matplotlib", "pandas"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return None
 
 
 def _check_letters(texts: Sequence[str]) -> None:

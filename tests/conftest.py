@@ -8,7 +8,7 @@ from tests.quick_graphs import quick_graphs
 from tests.tiny_run import LIGHT, SIZES, WHOLE, copy_of, write_dataset
 
 # Folders whose tests run graphs as users do; so do commands in processes of their own.
-COMPUTING = ("layers", "models", "training", "evaluation", "retrieval", "serving")
+COMPUTING = ("layers", "models", "evaluation", "retrieval", "serving")
 
 COMMON = "--word-vectors None --validate-every 1".split()
 # Everything random is on: what a resumed run must carry over.

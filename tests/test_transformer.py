@@ -135,7 +135,9 @@ def test_exported_model_takes_strings(run, tmp_path, precision, tolerance):
     np.testing.assert_allclose(np.array(answer["score"])[[0, 2]], expected[[0, 2]], atol=tolerance)
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+)
 def test_mixed_precision(flags, precision, tmp_path):
     run = RunDirectory(tmp_path / "run")
     train.main([*flags, "--out", str(run.path), "--precision", precision, "--epochs", "1"])
