@@ -31,11 +31,12 @@ def python(code: str, *args: object, **environment: str) -> subprocess.Completed
     )
 
 
-ALLOCATED = """
+COMPUTED = """
 import hslm_tf
-hslm_tf.layers
 import tensorflow as tf
+from tensorflow.python.util import _pywrap_util_port
 
+print(_pywrap_util_port.IsMklEnabled())
 kept = tf.zeros([1000])
 print(tf.config.experimental.get_memory_info("CPU:0")["current"])
 """
@@ -87,8 +88,10 @@ def test_the_client_leaves_the_backend_alone():
     assert python(code, KERAS_BACKEND="jax").stdout == "jax\n"
 
 
-def test_memory_is_kept_for_the_next_tensors():
-    """Only the allocator that keeps memory knows how much there is."""
-    assert int(python(ALLOCATED).stdout) >= 4000
-    plain = python(ALLOCATED, TF_CPU_ALLOCATOR_USE_BFC="0")
+def test_tensorflow_computes_with_onednn_and_keeps_its_memory():
+    one_dnn, kept = python(COMPUTED).stdout.split()
+    assert one_dnn == "True" and int(kept) >= 4000
+    plain = python(COMPUTED, TF_CPU_ALLOCATOR_USE_BFC="0", TF_ENABLE_ONEDNN_OPTS="0")
+    assert plain.stdout == "False\n"
+    # Only the allocator that keeps memory knows how much there is.
     assert "Allocator stats not available" in plain.stderr

@@ -1,5 +1,6 @@
 """Distills a model's scores into projection heads."""
 
+import functools
 from collections.abc import Callable, Iterator
 
 import keras
@@ -50,12 +51,11 @@ def distill(
     for first in range(0, config.steps, _REFRESH):
         vectors = tf.constant(images.vectors(heads)), tf.constant(captions.vectors(heads))
         blocks = min(_REFRESH, config.steps - first)
-        history = student.fit(
-            batches(vectors, blocks),
-            steps_per_epoch=blocks * (1 + config.replay_steps),
-            shuffle=False,
-            verbose=0,
+        # Keras takes a size in which two batches agree for one that never changes.
+        drawing = tf.data.Dataset.from_generator(
+            functools.partial(batches, vectors, blocks), output_signature=_batch_spec(width)
         )
+        history = student.fit(drawing, verbose=0)
         if progress is not None:
             progress(blocks, history.history["loss"][0])
     return heads
@@ -81,6 +81,12 @@ def _draw_block(
         others = np.setdiff1d(np.arange(len(vectors)), near)
         drawn.append(np.concatenate([near, random.choice(others, size - len(near), False)]))
     return drawn[0], drawn[1]
+
+
+def _batch_spec(width: int) -> tuple[dict[str, tf.TensorSpec], tf.TensorSpec]:
+    features, mask = tf.TensorSpec([None, None, width]), tf.TensorSpec([None, None], tf.bool)
+    inputs = {"regions": features, "region_mask": mask, "words": features, "word_mask": mask}
+    return inputs, tf.TensorSpec([None, None])
 
 
 def _inputs(images: dict, captions: dict) -> dict[str, np.ndarray]:
