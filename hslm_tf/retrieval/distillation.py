@@ -55,7 +55,7 @@ def distill(
         drawing = tf.data.Dataset.from_generator(
             functools.partial(batches, vectors, blocks), output_signature=_batch_spec(width)
         )
-        history = student.fit(drawing, verbose=0)
+        history = student.fit(drawing, shuffle=False, verbose=0)
         if progress is not None:
             progress(blocks, history.history["loss"][0])
     return heads

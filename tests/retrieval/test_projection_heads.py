@@ -4,6 +4,7 @@ import pytest
 from hslm_tf.evaluation.scoring import score_matrix
 from hslm_tf.fingerprint import model_fingerprint
 from hslm_tf.models.encoding import encode_images
+from hslm_tf.retrieval import distillation
 from hslm_tf.retrieval.distillation import distill
 from hslm_tf.retrieval.distillation_config import DistillationConfig
 from hslm_tf.retrieval.projection_heads import ProjectionHead, new_heads, read_heads
@@ -120,6 +121,17 @@ def test_heads_of_another_model_or_none_are_refused(model, tmp_path):
 def overlap(scores, products, k=6):
     best, listed = np.argsort(-scores)[:, :k], np.argsort(-products)[:, :k]
     return np.mean([len(set(a) & set(b)) / k for a, b in zip(best, listed, strict=True)])
+
+
+def test_blocks_may_agree_in_their_longest_caption_and_then_differ(model, monkeypatch):
+    lengths = np.array([len(caption.split()) for caption in DATASET.captions])
+    short, long = (np.flatnonzero(lengths == length)[:4] for length in (3, 6))
+    blocks = [(np.arange(4), captions) for captions in (short, short, long)]
+    monkeypatch.setattr(distillation, "_draw_block", lambda *_: blocks.pop(0))
+    losses = []
+    config = DistillationConfig(dim=5, concepts=3, steps=3, replay_steps=0)
+    distill(model, DATASET, config, lambda _, loss: losses.append(loss))
+    assert not blocks and np.isfinite(losses).all()
 
 
 def test_distillation_finds_more_of_the_exact_best(model):
