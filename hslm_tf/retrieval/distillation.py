@@ -54,7 +54,7 @@ def distill(
         # Keras takes a size in which two batches agree for one that never changes.
         drawing = tf.data.Dataset.from_generator(
             functools.partial(batches, vectors, blocks), output_signature=_batch_spec(width)
-        )
+        ).apply(tf.data.experimental.assert_cardinality(blocks * (1 + config.replay_steps)))
         history = student.fit(drawing, shuffle=False, verbose=0)
         if progress is not None:
             progress(blocks, history.history["loss"][0])
