@@ -172,7 +172,11 @@ def _candidate_rows(found: Mapping[str, Any]) -> list[Row]:
 
 def _query_rows(found: Mapping[str, Any]) -> list[Row]:
     aim = "<= 32 ms" if found["direction"] == "caption to images" else ""
-    return [(f"{found['direction']}, {found['items']:,} items", f"{found['p50_ms']:.1f} ms", aim)]
+    name = found["direction"] + (f", {found['items']:,} items" if "items" in found else "")
+    value = f"{found['p50_ms']:.1f} ms"
+    if "captions_per_s" in found:
+        value += f", {found['captions_per_s']:.0f} captions/s"
+    return [(name, value, aim)]
 
 
 def _input_rows(found: Mapping[str, Any]) -> list[Row]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Direction = Literal["caption to images", "image to captions"]
 _WARM_UP = 5
+# Captions of a query of several, as a service may collect them.
+_AT_ONCE = 32
 # Larger collections are not scored exhaustively: a query would take minutes.
 _MOST_EXHAUSTIVE = 100_000
 # Images that are drawn, or written, at once.
@@ -72,7 +74,8 @@ def measure(arguments: Arguments) -> list[dict]:
         arguments: what to measure.
 
     Returns:
-        A row for each size, index and direction, and for exhaustive scoring.
+        A row for each size, index and direction, for several captions at once, and for exhaustive
+        scoring.
     """
     import keras
 
@@ -101,6 +104,9 @@ def measure(arguments: Arguments) -> list[dict]:
                     num_candidates = arguments.candidates
                     answer = partial(ask, collection, direction, num_candidates=num_candidates)
                     rows.append(row | _times(answer, asked, arguments.queries))
+                several = partial(collection.search, k=10, num_candidates=arguments.candidates)
+                row = {"items": items, "direction": f"{_AT_ONCE} captions to images", "index": name}
+                rows.append(row | _times_of_several(several, captions, arguments.queries))
             if arguments.exported:
                 row = {"items": items, "direction": "caption to images", "index": "exported"}
                 search = _exported(collection, arguments.candidates, Path(folder))
@@ -111,6 +117,8 @@ def measure(arguments: Arguments) -> list[dict]:
                     answer = partial(ask, collection, direction, num_candidates=None)
                     # It takes seconds; after the other queries one is enough to warm up.
                     rows.append(row | _times(answer, asked, arguments.exhaustive, warm_up=1))
+        row = {"direction": f"encoding of {_AT_ONCE} captions"}
+        rows.append(row | _times_of_several(model.encode_text, captions, arguments.queries))
         rows[0] |= _sizes(collection)
     return rows
 
@@ -220,8 +228,16 @@ def _exported(
     return lambda caption: loaded.signatures["search"](captions=tf.constant([caption]))
 
 
+def _times_of_several(
+    answer: Callable[[list[str]], object], captions: list[str], count: int
+) -> dict[str, float]:
+    """Times of some captions at once, in as many calls as `count` captions need."""
+    times = _times(answer, [captions[:_AT_ONCE]], -(-count // _AT_ONCE), warm_up=1)
+    return times | {"captions_per_s": 1000 * _AT_ONCE / times["p50_ms"]}
+
+
 def _times(
-    answer: Callable[[str], object], queries: list[str], count: int, warm_up: int = _WARM_UP
+    answer: Callable[[Any], object], queries: list, count: int, warm_up: int = _WARM_UP
 ) -> dict[str, float]:
     seconds = []
     for number in range(warm_up + count):

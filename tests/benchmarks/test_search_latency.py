@@ -8,7 +8,17 @@ def test_every_measurement_has_a_row(tmp_path, capsys):
     arguments = ["--preset", "sample", "--items", "30", "50", "--pool", "20", "--queries", "2"]
     search_latency.main([*arguments, "--exhaustive", "1", "--candidates", "12", "--out", str(out)])
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [(row["items"], row["index"], row["direction"]) for row in rows] == [
+    several = [row for row in rows if row["direction"].startswith("32 captions")]
+    assert [(row["items"], row["index"]) for row in several] == [
+        (30, "brute-force"),
+        (50, "brute-force"),
+    ]
+    encoding = rows[-1]
+    assert encoding["direction"] == "encoding of 32 captions"
+    for row in (*several, encoding):
+        assert row["captions_per_s"] == 32_000 / row["p50_ms"]
+    single = [row for row in rows[:-1] if row not in several]
+    assert [(row["items"], row["index"], row["direction"]) for row in single] == [
         (items, index, direction)
         for items in (30, 50)
         for index in ("brute-force", "none: exhaustive")
@@ -25,6 +35,6 @@ def test_an_exported_model_is_asked_too(tmp_path):
     out = tmp_path / "rows.jsonl"
     arguments = ["--preset", "sample", "--items", "20", "--pool", "20", "--queries", "1"]
     search_latency.main([*arguments, "--exhaustive", "0", "--exported", "--out", str(out)])
-    *_, row = (json.loads(line) for line in out.read_text().splitlines())
+    *_, row, _ = (json.loads(line) for line in out.read_text().splitlines())
     assert (row["index"], row["direction"]) == ("exported", "caption to images")
     assert row["p50_ms"] > 0
