@@ -1,15 +1,16 @@
 """A dataset of twelve images on disk and the flags of a model small enough to train in a test."""
 
+# conftest.py imports this: what TensorFlow prints when it is imported there would follow pytest's
+# closing line. So Keras is imported where it is used.
+
 import csv
 import shutil
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
 from hslm_tf import train
-from hslm_tf.runs.checkpoints import save_whole
 from hslm_tf.runs.run_directory import RunDirectory
 
 IMAGES, REGIONS, WIDTH = 12, 6, 8
@@ -59,6 +60,8 @@ def fails(args, capsys, command=train):
 
 def assert_same_training(run: RunDirectory, expected: RunDirectory) -> None:
     """Weights, optimizer and logged numbers are equal to the last bit, but for the speed."""
+    import keras
+
     for name in ("last_model", "best_model"):
         resumed, straight = (
             [*model.weights, *model.optimizer.variables]
@@ -80,6 +83,10 @@ def copy_of(run: RunDirectory, path: Path) -> RunDirectory:
 
 def run_with_other_weights(run: RunDirectory, path: Path) -> RunDirectory:
     """A copy of a run whose best model has other weights, as of another seed."""
+    import keras
+
+    from hslm_tf.runs.checkpoints import save_whole
+
     other = copy_of(run, path)
     model = keras.saving.load_model(other.best_model)
     rng = np.random.default_rng(1)
