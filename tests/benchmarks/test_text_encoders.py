@@ -1,5 +1,5 @@
 from benchmarks.text_encoders import Arguments, measure
-from tests.tiny_bert import write_bert
+from tests.tiny_bert import LAYERS, write_bert
 from tests.tiny_run import write_dataset
 
 
@@ -8,14 +8,18 @@ def test_costs_of_text_encoders(tmp_path, monkeypatch):
     arguments = Arguments(
         write_dataset(tmp_path / "data"),
         str(write_bert(tmp_path / "bert")),
-        (1,),
+        (LAYERS, 1),
         steps=1,
         batch_size=8,
     )
-    rows = gru, transformer = measure(arguments)
-    assert [row["model"] for row in rows] == ["BiGRU", "transformer, 1 layers frozen"]
-    assert gru["learning_m"] == gru["weights_m"] and gru["step_ratio"] == 1
-    assert 0 < transformer["learning_m"] < transformer["weights_m"]
+    gru, frozen, learning = measure(arguments)
+    assert [row["model"] for row in (gru, frozen, learning)] == [
+        "BiGRU",
+        "transformer, 3 layers frozen",
+        "transformer, 1 layers frozen",
+    ]
+    assert frozen["weights_m"] == learning["weights_m"]
+    assert frozen["learning_m"] < learning["learning_m"] and gru["step_ratio"] == 1
     # 60 captions in batches of 8.
-    for row in rows:
+    for row in (gru, frozen, learning):
         assert row["epoch_min"] == row["step_ms"] * 8 / 60_000 > 0 and row["query_ms"] > 0
