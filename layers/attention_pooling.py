@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from hslm_tf.layers.numerics import l2_normalize, masked_softmax, num_valid, wide_dtype
+from hslm_tf.layers.numerics import affine, l2_normalize, masked_softmax, num_valid, wide_dtype
 from hslm_tf.layers.packed_words import (
     num_captions,
     softmax_by_caption,
@@ -82,8 +82,10 @@ class AttentionPooling(keras.layers.Layer):
 
     def _key_queries(self, means: tf.Tensor) -> tf.Tensor:
         """`W_K^T q`: `q . W_K x = (W_K^T q) . x`, so that keys need not be formed."""
-        queries = self.query(means)
-        return ops.tensordot(queries, ops.transpose(ops.cast(self.key.kernel, queries.dtype)), 1)
+        kernel, bias, key = (
+            ops.cast(x, means.dtype) for x in (self.query.kernel, self.query.bias, self.key.kernel)
+        )
+        return affine(affine(means, kernel, bias), tf.transpose(key))
 
     def region_products(self, regions: tf.Tensor) -> tf.Tensor:
         """Query-key products P of an image's regions, `[images, regions + 1, regions]`."""
@@ -131,6 +133,16 @@ class AttentionPooling(keras.layers.Layer):
 
     def _scaled(self, logits: tf.Tensor, width: int) -> tf.Tensor:
         return ops.cast(logits, wide_dtype(logits)) * width**-0.5
+
+    def compute_output_spec(
+        self,
+        vectors: keras.KerasTensor,
+        mask: keras.KerasTensor | None = None,
+        weights: keras.KerasTensor | None = None,
+        **kwargs: keras.KerasTensor | None,
+    ) -> keras.KerasTensor:
+        rows = vectors.shape[:-2] if weights is None else (*weights.shape[:2], None)
+        return keras.KerasTensor((*rows, vectors.shape[-1]), self.compute_dtype)
 
     def get_config(self) -> dict:
         # Keras refuses to save a layer without this method whose dtype is a policy object.

@@ -38,13 +38,14 @@ def _unit(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
     return y, gradient
 
 
-def affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+def affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
     """`x kernel + bias`, computed as a product of rows; `x` has three dimensions at least."""
     # The shape between product and bias keeps TensorFlow from fusing them: a bfloat16 product with
     # a fused bias takes up to twice as long on cores with AMX.
     rows = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel)
     mapped = tf.reshape(rows, tf.concat([tf.shape(x)[:-1], [kernel.shape[-1]]], axis=0))
-    return tf.nn.bias_add(tf.ensure_shape(mapped, [*x.shape[:-1], kernel.shape[-1]]), bias)
+    mapped = tf.ensure_shape(mapped, [*x.shape[:-1], kernel.shape[-1]])
+    return mapped if bias is None else tf.nn.bias_add(mapped, bias)
 
 
 def masked_softmax(logits: tf.Tensor, mask: tf.Tensor | None, axis: int = -1) -> tf.Tensor:

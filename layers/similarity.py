@@ -122,5 +122,11 @@ class SimilarityRepresentation(keras.layers.Layer):
         projected = tf.nn.bias_add(projected, ops.cast(self.projection.bias, projected.dtype))
         return l2_normalize(ops.cast(projected, wide_dtype(projected)))
 
+    def compute_output_spec(
+        self, text: keras.KerasTensor, image: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        rows = tf.broadcast_static_shape(*(tf.TensorShape(x.shape[:-1]) for x in (text, image)))
+        return keras.KerasTensor((*rows, self.units), wide_dtype(self.projection.kernel))
+
     def get_config(self) -> dict:
         return {**super().get_config(), "units": self.units, "start": self.start}

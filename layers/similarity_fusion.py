@@ -80,12 +80,19 @@ class SimilarityFusion(keras.layers.Layer):
             enhanced += share
         if self.normalize:
             enhanced = l2_normalize(enhanced)
-        return tf.squeeze(self.score(enhanced), axis=-1)
+        return _number(self.score, enhanced)
 
     def _gated(self, vectors: tf.Tensor) -> tf.Tensor:
         """Eq. 21, `w_k S_k`."""
         vectors = tf.cast(vectors, self.score.compute_dtype)
-        return self.gate(vectors) * vectors if self.has_gates else vectors
+        if not self.has_gates:
+            return vectors
+        return _number(self.gate, vectors)[..., None] * vectors
+
+    def compute_output_spec(self, inputs: dict) -> keras.KerasTensor:
+        if "global" in inputs:
+            return keras.KerasTensor(inputs["global"].shape[:-1], self.score.compute_dtype)
+        return keras.KerasTensor((*inputs["local"].shape[:2], None), self.score.compute_dtype)
 
     def get_config(self) -> dict:
         return {
@@ -94,6 +101,13 @@ class SimilarityFusion(keras.layers.Layer):
             "balance": self.balance,
             "start": self.start,
         }
+
+
+def _number(dense: keras.layers.Dense, vectors: tf.Tensor) -> tf.Tensor:
+    """One number for each vector, `[blocks, images, captions]` (or words)."""
+    # Of a product with more than two dimensions Keras makes a far larger graph.
+    rows = dense(tf.reshape(vectors, [-1, vectors.shape[-1]]))
+    return tf.reshape(rows, tf.shape(vectors)[:-1])
 
 
 def _word_counts(local: tf.Tensor, segment_ids: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from hslm_tf.layers.packed_words import num_captions, sum_by_caption
+from hslm_tf.layers.packed_words import num_captions
 from hslm_tf.models.block_scoring import BlockScoring, Encoding, packed_words
 from hslm_tf.training.score_in_blocks import score_in_blocks
 
@@ -93,42 +93,43 @@ def _aligned_halves(
     attention: keras.layers.Layer, images: Encoding, captions: Encoding
 ) -> tf.Tensor:
     """As `_aligned`; pairs of an image and a caption of other halves are not compared."""
-    count = tf.shape(images["regions"])[0]
-    words, segment_ids = captions["words"], captions["segment_ids"]
-    half, rest = count // 2, count - count // 2
-    # Captions are packed in order.
-    num_words = tf.math.count_nonzero(segment_ids < half, dtype=tf.int32)
-
-    def halves() -> tf.Tensor:
-        # The gradient of a split joins its parts; that of a slice adds whole tensors of zeros.
-        split_images = {key: tf.split(x, [half, rest]) for key, x in images.items()}
-        split_words, split_ids = (
-            tf.split(x, [num_words, -1], axis=1) for x in (words, segment_ids)
-        )
-        first, second = (
-            _aligned(
-                attention,
-                {key: parts[part] for key, parts in split_images.items()},
-                {"words": split_words[part], "segment_ids": split_ids[part] - part * half},
-            )
-            for part in (0, 1)
-        )
-        first = tf.pad(first, [[0, 0], [0, rest]], constant_values=NOT_COMPARED)
-        second = tf.pad(second, [[0, 0], [half, 0]], constant_values=NOT_COMPARED)
-        return tf.concat([first, second], axis=0)
-
+    count, total = tf.shape(images["regions"])[0], num_captions(captions["segment_ids"])
     # A block of images, or a replica's share, is compared with all captions.
-    whole_batch = count == num_captions(segment_ids)
-    return tf.cond(
-        whole_batch & (count > ALIGNED_BATCH), halves, lambda: _aligned(attention, images, captions)
+    halved = (count == total) & (count > ALIGNED_BATCH)
+    # What is not halved has an empty second half: a condition would make a larger graph.
+    num_images, num_texts = (tf.where(halved, x // 2, x) for x in (count, total))
+    # Captions are packed in order.
+    num_words = tf.math.count_nonzero(captions["segment_ids"] < num_texts, dtype=tf.int32)
+    # The gradient of a split joins its parts; that of a slice adds whole tensors of zeros.
+    split_images = {key: tf.split(x, [num_images, -1]) for key, x in images.items()}
+    words, segment_ids = (
+        tf.split(captions[key], [num_words, -1], axis=1) for key in ("words", "segment_ids")
     )
+    first, second = (
+        _aligned(
+            attention,
+            *(split_images[key][part] for key in ("regions", "region_mask")),
+            words[part],
+            texts,
+            segment_ids[part],
+        )
+        for part, texts in enumerate((tf.range(num_texts), tf.range(num_texts, total)))
+    )
+    first = tf.pad(first, [[0, 0], [0, total - num_texts]], constant_values=NOT_COMPARED)
+    second = tf.pad(second, [[0, 0], [num_texts, 0]], constant_values=NOT_COMPARED)
+    return tf.concat([first, second], axis=0)
 
 
-def _aligned(attention: keras.layers.Layer, images: Encoding, captions: Encoding) -> tf.Tensor:
+def _aligned(
+    attention: keras.layers.Layer,
+    regions: tf.Tensor,
+    region_mask: tf.Tensor,
+    words: tf.Tensor,
+    captions: tf.Tensor,
+    segment_ids: tf.Tensor,
+) -> tf.Tensor:
     """Mean cosine of a caption's words and what they attend to, `[images, captions]`."""
-    segment_ids = captions["segment_ids"]
-    regions, region_mask = images["regions"][None], images["region_mask"][None]
-    cosines = attention.alignment(captions["words"], regions, region_mask)
-    sums = sum_by_caption(cosines[..., None], segment_ids)
-    counts = sum_by_caption(tf.ones_like(cosines[:, :1, :, None]), segment_ids)
-    return (sums / counts)[0, ..., 0]
+    cosines = attention.alignment(words, regions[None], region_mask[None])[0]
+    # A product with the words of each caption: sums of segments make a far larger graph.
+    share = tf.cast(segment_ids[0][:, None] == captions, cosines.dtype)
+    return tf.matmul(cosines, share / tf.reduce_sum(share, axis=0))
