@@ -230,6 +230,7 @@ TWO_DEVICES = QUICK_GRAPHS + (
 NOTHING_DROPPED = "--word-dropout 0 --region-dropout 0 --feature-dropout 0 --drop-regions 0".split()
 
 
+@pytest.mark.slow
 def test_two_devices_learn_what_one_learns_and_go_on(run_flags, tmp_path):
     flags = [*run_flags, *NOTHING_DROPPED, *"--drop-words 0 --epochs 2".split()]
     # The loss on scores shares each device's part of the matrix.

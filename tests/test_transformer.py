@@ -74,6 +74,7 @@ def test_a_run_keeps_the_states_of_its_frozen_layers(run, module_cache):
     assert len(list(module_cache.glob("states-*.npy"))) == 2
 
 
+@pytest.mark.slow
 def test_training_goes_on_where_it_was_killed(run, flags, tmp_path, module_cache):
     killed = RunDirectory(tmp_path / "killed")
     train.main([*flags, "--out", str(killed.path), "--epochs", "1"])
@@ -107,7 +108,10 @@ WITH_TEXT = ALONE.replace('("hslm_tf", "keras", "tensorflow_text")', '["hslm_tf"
 )
 
 
-@pytest.mark.parametrize("precision, tolerance", [("float32", 1e-5), ("int8", 0.1)])
+@pytest.mark.parametrize(
+    "precision, tolerance",
+    [("float32", 1e-5), pytest.param("int8", 0.1, marks=pytest.mark.slow)],
+)
 def test_exported_model_takes_strings(run, tmp_path, precision, tolerance):
     model = hslm_tf.load_model(run.path)
     version = export_model(model, tmp_path / "served", precision=precision)
@@ -135,9 +139,8 @@ def test_exported_model_takes_strings(run, tmp_path, precision, tolerance):
     np.testing.assert_allclose(np.array(answer["score"])[[0, 2]], expected[[0, 2]], atol=tolerance)
 
 
-@pytest.mark.parametrize(
-    "precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision(flags, precision, tmp_path):
     run = RunDirectory(tmp_path / "run")
     train.main([*flags, "--out", str(run.path), "--precision", precision, "--epochs", "1"])

@@ -119,13 +119,15 @@ class HSLM(RetrievalTrainer):
             tf.function(
                 self._scoring.matrix,
                 input_signature=[specs, text_specs, tf.TensorSpec([], tf.int32)],
+                autograph=False,
             )
             for specs in (image_specs, prepared_specs)
         )
-        self._lists = tf.function(self._scoring.lists, reduce_retracing=True)
+        self._lists = tf.function(self._scoring.lists, reduce_retracing=True, autograph=False)
         self._encode_images = tf.function(
             lambda inputs: self._scoring.prepared(image_encoder(inputs)),
             input_signature=[_specs(image_encoder.input)],
+            autograph=False,
         )
         self._token_ids = tf.function(
             lambda captions: self.tokenizer(captions).to_tensor(),
@@ -133,7 +135,9 @@ class HSLM(RetrievalTrainer):
             autograph=False,
         )
         self._encode_tokens = tf.function(
-            lambda inputs: text_encoder(inputs), input_signature=[_specs(text_encoder.input)]
+            lambda inputs: text_encoder(inputs),
+            input_signature=[_specs(text_encoder.input)],
+            autograph=False,
         )
 
     def __call__(self, inputs: Mapping[str, tf.Tensor], *args: Any, **kwargs: Any) -> Any:

@@ -1,8 +1,11 @@
+import pytest
+
 from benchmarks.text_encoders import Arguments, measure
 from tests.tiny_bert import LAYERS, write_bert
 from tests.tiny_run import write_dataset
 
 
+@pytest.mark.slow
 def test_costs_of_text_encoders(tmp_path, monkeypatch):
     monkeypatch.setenv("HSLM_TF_CACHE", str(tmp_path / "cache"))
     arguments = Arguments(
