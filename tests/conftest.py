@@ -13,7 +13,7 @@ COMPUTING = ("layers", "models", "evaluation", "retrieval", "serving")
 COMMON = "--word-vectors None --validate-every 1".split()
 # Everything random is on: what a resumed run must carry over.
 RANDOM = "--drop-words 0.2 --drop-regions 0.2 --region-dropout 0.1 --feature-dropout 0.1".split()
-CURRICULUM = "--contrastive-epochs 0 --random-epochs 2 --growing-epochs 2 --ema 0".split()
+CURRICULUM = "--contrastive-epochs 0 --random-epochs 0 --growing-epochs 4 --ema 0".split()
 CURRICULUM += "--schedule step --learning-rate 1e-3 --decay-epochs 3 --seed 7".split()
 
 

@@ -213,6 +213,7 @@ def test_ctrl_c_before_the_first_step_leaves_a_run_that_starts_again(begun, ends
     assert load_checkpoint(run) is None
 
 
+@pytest.mark.slow
 def test_a_signal_during_validation_keeps_the_epochs_steps(finished_run, begun, ends):
     (run, command), measure = begun, TensorBoardLog.measure
 

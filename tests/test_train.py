@@ -36,7 +36,7 @@ def test_a_run_leaves_everything(finished_run, run_flags):
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
     assert all(np.isfinite(list(row.values())).all() for row in rows)
     shares = [row["candidate_fraction"] for row in rows]
-    assert shares[0] == 0 < shares[1] < shares[2] < shares[3] == 1
+    assert 0 < shares[0] < shares[1] < shares[2] < shares[3] < 1
     rates = [row["learning_rate"] for row in rows]
     # After an epoch's last step: three epochs are over, and the rate has dropped.
     np.testing.assert_allclose(rates, [1e-3] * 2 + [1e-4] * 2, rtol=1e-5)

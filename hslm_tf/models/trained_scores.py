@@ -96,7 +96,7 @@ def _aligned_halves(
     count, total = tf.shape(images["regions"])[0], num_captions(captions["segment_ids"])
     # A block of images, or a replica's share, is compared with all captions.
     halved = (count == total) & (count > ALIGNED_BATCH)
-    # What is not halved has an empty second half: a condition would make a larger graph.
+    # The second half of a batch that is not halved is empty: a condition would make a larger graph.
     num_images, num_texts = (tf.where(halved, x // 2, x) for x in (count, total))
     # Captions are packed in order.
     num_words = tf.math.count_nonzero(captions["segment_ids"] < num_texts, dtype=tf.int32)

@@ -143,7 +143,9 @@ class ProjectionHeads:
 def _graph(head: keras.Model) -> tf.types.experimental.PolymorphicFunction:
     """A head as a graph that is traced once for all sizes."""
     specs = {name: tf.TensorSpec(x.shape, x.dtype) for name, x in head.input.items()}
-    return tf.function(lambda inputs: head(inputs)["vector"], input_signature=[specs])
+    return tf.function(
+        lambda inputs: head(inputs)["vector"], input_signature=[specs], autograph=False
+    )
 
 
 def _run(graph: tf.types.experimental.PolymorphicFunction, encoding: Mapping) -> np.ndarray:

@@ -129,7 +129,7 @@ def test_a_killed_run_continues_where_it_was(run, tmp_path, capsys):
     """Killed half way without warning; then the same command, and the same result."""
     data = tmp_path / "data"
     data.mkdir()
-    images = 900
+    images = 450
     np.save(
         data / "many_ims.npy", np.random.default_rng(0).normal(size=(images, 6, 8)).astype("f4")
     )
@@ -149,20 +149,20 @@ def test_a_killed_run_continues_where_it_was(run, tmp_path, capsys):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while len(finished(killed)) < 40:
+    while len(finished(killed)) < 20:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     before = finished(killed)
-    assert 40 <= len(before) < 180 and not (killed / "collection.h5").exists()
-    (killed / "shards" / "draft-0-shard-00179-of-00180.npz").write_bytes(b"half")
+    assert 20 <= len(before) < 90 and not (killed / "collection.h5").exists()
+    (killed / "shards" / "draft-0-shard-00089-of-00090.npz").write_bytes(b"half")
 
     command.main(arguments(killed))
-    assert f"180 shards, {180 - len(before)} of them new" in capsys.readouterr().out
+    assert f"90 shards, {90 - len(before)} of them new" in capsys.readouterr().out
     after = finished(killed)
     assert {name: after[name] for name in before} == before
-    assert len(os.listdir(killed / "shards")) == 180
+    assert len(os.listdir(killed / "shards")) == 90
     straight = tmp_path / "straight"
     command.main(arguments(straight))
     one, other = (open_collection(out / "collection.h5").encoded for out in (killed, straight))

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from benchmarks import search_latency
 
 
@@ -31,6 +33,7 @@ def test_every_measurement_has_a_row(tmp_path, capsys):
     assert "p99 ms" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_exported_model_is_asked_too(tmp_path):
     out = tmp_path / "rows.jsonl"
     arguments = ["--preset", "sample", "--items", "20", "--pool", "20", "--queries", "1"]

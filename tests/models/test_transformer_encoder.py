@@ -67,7 +67,7 @@ def test_padding_changes_nothing(backbone, changes):
         np.testing.assert_allclose(together["text_global"][row], alone["text_global"][0], atol=1e-5)
 
 
-@pytest.mark.parametrize("frozen", [0, 2, LAYERS])
+@pytest.mark.parametrize("frozen", [0, 2, pytest.param(LAYERS, marks=pytest.mark.slow)])
 def test_only_layers_above_the_frozen_ones_learn(backbone, frozen):
     model = model_of(backbone, freeze_layers=frozen)
     learning = {v.path.split("/")[1] for v in model.trainable_variables if "backbone" in v.path}

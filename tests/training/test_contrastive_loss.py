@@ -85,11 +85,12 @@ def test_without_negatives_there_is_no_loss():
     assert [float(value) for value in losses] == [0, 0, 0, 0, 1]
 
 
-@pytest.mark.parametrize("precision", [("float32", 1e-5), ("float64", 1e-10)], ids=lambda p: p[0])
-@pytest.mark.parametrize("row", ROWS)
-def test_gradient_of_a_step_equals_that_of_the_whole_matrix(row, precision, monkeypatch):
+@pytest.mark.parametrize(
+    "row, dtype, tolerance",
+    [("local and global", "float32", 1e-5), *((row, "float64", 1e-10) for row in ROWS)],
+)
+def test_gradient_of_a_step_equals_that_of_the_whole_matrix(row, dtype, tolerance, monkeypatch):
     """With one block of all images and with blocks that do not divide them."""
-    dtype, tolerance = precision
     model = random_model(ModelConfig(**SIZES, **LIGHT, **ROWS[row]), dtype)
     batch = data(dtype)
     with tf.GradientTape() as tape:
@@ -109,7 +110,11 @@ def test_gradient_of_a_step_equals_that_of_the_whole_matrix(row, precision, monk
 
 
 @pytest.mark.parametrize(
-    "policy, row", [("mixed_bfloat16", "global alone"), ("mixed_float16", "local and global")]
+    "policy, row",
+    [
+        ("mixed_bfloat16", "global alone"),
+        pytest.param("mixed_float16", "local and global", marks=pytest.mark.slow),
+    ],
 )
 def test_mixed_precision_steps_learn(policy, row):
     config = ModelConfig(**SIZES, mgcn=False, self_attention=False, **ROWS[row])

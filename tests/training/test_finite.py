@@ -92,7 +92,12 @@ def check(loss, policy, image_global):
 
 
 @pytest.mark.parametrize(
-    "policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"]
+    "policy",
+    [
+        pytest.param("float32", marks=pytest.mark.slow),
+        pytest.param("mixed_bfloat16", marks=pytest.mark.slow),
+        "mixed_float16",
+    ],
 )
 def test_odd_data_train_and_score(policy):
     check(HardestNegativeTripletLoss(0.2), policy, "attended")

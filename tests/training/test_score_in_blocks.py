@@ -14,8 +14,10 @@ from tests.tiny_model import SIZES, WORDS, random_batch, randomize_model
 from tests.training.helpers import dense, encoded
 
 
-@pytest.mark.parametrize("image_global", ["attended", "regions"])
-@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-10)])
+@pytest.mark.parametrize(
+    "dtype, tolerance, image_global",
+    [("float32", 1e-5, "regions"), ("float64", 1e-10, "attended")],
+)
 def test_chosen_pairs_equal_all_at_once(dtype, tolerance, image_global, monkeypatch):
     model = HSLM(ModelConfig(**SIZES, image_global=image_global), WORDS, dtype=dtype)
     randomize_model(model)

@@ -68,7 +68,13 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=[("float32", 1e-5), ("float64", 1e-10)], ids=lambda p: p[0])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(("float32", 1e-5), marks=pytest.mark.slow, id="float32"),
+        pytest.param(("float64", 1e-10), id="float64"),
+    ],
+)
 def precision(request) -> tuple[HSLM, float]:
     dtype, tolerance = request.param
     config = ModelConfig(**SIZES, drop_regions=0.2, drop_words=0.2)
