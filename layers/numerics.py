@@ -39,9 +39,10 @@ def _unit(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
 
 
 def affine(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
-    """`x kernel + bias`, computed as a product of rows; `x` has three dimensions at least."""
-    # The shape between product and bias keeps TensorFlow from fusing them: a bfloat16 product with
-    # a fused bias takes up to twice as long on cores with AMX.
+    """`x kernel`, plus `bias` if there is one, computed as a product of rows."""
+    # Keras makes a far larger graph of a product with more than two dimensions. The shape between
+    # product and bias keeps TensorFlow from fusing them: a bfloat16 product with a fused bias takes
+    # up to twice as long on cores with AMX.
     rows = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel)
     mapped = tf.reshape(rows, tf.concat([tf.shape(x)[:-1], [kernel.shape[-1]]], axis=0))
     mapped = tf.ensure_shape(mapped, [*x.shape[:-1], kernel.shape[-1]])

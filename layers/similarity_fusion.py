@@ -104,7 +104,7 @@ class SimilarityFusion(keras.layers.Layer):
 
 
 def _number(dense: keras.layers.Dense, vectors: tf.Tensor) -> tf.Tensor:
-    """One number for each vector, `[blocks, images, captions]` (or words)."""
+    """Applies a layer of one unit to every vector, `[..., width]` to `[...]`."""
     # Keras makes a far larger graph of a product with more than two dimensions.
     rows = dense(tf.reshape(vectors, [-1, vectors.shape[-1]]))
     return tf.reshape(rows, tf.shape(vectors)[:-1])

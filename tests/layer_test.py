@@ -132,6 +132,9 @@ def _check_policy(
         expected_dtype = output_dtype or ("float32" if in_float32 else twin.compute_dtype)
         assert keras.backend.standardize_dtype(output.dtype) == expected_dtype
     assert_close(outputs, expected, tolerance)
+    symbolic = twin(**tree.map_structure(lambda x: _symbolic_input(x, True), inputs))
+    for x, y in zip(tree.flatten(symbolic), flat, strict=True):
+        assert x.dtype == keras.backend.standardize_dtype(y.dtype)
 
 
 def _check_training_step(layer: keras.layers.Layer, policy: str, inputs: dict) -> None:

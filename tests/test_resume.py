@@ -231,7 +231,8 @@ def test_a_signal_during_validation_keeps_the_epochs_steps(finished_run, begun, 
 @pytest.mark.slow
 def test_a_run_that_is_killed_at_25_random_moments(run_flags, tmp_path):
     """A checkpoint after every step."""
-    flags = [*run_flags, "--ema", "0.9", "--epochs", "60", "--save-every", "1"]
+    flags = [*run_flags, *"--ema 0.9 --epochs 60 --save-every 1".split()]
+    flags += "--random-epochs 20 --growing-epochs 20".split()
     straight, killed = (RunDirectory(tmp_path / name) for name in ("straight", "killed"))
     train.main([*flags, "--out", str(straight.path)])
     rng, kills, half_written, log = random.Random(0), [], 0, tmp_path / "log.txt"

@@ -35,7 +35,7 @@ def test_sample_preset_learns(tmp_path, seed):
     assert trained_rsum(tmp_path, preset_with(seed=seed), load_sample("train")) >= 380
 
 
-@pytest.mark.parametrize("shuffled", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("shuffled", [False, True])
 def test_only_the_right_captions_teach(tmp_path, shuffled):
     """Shuffled, every training image gets another's: nothing may leak into the test split."""
     data = load_sample("train")

@@ -16,7 +16,7 @@ from tests.tiny_model import WORDS
 ROOT = Path(__file__).resolve().parents[2]
 
 
-# Global vectors alone, words and regions alone, both, and everything.
+# These rows have global vectors alone, words and regions alone, both, and everything.
 @pytest.mark.parametrize("row", [1, 5, 9, 12])
 def test_file_round_trip(row, tmp_path):
     ablated = built(ablation(row))

@@ -65,6 +65,8 @@ def test_a_loss_counts_from_its_first_step():
 
 
 def test_an_epoch_has_the_loss_of_most_of_its_steps(monkeypatch):
+    """Also where it begins a step early by the optimizer's count, as loss scaling may have it."""
+
     def train_step(self, data):
         self.optimizer.iterations.assign_add(1)
         return {"candidate_fraction": self._stage.loss.candidate_fraction}
