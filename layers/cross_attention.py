@@ -155,16 +155,20 @@ class CrossAttention(keras.layers.Layer):
             weights = weights * tf.linalg.matrix_transpose(lengths)
         return tf.gather(regions, nearest, axis=2, batch_dims=2), weights
 
-    def compute_output_shape(
+    def compute_output_spec(
         self,
-        words_shape: tuple,
-        regions_shape: tuple,
-        region_mask_shape=None,
-        segment_ids_shape=None,
-    ) -> tuple[tuple, tuple]:
-        blocks, num_words, width = words_shape
-        images, num_regions = regions_shape[1:3]
-        return (blocks, images, num_words, width), (blocks, images, num_words, num_regions)
+        words: keras.KerasTensor,
+        regions: keras.KerasTensor,
+        region_mask: keras.KerasTensor | None = None,
+        segment_ids: keras.KerasTensor | None = None,
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        blocks, num_words, width = words.shape
+        images, num_regions = regions.shape[1:3]
+        wide = "float64" if self.compute_dtype == "float64" else "float32"
+        return (
+            keras.KerasTensor((blocks, images, num_words, width), self.compute_dtype),
+            keras.KerasTensor((blocks, images, num_words, num_regions), wide),
+        )
 
     def get_config(self) -> dict:
         return {
