@@ -164,11 +164,9 @@ class CrossAttention(keras.layers.Layer):
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         blocks, num_words, width = words.shape
         images, num_regions = regions.shape[1:3]
-        wide = "float64" if self.compute_dtype == "float64" else "float32"
-        return (
-            keras.KerasTensor((blocks, images, num_words, width), self.compute_dtype),
-            keras.KerasTensor((blocks, images, num_words, num_regions), wide),
-        )
+        attended = keras.KerasTensor((blocks, images, num_words, width), self.compute_dtype)
+        weights_shape = blocks, images, num_words, num_regions
+        return attended, keras.KerasTensor(weights_shape, wide_dtype(attended))
 
     def get_config(self) -> dict:
         return {

@@ -101,20 +101,15 @@ def _aligned_halves(
     # Captions are packed in order.
     num_words = tf.math.count_nonzero(captions["segment_ids"] < num_texts, dtype=tf.int32)
     # The gradient of a split joins its parts; that of a slice adds whole tensors of zeros.
-    split_images = {key: tf.split(x, [num_images, -1]) for key, x in images.items()}
+    regions, region_mask = (
+        tf.split(images[key], [num_images, -1]) for key in ("regions", "region_mask")
+    )
     words, segment_ids = (
         tf.split(captions[key], [num_words, -1], axis=1) for key in ("words", "segment_ids")
     )
-    first, second = (
-        _aligned(
-            attention,
-            *(split_images[key][part] for key in ("regions", "region_mask")),
-            words[part],
-            texts,
-            segment_ids[part],
-        )
-        for part, texts in enumerate((tf.range(num_texts), tf.range(num_texts, total)))
-    )
+    numbers = tf.range(num_texts), tf.range(num_texts, total)
+    halves = zip(regions, region_mask, words, segment_ids, numbers, strict=True)
+    first, second = (_aligned(attention, *half) for half in halves)
     first = tf.pad(first, [[0, 0], [0, total - num_texts]], constant_values=NOT_COMPARED)
     second = tf.pad(second, [[0, 0], [num_texts, 0]], constant_values=NOT_COMPARED)
     return tf.concat([first, second], axis=0)
@@ -125,11 +120,11 @@ def _aligned(
     regions: tf.Tensor,
     region_mask: tf.Tensor,
     words: tf.Tensor,
-    captions: tf.Tensor,
     segment_ids: tf.Tensor,
+    numbers: tf.Tensor,
 ) -> tf.Tensor:
     """Mean cosine of a caption's words and what they attend to, `[images, captions]`."""
     cosines = attention.alignment(words, regions[None], region_mask[None])[0]
     # A product with the words of each caption: sums of segments make a far larger graph.
-    share = tf.cast(segment_ids[0][:, None] == captions, cosines.dtype)
+    share = tf.cast(segment_ids[0][:, None] == numbers, cosines.dtype)
     return tf.matmul(cosines, share / tf.reduce_sum(share, axis=0))
