@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import keras
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 USED = """
@@ -42,7 +43,10 @@ print(tf.config.experimental.get_memory_info("CPU:0")["current"])
 """
 
 
-def test_a_run_and_a_network_are_the_same_under_any_settings(whole_run, dataset_folder, tmp_path):
+@pytest.mark.parametrize("floatx", ["float16", pytest.param("float64", marks=pytest.mark.slow)])
+def test_a_run_and_a_network_are_the_same_under_any_settings(
+    floatx, whole_run, dataset_folder, tmp_path
+):
     keras.utils.set_random_seed(0)
     network = keras.applications.MobileNetV2(
         weights=None, include_top=False, input_shape=(64, 64, 3)
@@ -51,7 +55,7 @@ def test_a_run_and_a_network_are_the_same_under_any_settings(whole_run, dataset_
     network.save_weights(weights)
     arguments = whole_run.path, dataset_folder, weights
     plain = python(USED, *arguments, KERAS_HOME=str(tmp_path / "none"))
-    settings = {"floatx": "float16", "image_data_format": "channels_first", "backend": "jax"}
+    settings = {"floatx": floatx, "image_data_format": "channels_first", "backend": "jax"}
     (tmp_path / "keras.json").write_text(json.dumps(settings))
     strange = python(USED, *arguments, KERAS_HOME=str(tmp_path), KERAS_BACKEND="torch")
     assert strange.returncode == 0, strange.stderr

@@ -109,7 +109,8 @@ def test_captions_may_be_strings_in_plain_arrays():
     for form in forms:
         x = {"region_features": features, "captions": form}
         assert_close(model.predict(x, verbose=0)["score"], score["score"])
-    assert_close(model(x)["score"], model.score(features, captions))
+        assert_close(model(x)["score"], score["score"])
+    assert_close(score["score"], model.score(features, captions))
     weights = weights_of(model)
     dataset = tf.data.Dataset.from_tensors(x)
     for data, validation_data in ((x, x), (x, (x, None)), (dataset, dataset)):

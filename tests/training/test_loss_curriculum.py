@@ -77,6 +77,8 @@ def test_an_epoch_has_the_loss_of_most_of_its_steps(monkeypatch):
         model = compiled(LossCurriculum(StepReport(), StepReport(0.0), first_steps))
         history = model.fit(batches, epochs=3, verbose=0).history
         assert history["candidate_fraction"] == expected, first_steps
+        # Another `fit` goes on by the optimizer's count.
+        assert model.fit(batches, epochs=2, verbose=0).history["candidate_fraction"] == [0, 0]
 
 
 def test_each_stage_has_one_graph(monkeypatch):

@@ -16,7 +16,12 @@ from tests.training.helpers import dense, encoded
 
 @pytest.mark.parametrize(
     "dtype, tolerance, image_global",
-    [("float32", 1e-5, "regions"), ("float64", 1e-10, "attended")],
+    [
+        ("float32", 1e-5, "regions"),
+        ("float64", 1e-10, "attended"),
+        pytest.param("float32", 1e-5, "attended", marks=pytest.mark.slow),
+        pytest.param("float64", 1e-10, "regions", marks=pytest.mark.slow),
+    ],
 )
 def test_chosen_pairs_equal_all_at_once(dtype, tolerance, image_global, monkeypatch):
     model = HSLM(ModelConfig(**SIZES, image_global=image_global), WORDS, dtype=dtype)
