@@ -1,3 +1,4 @@
+import functools
 import sys
 
 import pytest
@@ -24,10 +25,23 @@ def graphs(request):
 
 
 @pytest.fixture(autouse=True)
-def float32_policy():
+def same_start():
+    """Random numbers do not depend on the tests before, and no test leaves its policy behind."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
     yield
     if "keras" in sys.modules:
         sys.modules["keras"].config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="module")
+def loaded_once():
+    """The commands of a module load every model once, and so build its graphs once."""
+    from hslm_tf.runs import opening
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opening, "load_model", functools.cache(opening.load_model))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,6 +21,8 @@ from hslm_tf.runs import opening, splits
 from hslm_tf.runs.opening import open_collection
 from tests.tiny_run import copy_of, fails, write_dataset
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 HEADS = "--steps 3 --dim 8 --concepts 8 --images-a-step 6 --captions-a-step 12".split()
 
 

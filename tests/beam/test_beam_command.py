@@ -22,15 +22,17 @@ from hslm_tf.data.atomic_write import locked
 from hslm_tf.runs.opening import open_collection
 from tests.beam.bucket import address
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 HEADS = "--steps 3 --dim 8 --concepts 8 --images-a-step 6 --captions-a-step 12".split()
 QUERIES = ["A photo of thing3 here.", "A photo of thing7 in the old town."]
 
 
 @pytest.fixture(scope="module")
-def run(whole_run, tmp_path_factory) -> Path:
+def run(finished_run, tmp_path_factory) -> Path:
     """The finished run with heads."""
     run = tmp_path_factory.mktemp("beam") / "run"
-    shutil.copytree(whole_run.path, run)
+    shutil.copytree(finished_run.path, run)
     index.main([str(run), *HEADS])
     return run
 

@@ -27,6 +27,7 @@ def test_broken_lists_name_the_line(line, tmp_path):
         sweep.read_list(path)
 
 
+@pytest.mark.slow
 def test_sweep_trains_writes_a_table_and_continues(run_flags, tmp_path, monkeypatch):
     path, out = tmp_path / "list.txt", tmp_path / "out"
     path.write_text("broken: --word-vectors nothing.txt\nshort: --epochs 1\n")

@@ -87,8 +87,8 @@ def _worker(tally: Tally, arguments: list) -> int:
     return begun["number"] + 1
 
 
-# 600 in all; 2,000 of each kind are a slow test.
-EACH = -(-600 // len(KINDS))
+# 300 in all; 2,000 of each kind are a slow test.
+EACH = -(-300 // len(KINDS))
 
 
 def assert_survived(tally, count):

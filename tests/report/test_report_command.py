@@ -27,6 +27,8 @@ from tests.tiny_run import run_with_other_weights, write_dataset
 
 report = importlib.import_module("hslm_tf.report.__main__")
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 SECTIONS = ["recall", "configuration", "curves", "ranks", "scores", "failures"]
 SECTIONS += ["examples", "word-correlation", "mgcn-layers"]
 

@@ -87,7 +87,7 @@ def test_the_number_of_regions_may_be_left_out(program, exported, tmp_path):
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(6, 11), (5, 12)])
+@pytest.mark.parametrize("shape", [(6, 11), pytest.param((5, 12), marks=pytest.mark.slow)])
 def test_a_wrong_shape_is_an_error_and_no_crash(program, exported, tmp_path, shape):
     request = good_request(2)
     request["region_features"] = np.ones((2, *shape), np.float32)

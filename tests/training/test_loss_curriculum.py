@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from hslm_tf.config import ModelConfig
@@ -81,6 +82,7 @@ def test_an_epoch_has_the_loss_of_most_of_its_steps(monkeypatch):
         assert model.fit(batches, epochs=2, verbose=0).history["candidate_fraction"] == [0, 0]
 
 
+@pytest.mark.slow
 def test_each_stage_has_one_graph(monkeypatch):
     """Whose weights and optimizer are those of each loss by itself, one after another."""
     traced, original = [], HSLM.train_step

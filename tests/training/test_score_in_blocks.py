@@ -17,8 +17,8 @@ from tests.training.helpers import dense, encoded
 @pytest.mark.parametrize(
     "dtype, tolerance, image_global",
     [
-        ("float32", 1e-5, "regions"),
         ("float64", 1e-10, "attended"),
+        pytest.param("float32", 1e-5, "regions", marks=pytest.mark.slow),
         pytest.param("float32", 1e-5, "attended", marks=pytest.mark.slow),
         pytest.param("float64", 1e-10, "regions", marks=pytest.mark.slow),
     ],
