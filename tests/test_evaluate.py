@@ -20,6 +20,8 @@ from hslm_tf.runs.run_directory import RunDirectory
 from tests.quick_graphs import QUICK_GRAPHS
 from tests.tiny_run import fails, run_with_other_weights, write_dataset
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 # By this name the package gives a function, too.
 evaluate = importlib.import_module("hslm_tf.evaluate")
 

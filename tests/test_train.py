@@ -22,7 +22,7 @@ from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.training.callbacks import CollapseWarning
 from tests.events import hparams_of_session, tensors_of
 from tests.quick_graphs import QUICK_GRAPHS
-from tests.tiny_run import STEPS, WHOLE, fails, rows_of
+from tests.tiny_run import STEPS, fails, rows_of
 
 
 def test_a_run_leaves_everything(finished_run, run_flags):
@@ -204,7 +204,7 @@ def test_mixed_precision_own_vocabulary_and_truncated_captions(
     run = RunDirectory(tmp_path / "run")
     flags = ["--precision", precision, "--vocabulary", str(tmp_path / "given.json")]
     flags += ["--max-tokens", "8", "--epochs", "1"]
-    train.main([*run_flags, *WHOLE, *flags, "--out", str(run.path)])
+    train.main([*run_flags, *flags, "--out", str(run.path)])
     # "a photo of thing0 over there ." is seven words, and of five places three are that long.
     assert "36 of 60 training captions are longer than 8 tokens" in caplog.text
     assert Vocabulary.load(run.vocabulary_file).words == tuple(words)
@@ -213,7 +213,7 @@ def test_mixed_precision_own_vocabulary_and_truncated_captions(
 
     model = keras.saving.load_model(run.last_model)
     assert model.vocabulary == tuple(words)
-    layer = model.image_encoder.get_layer("image_mgcn")
+    layer = model.text_encoder.get_layer("bidirectional_gru")
     assert layer.compute_dtype == precision.removeprefix("mixed_")
     assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
     assert np.isfinite(rows_of(run)[0]["loss"])

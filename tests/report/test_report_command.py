@@ -113,14 +113,14 @@ def test_several_runs(finished_run, other_run, tmp_path, monkeypatch):
     assert len(rows_of(out / "failures-t2i.csv")) == 1 + 3
 
 
-def test_another_split_and_dataset_with_pictures(whole_run, tmp_path):
+def test_another_split_and_dataset_with_pictures(finished_run, tmp_path):
     data = write_dataset(tmp_path / "data", images=7, seed=5)
     (data / "dev_ids.txt").write_text("".join(f"{number}.jpg\n" for number in range(7)))
     pixels = tf.io.encode_jpeg(tf.zeros((50, 100, 3), tf.uint8))
     for number in range(7):
         tf.io.write_file(str(data / f"{number}.jpg"), pixels)
     args = ("--dataset", data, "--split", "dev", "--images", data, "--out", tmp_path / "report")
-    page = report_on(whole_run.path, *args)
+    page = report_on(finished_run.path, *args)
     assert "dev, 7 images, protocol all" in page.text
     assert page.all("img")
 
