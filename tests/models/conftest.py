@@ -4,8 +4,17 @@ from hslm_tf.models.hslm import HSLM
 from hslm_tf.presets import ABLATION_PARTS
 from tests.models.ablated_models import ablation, built
 
+# Quick are global vectors alone, words and regions alone, both, and everything.
+QUICK_ROWS = (1, 5, 9, 12)
 
-@pytest.fixture(scope="module", params=ABLATION_PARTS)
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        row if row in QUICK_ROWS else pytest.param(row, marks=pytest.mark.slow)
+        for row in ABLATION_PARTS
+    ],
+)
 def row(request) -> int:
     return request.param
 

@@ -8,6 +8,7 @@ from hslm_tf.config import ModelConfig
 from hslm_tf.data import RetrievalDataset
 from hslm_tf.evaluation import scoring
 from hslm_tf.models import encoding
+from hslm_tf.presets import ABLATION_PARTS
 from tests.layer_test import assert_close
 from tests.models.ablated_models import CAPTIONS, ablation, built, five_images, matrix
 from tests.tiny_model import WORDS
@@ -34,8 +35,9 @@ def expected_parameters(config: ModelConfig) -> int:
     return total + similarity + 1
 
 
-def test_parameter_counts(row, ablated):
-    assert ablated.count_params() == expected_parameters(ablation(row))
+@pytest.mark.parametrize("row", ABLATION_PARTS)
+def test_parameter_counts(row):
+    assert built(ablation(row)).count_params() == expected_parameters(ablation(row))
 
 
 def test_pairs_equal_the_matrix(ablated):

@@ -4,11 +4,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from hslm_tf.models.hslm import HSLM
-from hslm_tf.presets import ABLATION_PARTS
 from hslm_tf.training import HardestNegativeTripletLoss, NegativeCurriculum
 from tests.layer_test import assert_close
 from tests.models.ablated_models import CAPTIONS, ablation, built, five_images, matrix
@@ -17,17 +15,6 @@ from tests.tiny_model import WORDS
 ROOT = Path(__file__).resolve().parents[2]
 
 
-# Quick are global vectors alone, words and regions alone, both, and everything.
-QUICK_ROWS = (1, 5, 9, 12)
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        row if row in QUICK_ROWS else pytest.param(row, marks=pytest.mark.slow)
-        for row in ABLATION_PARTS
-    ],
-)
 def test_file_round_trip(row, tmp_path):
     ablated = built(ablation(row))
     loss = HardestNegativeTripletLoss(0.3, NegativeCurriculum(5, 7), seed=row)

@@ -53,10 +53,11 @@ def among_nearest(products, count):
 @pytest.mark.parametrize(
     "dtype, tolerance, parts",
     [
-        *(("float32", 1e-5, parts) for parts in PARTS),
+        *(("float32", 1e-5, parts) for parts in PARTS[1:]),
         ("float64", 1e-10, {}),
         ("mixed_bfloat16", 0.02, {}),
-        ("mixed_float16", 2e-3, {}),
+        pytest.param("float32", 1e-5, {}, marks=pytest.mark.slow),
+        pytest.param("mixed_float16", 2e-3, {}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
