@@ -164,7 +164,10 @@ def test_a_second_signal_stops_at_once_and_saves_nothing():
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_a_full_disk_names_the_checkpoint_and_leaves_the_run_as_it_was(begun, ends):
+@pytest.mark.parametrize("goes_on", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_full_disk_names_the_checkpoint_and_leaves_the_run_as_it_was(
+    goes_on, finished_run, begun, ends
+):
     (run, command), add_to = begun, TrainingState.add_to
 
     def full(state, checkpoint):
@@ -177,6 +180,9 @@ def test_a_full_disk_names_the_checkpoint_and_leaves_the_run_as_it_was(begun, en
     assert f"No space left on device: '{run.last_model}'" in error
     assert len(rows_of(run)) == run.progress["epochs"] == TrainingState.of(run.last_model).epochs
     assert run.progress["epochs"] == 2 and not list(run.path.glob(".draft-*"))
+    if goes_on:
+        train.main(command)
+        assert_same_training(run, finished_run)
 
 
 @pytest.mark.parametrize(
