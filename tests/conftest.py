@@ -41,7 +41,8 @@ def loaded_once():
     from hslm_tf.runs import opening
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(opening, "load_model", functools.cache(opening.load_model))
+        # Not `load_model`, which other modules hold by its name.
+        patch.setattr(opening, "load_whole", functools.cache(opening.load_whole))
         yield
 
 

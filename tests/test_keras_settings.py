@@ -45,7 +45,7 @@ print(tf.config.experimental.get_memory_info("CPU:0")["current"])
 
 @pytest.mark.parametrize("floatx", ["float16", pytest.param("float64", marks=pytest.mark.slow)])
 def test_a_run_and_a_network_are_the_same_under_any_settings(
-    floatx, finished_run, dataset_folder, tmp_path
+    floatx, whole_run, dataset_folder, tmp_path
 ):
     keras.utils.set_random_seed(0)
     network = keras.applications.MobileNetV2(
@@ -53,7 +53,7 @@ def test_a_run_and_a_network_are_the_same_under_any_settings(
     )
     weights = tmp_path / "mine.weights.h5"
     network.save_weights(weights)
-    arguments = finished_run.path, dataset_folder, weights
+    arguments = whole_run.path, dataset_folder, weights
     plain = python(USED, *arguments, KERAS_HOME=str(tmp_path / "none"))
     settings = {"floatx": floatx, "image_data_format": "channels_first", "backend": "jax"}
     (tmp_path / "keras.json").write_text(json.dumps(settings))

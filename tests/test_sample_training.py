@@ -44,11 +44,10 @@ def test_only_the_right_captions_teach(tmp_path, shuffled):
         others = np.random.default_rng(0).permutation(data.num_images)
         data = dataclasses.replace(data, captions=captions[others].ravel().tolist())
     config = preset_with(epochs=2, contrastive_epochs=2, warmup_steps=10, validate_every=2)
-    # Row 1 of Table 4 at a quarter of the width, which begins to learn within these two epochs.
-    model = dataclasses.replace(config.model, **ABLATION_PARTS[1], joint_dim=64)
+    # Row 1 of Table 4, which learns within these two epochs.
+    model = dataclasses.replace(config.model, **ABLATION_PARTS[1])
     rsum = trained_rsum(tmp_path, dataclasses.replace(config, model=model), data)
-    # Chance is 31.5.
-    assert rsum < 50 if shuffled else rsum > 75
+    assert rsum < 60 if shuffled else rsum > 150
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -22,7 +22,7 @@ from hslm_tf.text.vocabulary import Vocabulary
 from hslm_tf.training.callbacks import CollapseWarning
 from tests.events import hparams_of_session, tensors_of
 from tests.quick_graphs import QUICK_GRAPHS
-from tests.tiny_run import STEPS, fails, rows_of
+from tests.tiny_run import LIGHT, STEPS, WHOLE, fails, rows_of
 
 
 def test_a_run_leaves_everything(finished_run, run_flags):
@@ -194,17 +194,22 @@ def test_word_vectors_start_the_embedding(run_flags, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    "precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+    ("precision", "parts"),
+    [
+        ("mixed_bfloat16", LIGHT),
+        pytest.param("mixed_bfloat16", WHOLE, marks=pytest.mark.slow),
+        pytest.param("mixed_float16", WHOLE, marks=pytest.mark.slow),
+    ],
 )
 def test_mixed_precision_own_vocabulary_and_truncated_captions(
-    precision, run_flags, tmp_path, caplog
+    precision, parts, run_flags, tmp_path, caplog
 ):
     words = ["<pad>", "<start>", "<end>", "<unk>", "sea", "photo", "a"]
     Vocabulary(words).save(tmp_path / "given.json")
     run = RunDirectory(tmp_path / "run")
     flags = ["--precision", precision, "--vocabulary", str(tmp_path / "given.json")]
     flags += ["--max-tokens", "8", "--epochs", "1"]
-    train.main([*run_flags, *flags, "--out", str(run.path)])
+    train.main([*run_flags, *parts, *flags, "--out", str(run.path)])
     # "a photo of thing0 over there ." is seven words, and of five places three are that long.
     assert "36 of 60 training captions are longer than 8 tokens" in caplog.text
     assert Vocabulary.load(run.vocabulary_file).words == tuple(words)
@@ -214,6 +219,8 @@ def test_mixed_precision_own_vocabulary_and_truncated_captions(
     model = keras.saving.load_model(run.last_model)
     assert model.vocabulary == tuple(words)
     layer = model.text_encoder.get_layer("bidirectional_gru")
+    if parts is WHOLE:
+        layer = model.image_encoder.get_layer("image_mgcn")
     assert layer.compute_dtype == precision.removeprefix("mixed_")
     assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
     assert np.isfinite(rows_of(run)[0]["loss"])

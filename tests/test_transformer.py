@@ -22,8 +22,6 @@ from tests.tiny_run import assert_same_training, fails, rows_of
 
 evaluate = importlib.import_module("hslm_tf.evaluate")
 
-pytestmark = pytest.mark.usefixtures("loaded_once")
-
 PARTS = "--cross-attention --local-alignment --image-global regions".split()
 
 
